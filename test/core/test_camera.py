@@ -40,6 +40,34 @@ def test_rays_undo_the_projection():
     assert np.allclose(cameras.rays(camera, pixels), POINTS[:, :2] / POINTS[:, 2:], atol=1e-6)
 
 
+WIDE = {
+    "SIMPLE_FISHEYE": [100, 320, 240],
+    "SIMPLE_RADIAL_FISHEYE": [100, 320, 240, 0.02],
+    "OPENCV_FISHEYE": [100, 100, 320, 240, 0.02, 0.001, 0, 0],
+    "THIN_PRISM_FISHEYE": [100, 100, 320, 240, 0.02, 0.001, 0, 0, 0, 0, 0.001, 0.001],
+    "FOV": [100, 100, 320, 240, 0.9],
+    "SIMPLE_DIVISION": [100, 320, 240, -0.2],
+    "EUCM": [100, 100, 320, 240, 0.6, 1.1],
+}
+
+
+@pytest.mark.parametrize("model", WIDE)
+def test_what_a_lens_sees_beyond_90_degrees_has_neither_ray_nor_pixel(model):
+    camera = cameras.camera_from_params(model, 640, 480, WIDE[model])
+    pixels = np.array([[320.0, 240.0], [380.0, 260.0], [639.0, 479.0], [0.0, 0.0]])
+    found = cameras.rays(camera, pixels)
+    back = cameras.project(camera, np.column_stack([found, np.ones(4)]))
+    np.testing.assert_allclose(back[:2], pixels[:2], atol=0.01)
+    assert np.isnan(found[2:]).all()
+    angles = np.radians([91.0, 120.0, 179.0])
+    assert np.isnan(cameras.project(camera, np.column_stack([np.sin(angles), 0 * angles, np.cos(angles)]))).all()
+
+
+def test_a_camera_without_a_focal_length_is_refused_by_name():
+    with pytest.raises(CalibrationError, match="EQUIRECTANGULAR has no focal length"):
+        cameras.camera_from_params("EQUIRECTANGULAR", 640, 480, [640, 480])
+
+
 def test_points_behind_the_camera_have_no_pixel():
     camera = cameras.camera_from_calibration(752, 480, K)
     assert np.all(np.isnan(cameras.project(camera, [[0.1, 0.1, -1.0]])))
@@ -104,6 +132,12 @@ FAMILIAR = {
     "OPENCV": [500, 490, 330, 230, -0.1, 0.02, 0.01, -0.02],
     "FULL_OPENCV": [500, 490, 330, 230, -0.1, 0.02, 0.01, -0.02, 0.01, 0.02, 0.03, 0.01],
     "OPENCV_FISHEYE": [500, 490, 330, 230, -0.01, 0.02, 0.01, -0.02],
+    "SIMPLE_FISHEYE": [500, 330, 230],
+    "FISHEYE": [500, 490, 330, 230],
+    "FOV": [500, 490, 330, 230, 0.9],
+    "SIMPLE_DIVISION": [500, 330, 230, -0.2],
+    "DIVISION": [500, 490, 330, 230, -0.2],
+    "EUCM": [500, 490, 330, 230, 0.6, 1.1],
 }
 
 

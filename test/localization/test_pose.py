@@ -2,7 +2,7 @@ import numpy as np
 import pycolmap
 import pytest
 
-from visloc_ros.core.camera import project
+from visloc_ros.core.camera import project, rays
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import is_by_chance, solve_pose, solve_pose_and_focal_length
@@ -18,8 +18,8 @@ MAP_FROM_CAMERA = SE3(rotation_matrix([0.3, -0.8, 0.2]), [1.0, -2.0, 0.5])
 def visible_points(rng, camera, count):
     """Points in the map that ``MAP_FROM_CAMERA`` sees at uniform pixels, 2-8 m away, and those pixels."""
     pixels = rng.uniform([5, 5], [camera.width - 5, camera.height - 5], (count, 2))
-    rays = np.column_stack((camera.cam_from_img(pixels), np.ones(count)))
-    points = MAP_FROM_CAMERA @ (rays * rng.uniform(2.0, 8.0, (count, 1)))
+    lines = np.column_stack((rays(camera, pixels), np.ones(count)))
+    points = MAP_FROM_CAMERA @ (lines * rng.uniform(2.0, 8.0, (count, 1)))
     return project(camera, MAP_FROM_CAMERA.inverse @ points), points
 
 
@@ -35,6 +35,35 @@ def test_exact_points_give_the_exact_pose(camera):
     solution = solve_pose(pixels, points, camera)
     assert solution.map_from_camera.is_close(MAP_FROM_CAMERA, 1e-6, 1e-5)
     assert solution.num_inliers == 60
+
+
+EVERY_MODEL = sorted(set(pycolmap.CameraModelId.__members__) - {"INVALID", "EQUIRECTANGULAR"})
+
+
+@pytest.mark.parametrize("model", EVERY_MODEL)
+@pytest.mark.parametrize("prior", [None, MAP_FROM_CAMERA], ids=["alone", "predicted"])
+def test_every_camera_model_gives_a_pose_among_outliers(model, prior):
+    camera = pycolmap.Camera.create_from_model_name(1, model, 400.0, 640, 480)
+    rng = np.random.default_rng(0)
+    pixels, points = visible_points(rng, camera, 200)
+    pixels += rng.normal(0.0, 0.5, pixels.shape)
+    pixels[:80] = rng.uniform([0, 0], [640, 480], (80, 2))
+    solution = solve_pose(pixels, points, camera, prior=prior)
+    assert solution.num_inliers >= 120
+    assert np.linalg.norm(pose_error(solution.map_from_camera)[:3]) < 0.01
+
+
+def test_pixels_beyond_90_degrees_do_not_keep_a_fisheye_from_being_found():
+    camera = pycolmap.Camera(model="SIMPLE_RADIAL_FISHEYE", width=640, height=480, params=[150, 320, 240, 0.02])
+    rng = np.random.default_rng(0)
+    pixels, points = visible_points(rng, camera, 200)
+    is_seen = np.isfinite(pixels).all(axis=1)
+    assert 100 < is_seen.sum() < 190
+    pixels[~is_seen] = rng.uniform([0, 0], [20, 480], (200 - int(is_seen.sum()), 2))
+    points[~is_seen] = rng.uniform(-5.0, 5.0, (200 - int(is_seen.sum()), 3))
+    solution = solve_pose(pixels, points, camera)
+    assert solution.inliers[is_seen].mean() > 0.98
+    assert solution.map_from_camera.is_close(MAP_FROM_CAMERA, 1e-4, 1e-2)
 
 
 def test_half_outliers_leave_less_than_a_centimetre():

@@ -19,6 +19,10 @@ CAMERAS = {
     "OPENCV": [400, 410, 321.5, 239, -0.28, 0.07, 0.0002, 0.00002],
     "FULL_OPENCV": [400, 410, 321.5, 239, 0.1, -0.05, 0.001, -0.0005, 0.01, 0.2, -0.03, 0.004],
     "OPENCV_FISHEYE": [400, 410, 321.5, 239, 0.0008, 0.031, -0.03, 0.005],
+    "SIMPLE_FISHEYE": [400, 321.5, 239],
+    "FISHEYE": [400, 410, 321.5, 239],
+    "SIMPLE_RADIAL_FISHEYE": [400, 321.5, 239, 0.02],
+    "RADIAL_FISHEYE": [400, 321.5, 239, 0.02, -0.003],
 }
 
 
@@ -43,6 +47,17 @@ def test_a_model_without_a_ros_name_is_refused():
     camera = pycolmap.Camera(model="FOV", width=640, height=480, params=[400, 410, 320, 240, 0.9])
     with pytest.raises(CalibrationError, match="no distortion model for COLMAP's FOV"):
         camera_info_fields(camera)
+
+
+@pytest.mark.parametrize("model", sorted(set(pycolmap.CameraModelId.__members__) - {"INVALID"}))
+def test_every_model_of_colmap_is_read_or_refused_by_name(model, tmp_path):
+    camera = pycolmap.Camera.create_from_model_name(1, model, 400.0, 640, 480)
+    write_camera_yaml(tmp_path / "camera.yaml", camera)
+    if model == "EQUIRECTANGULAR":
+        with pytest.raises(CalibrationError, match=r"camera\.yaml: EQUIRECTANGULAR has no focal length"):
+            read_camera_yaml(tmp_path / "camera.yaml")
+    else:
+        assert read_camera_yaml(tmp_path / "camera.yaml").params.tolist() == camera.params.tolist()
 
 
 def test_projection_agrees_with_the_definition_of_camera_info():

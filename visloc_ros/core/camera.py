@@ -25,6 +25,8 @@ WIDEST_PX = 1 << 20
 LARGEST_PARAMETER = 1e7
 """Pixels of a focal length or principal point, far beyond a telescope's; distortion coefficients are smaller still."""
 
+_LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
+
 _MODEL_OF_DISTORTION = {
     "": ("PINHOLE", 0),
     "none": ("PINHOLE", 0),
@@ -38,7 +40,8 @@ _MODEL_OF_DISTORTION = {
 
 _ROTATABLE = (
     "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV",
-    "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE",
+    "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE", "SIMPLE_FISHEYE", "FISHEYE",
+    "FOV", "SIMPLE_DIVISION", "DIVISION", "EUCM",
 )  # fmt: skip
 
 
@@ -205,11 +208,22 @@ def check_image_size(camera: pycolmap.Camera, width: int, height: int) -> None:
 
 
 def rays(camera: pycolmap.Camera, pixels: ArrayLike) -> Array:
-    """Undistorted image-plane coordinates (N, 2) at depth 1 of pixels (N, 2)."""
-    return np.asarray(camera.cam_from_img(np.asarray(pixels, dtype=np.float64).reshape(-1, 2)))
+    """Undistorted image-plane coordinates (N, 2) at depth 1 of pixels (N, 2); NaN where none leads back to its pixel.
+
+    Those are pixels that see beyond 90 degrees, and those that the lens model does not describe: COLMAP's inverse then
+    gives other rays.
+    """
+    seen = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
+    found = np.asarray(camera.cam_from_img(seen))
+    back = project(camera, np.column_stack([found, np.ones(len(found))]))
+    with np.errstate(invalid="ignore"):
+        is_described = np.abs(back - seen).max(axis=1, initial=0.0) < _LENS_ERROR_PX
+    return np.where(is_described[:, None], found, np.nan)
 
 
 def project(camera: pycolmap.Camera, points: ArrayLike) -> Array:
-    """Pixels (N, 2) of points (N, 3) in the camera frame; points behind the camera give NaN."""
+    """Pixels (N, 2) of points (N, 3) in the camera frame; points beside or behind the camera give NaN."""
     xyz = np.asarray(points, dtype=np.float64).reshape(-1, 3)
-    return np.asarray(camera.img_from_cam(xyz), dtype=np.float64)
+    pixels = np.asarray(camera.img_from_cam(xyz), dtype=np.float64)
+    pixels[xyz[:, 2] <= 0.0] = np.nan  # some models give a pixel to points behind the camera, too
+    return pixels

@@ -11,12 +11,17 @@ import poselib
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.uncertainty import design_effect, pose_covariance, reprojection_residuals
 
 MIN_POINTS = 4
 _CONFIDENCE = 0.9999  # PoseLib's default
+_POSELIB_MODELS = (
+    "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE",
+)  # fmt: skip
+"""Of the others PoseLib reports no error, but no inliers either."""
 _MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
 _FOCAL_GAIN, _FOCAL_CHANGE = 1.5, 0.1
 _MIN_FREED_INLIERS = 30
@@ -69,12 +74,16 @@ def solve_pose(
 ) -> PoseSolution | None:
     """Find ``map_from_camera`` from pixels (N, 2) and map points (N, 3) by PoseLib's LO-RANSAC (Larsson 2020).
 
+    By COLMAP's for camera models that PoseLib does not know.
+
     ``prior`` is a predicted pose, which is scored first. Deterministic by ``config.seed``. None where no pose has four
     inliers in general position.
     """
     config = config or PoseConfig()
     if len(pixels) < MIN_POINTS:
         return None
+    if camera.model_name not in _POSELIB_MODELS:
+        return _solve_any_model(pixels, points, camera, config, prior)
     ransac = {
         "max_reproj_error": config.max_error_px,
         "success_prob": _CONFIDENCE,
@@ -103,16 +112,41 @@ def solve_pose_and_focal_length(
     pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> PoseSolution | None:
     """As ``solve_pose`` with an unknown focal length, by COLMAP, to find out whether the given one is doubtful."""
+    return _solve_by_colmap(pixels, points, camera, config, frees_focal_length=True)
+
+
+def _solve_any_model(
+    pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig, prior: SE3 | None
+) -> PoseSolution | None:
+    """As ``solve_pose`` by COLMAP, which knows all of its camera models; the prior competes with what RANSAC finds."""
+    expected = None if prior is None else _judge(prior, pixels, points, camera, config)
+    solutions = [
+        _solve_by_colmap(pixels, points, camera, config, frees_focal_length=False),
+        None if expected is None else _refine(expected, pixels, points, camera, config, frees_focal_length=False),
+    ]
+    found = [solution for solution in solutions if solution is not None]
+    return max(found, key=lambda one: _score(one, config), default=None)
+
+
+def _solve_by_colmap(
+    pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig, *, frees_focal_length: bool
+) -> PoseSolution | None:
+    """COLMAP's LO-RANSAC: it samples rays, and judges by pixels. Pixels without a ray do not take part."""
     adjustable = pycolmap.Camera(camera.todict())
-    estimation = pycolmap.AbsolutePoseEstimationOptions(estimate_focal_length=True)
+    has_ray = np.isfinite(rays(camera, pixels)).all(axis=1)
+    if has_ray.sum() < MIN_POINTS:
+        return None
+    estimation = pycolmap.AbsolutePoseEstimationOptions(estimate_focal_length=frees_focal_length)
     estimation.ransac.max_error = config.max_error_px
     estimation.ransac.confidence = _CONFIDENCE
     estimation.ransac.max_num_trials = _MAX_ITERATIONS
     estimation.ransac.random_seed = config.seed
     refinement = pycolmap.AbsolutePoseRefinementOptions(
-        loss_function_scale=config.loss_scale_px, refine_focal_length=True
+        loss_function_scale=config.loss_scale_px, refine_focal_length=frees_focal_length
     )
-    result = pycolmap.estimate_and_refine_absolute_pose(pixels, points, adjustable, estimation, refinement)
+    result = pycolmap.estimate_and_refine_absolute_pose(
+        pixels[has_ray], points[has_ray], adjustable, estimation, refinement
+    )
     if result is None:
         return None
     return _judge(SE3.from_rigid3d(result["cam_from_world"]).inverse, pixels, points, adjustable, config)
@@ -156,10 +190,25 @@ def free_focal_length(
     fixed: PoseSolution, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> PoseSolution | None:
     """A solution with its focal length refined, too; None where that fails."""
+    return _refine(fixed, pixels, points, camera, config, frees_focal_length=True)
+
+
+def _refine(
+    start: PoseSolution,
+    pixels: Array,
+    points: Array,
+    camera: pycolmap.Camera,
+    config: PoseConfig,
+    *,
+    frees_focal_length: bool,
+) -> PoseSolution | None:
+    """A solution with the least Cauchy cost of its inliers; None where that fails."""
     adjustable = pycolmap.Camera(camera.todict())
-    options = pycolmap.AbsolutePoseRefinementOptions(loss_function_scale=config.loss_scale_px, refine_focal_length=True)
-    camera_from_map = fixed.map_from_camera.inverse.to_rigid3d()
-    refined = pycolmap.refine_absolute_pose(camera_from_map, pixels, points, fixed.inliers, adjustable, options)
+    options = pycolmap.AbsolutePoseRefinementOptions(
+        loss_function_scale=config.loss_scale_px, refine_focal_length=frees_focal_length
+    )
+    camera_from_map = start.map_from_camera.inverse.to_rigid3d()
+    refined = pycolmap.refine_absolute_pose(camera_from_map, pixels, points, start.inliers, adjustable, options)
     if refined is None:
         return None
     return _judge(SE3.from_rigid3d(refined["cam_from_world"]).inverse, pixels, points, adjustable, config)

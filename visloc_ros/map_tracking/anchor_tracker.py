@@ -160,7 +160,8 @@ def _lines_of_sight(picture: GreyImage, map_from_camera: SE3) -> Array:
     camera, columns, rows = picture.camera, *_GRID
     x, y = np.meshgrid((np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows)
     places = np.column_stack([x.ravel() * camera.width, y.ravel() * camera.height])
-    return np.asarray(homogeneous(cameras.rays(camera, places)) @ map_from_camera.rotation.T)
+    rays = cameras.rays(camera, places)
+    return np.asarray(homogeneous(rays[np.isfinite(rays).all(axis=1)]) @ map_from_camera.rotation.T)
 
 
 def _overlap(view: PosedView, centre: Array, lines: Array) -> float:

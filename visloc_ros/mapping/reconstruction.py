@@ -104,7 +104,7 @@ def epipolar_residuals(
 ) -> dict[Pair, Array]:
     """Distance (K,) in pixels of every match from the epipolar geometry of its pair's poses, to first order.
 
-    Infinite where a pair has no baseline and therefore nothing to triangulate.
+    Infinite where a pair has no baseline and therefore nothing to triangulate, and for pixels without a ray.
     """
     cameras = [view.camera.intrinsics for view in views]
     rays_of = [rays(camera, view.keypoints) for camera, view in zip(cameras, views, strict=True)]
@@ -117,7 +117,7 @@ def epipolar_residuals(
         essential = pycolmap.essential_matrix_from_pose(j_from_i.to_rigid3d())
         squared = pycolmap.compute_squared_sampson_error(rays_of[i][pairs[:, 0]], rays_of[j][pairs[:, 1]], essential)
         focal_length = (cameras[i].mean_focal_length() + cameras[j].mean_focal_length()) / 2.0
-        residuals[i, j] = np.sqrt(squared) * focal_length
+        residuals[i, j] = np.nan_to_num(np.sqrt(squared) * focal_length, nan=np.inf)
     return residuals
 
 

@@ -60,6 +60,6 @@ def camera_info_fields(camera: pycolmap.Camera) -> CameraInfoFields:
         return CameraInfoFields(k, extra + [0.0] * (5 - len(extra)), "plumb_bob")
     if name == "FULL_OPENCV":
         return CameraInfoFields(k, extra, "rational_polynomial")
-    if name == "OPENCV_FISHEYE":
-        return CameraInfoFields(k, extra, "equidistant")
+    if name in ("SIMPLE_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE"):
+        return CameraInfoFields(k, extra + [0.0] * (4 - len(extra)), "equidistant")
     raise CalibrationError(f"CameraInfo has no distortion model for COLMAP's {name}: use OPENCV or OPENCV_FISHEYE")

@@ -14,7 +14,6 @@ Pixels = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 _FARTHEST_PX = 1e9
-_LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
 
 
 def is_inside(pixels: Pixels | Array, image: Image, margin_px: float) -> Mask:
@@ -31,12 +30,9 @@ def pixels_of(camera: pycolmap.Camera, points: Array) -> Pixels:
 
 
 def undistort(camera: pycolmap.Camera, pixels: Pixels) -> tuple[Array, Mask]:
-    """Rays (N, 2) at depth 1 of pixels (N, 2), and which of them the camera model describes."""
-    centred = pixels.astype(np.float64) + cameras.HALF_PIXEL
-    rays = cameras.rays(camera, centred)
-    back = cameras.project(camera, homogeneous(rays))
-    with np.errstate(invalid="ignore"):
-        return rays, np.asarray(np.abs(back - centred).max(axis=1, initial=0.0) < _LENS_ERROR_PX)
+    """Rays (N, 2) at depth 1 of pixels (N, 2), and which of them the camera model describes; the others are NaN."""
+    rays = cameras.rays(camera, pixels.astype(np.float64) + cameras.HALF_PIXEL)
+    return rays, np.asarray(np.isfinite(rays).all(axis=1))
 
 
 def pixels_per_ray(camera: pycolmap.Camera, rays: Array) -> Array:

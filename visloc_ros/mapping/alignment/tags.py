@@ -126,6 +126,8 @@ def _observed(places: TagPlaces, frames: Iterable[Frame], locate: Locate) -> dic
         for index in known:
             pixels = np.asarray(corners[index], np.float64).reshape(4, 2) + 0.5
             local = np.column_stack([rays(frame.camera, pixels), np.ones(4)])
+            if not np.isfinite(local).all():  # seen beyond 90 degrees
+                continue
             local /= np.linalg.norm(local, axis=1, keepdims=True)
             seen[int(numbers.ravel()[index])].append(_TagView(pose.translation, local @ pose.rotation.T))
     return seen

@@ -130,7 +130,10 @@ def turn_between(first: Thumbnail, second: Thumbnail, camera: pycolmap.Camera) -
     shift, correlation = _shift_between(first, second)
     centre = 0.5 * np.array([camera.width, camera.height])
     per_pixel = np.array([camera.width, camera.height]) / first.shape[::-1]
-    before, after = (np.append(ray, 1.0) for ray in rays(camera, np.stack([centre, centre + shift * per_pixel])))
+    seen = rays(camera, np.stack([centre, centre + shift * per_pixel]))
+    if not np.isfinite(seen).all():  # beyond what the lens model describes
+        return np.eye(3), 0.0
+    before, after = (np.append(ray, 1.0) for ray in seen)
     before, after = before / np.linalg.norm(before), after / np.linalg.norm(after)
     axis = np.cross(before, after)
     sine = float(np.linalg.norm(axis))
