@@ -141,6 +141,7 @@ def bomb():
         (jpeg(), {"camera": "PINHOLE 640 480 500"}, 422, "PINHOLE"),
         (jpeg(), {"camera": "EQUIRECTANGULAR 640 480 640 480"}, 422, "EQUIRECTANGULAR has no focal length"),
         (jpeg(), {"camera": "PINHOLE 320 240 500 500 160 120"}, 422, "640x480"),
+        (jpeg(), {"camera": "PINHOLE 640 480 1000 1000 640 480"}, 422, "1280x960"),
         (jpeg(), {"camera": "PINHOLE 640"}, 422, "MODEL WIDTH HEIGHT"),
         (jpeg(), {"camera": "PINHOLE 640 480 nan 500 320 240"}, 422, ""),
         (jpeg(), {"prior": "1 0 0"}, 422, "prior"),

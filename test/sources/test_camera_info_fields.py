@@ -8,6 +8,7 @@ from visloc_ros.sources.calibration import (
     camera_from_camera_info_fields,
     camera_info_fields,
 )
+from visloc_ros.sources.camera_files import read_camera_file, write_camera_yaml
 
 POINTS = np.array([[0.3, -0.2, 1.0], [-0.4, 0.25, 1.5], [0.0, 0.0, 2.0], [0.5, 0.4, 2.0]])
 K = [400.0, 0.0, 319.5, 0.0, 410.0, 239.5, 0.0, 0.0, 1.0]
@@ -55,9 +56,9 @@ def test_every_model_of_colmap_is_read_or_refused_by_name(model, tmp_path):
     write_camera_yaml(tmp_path / "camera.yaml", camera)
     if model == "EQUIRECTANGULAR":
         with pytest.raises(CalibrationError, match=r"camera\.yaml: EQUIRECTANGULAR has no focal length"):
-            read_camera_yaml(tmp_path / "camera.yaml")
+            read_camera_file(tmp_path / "camera.yaml")
     else:
-        assert read_camera_yaml(tmp_path / "camera.yaml").params.tolist() == camera.params.tolist()
+        assert read_camera_file(tmp_path / "camera.yaml").params.tolist() == camera.params.tolist()
 
 
 def test_projection_agrees_with_the_definition_of_camera_info():
@@ -72,6 +73,29 @@ def test_region_then_binning_move_pixels_as_they_move_the_image():
     part = camera_from_camera_info_fields(640, 480, K, [-0.2, 0.03, 0, 0, 0], "plumb_bob", (2, 2), (100, 40, 400, 300))
     assert (part.width, part.height) == (200, 150)
     np.testing.assert_allclose(project(part, POINTS), (project(full, POINTS) - [100, 40]) / 2, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "binning"),
+    [(320, 240, (1, 1)), (1280, 960, (2, 2)), (960, 720, (1, 1)), (480, 360, (1, 1))],
+    ids=["of the full image", "scaled before binning", "of a smaller image", "of a larger image"],
+)
+def test_a_matrix_of_another_image_size_is_refused(width, height, binning):
+    with pytest.raises(CalibrationError, match=r"middle of an image of about (640x480|639x480|640x479)"):
+        camera_from_camera_info_fields(width, height, K, [], "plumb_bob", binning)
+
+
+def test_a_corner_of_the_full_image_is_no_other_size():
+    corner = camera_from_camera_info_fields(640, 480, K, [], "plumb_bob", roi=(0, 0, 320, 240))
+    assert corner.params.tolist() == [400, 410, 320, 240]
+
+
+def test_a_file_for_another_image_size_is_refused(tmp_path):
+    write_camera_yaml(
+        tmp_path / "camera.yaml", pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[800, 800, 640, 480])
+    )
+    with pytest.raises(CalibrationError, match=r"camera\.yaml: .*640x480 pixels.*middle of an image of about 1280x960"):
+        read_camera_file(tmp_path / "camera.yaml")
 
 
 @pytest.mark.parametrize("binning", [(0, 0), (1, 1)])

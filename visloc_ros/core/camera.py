@@ -27,6 +27,8 @@ LARGEST_PARAMETER = 1e7
 
 _LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
 
+_MIDDLE = 0.15  # principal points of lenses lie closer to the middle, as share of half the size
+
 _MODEL_OF_DISTORTION = {
     "": ("PINHOLE", 0),
     "none": ("PINHOLE", 0),
@@ -100,6 +102,23 @@ def check_plausible_camera(width: int, height: int, params: Sequence[float]) -> 
         raise CalibrationError(f"the calibration is for an image of {width}x{height} pixels")
     if not all(abs(value) <= LARGEST_PARAMETER for value in params):
         raise CalibrationError(f"the calibration holds {max(params, key=abs):g}, which is true of no camera")
+
+
+def check_image_of_calibration(camera: pycolmap.Camera) -> None:
+    """Refuse intrinsics of the same image at another size. Raises CalibrationError.
+
+    Its principal point is as far from the middle, as share of the size, in both directions. A camera of a cropped image
+    is for the caller to except.
+    """
+    x, y = (camera.params[index] for index in camera.principal_point_idxs())
+    columns, rows = 2.0 * x / camera.width, 2.0 * y / camera.height
+    scale = (columns + rows) / 2.0
+    if abs(columns - rows) < _MIDDLE and min(abs(columns - 1.0), abs(rows - 1.0)) > _MIDDLE:
+        raise CalibrationError(
+            f"the calibration says that it is for {camera.width}x{camera.height} pixels, but its principal point "
+            f"({x:.0f}, {y:.0f}) is the middle of an image of about {camera.width * scale:.0f}x"
+            f"{camera.height * scale:.0f}: give those of this size, and binning only with those of the full image"
+        )
 
 
 def _colmap_model(distortion_model: str, coefficients: NDArray[np.float64]) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pycolmap
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.camera import camera_from_params
+from visloc_ros.core.camera import camera_from_params, check_image_of_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.types import Frame
 from visloc_ros.sources import open_source
@@ -38,6 +38,7 @@ def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
                 f"camera is for images of {camera.width}x{camera.height} pixels, and this one has "
                 f"{header.width}x{header.height}"
             )
+        check_image_of_calibration(camera)
         image = decode_photo(header, data)
         return Frame(0, image, camera, calibration=CameraCalibration(camera, CalibrationSource.GIVEN))
     with tempfile.TemporaryDirectory(prefix="visloc_upload_") as folder:

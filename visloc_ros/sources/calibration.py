@@ -13,7 +13,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import ArrayLike
 
-from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, crop_and_bin
+from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, check_image_of_calibration, crop_and_bin
 from visloc_ros.core.errors import CalibrationError
 
 FULL_IMAGE = (0, 0, 0, 0)
@@ -43,6 +43,7 @@ def camera_from_camera_info_fields(
     """
     coefficients = np.asarray(d, dtype=np.float64).ravel().tolist()
     camera = camera_from_calibration(width, height, k, distortion_model, coefficients)
+    check_image_of_calibration(camera)
     return crop_and_bin(camera, roi, binning)
 
 

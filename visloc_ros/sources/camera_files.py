@@ -18,7 +18,12 @@ import pycolmap
 import yaml
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, camera_from_params
+from visloc_ros.core.camera import (
+    HALF_PIXEL,
+    camera_from_calibration,
+    camera_from_params,
+    check_image_of_calibration,
+)
 from visloc_ros.core.colmap_text import read_text_cameras
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.files import read_text, read_yaml
@@ -57,7 +62,9 @@ def read_camera_file(path: Path) -> pycolmap.Camera:
     Raises CalibrationError that names the format and the key where it cannot, and where a file has several cameras.
     """
     try:
-        return _read(path)
+        camera = _read(path)
+        check_image_of_calibration(camera)
+        return camera
     except (TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise CalibrationError(f"the calibration {path} is malformed: {error}") from error
     except CalibrationError as error:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pycolmap
 
-from visloc_ros.core.camera import camera_from_params
+from visloc_ros.core.camera import camera_from_params, check_image_of_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.integer_stamps import stamps_from_integers
@@ -101,7 +101,9 @@ def _camera(path: Path, sensor: str, values: Sequence[str]) -> pycolmap.Camera |
         width, height = (int(value) for value in values[1:3])
         if model == "UNKNOWN_CAMERA":
             return None
-        return camera_from_params(model, width, height, params)
+        camera = camera_from_params(model, width, height, params)
+        check_image_of_calibration(camera)
+        return camera
     except (IndexError, ValueError) as error:
         raise CalibrationError(f"{path}: the camera '{sensor}' is malformed: {error}") from error
     except CalibrationError as error:
