@@ -97,6 +97,41 @@ def test_a_known_camera_that_is_wrong_is_refused_not_replaced(world):
     assert engine.best_calibration(wrong) is wrong
 
 
+@pytest.mark.parametrize("factor", [0.95, 1.05, 1.08])
+def test_a_given_focal_length_that_is_wrong_by_some_per_cent_is_in_the_covariance(world, factor, caplog):
+    focal_length = factor * world.camera.mean_focal_length()
+    given = CameraCalibration(with_focal_length(world.camera, focal_length), CalibrationSource.GIVEN)
+    recording = Recording(world, world.camera, count=10, noise_px=0.7)
+    recording.calibration, recording.camera = given, given.camera
+    engine = recording.engine(world)
+    with caplog.at_level("WARNING"):
+        anchors = [engine.localize(frame) for frame in recording]
+    assert all(isinstance(anchor, AnchorPose) for anchor in anchors), anchors
+    for row, anchor in enumerate(anchors):
+        error = recording.error(anchor, row)
+        assert error > 0.05
+        difference = recording.poses[row].translation - anchor.map_from_camera.translation
+        assert difference @ np.linalg.solve(anchor.covariance[:3, :3], difference) < 3.5**2
+        assert anchor.calibration.focal_sigma == pytest.approx(abs(np.log(factor)), rel=0.4)
+    [warning] = [record.getMessage() for record in caplog.records]
+    assert f"focal length of {focal_length:.0f} px contradicts the map" in warning
+
+
+def test_a_right_calibration_is_not_doubted(world, caplog):
+    recording = Recording(
+        world,
+        world.camera,
+        count=10,
+        calibration=CameraCalibration(world.camera, CalibrationSource.GIVEN),
+        noise_px=0.7,
+    )
+    engine = recording.engine(world)
+    with caplog.at_level("WARNING"):
+        anchors = [engine.localize(frame) for frame in recording]
+    assert [anchor.calibration.focal_sigma for anchor in anchors] == [0.0] * 10
+    assert not caplog.records
+
+
 def test_a_frame_that_was_zoomed_among_others_is_refused(world):
     recording = Recording(world, ZOOMED)
     recording.features[7] = world.view(recording.poses[7], camera=with_focal_length(ZOOMED, 1400.0))

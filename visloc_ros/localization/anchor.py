@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array
@@ -17,6 +17,7 @@ from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
+from visloc_ros.localization.calibration_doubt import CalibrationDoubts, is_focal_length_contradicted
 from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView, cameras_for_size
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import (
@@ -29,25 +30,19 @@ from visloc_ros.localization.evidence import (
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
 from visloc_ros.localization.models import check_models
-from visloc_ros.localization.pose import (
-    PoseSolution,
-    free_focal_length,
-    is_focal_length_wrong,
-    solve_pose_and_focal_length,
-)
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.searchable_map import open_map_for_search
 from visloc_ros.localization.strategy import Searcher
 from visloc_ros.localization.uncertainty import covariance_by_focal_length
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
-_INTRINSICS_ERROR_PX = 2.0  # median; keypoints are more exact, so that above it the focal length may be wrong
 
 
 class AnchorEngine:
     """Finds single images in a map; the map and the models are loaded once.
 
-    The only state between frames is the intrinsics of uncalibrated cameras, estimated from frames that are found.
+    The only state between frames is about cameras, from frames that are found: the intrinsics of uncalibrated ones, and
+    doubts about given ones.
 
     ``searcher`` searches the map, where it exists already. Raises MapError when the map was made by other
     models than ``extractor`` (default: made from the configuration).
@@ -72,6 +67,7 @@ class AnchorEngine:
         self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
         self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
+        self._doubts = CalibrationDoubts(self.config.pose)
 
     @property
     def map_identity(self) -> MapIdentity:
@@ -257,13 +253,17 @@ class AnchorEngine:
         assert evidence.support is not None
         pixels, points = self._solver.pixels_and_points(query, evidence)
         reason = evidence.support.refusal(self.config.max_risk)
-        if self._is_focal_length_wrong(query, reason, evidence.solution, pixels, points):
+        with query.watch("pnp"):
+            is_wrong = is_focal_length_contradicted(reason, evidence.solution, pixels, points, self.config.pose)
+        if is_wrong:
             return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
         if reason is None and self._is_ambiguous(query, evidence, points):
             reason = Reason.AMBIGUOUS_PLACE
         if reason is not None:
             return _reject(query, reason, evidence)
-        anchor = _accept(query, evidence, pixels, points, self._map_uncertainty)
+        with query.watch("pnp"):
+            calibration = self._doubts.seen(query.frame, evidence.solution, pixels, points)
+        anchor = _accept(query, evidence, pixels, points, self._map_uncertainty, calibration)
         labels = self.map.point_labels
         return anchor if labels is None else replace(anchor, inlier_landmarks=_landmarks(evidence, labels))
 
@@ -282,31 +282,23 @@ class AnchorEngine:
             return False
         return rival.solution is not None and is_elsewhere(solution, points[solution.inliers], rival.solution)
 
-    def _is_focal_length_wrong(
-        self, query: Query, reason: Reason | None, solution: PoseSolution, pixels: Array, points: Array
-    ) -> bool:
-        """Whether another focal length makes a refused or inaccurate pose a good one."""
-        if reason is None and solution.median_error_px < _INTRINSICS_ERROR_PX:
-            return False
-        camera, config = query.frame.camera, self.config.pose
-        with query.watch("pnp"):
-            if reason is None:
-                freed = free_focal_length(solution, pixels, points, camera, config)
-            else:
-                freed = solve_pose_and_focal_length(pixels, points, camera, config)
-        return freed is not None and is_focal_length_wrong(solution, freed)
-
 
 def _with_calibration(query: Query, calibration: CameraCalibration) -> Query:
     return replace(query, frame=query.frame.with_calibration(calibration))
 
 
-def _accept(query: Query, evidence: Evidence, pixels: Array, points: Array, of_map: MapUncertainty) -> AnchorPose:
+def _accept(
+    query: Query,
+    evidence: Evidence,
+    pixels: Array,
+    points: Array,
+    of_map: MapUncertainty,
+    calibration: CameraCalibration,
+) -> AnchorPose:
     solution, support = evidence.solution, evidence.support
     assert solution is not None
     assert support is not None
     shared = of_map.of_pose(solution.map_from_camera, solution.covariance, points[solution.inliers])
-    calibration = query.frame.calibration or CameraCalibration(query.frame.camera, CalibrationSource.GIVEN)
     if calibration.focal_sigma > 0:
         pose, seen = solution.map_from_camera, points[solution.inliers]
         shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)

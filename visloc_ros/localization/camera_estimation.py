@@ -120,7 +120,7 @@ class CameraEstimator:
         if self.is_settled or view.focal_sigma > _USEFUL_FOCAL_SIGMA:
             return
         self._views = [*(known for known in self._views if known is not instead_of), view][-_MAX_VIEWS:]
-        agreeing = _most_agreeing(self._views)
+        agreeing = most_agreeing(self._views)
         if 2 * len(agreeing) <= len(self._views):  # no majority: nothing is known
             self.calibration = self._prior
             return
@@ -145,14 +145,21 @@ class CameraEstimator:
 def estimate_camera(views: Sequence[CameraView], config: PoseConfig) -> CameraCalibration:
     """Estimate the one camera of several views: focal length and, where they determine it, a radial coefficient."""
     information = np.sum([view.information for view in views], axis=0)
-    weights = np.array([1.0 / view.focal_sigma**2 for view in views])
-    logs = np.log([view.focal_length for view in views])
+    focal_length, focal_sigma = combined_focal_length(views)
     width, height = views[0].camera.width, views[0].camera.height
-    start = with_focal_length(guess_camera(width, height), math.exp(float(weights @ logs / weights.sum())))
+    start = with_focal_length(guess_camera(width, height), focal_length)
     of_radial = information[1, 1] - information[0, 1] ** 2 / information[0, 0]  # the focal length being unknown
     bears_radial = bool(of_radial >= _LEAST_RADIAL_KNOWN**-2)
     camera = _adjust(views, start, config, bears_radial)
-    return CameraCalibration(camera, CalibrationSource.ESTIMATED, _focal_sigma(information))
+    return CameraCalibration(camera, CalibrationSource.ESTIMATED, focal_sigma)
+
+
+def combined_focal_length(views: Sequence[CameraView]) -> tuple[float, float]:
+    """Mean focal length in pixels of views of one camera, and its relative standard deviation."""
+    weights = np.array([1.0 / view.focal_sigma**2 for view in views])
+    logs = np.log([view.focal_length for view in views])
+    information = np.sum([view.information for view in views], axis=0)
+    return math.exp(float(weights @ logs / weights.sum())), _focal_sigma(information)
 
 
 def _adjust(
@@ -186,7 +193,7 @@ def _add_image(model: pycolmap.Reconstruction, image_id: int, pixels: Array, map
     model.add_image_with_trivial_frame(image, map_from_camera.inverse.to_rigid3d())
 
 
-def _most_agreeing(views: Sequence[CameraView]) -> list[CameraView]:
+def most_agreeing(views: Sequence[CameraView]) -> list[CameraView]:
     """The largest set of views that agree with one of them; of equally large ones the one that knows most."""
     logs = np.log([view.focal_length for view in views])
     variances = np.array([view.focal_sigma**2 for view in views])
