@@ -85,6 +85,12 @@ def test_a_matrix_of_another_image_size_is_refused(width, height, binning):
         camera_from_camera_info_fields(width, height, K, [], "plumb_bob", binning)
 
 
+@pytest.mark.parametrize("k", [[400, 0, 0, 0, 400, 0, 0, 0, 1], [0.7, 0, 0.5, 0, 0.9, 0.5, 0, 0, 1]])
+def test_a_principal_point_in_the_corner_is_refused(k):
+    with pytest.raises(CalibrationError, match="lies in the corner of its 640x480 pixels"):
+        camera_from_camera_info_fields(640, 480, k, [], "plumb_bob")
+
+
 def test_a_corner_of_the_full_image_is_no_other_size():
     corner = camera_from_camera_info_fields(640, 480, K, [], "plumb_bob", roi=(0, 0, 320, 240))
     assert corner.params.tolist() == [400, 410, 320, 240]

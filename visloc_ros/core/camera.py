@@ -114,6 +114,11 @@ def check_image_of_calibration(camera: pycolmap.Camera) -> None:
     columns, rows = 2.0 * x / camera.width, 2.0 * y / camera.height
     scale = (columns + rows) / 2.0
     if abs(columns - rows) < _MIDDLE and min(abs(columns - 1.0), abs(rows - 1.0)) > _MIDDLE:
+        if scale < _MIDDLE:
+            raise CalibrationError(
+                f"the principal point ({x:g}, {y:g}) lies in the corner of its {camera.width}x{camera.height} pixels: "
+                "give it in pixels, near the middle"
+            )
         raise CalibrationError(
             f"the calibration says that it is for {camera.width}x{camera.height} pixels, but its principal point "
             f"({x:.0f}, {y:.0f}) is the middle of an image of about {camera.width * scale:.0f}x"

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pycolmap
 
-from visloc_ros.core.camera import camera_from_calibration
+from visloc_ros.core.camera import camera_from_calibration, check_image_of_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.files import read_text
 from visloc_ros.core.geometry import SE3, Array, nearest_rotation
@@ -124,6 +124,7 @@ def _read_kitti(root: Path, rate_hz: float) -> Layout | None:
             projection = _kitti_projection(calibration, row)
             _, header = first_readable(files)
             camera = camera_from_calibration(header.width, header.height, projection[:, :3])
+            check_image_of_calibration(camera)
             stamps_ns = _kitti_stamps(root, files, rate_hz)
             truth = _kitti_truth(root, files, stamps_ns, projection)
             return make_layout(root, files, stamps_ns, camera, truth)
