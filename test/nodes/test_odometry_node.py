@@ -225,10 +225,13 @@ def test_qos_overrides_choose_how_images_are_asked_for(ros_domain):
     assert reliability == {"sensor_msgs/msg/Image": "RELIABLE", "sensor_msgs/msg/CameraInfo": "BEST_EFFORT"}
 
 
-def test_of_rectified_images_the_projection_matrix_shows_the_camera(ros_domain):
-    with started(OdometryNode, *RELIABLE_RAW, "-p", "camera.is_rectified:=true") as harness:
+@pytest.mark.parametrize(
+    ("parameters", "frame"), [(["-p", "camera.is_rectified:=true"], "camera"), ([], "camera_rect")]
+)
+def test_the_projection_matrix_is_the_camera_of_rectified_images(ros_domain, parameters, frame):
+    with started(OdometryNode, *RELIABLE_RAW, *parameters) as harness:
         camera = Camera(harness)
-        message = conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA)
+        message = conversions.camera_to_msg(BEGIN_NS, frame, CAMERA)
         message.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
         message.p[0] = message.p[5] = 250.0
         camera.send_info(message)

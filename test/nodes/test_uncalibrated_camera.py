@@ -22,6 +22,7 @@ from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources.calibration import calibration_from_camera_info
 from visloc_ros.sources.camera_files import write_camera_yaml
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
@@ -250,6 +251,6 @@ def test_a_calibration_file_that_cannot_be_read_keeps_a_node_from_starting(ros_d
 
 def test_calibration_sources_of_a_message():
     camera = simulate(SIMULATION, "map").camera
-    recorded = conversions.calibration_from_msg(conversions.camera_to_msg(BEGIN_NS, "camera", camera))
+    recorded = calibration_from_camera_info(conversions.camera_to_msg(BEGIN_NS, "camera", camera), "")
     assert recorded.source is CalibrationSource.RECORDED
-    assert conversions.calibration_from_msg(CameraInfo(width=480, height=360)) is None
+    assert calibration_from_camera_info(CameraInfo(width=480, height=360), "") is None

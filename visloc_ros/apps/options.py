@@ -73,6 +73,10 @@ MapTracking = Annotated[
 Domain = Annotated[int, typer.Option("--domain-id", min=0, max=232, help="ROS domain that the nodes talk in.")]
 CameraFile = Annotated[str, typer.Option("--camera", help="Calibration file (COLMAP, ROS, Kalibr and more).")]
 
+Rectified = Annotated[
+    bool, typer.Option("--rectified", help="The bag's images are rectified: P of CameraInfo counts, not K and D.")
+]
+
 
 def _known_search(name: str) -> str:
     if name and name not in search_names():
@@ -93,6 +97,7 @@ Search = Annotated[
 def make_source_config(
     image_topic: ImageTopic = "",
     camera: CameraFile = "",
+    rectified: Rectified = False,
     first: First = 0,
     last: Last = -1,
     every: Every = 1,
@@ -104,6 +109,7 @@ def make_source_config(
     return SourceConfig(
         image_topic=image_topic,
         camera=camera,
+        rectified=rectified,
         first=first,
         last=last,
         every=every,

@@ -42,12 +42,16 @@ _WORDS = {
 class CameraCalibration:
     """Intrinsics, where they come from, and the relative standard deviation of the focal length (0: taken as exact).
 
+    ``alternative`` is what the same camera_info says of images that are rectified, if these are taken not to be, or the
+    other way round; None where it says nothing else.
+
     Frames that share one such object come from one camera: its intrinsics are estimated from all of them together.
     """
 
     camera: pycolmap.Camera
     source: CalibrationSource
     focal_sigma: float = 0.0
+    alternative: pycolmap.Camera | None = None
 
     @property
     def is_provisional(self) -> bool:

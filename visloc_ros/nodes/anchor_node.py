@@ -33,7 +33,6 @@ from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import (
     anchor_to_msg,
-    calibration_from_msg,
     camera_to_msg,
     frame_from_msg,
     plan_to_msg,
@@ -45,6 +44,7 @@ from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.predicted_poses import LONGEST_REST_S, PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.nodes.worker import in_background
+from visloc_ros.sources.calibration import calibration_from_camera_info
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # After it a request is answered although its work is not done: many times its duration on a slow computer.
@@ -238,7 +238,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     async def _localize_one(self, request: Localize.Request, response: Localize.Response) -> Localize.Response:
         stamp_ns = stamp_from_msg(request.image.header.stamp)
         try:
-            calibration = calibration_from_msg(request.camera_info)
+            calibration = calibration_from_camera_info(request.camera_info, "")
             frame = frame_from_msg(request.image, lambda width, height: calibration or guess_calibration(width, height))
             anchor = await in_background(self, lambda: self._search(frame), SEARCHING_S)
         except VislocError as error:

@@ -13,7 +13,6 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
 from visloc_ros.core.types import Image as ImageArray
@@ -23,15 +22,12 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 class CameraHealth:
     """Checks each image and camera_info of one camera, on the topic ``topic``, as remapped."""
 
-    def __init__(
-        self, node: Node, kind: type, topic: str, qos: QoSProfile, *, are_keyframes: bool, is_rectified: bool
-    ) -> None:
-        self._node, self._kind, self._qos, self._is_rectified = node, kind, qos, is_rectified
-        self._topic = node.resolve_topic_name(topic)
+    def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile, *, are_keyframes: bool) -> None:
+        self._node, self._kind, self._qos = node, kind, qos
+        self.topic = node.resolve_topic_name(topic)
         uses_sim_time = bool(node.get_parameter("use_sim_time").value)
-        self._arrivals = ImageHealth(self._topic, time.monotonic(), are_keyframes)
+        self._arrivals = ImageHealth(self.topic, time.monotonic(), are_keyframes)
         self._stamps, self._pictures = StampHealth(uses_sim_time), PictureHealth()
-        self._calibration: CameraCalibration | None = None
 
     def image(self, message: Image | CompressedImage) -> None:
         """An image has arrived."""
@@ -48,7 +44,6 @@ class CameraHealth:
         """The newest image can be used."""
         self._arrivals.used()
         self._pictures.image(time.monotonic(), frame.image)
-        self._calibration = frame.calibration
 
     def unused(self, why: str) -> None:
         """The newest image cannot be used."""
@@ -62,7 +57,7 @@ class CameraHealth:
     @property
     def problem(self) -> str:
         """Why images do not arrive, with what to do about it; empty if they do."""
-        num_publishers = self._node.count_publishers(self._topic)
+        num_publishers = self._node.count_publishers(self.topic)
         problem = self._arrivals.problem(time.monotonic(), num_publishers)
         return f"{problem} Why: {self._mismatch()}." if problem and self._mismatch() else problem
 
@@ -70,20 +65,10 @@ class CameraHealth:
     def warning(self) -> str:
         """Defects of usable images, with what to do about it; empty without any."""
         stamps = self._stamps.warning(self._node.count_publishers("/clock") > 0)
-        return stamps or self._pictures.warning(time.monotonic()) or self._distortion()
+        return stamps or self._pictures.warning(time.monotonic())
 
     def _mismatch(self) -> str:
-        return mismatch(self._node, self._topic, self._kind, self._qos)
-
-    def _distortion(self) -> str:
-        """Warns of rectified images taken to be distorted: image_proc renames the topic, not the camera_info."""
-        calibration = self._calibration
-        if calibration is None or calibration.source is not CalibrationSource.RECORDED or "rect" not in self._topic:
-            return ""
-        camera = calibration.camera
-        if self._is_rectified or not np.any(camera.params[camera.extra_params_idxs()]):
-            return ""
-        return f"Images of {self._topic} seem to be rectified, but are taken to be distorted: set camera.is_rectified."
+        return mismatch(self._node, self.topic, self._kind, self._qos)
 
 
 STALE_S = 3.0  # without a usable image: no camera of a robot is that slow

@@ -22,11 +22,13 @@ from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_health import CameraHealth
-from visloc_ros.nodes.conversions import calibration_from_msg, frame_from_msg
+from visloc_ros.nodes.conversions import frame_from_msg
 from visloc_ros.nodes.guard import RejectedMessages
 from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
 from visloc_ros.nodes.worker import Worker
+from visloc_ros.sources.calibration import calibration_from_camera_info
 from visloc_ros.sources.camera_files import read_given_calibration
+from visloc_ros.sources.rectification import RectificationCheck
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # An image and its camera_info arrive separately; the first image waits this long for its camera_info.
@@ -49,7 +51,9 @@ class CameraInputConfig(Config):
         "", "camera calibration file (COLMAP, ROS, Kalibr and more), which overrides camera_info; empty for none"
     )
     is_rectified: bool = option(
-        False, "images come rectified, as image_proc gives them: their camera is P of camera_info, not K and D"
+        False,
+        "images come rectified, as image_proc gives them: their camera is P of camera_info, not K and D; false goes by "
+        "the names of topic and frame (image_rect)",
     )
     are_keyframes: bool = option(
         False, "images are keyframes of an odometry node, which come as the camera moves: none for a while is no fault"
@@ -112,8 +116,8 @@ class CameraInput:
             topic,
             IMAGE[config.qos],
             are_keyframes=config.are_keyframes,
-            is_rectified=config.is_rectified,
         )
+        self._rectification = RectificationCheck(None)
         self._had_problem = False
         node.subscription(kind, topic, self._take_image, IMAGE[config.qos], from_outside=True)
         node.timer(WATCH_PERIOD_S, self._watch_images, is_steady=True)
@@ -165,7 +169,7 @@ class CameraInput:
         if self._camera_info is not None and _same_calibration(message, self._camera_info):
             return
         try:
-            calibration = calibration_from_msg(message, self._is_rectified)
+            calibration = calibration_from_camera_info(message, self.health.topic, self._is_rectified)
         except CalibrationError as error:
             self.rejected.note("camera_info", str(error))
             return
@@ -190,6 +194,12 @@ class CameraInput:
                 frame = frame_from_msg(message, self._choice.of_images, self._wants_colour())
         except VislocError as error:
             self._leave_out(type(error).__name__, str(error))
+            return
+        if frame.calibration is not self._rectification.calibration:
+            self._rectification = RectificationCheck(frame.calibration)
+        self._rectification.add(frame)
+        if self._rectification.contradiction:
+            self._leave_out("rectification", self._rectification.contradiction)
             return
         self.health.used(frame)
         self.camera_frame = message.header.frame_id

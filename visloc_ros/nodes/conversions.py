@@ -33,7 +33,7 @@ from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.msg import Innovation, LocalizationStatus, OdometryStatus, StageTime
 from visloc_msgs.msg import LoopClosure as LoopClosureMsg
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
-from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import is_plausible_position
@@ -49,7 +49,7 @@ from visloc_ros.core.types import (
     TrackedPose,
 )
 from visloc_ros.core.types import Image as ImageArray
-from visloc_ros.sources.calibration import camera_from_camera_info_fields, camera_info_fields
+from visloc_ros.sources.calibration import camera_from_camera_info, camera_info_fields
 from visloc_ros.sources.measurements import GeoPosition
 from visloc_ros.sources.ros_images import decode_compressed, decode_image
 from visloc_ros.sources.ros_messages import MessageError, stamp_from_msg, transform_from_msg
@@ -122,33 +122,9 @@ def image_from_msg(message: Image | CompressedImage, in_colour: bool = True) -> 
     )
 
 
-def camera_from_msg(message: CameraInfo, is_rectified: bool = False) -> pycolmap.Camera:
-    """Camera model of a CameraInfo, binning and region applied. Raises CalibrationError.
-
-    By K and D for the original image, by P for one that image_proc has rectified.
-    """
-    roi = message.roi
-    rectified = (np.reshape(message.p, (3, 4))[:, :3].ravel(), (), "plumb_bob")
-    k, d, model = rectified if is_rectified else (message.k, message.d, message.distortion_model)
-    return camera_from_camera_info_fields(
-        message.width,
-        message.height,
-        k,
-        d,
-        model,
-        (message.binning_x, message.binning_y),
-        (roi.x_offset, roi.y_offset, roi.width, roi.height),
-    )
-
-
-def calibration_from_msg(message: CameraInfo, is_rectified: bool = False) -> CameraCalibration | None:
-    """The calibration in a camera's own CameraInfo; None where its first entry of K is zero: it is uncalibrated.
-
-    For rectified images P counts. Raises CalibrationError.
-    """
-    if (message.p if is_rectified else message.k)[0] == 0:
-        return None
-    return CameraCalibration(camera_from_msg(message, is_rectified), CalibrationSource.RECORDED)
+def camera_from_msg(message: CameraInfo) -> pycolmap.Camera:
+    """Camera model of a CameraInfo by K and D, binning and region applied. Raises CalibrationError."""
+    return camera_from_camera_info(message)
 
 
 def camera_to_msg(stamp_ns: int, frame_id: str, camera: pycolmap.Camera) -> CameraInfo:

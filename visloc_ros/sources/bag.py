@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
+from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.trajectory import Trajectory
@@ -34,9 +34,10 @@ from visloc_ros.sources.bag_topics import (
     find_measurement_topic,
 )
 from visloc_ros.sources.base import OneCamera, SourceConfig
-from visloc_ros.sources.calibration import camera_from_camera_info_fields
+from visloc_ros.sources.calibration import calibration_from_camera_info
 from visloc_ros.sources.image_header import read_image_header
 from visloc_ros.sources.measurements import Measurements
+from visloc_ros.sources.rectification import checked
 from visloc_ros.sources.ros_images import decode_compressed, decode_image
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ class BagSource(OneCamera):
 
     An image that is broken or does not follow the one before in time is skipped, counted and logged. ``calibration``
     comes from the calibration file given or from the first CameraInfo; ``camera_info_topic`` is empty where a file is
-    given, or the bag has none. The camera is guessed where CameraInfo is missing, or says by a first entry of K that is
-    zero that the camera is not calibrated. ``frame_id`` is that of the first image.
+    given, or the bag has none. The camera is guessed where CameraInfo is missing, or its K and P begin with zero: it is
+    not calibrated. ``frame_id`` is that of the first image.
     """
 
     def __init__(self, path: Path, config: SourceConfig) -> None:
@@ -63,6 +64,7 @@ class BagSource(OneCamera):
         self._imu_topic = find_measurement_topic(topics, config.imu_topic, IMU)
         self._camera_from_imu = config.camera_from_imu
         self._selected = config.select(topics[self.image_topic].num_messages, self._receive_times_ns)
+        self._is_rectified = config.rectified
         given = config.read_calibration()
         self.camera_info_topic = (
             "" if given else find_camera_info_topic(topics, self.image_topic, config.camera_info_topic)
@@ -74,6 +76,9 @@ class BagSource(OneCamera):
         return len(self._selected)
 
     def __iter__(self) -> Iterator[Frame]:
+        return checked(self._read_frames())
+
+    def _read_frames(self) -> Iterator[Frame]:
         self.skipped = 0
         previous_ns = -1
         for message in self._selected_messages():
@@ -140,14 +145,8 @@ class BagSource(OneCamera):
         if not topic:
             return None
         (info,) = self._first_messages(topic, 1)
-        if info.k[0] == 0:
-            return None
-        roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
         try:
-            camera = camera_from_camera_info_fields(
-                info.width, info.height, info.k, info.d, info.distortion_model, (info.binning_x, info.binning_y), roi
-            )
-            return CameraCalibration(camera, CalibrationSource.RECORDED)
+            return calibration_from_camera_info(info, self.image_topic, self._is_rectified)
         except CalibrationError as error:
             raise CalibrationError(f"{topic}: {error}; or give a calibration file as 'camera'") from error
 

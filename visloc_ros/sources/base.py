@@ -37,6 +37,9 @@ class SourceConfig(Config):
         "", "rotation from the IMU's axes to the camera's as quaternion 'w x y z'; empty takes it from /tf_static"
     )
     camera: str = option("", "camera calibration file (COLMAP, ROS, Kalibr and more); empty takes the source's own")
+    rectified: bool = option(
+        False, "images of a bag are rectified, whatever their topic is named: their camera is P of CameraInfo"
+    )
     first: int = option(0, "index of the first image read", minimum=0)
     last: int = option(-1, "index of the last image read, itself included; -1 reads to the end", minimum=-1)
     every: int = option(1, "step between the images read: 10 reads every tenth", minimum=1)

@@ -13,8 +13,10 @@ import numpy as np
 import pycolmap
 from numpy.typing import ArrayLike
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import HALF_PIXEL, camera_from_calibration, check_image_of_calibration, crop_and_bin
 from visloc_ros.core.errors import CalibrationError
+from visloc_ros.sources.rectification import is_rectified_by_name, without_distortion
 
 FULL_IMAGE = (0, 0, 0, 0)
 NO_BINNING = (0, 0)
@@ -45,6 +47,57 @@ def camera_from_camera_info_fields(
     camera = camera_from_calibration(width, height, k, distortion_model, coefficients)
     check_image_of_calibration(camera)
     return crop_and_bin(camera, roi, binning)
+
+
+def calibration_from_camera_info(info: Any, image_topic: str, is_rectified: bool = False) -> CameraCalibration | None:
+    """The calibration in a CameraInfo, by rclpy or from a bag, for the images on a topic; None where it has none.
+
+    K and D hold for original images, P for rectified ones: those that are said to be (``is_rectified``), whose topic or
+    frame is named so, or where only P is filled. Raises CalibrationError.
+    """
+    has_matrix, has_projection = info.k[0] != 0, info.p[0] != 0
+    if not has_matrix:
+        return CameraCalibration(_rectified_camera(info), CalibrationSource.RECORDED) if has_projection else None
+    if is_rectified:
+        return CameraCalibration(_camera_of_rectified(info, image_topic), CalibrationSource.RECORDED)
+    if is_rectified_by_name(image_topic, info.header.frame_id):
+        camera = _camera_of_rectified(info, image_topic)
+        return CameraCalibration(camera, CalibrationSource.RECORDED, alternative=_distorted_camera(info))
+    camera = camera_from_camera_info(info)
+    is_distorted = without_distortion(camera) is not None
+    alternative = _rectified_camera(info) if is_distorted and has_projection else None
+    return CameraCalibration(camera, CalibrationSource.RECORDED, alternative=alternative)
+
+
+def camera_from_camera_info(info: Any) -> pycolmap.Camera:
+    """Camera of the original images of a CameraInfo, by K and D. Raises CalibrationError."""
+    return _camera_of_info(info, info.k, info.d, info.distortion_model)
+
+
+def _camera_of_rectified(info: Any, image_topic: str) -> pycolmap.Camera:
+    if info.p[0] != 0:
+        return _rectified_camera(info)
+    if _distorted_camera(info) is not None:
+        raise CalibrationError(
+            f"the images of {image_topic} are rectified, but the matrix P of their camera_info, which holds for such "
+            "images, is zero: fill it in, or give a calibration file of the rectified images"
+        )
+    return camera_from_camera_info(info)
+
+
+def _distorted_camera(info: Any) -> pycolmap.Camera | None:
+    """The camera of the original images, None where it has no distortion."""
+    camera = camera_from_camera_info(info)
+    return None if without_distortion(camera) is None else camera
+
+
+def _rectified_camera(info: Any) -> pycolmap.Camera:
+    return _camera_of_info(info, np.reshape(info.p, (3, 4))[:, :3], (), "plumb_bob")
+
+
+def _camera_of_info(info: Any, k: ArrayLike, d: Sequence[float] | ArrayLike, model: str) -> pycolmap.Camera:
+    roi = (info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height)
+    return camera_from_camera_info_fields(info.width, info.height, k, d, model, (info.binning_x, info.binning_y), roi)
 
 
 def camera_info_fields(camera: pycolmap.Camera) -> CameraInfoFields:

@@ -39,6 +39,7 @@ from visloc_ros.sources.layouts import (
 )
 from visloc_ros.sources.measurements import ImuFile, Measurements
 from visloc_ros.sources.photos import HEIC, decode_photo, read_photo_header
+from visloc_ros.sources.rectification import checked
 from visloc_ros.sources.ros_images import encode_png
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,9 @@ class FolderSource:
         return len(self.images)
 
     def __iter__(self) -> Iterator[Frame]:
+        return checked(self._read_frames())
+
+    def _read_frames(self) -> Iterator[Frame]:
         for encoded, header in self._iter_files():
             try:
                 image = decode_photo(header, encoded.data)

@@ -18,6 +18,7 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.newest import Newest
 from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import SourceConfig
+from visloc_ros.sources.rectification import checked
 
 _NS_PER_MS = 1_000_000
 
@@ -61,6 +62,9 @@ class LiveVideo:
         self._capture.release()
 
     def __iter__(self) -> Iterator[Frame]:
+        return checked(self._take_frames(), ahead_bytes=0)
+
+    def _take_frames(self) -> Iterator[Frame]:
         while (taken := self._images.take()) is not None:
             index, (stamp_ns, image) = taken
             yield Frame(stamp_ns, image, self.calibration.camera, f"frame-{index:06d}", self.calibration)

@@ -20,6 +20,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, OneCamera, SourceConfig
 from visloc_ros.sources.layouts import stamps_at_rate
+from visloc_ros.sources.rectification import checked
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,9 @@ class VideoSource(OneCamera):
         return len(self._selected)
 
     def __iter__(self) -> Iterator[Frame]:
+        return checked(self._read_frames())
+
+    def _read_frames(self) -> Iterator[Frame]:
         read = 0
         for index, stamp_ns, image in self._read_selected():
             read += 1
