@@ -7,16 +7,16 @@ import pycolmap
 import pytest
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
-from visloc_ros.core.camera import project, with_focal_length
+from visloc_ros.core.camera import project, squeeze, with_focal_length
 from visloc_ros.core.geometry import SE3
 from visloc_ros.localization import PoseConfig
 from visloc_ros.localization.camera_estimation import (
     MAX_FOCAL_SIGMA,
     CameraEstimator,
     CameraView,
-    cameras_for_size,
     estimate_camera,
 )
+from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.pose import solve_pose_of_unknown_camera
 
 CONFIG = PoseConfig()
@@ -67,6 +67,24 @@ def test_the_uncertainty_of_one_view_covers_its_error():
     normalised = [np.log(view.focal_length / 520.0) / view.focal_sigma for view in alone]
     assert np.sqrt(np.mean(np.square(normalised))) < 2.0
     assert all(0.002 < view.focal_sigma < 0.1 for view in alone)
+
+
+@pytest.mark.parametrize("aspect", [3 / 4, 16 / 15, 4 / 3])
+def test_views_determine_pixels_that_are_not_square(aspect):
+    squeezed = squeeze(CAMERA, 640, aspect)
+    calibration = estimate_camera(views(5, camera=squeezed), CONFIG)
+    camera = calibration.camera
+    assert camera.focal_length_x == pytest.approx(squeezed.focal_length_x, rel=3 * calibration.focal_sigma)
+    assert camera.focal_length_y == pytest.approx(squeezed.focal_length_y, rel=3 * calibration.focal_sigma)
+    assert f"{camera.focal_length_x:.1f} x {camera.focal_length_y:.1f} px" in str(calibration)
+
+
+@pytest.mark.parametrize("radial", [-0.2, 0.0, 0.1])
+def test_square_pixels_stay_square_whatever_the_lens(radial):
+    camera = pycolmap.Camera(model="SIMPLE_RADIAL", width=640, height=480, params=[520, 320, 240, radial])
+    for count in (1, 5):
+        calibration = estimate_camera(views(count, camera=camera), CONFIG)
+        assert calibration.camera.model.name == "SIMPLE_RADIAL"
 
 
 def test_a_plane_seen_from_the_front_does_not_determine_the_focal_length():

@@ -1,6 +1,8 @@
 import logging
 import struct
+from fractions import Fraction
 
+import av
 import cv2
 import numpy as np
 import pycolmap
@@ -133,3 +135,34 @@ def test_selection_beyond_the_end_is_an_error(tmp_path):
     write_video(tmp_path / "a.mp4", count=3)
     with pytest.raises(SourceError, match="selects none of the 3 images"):
         open_source(tmp_path / "a.mp4", SourceConfig(first=3))
+
+
+def write_anamorphic(path, aspect):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = aspect
+        for index in range(3):
+            frame = av.VideoFrame.from_ndarray(colour_image(index), format="rgb24")
+            for packet in stream.encode(frame):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def test_pixels_that_are_not_square_become_square(tmp_path):
+    write_anamorphic(tmp_path / "a.mp4", Fraction(4, 3))
+    wide = round(WIDTH * 4 / 3)
+    source = open_source(tmp_path / "a.mp4")
+    assert (source.camera.width, source.camera.height) == (wide, HEIGHT)
+    assert [frame.image.shape for frame in source] == [(HEIGHT, wide, 3)] * 3
+
+
+@pytest.mark.parametrize("width", [WIDTH, round(WIDTH * 4 / 3)])
+def test_a_calibration_is_of_squeezed_pixels_or_of_square_ones(tmp_path, width):
+    write_anamorphic(tmp_path / "a.mp4", Fraction(4, 3))
+    camera = pycolmap.Camera(model="PINHOLE", width=width, height=HEIGHT, params=[50, 60, 20, 24])
+    write_camera_yaml(tmp_path / "camera.yaml", camera)
+    source = open_source(tmp_path / "a.mp4", SourceConfig(camera=str(tmp_path / "camera.yaml")))
+    assert source.camera.params.tolist() == [50, 60, 20, 24]
+    assert [frame.image.shape for frame in source] == [(HEIGHT, width, 3)] * 3

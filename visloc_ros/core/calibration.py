@@ -8,7 +8,7 @@ from typing import Any
 
 import pycolmap
 
-from visloc_ros.core.camera import guess_camera
+from visloc_ros.core.camera import guess_camera, has_squeezed_pixels
 
 # The widest phone lenses in use have 0.5, short telephoto lenses 2 times the longer side as focal length: a factor of
 # about exp(0.35) to either side of the usual guess, 1.2.
@@ -60,7 +60,14 @@ class CameraCalibration:
 
     def __str__(self) -> str:
         sure = f" to {100 * self.focal_sigma:.2g} %" if self.focal_sigma else ""
-        return f"focal length {self.camera.mean_focal_length():.1f} px{sure}, {_WORDS[self.source]}"
+        return f"focal length {self._focal_lengths} px{sure}, {_WORDS[self.source]}"
+
+    @property
+    def _focal_lengths(self) -> str:
+        camera = self.camera
+        if camera.focal_length_idxs() and has_squeezed_pixels(camera):
+            return f"{camera.focal_length_x:.1f} x {camera.focal_length_y:.1f}"
+        return f"{camera.mean_focal_length():.1f}"
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON; the parameters are in COLMAP's order and pixels."""

@@ -25,6 +25,9 @@ WIDEST_PX = 1 << 20
 LARGEST_PARAMETER = 1e7
 """Pixels of a focal length or principal point, far beyond a telescope's; distortion coefficients are smaller still."""
 
+LEAST_SQUEEZE = 0.03
+"""Of pixels that are not square: half of that of 16:15, the least in use; a calibration's fx and fy differ by less."""
+
 _LENS_ERROR_PX = 0.1  # there and back through the camera model; beyond it the lens is not described
 
 _MIDDLE = 0.15  # principal points of lenses lie closer to the middle, as share of half the size
@@ -205,6 +208,43 @@ def with_focal_length(camera: pycolmap.Camera, focal_length: float) -> pycolmap.
     for index in camera.focal_length_idxs():
         changed.params[index] *= ratio
     return changed
+
+
+def with_two_focal_lengths(camera: pycolmap.Camera) -> pycolmap.Camera | None:
+    """The same camera by a model that has fx and fy; None where it has them already, or no model adds them."""
+    model = {"SIMPLE_PINHOLE": "PINHOLE", "SIMPLE_RADIAL": "OPENCV", "RADIAL": "OPENCV"}.get(camera.model.name)
+    if model is None:
+        return None
+    extra = camera.params[camera.extra_params_idxs()]
+    focal_length = camera.mean_focal_length()
+    params = [focal_length, focal_length, camera.principal_point_x, camera.principal_point_y, *extra]
+    if model == "OPENCV":
+        params += [0.0] * (4 - len(extra))
+    return pycolmap.Camera(model=model, width=camera.width, height=camera.height, params=params)
+
+
+def squeeze(camera: pycolmap.Camera, width: int, aspect: float) -> pycolmap.Camera:
+    """The camera of the image stored with ``width``, its pixels ``aspect`` times as wide as high, from square ones.
+
+    Raises CalibrationError for a model that has no place for two focal lengths.
+    """
+    squeezed = with_two_focal_lengths(camera) or pycolmap.Camera(camera.todict())
+    if len(squeezed.focal_length_idxs()) != 2:
+        raise CalibrationError(f"a {camera.model.name} camera has square pixels")
+    squeezed.focal_length_x /= aspect
+    squeezed.principal_point_x /= aspect
+    squeezed.width = width
+    return squeezed
+
+
+def pixel_aspect(camera: pycolmap.Camera) -> float:
+    """Width of a pixel as share of its height: fy / fx."""
+    return float(camera.focal_length_y / camera.focal_length_x)
+
+
+def has_squeezed_pixels(camera: pycolmap.Camera) -> bool:
+    """Whether its pixels are clearly not square."""
+    return bool(abs(np.log(pixel_aspect(camera))) > LEAST_SQUEEZE)
 
 
 def guess_camera(width: int, height: int) -> pycolmap.Camera:

@@ -18,7 +18,7 @@ from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.localization.calibration_doubt import CalibrationDoubts, is_focal_length_contradicted
-from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView, cameras_for_size
+from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import (
     RIVAL_SHARE,
@@ -28,6 +28,7 @@ from visloc_ros.localization.evidence import (
     is_elsewhere,
 )
 from visloc_ros.localization.guided import GuidedSearch
+from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.search_hint import SearchHint

@@ -11,8 +11,8 @@ agree with this estimate.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -22,7 +22,14 @@ import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.camera import guess_camera, is_same_camera, rescale, rotate, with_focal_length
+from visloc_ros.core.camera import (
+    guess_camera,
+    has_squeezed_pixels,
+    pixel_aspect,
+    squeeze,
+    with_focal_length,
+    with_two_focal_lengths,
+)
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.localization.config import PoseConfig
@@ -42,12 +49,14 @@ PLAUSIBLE_FOCAL = (0.35, 4.0)
 MAP_FOCAL_SIGMA = 0.01
 """Relative errors of a focal length that structure from motion estimated, and of one estimated in its map."""
 
+_ADJUSTED, _FIXED = 1, 2  # cameras in the bundle adjustment
 _RADIAL_SIGMA = 0.1  # of the first radial coefficient before anything is known: that of most lenses without a fisheye
 _LEAST_RADIAL_KNOWN = 0.05  # standard deviation from which on it is estimated
 _USEFUL_FOCAL_SIGMA = 0.2  # frames with a larger one are ignored
 _AGREEMENT = 3.0  # standard deviations
 _CONFIRMING_SIGMA = 0.02  # of an estimate that may confirm the map's camera; a weaker one fits other cameras as well
 _CONFIRMED = 0.997  # share of right cameras that the likelihood-ratio test confirms, as three standard deviations would
+_SQUEEZED, _DOUBTED = 0.95, 0.68  # confidence that pixels are not square, and from which on it adds to the uncertainty
 _SETTLED_SIGMA, _SETTLED_VIEWS, _MAX_VIEWS = 0.02, 5, 12
 
 
@@ -145,13 +154,20 @@ class CameraEstimator:
 def estimate_camera(views: Sequence[CameraView], config: PoseConfig) -> CameraCalibration:
     """Estimate the one camera of several views: focal length and, where they determine it, a radial coefficient."""
     information = np.sum([view.information for view in views], axis=0)
-    focal_length, focal_sigma = combined_focal_length(views)
+    focal_length, sigma = combined_focal_length(views)
     width, height = views[0].camera.width, views[0].camera.height
     start = with_focal_length(guess_camera(width, height), focal_length)
     of_radial = information[1, 1] - information[0, 1] ** 2 / information[0, 0]  # the focal length being unknown
     bears_radial = bool(of_radial >= _LEAST_RADIAL_KNOWN**-2)
     camera = _adjust(views, start, config, bears_radial)
-    return CameraCalibration(camera, CalibrationSource.ESTIMATED, focal_sigma)
+    freed = _free_pixel_aspect(views, camera, config)
+    if has_squeezed_pixels(freed):
+        contradiction = _contradiction(views, camera, freed, config)
+        if contradiction > chi_square_quantile(_SQUEEZED, 1):
+            camera = _adjust_squeezed(views, freed, config, bears_radial)
+        elif contradiction > chi_square_quantile(_DOUBTED, 1):
+            sigma = math.hypot(sigma, math.log(pixel_aspect(freed)))
+    return CameraCalibration(camera, CalibrationSource.ESTIMATED, sigma)
 
 
 def combined_focal_length(views: Sequence[CameraView]) -> tuple[float, float]:
@@ -162,19 +178,41 @@ def combined_focal_length(views: Sequence[CameraView]) -> tuple[float, float]:
     return math.exp(float(weights @ logs / weights.sum())), _focal_sigma(information)
 
 
+def _free_pixel_aspect(views: Sequence[CameraView], square: pycolmap.Camera, config: PoseConfig) -> pycolmap.Camera:
+    """The camera with a focal length in each direction; a loose loss first: the views' inliers are of square pixels."""
+    camera = with_two_focal_lengths(square)
+    assert camera is not None
+    for loss_scale_px in (config.max_error_px, config.loss_scale_px):
+        camera = _adjust(views, camera, replace(config, loss_scale_px=loss_scale_px), bears_radial=False)
+    return camera
+
+
+def _adjust_squeezed(
+    views: Sequence[CameraView], freed: pycolmap.Camera, config: PoseConfig, bears_radial: bool
+) -> pycolmap.Camera:
+    """The camera with the given shape of its pixels, estimated in the image that square pixels would show."""
+    aspect, stored_width = pixel_aspect(freed), freed.width
+    start = guess_camera(max(1, round(aspect * stored_width)), freed.height)
+    start = with_focal_length(start, float(freed.focal_length_y))
+    stretched = [replace(view, pixels=view.pixels * [aspect, 1.0]) for view in views]
+    return squeeze(_adjust(stretched, start, config, bears_radial), stored_width, aspect)
+
+
 def _adjust(
     views: Sequence[CameraView], camera: pycolmap.Camera, config: PoseConfig, bears_radial: bool
 ) -> pycolmap.Camera:
     """Refine a camera and the views' poses together, with fixed map points (bundle adjustment)."""
     model, adjusted = pycolmap.Reconstruction(), pycolmap.BundleAdjustmentConfig()
-    camera.camera_id = 1
-    model.add_camera_with_trivial_rig(camera)
+    for camera_id in (_ADJUSTED, _FIXED):
+        camera.camera_id = camera_id
+        model.add_camera_with_trivial_rig(camera)
     for image_id, view in enumerate(views, start=1):
-        _add_image(model, image_id, view.pixels, view.map_from_camera)
+        _add_image(model, image_id, _ADJUSTED, view.pixels, view.map_from_camera)
         adjusted.add_image(image_id)
-    # COLMAP needs two observations of a point; the second is in a fixed image that stands for the map.
+    # COLMAP needs two observations of a point; the second is in a fixed image that stands for the map. Its camera is
+    # another one: its residuals say nothing about that of the views.
     map_id = len(views) + 1
-    _add_image(model, map_id, np.concatenate([view.pixels for view in views]), views[0].map_from_camera)
+    _add_image(model, map_id, _FIXED, np.concatenate([view.pixels for view in views]), views[0].map_from_camera)
     rows = ((image_id, row, point) for image_id, view in enumerate(views, 1) for row, point in enumerate(view.points))
     for map_row, (image_id, row, point) in enumerate(rows):
         track = pycolmap.Track([pycolmap.TrackElement(image_id, row), pycolmap.TrackElement(map_id, map_row)])
@@ -185,11 +223,13 @@ def _adjust(
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     options.ceres.loss_function_scale = config.loss_scale_px
     pycolmap.create_default_bundle_adjuster(options, adjusted, model).solve()
-    return pycolmap.Camera(model.cameras[1].todict())
+    return pycolmap.Camera(model.cameras[_ADJUSTED].todict())
 
 
-def _add_image(model: pycolmap.Reconstruction, image_id: int, pixels: Array, map_from_camera: SE3) -> None:
-    image = pycolmap.Image(name=str(image_id), keypoints=pixels, camera_id=1, image_id=image_id)
+def _add_image(
+    model: pycolmap.Reconstruction, image_id: int, camera_id: int, pixels: Array, map_from_camera: SE3
+) -> None:
+    image = pycolmap.Image(name=str(image_id), keypoints=pixels, camera_id=camera_id, image_id=image_id)
     model.add_image_with_trivial_frame(image, map_from_camera.inverse.to_rigid3d())
 
 
@@ -213,28 +253,39 @@ def _is_confirmed(
     """
     if not _agree(hypothesis, estimated):
         return False
-    contradiction = sum(
-        (_cost(view, hypothesis.camera, config) - _cost(view, estimated.camera, config)) / _variance(view, config)
-        for view in views
-    )
-    return contradiction <= chi_square_quantile(_CONFIRMED, 2)
+    return _contradiction(views, hypothesis.camera, estimated.camera, config) <= chi_square_quantile(_CONFIRMED, 2)
 
 
-def _variance(view: CameraView, config: PoseConfig) -> float:
-    residuals = reprojection_residuals(view.map_from_camera, view.pixels, view.points, view.camera)
-    return effective_variance(residuals, view.pixels, view.camera, config)
+def _contradiction(
+    views: Sequence[CameraView], one: pycolmap.Camera, better: pycolmap.Camera, config: PoseConfig
+) -> float:
+    """How much more the views contradict a camera than one of more free parameters (chi-square distributed)."""
+    contradiction = 0.0
+    for view in views:
+        worst, best = _fit_pose(view, one, config), _fit_pose(view, better, config)
+        if best is not None:
+            variance = effective_variance(best, view.pixels, better, config)
+            contradiction += (_cost(worst, config) - _cost(best, config)) / variance
+    return contradiction
 
 
-def _cost(view: CameraView, camera: pycolmap.Camera, config: PoseConfig) -> float:
-    """Cauchy cost in square pixels of a view with another camera, its pose refined; infinite where that fails."""
+def _fit_pose(view: CameraView, camera: pycolmap.Camera, config: PoseConfig) -> Array | None:
+    """Residuals (N, 2) in pixels of a view with another camera, its pose refined; None where that fails."""
     options = pycolmap.AbsolutePoseRefinementOptions(loss_function_scale=config.loss_scale_px)
     given = view.map_from_camera.inverse.to_rigid3d()
     mask = np.ones(len(view.pixels), dtype=bool)
     refined = pycolmap.refine_absolute_pose(given, view.pixels, view.points, mask, camera, options)
     if refined is None:
-        return math.inf
+        return None
     pose = SE3.from_rigid3d(refined["cam_from_world"]).inverse
-    squared = np.square(reprojection_residuals(pose, view.pixels, view.points, camera)).sum(axis=1)
+    return reprojection_residuals(pose, view.pixels, view.points, camera)
+
+
+def _cost(residuals: Array | None, config: PoseConfig) -> float:
+    """Cauchy cost in square pixels; infinite without residuals."""
+    if residuals is None:
+        return math.inf
+    squared = np.square(residuals).sum(axis=1)
     return config.loss_scale_px**2 * float(np.log1p(squared / config.loss_scale_px**2).sum())
 
 
@@ -259,40 +310,6 @@ def _focal_sigma(information: Array) -> float:
     """
     known = float(information[0, 0] - information[0, 1] ** 2 / (information[1, 1] + _RADIAL_SIGMA**-2))
     return math.hypot(known**-0.5, MAP_FOCAL_SIGMA) if known > 0 else math.inf
-
-
-_SAME_SHAPE = 0.005  # relative: an odd number of pixels is rounded when an image is halved
-
-
-def cameras_for_size(cameras: Iterable[pycolmap.Camera], width: int, height: int) -> list[pycolmap.Camera]:
-    """The cameras for images of ``width`` x ``height``: unchanged, scaled, or turned (portrait, landscape).
-
-    Images of another aspect ratio are crops of unknown parts, about which a camera says nothing.
-    """
-    variants: list[pycolmap.Camera | None] = []
-    for camera in _distinct(cameras):
-        if _has_shape(camera, width, height):
-            variants.append(camera)
-        elif _has_shape(camera, height, width):
-            variants += (rotate(camera, clockwise) for clockwise in (True, False))
-    return list(_distinct(_fit(camera, width, height) for camera in variants if camera is not None))
-
-
-def _fit(camera: pycolmap.Camera, width: int, height: int) -> pycolmap.Camera:
-    return camera if (camera.width, camera.height) == (width, height) else rescale(camera, width, height)
-
-
-def _has_shape(camera: pycolmap.Camera, width: int, height: int) -> bool:
-    return abs(camera.width * height / (camera.height * width) - 1.0) <= _SAME_SHAPE
-
-
-def _distinct(cameras: Iterable[pycolmap.Camera]) -> Iterator[pycolmap.Camera]:
-    """Cameras that are not the same as one before."""
-    known: list[pycolmap.Camera] = []
-    for camera in cameras:
-        if not any(is_same_camera(camera, one) for one in known):
-            known.append(camera)
-            yield camera
 
 
 _TRIES = 30

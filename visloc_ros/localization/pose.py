@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import poselib
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.camera import rays
+from visloc_ros.core.camera import has_squeezed_pixels, rays, with_two_focal_lengths
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.uncertainty import design_effect, pose_covariance, reprojection_residuals
@@ -25,6 +25,7 @@ _POSELIB_MODELS = (
 _MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
 _FOCAL_GAIN, _FOCAL_CHANGE = 1.5, 0.1
 _MIN_FREED_INLIERS = 30
+_LOOSENED = (6.0, 2.0, 1.0)  # robust losses one after the other: the inliers of a wrong camera are far off
 _SAMPLE, _POSES_OF_SAMPLE = 3, 4  # P3P: three matches give up to four poses
 _MOST_FALSE_ALARMS = 0.01
 """Expected for an image; wrong matches are not quite independent, so that more images of other places have such a pose:
@@ -157,9 +158,13 @@ def is_focal_length_wrong(fixed: PoseSolution, freed: PoseSolution) -> bool:
     if freed.num_inliers < max(_MIN_FREED_INLIERS, fixed.num_inliers):
         return False
     change = abs(math.log(freed.focal_length / fixed.focal_length))
+    return change >= _FOCAL_CHANGE and _explains_more(fixed, freed)
+
+
+def _explains_more(fixed: PoseSolution, freed: PoseSolution) -> bool:
     more_inliers = freed.num_inliers >= _FOCAL_GAIN * fixed.num_inliers
     smaller_errors = freed.median_error_px * _FOCAL_GAIN <= fixed.median_error_px
-    return change >= _FOCAL_CHANGE and (more_inliers or smaller_errors)
+    return more_inliers or smaller_errors
 
 
 def solve_pose_of_unknown_camera(
@@ -178,7 +183,24 @@ def solve_pose_of_unknown_camera(
         if fixed is not None:
             solutions.append(free_focal_length(fixed, pixels, points, camera, config))
     found = [solution for solution in solutions if solution is not None]
-    return max(found, key=lambda one: _score(one, config), default=None)
+    best = max(found, key=lambda one: _score(one, config), default=None)
+    return None if best is None else _free_pixel_aspect(best, pixels, points, config)
+
+
+def _free_pixel_aspect(square: PoseSolution, pixels: Array, points: Array, config: PoseConfig) -> PoseSolution:
+    """The solution with a focal length in each direction, where pixels that are not square explain far more."""
+    camera = with_two_focal_lengths(square.camera)
+    if camera is None:
+        return square
+    freed = square
+    for loosened in _LOOSENED:
+        looser = replace(config, loss_scale_px=loosened * config.loss_scale_px)
+        refined = free_focal_length(freed, pixels, points, camera, looser)
+        if refined is None:
+            return square
+        freed, camera = refined, refined.camera
+    is_better = _explains_more(square, freed) and freed.num_inliers >= _MIN_FREED_INLIERS
+    return freed if is_better and has_squeezed_pixels(camera) else square
 
 
 def _score(solution: PoseSolution, config: PoseConfig) -> float:

@@ -7,7 +7,7 @@ Messages of ROS call the centre of the top-left pixel (0, 0), COLMAP (0.5, 0.5):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pycolmap

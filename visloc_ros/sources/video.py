@@ -31,7 +31,8 @@ _NS_PER_MS = 1_000_000
 class VideoSource(OneCamera):
     """Frames of a video, upright as its rotation metadata asks; without a calibration its camera is guessed.
 
-    A calibration is of the frames as they are shown, or as they are stored, and is then turned with them.
+    Frames have square pixels, as players show them: those of another shape are stretched in width. A calibration is of
+    the frames as they are shown, or as they are stored: it is then turned with them, and their pixels stay as they are.
     ``camera_maker`` is empty where the file does not state it.
 
     Stamps start near zero. ``len`` is what the container announces; a video that ends earlier is reported by a
@@ -50,6 +51,7 @@ class VideoSource(OneCamera):
         self._rate_hz = config.rate_hz or _frame_rate(capture)
         self.clockwise_turns = round(capture.get(cv2.CAP_PROP_ORIENTATION_META) / 90.0) % 4
         done, first = capture.read()
+        self._aspect = _pixel_aspect(capture)
         capture.release()
         if not done:
             raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
@@ -57,9 +59,13 @@ class VideoSource(OneCamera):
         self._count = announced if announced > 0 else _count_frames(path)
         self.camera_maker = read_maker(path)
         self._selected = config.select(self._count, self._announced_stamps_ns)
-        height, width = first.shape[:2]
-        self.calibration = self._read_calibration(width, height)
-        check_image_size(self.camera, width, height)
+        stored = first.shape[1], first.shape[0]
+        given = config.read_calibration()
+        if given is not None and stored in (_size(given), _size(given)[::-1]):
+            self._aspect = 1.0
+        self._shown_size = _stretched(*stored, self._aspect, self.clockwise_turns)
+        self.calibration = self._fit_calibration(given, *self._shown_size)
+        check_image_size(self.camera, *self._shown_size)
 
     def __len__(self) -> int:
         return len(self._selected)
@@ -78,9 +84,8 @@ class VideoSource(OneCamera):
         if self.skipped:
             logger.warning("%s ends after %d of %d frames: it may be truncated", self._path, read, len(self))
 
-    def _read_calibration(self, width: int, height: int) -> CameraCalibration:
+    def _fit_calibration(self, given: CameraCalibration | None, width: int, height: int) -> CameraCalibration:
         """The calibration given, or a guess, of frames that are shown with this size. Raises CalibrationError."""
-        given = self._config.read_calibration()
         if given is None:
             return guess_calibration(width, height)
         stored = (height, width) if self.clockwise_turns % 2 else (width, height)
@@ -104,9 +109,14 @@ class VideoSource(OneCamera):
                 stamp_ns = self._stamp(capture, index, previous_ns)
                 previous_ns = stamp_ns
                 if index in selected:
-                    yield index, stamp_ns, _retrieve(capture)
+                    yield index, stamp_ns, self._shown(_retrieve(capture))
         finally:
             capture.release()
+
+    def _shown(self, image: Image) -> Image:
+        if (image.shape[1], image.shape[0]) == self._shown_size or self._aspect == 1.0:
+            return image
+        return np.asarray(cv2.resize(image, self._shown_size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
     def _stamp(self, capture: cv2.VideoCapture, index: int, previous_ns: int) -> int:
         """Presentation time of the frame just grabbed, or one period after the last where the video has none."""
@@ -129,6 +139,21 @@ def _open(path: Path) -> cv2.VideoCapture:
 def _frame_rate(capture: cv2.VideoCapture) -> float:
     rate = float(capture.get(cv2.CAP_PROP_FPS))
     return rate if np.isfinite(rate) and 0 < rate <= 1000 else NOMINAL_RATE_HZ
+
+
+def _pixel_aspect(capture: cv2.VideoCapture) -> float:
+    """Width of a pixel as share of its height (sample aspect ratio); 1 where the video does not state it."""
+    width, height = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    return width / height if width > 0 and height > 0 else 1.0
+
+
+def _stretched(width: int, height: int, aspect: float, clockwise_turns: int) -> tuple[int, int]:
+    """Size of upright frames with square pixels; a quarter turn puts the width of stored pixels along the height."""
+    return (width, round(height * aspect)) if clockwise_turns % 2 else (round(width * aspect), height)
+
+
+def _size(calibration: CameraCalibration) -> tuple[int, int]:
+    return calibration.camera.width, calibration.camera.height
 
 
 def _count_frames(path: Path) -> int:
