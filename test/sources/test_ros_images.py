@@ -4,6 +4,7 @@ import pytest
 from source_data import colour_image, encode
 
 from visloc_ros.core.errors import SourceError
+from visloc_ros.sources import open_source
 from visloc_ros.sources.ros_images import decode_compressed, decode_image, encode_jpeg
 
 RGB = np.random.default_rng(3).integers(0, 256, (6, 8, 3), dtype=np.uint8)
@@ -191,3 +192,21 @@ def test_a_header_that_promises_a_huge_image_is_refused_before_decoding():
     data[16:24] = (10000).to_bytes(4, "big") * 2
     with pytest.raises(SourceError, match="beyond 8192x8192"):
         decode_compressed("png", bytes(data))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_fewer_than_16_bits_in_a_message_or_a_png(bits):
+    values = GREY.astype(np.uint16) << (bits - 8)
+    values[0, 0] = (1 << bits) - 1
+    expected = GREY.copy()
+    expected[0, 0] = 255
+    np.testing.assert_array_equal(decode_image("mono16", 8, 6, 16, values.tobytes()), expected)
+    encoded = cv2.imencode(".png", values)[1].tobytes()
+    np.testing.assert_array_equal(decode_compressed("png", encoded), expected)
+    np.testing.assert_array_equal(decode_compressed("png", encoded, in_colour=False), expected)
+
+
+def test_a_folder_has_one_bit_depth(tmp_path):
+    for index, brightness in enumerate((900, 4000, 1500)):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((48, 64), brightness, np.uint16))
+    assert [int(frame.image[0, 0]) for frame in open_source(tmp_path)] == [900 >> 4, 4000 >> 4, 1500 >> 4]

@@ -18,6 +18,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array, Sim3
@@ -289,7 +290,8 @@ class Estimate:
 def as_8_bit(image: Any) -> NDArray[np.uint8]:
     """The pixels as contiguous uint8 (H, W) or (H, W, 3). Raises SourceError for what is no image.
 
-    uint16 loses its lower half, as in OpenCV; floating-point numbers go from 0 to 1; an alpha channel is left out.
+    uint16 keeps the upper eight of the bits in use (``BitDepth``); floating-point numbers go from 0 to 1; an alpha
+    channel is left out.
     """
     if not isinstance(image, np.ndarray):
         raise SourceError(f"the image is of the type {type(image).__name__}: {_EXPECTED} as a NumPy array")
@@ -304,7 +306,7 @@ def as_8_bit(image: Any) -> NDArray[np.uint8]:
 
 def _scaled(image: NDArray[Any]) -> NDArray[np.uint8]:
     if image.dtype == np.uint16:
-        return (image >> 8).astype(np.uint8)
+        return BitDepth().to_8_bit(image)
     if not np.issubdtype(image.dtype, np.floating):
         raise SourceError(f"the image holds numbers of the type {image.dtype}: {_EXPECTED}")
     if not (image.min() >= 0.0 and image.max() <= 1.0):  # not so for NaN either

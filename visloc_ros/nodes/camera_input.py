@@ -14,6 +14,7 @@ from typing import Any
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.config import Config, option
@@ -117,6 +118,7 @@ class CameraInput:
             IMAGE[config.qos],
             are_keyframes=config.are_keyframes,
         )
+        self._depth = BitDepth()
         self._rectification = RectificationCheck(None)
         self._had_problem = False
         node.subscription(kind, topic, self._take_image, IMAGE[config.qos], from_outside=True)
@@ -191,7 +193,7 @@ class CameraInput:
             return
         try:
             with self.processor("decoding"):
-                frame = frame_from_msg(message, self._choice.of_images, self._wants_colour())
+                frame = frame_from_msg(message, self._choice.of_images, self._wants_colour(), self._depth)
         except VislocError as error:
             self._leave_out(type(error).__name__, str(error))
             return

@@ -33,6 +33,7 @@ from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_msgs.msg import Innovation, LocalizationStatus, OdometryStatus, StageTime
 from visloc_msgs.msg import LoopClosure as LoopClosureMsg
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.geometry import SE3, Array
@@ -110,15 +111,19 @@ def twist_with_covariance_to_msg(velocity: Array, covariance: Array) -> TwistWit
     return message
 
 
-def image_from_msg(message: Image | CompressedImage, in_colour: bool = True) -> ImageArray:
+def image_from_msg(
+    message: Image | CompressedImage, in_colour: bool = True, depth: BitDepth | None = None
+) -> ImageArray:
     """Decode a raw or compressed image to uint8 grey or RGB. Raises SourceError on a malformed one.
 
-    A compressed image becomes grey where colours are not wanted; a raw one is fast to decode in either case.
+    A compressed image becomes grey where colours are not wanted; a raw one is fast to decode in either case. ``depth``
+    is that of the images of its camera so far.
     """
     if isinstance(message, CompressedImage):
-        return decode_compressed(message.format, bytes(message.data), in_colour)
+        return decode_compressed(message.format, bytes(message.data), in_colour, depth)
+    is_bigendian = bool(message.is_bigendian)
     return decode_image(
-        message.encoding, message.width, message.height, message.step, message.data, bool(message.is_bigendian)
+        message.encoding, message.width, message.height, message.step, message.data, is_bigendian, depth
     )
 
 
@@ -148,12 +153,13 @@ def frame_from_msg(
     message: Image | CompressedImage,
     calibration_of_images: Callable[[int, int], CameraCalibration],
     in_colour: bool = True,
+    depth: BitDepth | None = None,
 ) -> Frame:
     """Frame of an image message at its header's stamp, with the calibration for its width and height.
 
     Raises SourceError for a malformed image, CalibrationError for one of another size than the calibration.
     """
-    image = image_from_msg(message, in_colour)
+    image = image_from_msg(message, in_colour, depth)
     height, width = image.shape[:2]
     calibration = calibration_of_images(width, height)
     check_image_size(calibration.camera, width, height)

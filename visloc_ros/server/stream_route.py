@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocketDisconnect
 
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.errors import CalibrationError, DeadlineError, SourceError, VislocError
@@ -215,6 +216,7 @@ class StreamSession:
     def __init__(self, engine: AnchorEngine, search: Search, camera_of: CameraOfSize | None) -> None:
         self._camera = LiveCamera(engine, QueuedEngine(engine.map_identity, search))
         self._camera_of = camera_of
+        self._depth = BitDepth()
 
     def process(self, data: bytes, stamp_ns: int) -> dict[str, Any]:
         """The answer to one image, as it was sent."""
@@ -233,8 +235,8 @@ class StreamSession:
 
     def _read(self, data: bytes) -> Frame:
         if self._camera_of is not None:
-            return read_upload(data, self._camera_of)
-        frame = read_upload(data, guess_camera)
+            return read_upload(data, self._camera_of, self._depth)
+        frame = read_upload(data, guess_camera, self._depth)
         return frame.with_calibration(guess_calibration(frame.camera.width, frame.camera.height))
 
     def close(self) -> None:

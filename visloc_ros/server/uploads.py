@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pycolmap
 
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import camera_from_params, check_image_of_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
@@ -22,11 +23,12 @@ CameraOfSize = Callable[[int, int], pycolmap.Camera]
 MOST_PIXELS = 1 << 26  # 67 million: more than cameras of robots and phones have, a gigabyte while it is searched
 
 
-def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
+def read_upload(data: bytes, camera_of: CameraOfSize | None = None, depth: BitDepth | None = None) -> Frame:
     """The frame of a JPEG, PNG or HEIC; ``camera_of`` gives the camera of the image as it is stored (HEIC: as shown).
 
-    Without it a photo is turned upright, and its focal length is that of its EXIF data, or a guess. Raises
-    SourceError for what is no such image, CalibrationError for impossible intrinsics.
+    ``depth`` is that of the images of its camera so far. Without ``camera_of`` a photo is turned upright,
+    and its focal length is that of its EXIF data, or a guess. Raises SourceError for what is no such image,
+    CalibrationError for impossible intrinsics.
     """
     header = replace(read_photo_header(data), clockwise_turns=0)
     if header.width * header.height > MOST_PIXELS:
@@ -39,7 +41,7 @@ def read_upload(data: bytes, camera_of: CameraOfSize | None = None) -> Frame:
                 f"{header.width}x{header.height}"
             )
         check_image_of_calibration(camera)
-        image = decode_photo(header, data)
+        image = decode_photo(header, data, depth)
         return Frame(0, image, camera, calibration=CameraCalibration(camera, CalibrationSource.GIVEN))
     with tempfile.TemporaryDirectory(prefix="visloc_upload_") as folder:
         (Path(folder) / f"image.{header.format}").write_bytes(data)

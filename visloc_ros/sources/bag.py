@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import CalibrationError, SourceError
@@ -65,6 +66,7 @@ class BagSource(OneCamera):
         self._camera_from_imu = config.camera_from_imu
         self._selected = config.select(topics[self.image_topic].num_messages, self._receive_times_ns)
         self._is_rectified = config.rectified
+        self._depth = BitDepth()
         given = config.read_calibration()
         self.camera_info_topic = (
             "" if given else find_camera_info_topic(topics, self.image_topic, config.camera_info_topic)
@@ -131,7 +133,7 @@ class BagSource(OneCamera):
         stamp_ns = header_stamp_ns(message)
         if stamp_ns <= previous_ns:
             raise SourceError(f"the image's stamp {stamp_ns} ns is not after {previous_ns} ns")
-        return Frame(stamp_ns, decode_message(message), self.camera, f"{stamp_ns}", self.calibration)
+        return Frame(stamp_ns, decode_message(message, self._depth), self.camera, f"{stamp_ns}", self.calibration)
 
     def _skip(self, error: SourceError) -> None:
         self.skipped += 1
@@ -175,12 +177,13 @@ class BagSource(OneCamera):
         return str(first[0].header.frame_id)
 
 
-def decode_message(message: Any) -> Image:
-    """Decode an Image or CompressedImage message. Raises SourceError."""
+def decode_message(message: Any, depth: BitDepth) -> Image:
+    """Decode an Image or CompressedImage message of a camera with this bit depth so far. Raises SourceError."""
     if hasattr(message, "format"):
-        return decode_compressed(message.format, message.data)
+        return decode_compressed(message.format, message.data, depth=depth)
+    is_bigendian = bool(message.is_bigendian)
     return decode_image(
-        message.encoding, message.width, message.height, message.step, message.data, bool(message.is_bigendian)
+        message.encoding, message.width, message.height, message.step, message.data, is_bigendian, depth
     )
 
 

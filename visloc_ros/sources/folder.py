@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pycolmap
 
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import GUESSED_FOCAL_SIGMA, CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size, is_same_camera, turn_upright, with_focal_length
 from visloc_ros.core.errors import CalibrationError, SourceError
@@ -24,7 +25,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
 from visloc_ros.sources.datasets import read_dataset
 from visloc_ros.sources.exif import read_equivalent_focal_length, read_exif, read_geo_position, read_maker
-from visloc_ros.sources.image_header import ImageHeader
+from visloc_ros.sources.image_header import ImageHeader, has_16_bits
 from visloc_ros.sources.kapture import is_kapture, read_kapture
 from visloc_ros.sources.layouts import (
     IMAGE_SUFFIXES,
@@ -40,7 +41,7 @@ from visloc_ros.sources.layouts import (
 from visloc_ros.sources.measurements import ImuFile, Measurements
 from visloc_ros.sources.photos import HEIC, decode_photo, read_photo_header
 from visloc_ros.sources.rectification import checked
-from visloc_ros.sources.ros_images import encode_png
+from visloc_ros.sources.ros_images import decode_compressed, encode_png
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ USUAL_NAMES = ("images", "rgb")
 # Rounding of an equivalent focal length to millimetres, and cropping for stabilisation: some per cent.
 EXIF_FOCAL_SIGMA = 0.04
 FULL_FRAME_DIAGONAL_MM = 43.27  # reference of equivalent focal lengths (CIPA DC-008), as in COLMAP
+_DEPTH_IMAGES = 8
 _EXIF_MARK, _EXIF_REACH = b"Exif\0\0", 256
 
 
@@ -87,6 +89,20 @@ class FolderSource:
         """Maker of the first photo's camera by its EXIF data; empty where it is missing."""
         return read_maker(read_exif(self.images[0].path))
 
+    @cached_property
+    def _depth(self) -> BitDepth:
+        """The bits that the images use, by some of them all over the folder: one alone may be dark."""
+        depth = BitDepth()
+        for image in self.images[:: max(1, len(self.images) // _DEPTH_IMAGES)]:
+            try:
+                data = read_bytes(image.path, SourceError, LARGEST_IMAGE_BYTES)
+                if not has_16_bits(data):
+                    break
+                decode_compressed("png", data, depth=depth)
+            except SourceError:  # iteration skips, counts and logs it
+                continue
+        return depth
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -96,7 +112,7 @@ class FolderSource:
     def _read_frames(self) -> Iterator[Frame]:
         for encoded, header in self._iter_files():
             try:
-                image = decode_photo(header, encoded.data)
+                image = decode_photo(header, encoded.data, self._depth)
             except SourceError as error:
                 self._skip(encoded.name, error)
                 continue
@@ -109,7 +125,7 @@ class FolderSource:
                 yield encoded
                 continue
             try:
-                data = encode_png(decode_photo(header, encoded.data))
+                data = encode_png(decode_photo(header, encoded.data, self._depth))
             except SourceError as error:
                 self._skip(encoded.name, error)
                 continue

@@ -55,6 +55,11 @@ def read_image_header(data: bytes) -> ImageHeader:
     return header
 
 
+def has_16_bits(data: bytes) -> bool:
+    """Whether an image is a PNG of 16 bits a channel."""
+    return data.startswith(_PNG_START) and data[24:25] == b"\x10"
+
+
 def _read_header(data: bytes) -> ImageHeader:
     try:
         if data.startswith(_JPEG_START):

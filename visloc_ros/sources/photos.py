@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.types import Image
 from visloc_ros.sources.image_header import ImageHeader, read_image_header
@@ -35,9 +36,12 @@ def read_photo_header(data: bytes) -> ImageHeader:
     return ImageHeader(HEIC, width, height)
 
 
-def decode_photo(header: ImageHeader, data: bytes) -> Image:
-    """Decode a photo with this header to uint8 grey (H, W) or RGB (H, W, 3), turned upright. Raises SourceError."""
-    image = decode_heif(data) if header.format == HEIC else decode_compressed(header.format, data)
+def decode_photo(header: ImageHeader, data: bytes, depth: BitDepth | None = None) -> Image:
+    """Decode a photo with this header to uint8 grey (H, W) or RGB (H, W, 3), turned upright. Raises SourceError.
+
+    ``depth`` is that of the images of its camera so far.
+    """
+    image = decode_heif(data) if header.format == HEIC else decode_compressed(header.format, data, depth=depth)
     turns = header.clockwise_turns
     return np.ascontiguousarray(np.rot90(image, -turns)) if turns else image
 

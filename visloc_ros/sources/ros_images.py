@@ -13,13 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.types import Image
 from visloc_ros.sources.image_header import read_image_header
 
 MAX_SIDE = 8192  # pixels; a larger image is a broken header rather than a camera
-
-_TWELVE_BITS = 1 << 12
 
 Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
 Converter = Callable[[NDArray[np.uint8]], Image]
@@ -91,12 +90,20 @@ _ENCODINGS: dict[str, _Encoding] = {
 }
 
 
-def decode_image(encoding: str, width: int, height: int, step: int, data: Buffer, is_bigendian: bool = False) -> Image:
+def decode_image(
+    encoding: str,
+    width: int,
+    height: int,
+    step: int,
+    data: Buffer,
+    is_bigendian: bool = False,
+    depth: BitDepth | None = None,
+) -> Image:
     """Decode the fields of a ``sensor_msgs/Image`` to uint8 grey (H, W) or RGB (H, W, 3).
 
-    ``step`` is the length of a row in bytes, padding included. Of 16 bits the upper eight are kept; of 12, where no
-    pixel exceeds 12 bits, the upper eight of these. Raises SourceError on an unknown encoding, a
-    size beyond 8192 x 8192 or data that do not fill the image exactly.
+    ``step`` is the length of a row in bytes, padding included. Of 16 bits the upper eight of those in use are
+    kept: by ``depth`` those of the camera's images so far, without it of this one. Raises SourceError on an unknown
+    encoding, a size beyond 8192 x 8192 or data that do not fill the image exactly.
     """
     layout = _ENCODINGS.get(encoding)
     if layout is None:
@@ -111,13 +118,9 @@ def decode_image(encoding: str, width: int, height: int, step: int, data: Buffer
     _check_rows(encoding, width, layout.num_rows(height), step, row_bytes, len(raw))
     rows = raw.reshape(-1, step)[:, :row_bytes]
     if layout.bytes_per_channel == 2:
-        rows = _as_8_bit(np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2"))
+        values = np.ascontiguousarray(rows).view(">u2" if is_bigendian else "<u2")
+        rows = (depth or BitDepth()).to_8_bit(values)
     return layout.convert(_as_pixels(rows, width, layout.channels))
-
-
-def _as_8_bit(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Cameras of 12 bits send these in 16, with empty upper bits."""
-    return np.asarray(values >> (8 if values.max() >= _TWELVE_BITS else 4)).astype(np.uint8)
 
 
 def _as_pixels(rows: NDArray[np.uint8], width: int, channels: int) -> NDArray[np.uint8]:
@@ -141,11 +144,11 @@ def _check_rows(encoding: str, width: int, height: int, step: int, row_bytes: in
         raise SourceError(f"a {encoding} image of {width}x{height} pixels is too small to interpolate")
 
 
-def decode_compressed(image_format: str, data: Buffer, in_colour: bool = True) -> Image:
+def decode_compressed(image_format: str, data: Buffer, in_colour: bool = True, depth: BitDepth | None = None) -> Image:
     """Decode a ``sensor_msgs/CompressedImage`` (JPEG or PNG) to uint8 grey (H, W) or RGB (H, W, 3).
 
     Unless ``in_colour`` they become grey, which takes half the time for a JPEG. The bytes decide what the image is;
-    ``image_format`` only marks depth images. 16-bit images keep their upper eight bits, transparency is dropped.
+    ``image_format`` only marks depth images. 16-bit images are reduced as by ``decode_image``, transparency is dropped.
     Raises SourceError on anything truncated, foreign or too large.
     """
     if "compressedDepth" in image_format:
@@ -153,12 +156,15 @@ def decode_compressed(image_format: str, data: Buffer, in_colour: bool = True) -
     header = read_image_header(bytes(data))
     _check_size(header.width, header.height)
     flags = (cv2.IMREAD_ANYCOLOR if in_colour else cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_IGNORE_ORIENTATION
+    flags |= cv2.IMREAD_ANYDEPTH
     try:
         image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
     except cv2.error as error:
         raise SourceError(f"the {header.format} image cannot be decoded: {error.err}") from error
     if image is None:
         raise SourceError(f"the {header.format} image of {len(data)} bytes is damaged")
+    if image.dtype == np.uint16:
+        image = (depth or BitDepth()).to_8_bit(image)
     return np.asarray(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
