@@ -15,7 +15,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.camera_files import write_camera_yaml
 from visloc_ros.sources.phones import phone_advice, phone_of
-from visloc_ros.sources.video import read_maker, read_stamps_ns
+from visloc_ros.sources.video_file import read_index, read_maker
 
 DURATIONS_MS = [33, 50, 20, 33, 100, 33, 34, 17, 33, 33]
 STAMPS_NS = [1_000_000 * sum(DURATIONS_MS[:index]) for index in range(len(DURATIONS_MS))]
@@ -77,7 +77,7 @@ def test_frames_at_uneven_times_keep_their_presentation_times(tmp_path):
     set_durations(tmp_path / "a.mp4", DURATIONS_MS)
     stamps_ns = [frame.stamp_ns for frame in open_source(tmp_path / "a.mp4")]
     np.testing.assert_allclose(stamps_ns, STAMPS_NS, atol=1000)
-    np.testing.assert_array_equal(read_stamps_ns(tmp_path / "a.mp4"), STAMPS_NS)
+    np.testing.assert_array_equal(read_index(tmp_path / "a.mp4").stamps_ns, STAMPS_NS)
     ten_a_second = open_source(tmp_path / "a.mp4", SourceConfig(fps=10.0))
     np.testing.assert_allclose([frame.stamp_ns / 1e6 for frame in ten_a_second], [0, 103, 236, 303], atol=1e-3)
     at_rate = open_source(tmp_path / "a.mp4", SourceConfig(rate_hz=10.0, fps=5.0))
@@ -111,8 +111,8 @@ def test_makers_of_other_cameras_are_no_phones(tmp_path):
 def test_nothing_is_known_of_what_is_no_video(tmp_path):
     for content in (b"", b"RIFF" + bytes(100), bytes(8), struct.pack(">I4s", 8, b"free") * 3):
         (tmp_path / "a").write_bytes(content)
-        assert (read_maker(tmp_path / "a"), read_stamps_ns(tmp_path / "a")) == ("", None)
-    assert (read_maker(tmp_path / "gone"), read_stamps_ns(tmp_path / "gone")) == ("", None)
+        assert (read_maker(tmp_path / "a"), read_index(tmp_path / "a")) == ("", None)
+    assert (read_maker(tmp_path / "gone"), read_index(tmp_path / "gone")) == ("", None)
 
 
 def test_damaged_indices_do_no_harm(tmp_path):
@@ -125,6 +125,6 @@ def test_damaged_indices_do_no_harm(tmp_path):
         for place in rng.integers(begin - 4, len(content), 4):
             damaged[place] = rng.integers(256)
         (tmp_path / "b.mp4").write_bytes(damaged[: int(rng.integers(begin, len(content) + 1))])
-        stamps_ns = read_stamps_ns(tmp_path / "b.mp4")
+        index = read_index(tmp_path / "b.mp4")
         assert isinstance(read_maker(tmp_path / "b.mp4"), str)
-        assert stamps_ns is None or stamps_ns.min() == 0
+        assert index is None or index.stamps_ns.min() == 0

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size, turn_upright
@@ -21,6 +18,7 @@ from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, OneCamera, SourceConfig
 from visloc_ros.sources.layouts import stamps_at_rate
 from visloc_ros.sources.rectification import checked
+from visloc_ros.sources.video_file import read_index, read_maker, why_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +33,8 @@ class VideoSource(OneCamera):
     the frames as they are shown, or as they are stored: it is then turned with them, and their pixels stay as they are.
     ``camera_maker`` is empty where the file does not state it.
 
-    Stamps start near zero. ``len`` is what the container announces; a video that ends earlier is reported by a
-    warning and in ``skipped``. Raises SourceError when nothing can be decoded.
+    Stamps start near zero. ``len`` is the number of frames that the container's index shows, else that it announces; a
+    video that ends earlier is reported by a warning and in ``skipped``. Raises SourceError when nothing can be decoded.
     """
 
     ground_truth = None
@@ -55,8 +53,8 @@ class VideoSource(OneCamera):
         capture.release()
         if not done:
             raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
-        # Streams and cut recordings state no length, or a wrong one: then it is known only after one pass.
-        self._count = announced if announced > 0 else _count_frames(path)
+        self._index = read_index(path)
+        self._count = self._count_frames(announced)
         self.camera_maker = read_maker(path)
         self._selected = config.select(self._count, self._announced_stamps_ns)
         stored = first.shape[1], first.shape[0]
@@ -91,11 +89,24 @@ class VideoSource(OneCamera):
         stored = (height, width) if self.clockwise_turns % 2 else (width, height)
         return replace(given, camera=turn_upright(given.camera, *stored, self.clockwise_turns))
 
+    def _count_frames(self, announced: int) -> int:
+        """Frames by the index where it is whole; OpenCV's number is often duration times rate, and ignores edit lists.
+
+        Streams and cut recordings state no length, or a wrong one: then it is known only after one pass.
+        """
+        index = self._index
+        if index is None:
+            return announced if announced > 0 else _count_frames(self._path)
+        if index.is_whole or not index.num_announced:
+            if not index.is_whole:
+                logger.warning("%s ends before the duration that it states: it may be truncated", self._path)
+            return len(index.stamps_ns)
+        return index.num_announced
+
     def _announced_stamps_ns(self) -> Sequence[int]:
         """Stamps of all frames without decoding any: by the index, else at the stated rate."""
-        indexed = None if self._config.rate_hz else read_stamps_ns(self._path)
-        if indexed is not None and len(indexed) == self._count:
-            return [int(stamp_ns) for stamp_ns in indexed]
+        if not self._config.rate_hz and self._index is not None and len(self._index.stamps_ns) == self._count:
+            return [int(stamp_ns) for stamp_ns in self._index.stamps_ns]
         return stamps_at_rate(range(self._count), self._rate_hz)
 
     def _read_selected(self) -> Iterator[tuple[int, int, Image]]:
@@ -131,7 +142,7 @@ class VideoSource(OneCamera):
 def _open(path: Path) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(str(path))
     if not capture.isOpened():
-        raise SourceError(f"cannot open the video {path}: it is truncated, or OpenCV lacks its codec")
+        raise SourceError(f"cannot open the video {path}: {why_unreadable(path)}")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
     return capture
 
@@ -170,43 +181,3 @@ def _retrieve(capture: cv2.VideoCapture) -> Image:
     if image.ndim == 2:
         return np.asarray(image, dtype=np.uint8)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-_MAKERS = ("com.apple.quicktime.make", "com.android.manufacturer", "make")
-_MODELS = ("com.apple.quicktime.model", "com.android.model", "model")
-_LONGEST = 100  # characters of a name
-
-
-def read_maker(path: Path) -> str:
-    """Maker and model of the camera on one line; empty where the file does not state them, or cannot be read."""
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            names = (_first(container.metadata, keys) for keys in (_MAKERS, _MODELS))
-            return " ".join(" ".join(names).split())
-    except (av.FFmpegError, OSError, ValueError):
-        return ""
-
-
-def read_stamps_ns(path: Path) -> NDArray[np.int64] | None:
-    """Presentation times of the frames, from the first on, in order; None where they are missing or unreadable."""
-    try:
-        with av.open(str(path), metadata_errors="replace") as container:
-            stream = container.streams.video[0]
-            ticks = [packet.pts for packet in container.demux(stream) if packet.size]
-            tick_s = stream.time_base
-    except (av.FFmpegError, OSError, ValueError, IndexError):
-        return None
-    if not ticks or tick_s is None:
-        return None
-    known = np.array([tick for tick in ticks if tick is not None], np.int64)
-    return _nanoseconds(np.sort(known), tick_s) if len(known) == len(ticks) else None
-
-
-def _first(metadata: Mapping[str, str], keys: tuple[str, ...]) -> str:
-    return next((metadata[key] for key in keys if key in metadata), "")[:_LONGEST].replace("\0", " ")
-
-
-def _nanoseconds(ticks: NDArray[np.int64], tick_s: Fraction) -> NDArray[np.int64]:
-    """Exact to a nanosecond, however long the video is."""
-    since = (ticks - ticks[0]).astype(object)
-    return np.array([round(int(tick) * tick_s * NANOSECONDS) for tick in since], np.int64)
