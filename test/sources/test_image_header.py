@@ -43,7 +43,13 @@ def test_truncated_images_are_recognised(suffix, kept):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "empty"), (b"GIF89a" + bytes(50), "neither JPEG nor PNG"), (b"\xff\xd8" + bytes(50), "marker is missing")],
+    [
+        (b"", "empty"),
+        (b"GIF89a" + bytes(50), "neither JPEG nor PNG, but a GIF"),
+        (b"II*\0" + bytes(50), "a TIFF"),
+        (b"\0\0\0\x01\x67" + bytes(50), "video"),
+        (b"\xff\xd8" + bytes(50), "marker is missing"),
+    ],
 )
 def test_other_bytes_are_refused(data, message):
     with pytest.raises(SourceError, match=message):

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pycolmap
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.ExifTags import IFD, Base
-from source_data import HEIGHT, WIDTH, colour_image
+from source_data import HEIGHT, WIDTH, colour_image, shared_data
 
 from visloc_ros.core.calibration import CalibrationSource
-from visloc_ros.core.camera import project
+from visloc_ros.core.camera import project, turn_upright
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
@@ -33,13 +33,38 @@ def write_photo(path, orientation, seed=0, focal_35mm=None):
     return np.asarray(Image.open(path))
 
 
-@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("orientation", range(1, 9))
 def test_photos_are_turned_upright_as_other_programs_show_them(tmp_path, orientation):
     write_photo(tmp_path / "a.jpg", orientation)
     (frame,) = open_source(tmp_path)
     shown = cv2.cvtColor(cv2.imread(str(tmp_path / "a.jpg")), cv2.COLOR_BGR2RGB)
     np.testing.assert_array_equal(frame.image, shown)
     assert (frame.camera.height, frame.camera.width) == frame.image.shape[:2]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_other_formats_are_turned_upright_as_well(tmp_path, suffix, orientation):
+    path = tmp_path / f"a{suffix}"
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    Image.fromarray(colour_image(0)).save(path, exif=exif, lossless=True)
+    (frame,) = open_source(tmp_path)
+    np.testing.assert_array_equal(frame.image, np.asarray(ImageOps.exif_transpose(Image.open(path))))
+    write_bag(open_source(tmp_path), tmp_path / "bag")
+    (copied,) = open_source(tmp_path / "bag")
+    np.testing.assert_array_equal(copied.image, frame.image)
+
+
+def test_photos_whose_orientation_programs_write_in_unusual_ways(tmp_path):
+    for path in (shared_data("cases") / "photos").iterdir():
+        photos = tmp_path / path.stem
+        photos.mkdir()
+        (photos / path.name).write_bytes(path.read_bytes())
+        (frame,) = open_source(photos)
+        with Image.open(path) as photo:
+            np.testing.assert_allclose(frame.image, np.asarray(ImageOps.exif_transpose(photo).convert("RGB")), atol=8)
+            assert frame.image.shape[:2] == (photo.width, photo.height)
 
 
 def test_portrait_and_landscape_photos_of_a_folder_have_cameras_of_their_sizes(tmp_path):
@@ -74,6 +99,18 @@ def test_a_known_camera_is_turned_with_the_photo(tmp_path, orientation, is_given
     mark[int(y), int(x)] = 1.0
     row, column = np.argwhere(np.rot90(mark, -turns))[0]
     np.testing.assert_allclose(project(turned.camera, about_z @ point)[0], [column + 0.5, row + 0.5], atol=0.51)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_known_camera_is_mirrored_with_the_photo(turns):
+    point = np.array([0.15, -0.2, 1.0])
+    x, y = project(CAMERA, point)[0]
+    mark = np.zeros((HEIGHT, WIDTH))
+    mark[int(y), int(x)] = 1.0
+    row, column = np.argwhere(np.rot90(np.fliplr(mark), -turns))[0]
+    shown = turn_upright(CAMERA, WIDTH, HEIGHT, turns, is_mirrored=True)
+    about_z = np.round(SE3.from_rotation_vector([0, 0, turns * np.pi / 2], [0, 0, 0]).rotation)
+    np.testing.assert_allclose(project(shown, about_z @ (point * [-1, 1, 1]))[0], [column + 0.5, row + 0.5], atol=0.51)
 
 
 def test_a_calibration_of_the_upright_size_is_taken_as_it_is(tmp_path):

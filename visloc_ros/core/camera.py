@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pycolmap
@@ -184,8 +185,23 @@ def rotate(camera: pycolmap.Camera, clockwise: bool) -> pycolmap.Camera | None:
     return turned
 
 
-def turn_upright(camera: pycolmap.Camera, width: int, height: int, clockwise_turns: int) -> pycolmap.Camera:
+def mirror(camera: pycolmap.Camera) -> pycolmap.Camera | None:
+    """Camera of the same image mirrored left to right; None where the model has no parameters for that."""
+    if camera.model.name not in _ROTATABLE:
+        return None
+    mirrored = pycolmap.Camera(camera.todict())
+    mirrored.principal_point_x = camera.width - camera.principal_point_x
+    if camera.model.name in ("OPENCV", "FULL_OPENCV"):
+        mirrored.params[7] = -camera.params[7]
+    return mirrored
+
+
+def turn_upright(
+    camera: pycolmap.Camera, width: int, height: int, clockwise_turns: int, is_mirrored: bool = False
+) -> pycolmap.Camera:
     """The camera of an image of ``width`` x ``height`` stored pixels after ``clockwise_turns`` quarter turns.
+
+    An image that ``is_mirrored`` is mirrored left to right before.
 
     ``camera`` is of the stored pixels, or of the turned image's size, and then stays as it is. Raises CalibrationError
     for a model that cannot be turned.
@@ -193,8 +209,9 @@ def turn_upright(camera: pycolmap.Camera, width: int, height: int, clockwise_tur
     turned_size = (height, width) if clockwise_turns % 2 else (width, height)
     if (camera.width, camera.height) == turned_size != (width, height):
         return camera
-    for _ in range(clockwise_turns):
-        turned = rotate(camera, clockwise=True)
+    ways = [mirror] * is_mirrored + [partial(rotate, clockwise=True)] * clockwise_turns
+    for way in ways:
+        turned = way(camera)
         if turned is None:
             raise CalibrationError(f"a {camera.model.name} camera cannot be turned: write its images upright")
         camera = turned

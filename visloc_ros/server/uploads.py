@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pycolmap
@@ -30,7 +29,7 @@ def read_upload(data: bytes, camera_of: CameraOfSize | None = None, depth: BitDe
     and its focal length is that of its EXIF data, or a guess. Raises SourceError for what is no such image,
     CalibrationError for impossible intrinsics.
     """
-    header = replace(read_photo_header(data), clockwise_turns=0)
+    header = read_photo_header(data).as_stored
     if header.width * header.height > MOST_PIXELS:
         raise SourceError(f"an image of {header.width}x{header.height} pixels is too large: send a smaller one")
     if camera_of is not None:

@@ -49,6 +49,7 @@ USUAL_NAMES = ("images", "rgb")
 # Rounding of an equivalent focal length to millimetres, and cropping for stabilisation: some per cent.
 EXIF_FOCAL_SIGMA = 0.04
 FULL_FRAME_DIAGONAL_MM = 43.27  # reference of equivalent focal lengths (CIPA DC-008), as in COLMAP
+COPIED = ("jpeg", "png")  # what CompressedImage holds
 _DEPTH_IMAGES = 8
 _EXIF_MARK, _EXIF_REACH = b"Exif\0\0", 256
 
@@ -119,9 +120,9 @@ class FolderSource:
             yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name, encoded.calibration)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
-        """Walk over the same images encoded as in their files, for copies without loss; turned ones and HEIC as PNG."""
+        """Walk over the same images as their files hold them, for copies without loss; turned ones and others as PNG."""
         for encoded, header in self._iter_files():
-            if not header.clockwise_turns and header.format != HEIC:
+            if header.is_upright and header.format in COPIED:
                 yield encoded
                 continue
             try:
@@ -142,7 +143,7 @@ class FolderSource:
                 self._skip(image.name, error)
                 continue
             if not self._turns_upright:
-                header = replace(header, clockwise_turns=0)
+                header = header.as_stored
             calibration = self._calibration_of(image, data, header)
             _check_size(image.path, calibration.camera, header)
             encoded = EncodedFrame(image.stamp_ns, data, header.format, calibration.camera, image.name, calibration)
@@ -196,7 +197,7 @@ def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     turns_upright = layout.ground_truth is None
     first, header = first_readable([image.path for image in images])
     if not turns_upright:
-        header = replace(header, clockwise_turns=0)
+        header = header.as_stored
     known = common or _recorded(next(image for image in images if image.path == first).camera)
     guess = _guess_calibration(first, header, layout.camera_by_name)
     calibration = guess if known is None else _upright(first, known, header)
@@ -215,7 +216,7 @@ def _upright(image: Path, calibration: CameraCalibration, header: ImageHeader) -
 def _upright_camera(image: Path, camera: pycolmap.Camera, header: ImageHeader) -> pycolmap.Camera:
     """The camera of an image turned upright, from one of its pixels as written, or of that size already."""
     try:
-        return turn_upright(camera, header.width, header.height, header.clockwise_turns)
+        return turn_upright(camera, header.width, header.height, header.clockwise_turns, header.is_mirrored)
     except CalibrationError as error:
         raise CalibrationError(f"{image}: {error}") from error
 

@@ -25,7 +25,7 @@ from visloc_ros.sources.measurements import ImuFile
 from visloc_ros.sources.photos import read_photo_header
 from visloc_ros.sources.scanner_info import find_scanner_camera
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".heic", ".heif", ".hif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".hif")
 CAMERA_NAME = "camera.yaml"
 _TRUTH_NAMES = ("groundtruth_tum.txt", "groundtruth_cam0_tum.txt", "groundtruth.txt")
 ROUNDING_NS = 1_000  # trajectories are often written with microseconds only
@@ -88,7 +88,7 @@ def make_layout(
 
 
 def list_images(folder: Path) -> list[Path]:
-    """JPEG, PNG and HEIC files of a folder in natural order, hidden ones left out."""
+    """JPEG, PNG, WebP and HEIC files of a folder in natural order, hidden ones left out."""
     if not folder.is_dir():
         return []
     files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")

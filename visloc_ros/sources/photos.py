@@ -1,4 +1,4 @@
-"""Photos of cameras and phones: JPEG, PNG and HEIC. Headers are read before anything is decoded.
+"""Photos of cameras and phones: JPEG, PNG, WebP and HEIC. Headers are read before anything is decoded.
 
 HEIC and HEIF, as phones write them, are read by libheif, which turns them upright, independent of their EXIF data.
 """
@@ -42,8 +42,9 @@ def decode_photo(header: ImageHeader, data: bytes, depth: BitDepth | None = None
     ``depth`` is that of the images of its camera so far.
     """
     image = decode_heif(data) if header.format == HEIC else decode_compressed(header.format, data, depth=depth)
-    turns = header.clockwise_turns
-    return np.ascontiguousarray(np.rot90(image, -turns)) if turns else image
+    if header.is_upright:
+        return image
+    return np.ascontiguousarray(np.rot90(np.fliplr(image) if header.is_mirrored else image, -header.clockwise_turns))
 
 
 def is_heif(data: bytes) -> bool:
