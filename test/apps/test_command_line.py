@@ -170,3 +170,23 @@ def test_nodes_that_need_a_map_and_get_none(visloc, mode):
 
 def test_nodes_whose_map_is_not_there_are_not_started(visloc, tmp_path):
     expect_error(visloc("up", "--map", tmp_path / "absent"), "there is no map at", "absent")
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("~/out", "/home/robot/out"),
+        ("--output=~/out", "/home/robot/out"),
+        ("--output=out~", "out~"),
+        ("a~b", "a~b"),
+        ("-v", "-v"),
+    ],
+)
+def test_the_home_folder_in_words_that_the_shell_leaves(monkeypatch, word, expected):
+    monkeypatch.setenv("HOME", "/home/robot")
+    assert cli.with_home(word).removeprefix("--output=") == expected.removeprefix("--output=")
+
+
+def test_a_quoted_path_leads_to_the_home_folder(visloc, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    expect_error(visloc("maps", "info", "~/office"), f"{tmp_path}/office")

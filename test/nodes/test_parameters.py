@@ -183,6 +183,13 @@ def test_parameters_of_other_nodes_in_the_same_file_are_no_mistakes(ros_domain):
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
 
 
+def test_the_home_folder_in_a_path(ros_domain, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/robot")
+    with running(FusionNode, state_dir="~/state") as node:
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert node.config.state_dir == "/home/robot/state"
+
+
 def test_no_two_parameters_of_all_nodes_are_taken_for_one_misspelt():
     names = {node: [item.name for item in select_options(node.config_type, node.parameter_names)] for node in NODES}
     for node, own in names.items():

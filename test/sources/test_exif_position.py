@@ -33,6 +33,12 @@ def test_south_west_and_below_the_sea_are_negative():
     assert parse_geo_position(tags) == GeoPosition(pytest.approx(-55.605), pytest.approx(-13.0025), -12.5)
 
 
+@pytest.mark.parametrize(("reference", "sign"), [(0, 1), (1, -1), (2, 1), (3, -1)])
+@pytest.mark.parametrize("kind", [int, lambda value: bytes([value])])
+def test_heights_above_and_below_the_ellipsoid_or_the_sea(reference, sign, kind):
+    assert parse_geo_position(MALMO | {GPS.GPSAltitudeRef: kind(reference)}).altitude == sign * 12.5
+
+
 def test_height_may_be_missing():
     tags = {key: value for key, value in MALMO.items() if key != GPS.GPSAltitude}
     assert parse_geo_position(tags).altitude is None

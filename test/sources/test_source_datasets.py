@@ -7,11 +7,13 @@ import pytest
 from source_data import encode, shared_data, truncate, write_images
 
 from visloc_ros.core.calibration import CalibrationSource
+from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.errors import CalibrationError, ConfigError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources.camera_files import write_camera_yaml
 
 SENSOR_YAML = """
 sensor_type: camera
@@ -293,3 +295,11 @@ def test_focal_length_of_a_photo_is_taken_from_its_exif_data():
     assert not source.calibrated
     assert source.camera.has_prior_focal_length
     assert source.camera.params[0] != 1.2 * max(source.camera.width, source.camera.height)
+
+
+def test_images_beside_those_of_seven_scenes_are_named(tmp_path, caplog):
+    write_images(tmp_path, ["frame-000000.color.png", "frame-000000.depth.png", "extra.png"])
+    write_camera_yaml(tmp_path / "camera.yaml", guess_camera(64, 48))
+    source = open_source(tmp_path)
+    assert len(source) == 1
+    assert "not 1 others such as extra.png" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from importlib import import_module
@@ -57,6 +58,10 @@ HIDDEN = {
 class ImportedWhenAsked(TyperGroup):
     """Commands that are imported only when used: together they take two seconds."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read a command line; '~' is the home folder also where the shell leaves it: in quotes, and after '='."""
+        return super().parse_args(ctx, [with_home(word) for word in args])
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of the help page."""
         return list(COMMANDS)
@@ -80,6 +85,12 @@ class ImportedWhenAsked(TyperGroup):
         single = typer.Typer(add_completion=False)
         single.command(cmd_name, context_settings={"default_map": dict(alias.defaults)})(command)
         return typer.main.get_command(single)
+
+
+def with_home(word: str) -> str:
+    """A word of the command line with '~/' at its start, or at that of an option's value, replaced."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return f"{option}{equals}{os.path.expanduser(value)}" if value.startswith("~") else word
 
 
 app = typer.Typer(

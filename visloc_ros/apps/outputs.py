@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,9 +13,16 @@ from typing import Any
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.files import exists, is_folder
 
+logger = logging.getLogger(__name__)
+
+_RESULTS = (".tum", ".jsonl", ".json", ".html", ".png")
+
 
 def check_outputs(*files: Path | None, folder: Path | None = None) -> None:
-    """Check before the work that files, and a folder of files, can be written. Raises OutputError."""
+    """Check before the work that files, and a folder of files, can be written; warn of what is replaced.
+
+    Raises OutputError.
+    """
     for file in files:
         if file is None:
             continue
@@ -23,11 +31,16 @@ def check_outputs(*files: Path | None, folder: Path | None = None) -> None:
         if not is_folder(file.parent):
             raise OutputError(f"cannot write {file}: there is no folder {file.parent}")
         _try_to_write(file, file.parent)
+        if exists(file):
+            logger.warning("%s exists, and is replaced", file)
     if folder is not None:
         there = next((path for path in (folder, *folder.absolute().parents) if exists(path)), folder)
         if not is_folder(there):
             raise OutputError(f"cannot write to {folder}: {there} is a file, choose another folder")
         _try_to_write(folder, there)
+        earlier = sorted(path.name for path in folder.glob("*") if path.suffix in _RESULTS)
+        if earlier:
+            logger.warning("%s holds results of an earlier run, such as %s: they are replaced", folder, earlier[0])
 
 
 def _try_to_write(wanted: Path, folder: Path) -> None:

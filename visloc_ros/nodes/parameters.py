@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,6 +25,7 @@ CONFIG_FILE_MEANING = (
     "a parameter overrides the file; empty for none"
 )
 
+_PATHS = ("_path", "_folder", "_file", "_dir")  # names of options end so; '~' begins names of topics, too
 _MUCH_ALIKE = 0.86  # names that differ by a letter or two; no two parameters of all nodes are so near
 
 # Ranges of parameters are closed on both sides in ROS; a missing side becomes practically unbounded.
@@ -83,7 +85,7 @@ class NodeOptions(Generic[ConfigT]):
         parameters = read_parameters(self._node, self._options)
         for name in _overridden(from_file, parameters):
             self._node.get_logger().warning(f"{name} of {path} is not used: the parameter of that name overrides it")
-        config = self._config_type.from_mapping(_merged(from_file, parameters))
+        config = self._config_type.from_mapping(_with_home(_merged(from_file, parameters)))
         self._effective = yaml.safe_dump(config.to_mapping(), sort_keys=False)
         self._node.set_parameters([Parameter(EFFECTIVE_CONFIG, value=self._effective)])
         self._is_in_use = True
@@ -133,6 +135,17 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(below, Mapping):
             merged[name] = _merged(below, value)
     return merged
+
+
+def _with_home(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with '~' of paths replaced: no shell reads the parameters of a launch file."""
+    changed = dict(options)
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            changed[name] = _with_home(value)
+        elif isinstance(value, str) and name.endswith(_PATHS):
+            changed[name] = os.path.expanduser(value)
+    return changed
 
 
 def _overridden(base: Mapping[str, Any], over: Mapping[str, Any], group: str = "") -> Iterator[str]:

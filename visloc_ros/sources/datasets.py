@@ -6,6 +6,7 @@ EuRoC, KITTI and TUM give principal points in OpenCV pixels, which are shifted b
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -31,9 +32,12 @@ from visloc_ros.sources.layouts import (
 )
 from visloc_ros.sources.measurements import find_imu_file, read_body_from_sensor
 
+logger = logging.getLogger(__name__)
+
 KITTI_RATE_HZ = 10.0
 _KITTI_PROJECTIONS = {"image_left": 0, "image_0": 0, "image_2": 2}
 _SEVEN_SCENES_FILE = re.compile(r"frame-(\d+)\.color\.\w+")
+_SEVEN_SCENES_DEPTH = re.compile(r"frame-\d+\.\w*depth\w*\.\w+")
 _SEVEN_SCENES_CAMERA = (525.0, 525.0, 320.0, 240.0)
 _TUM_RECORDING = re.compile(r"rgbd_dataset_freiburg([123])_")
 _TUM_NUMBER = re.compile(r"(?:freiburg|fr)([123])(?!\d)")
@@ -60,6 +64,13 @@ def _read_seven_scenes(root: Path, rate_hz: float) -> Layout | None:
     numbers = {path: int(match[1]) for path in candidates if (match := _SEVEN_SCENES_FILE.fullmatch(path.name))}
     if not numbers:
         return None
+    others = [path.name for path in candidates if path not in numbers and not _SEVEN_SCENES_DEPTH.fullmatch(path.name)]
+    if others:
+        logger.warning(
+            "of the images in %s only the %d named frame-NNNNNN.color are read, not %d others such as %s: move them "
+            "to a folder of their own",
+            candidates[0].parent, len(numbers), len(others), others[0],
+        )  # fmt: skip
     files = list(numbers)
     stamps_ns = stamps_at_rate(list(numbers.values()), rate_hz or NOMINAL_RATE_HZ)
     layout = make_layout(root, files, stamps_ns, None, _seven_scenes_truth(files, stamps_ns))

@@ -23,7 +23,7 @@ _EXIF_DIRECTORY, _EQUIVALENT_FOCAL_LENGTH = 0x8769, 0xA405
 _HEAD_BYTES = 16
 _ERRORS = (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError, SourceError)
 GPS_DIRECTORY = 0x8825
-_BELOW_SEA = (1, b"\x01")
+_BELOW = (1, 3, b"\x01", b"\x03")  # the ellipsoid or the sea (Exif 3.0, 4.6.7.1.6); 0 and 2 are above
 
 
 def read_exif(path: Path) -> Image.Exif:
@@ -83,7 +83,7 @@ def parse_geo_position(tags: Mapping[int, Any]) -> GeoPosition | None:
     if latitude == 0.0 and longitude == 0.0:
         return None
     altitude = _number(tags.get(GpsTag.ALTITUDE))
-    if altitude is not None and tags.get(GpsTag.ALTITUDE_REF) in _BELOW_SEA:
+    if altitude is not None and tags.get(GpsTag.ALTITUDE_REF) in _BELOW:
         altitude = -altitude
     sigma = _number(tags.get(GpsTag.POSITIONING_ERROR))
     return GeoPosition(latitude, longitude, altitude, sigma if sigma is not None and sigma > 0 else None)

@@ -120,7 +120,7 @@ class FolderSource:
             yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name, encoded.calibration)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
-        """Walk over the same images as their files hold them, for copies without loss; turned ones and others as PNG."""
+        """Walk over the same images as their files hold them, for exact copies; turned ones and others as PNG."""
         for encoded, header in self._iter_files():
             if header.is_upright and header.format in COPIED:
                 yield encoded

@@ -14,7 +14,7 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
-from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
@@ -59,15 +59,20 @@ def checked(frames: Iterable[Frame], ahead_bytes: int = _AHEAD_BYTES) -> Iterato
     """
     check: RectificationCheck | None = None
     waiting: list[Frame] = []
-    for frame in frames:
-        check = check or RectificationCheck(frame.calibration)
-        check.add(frame)
-        if check.contradiction:
-            raise CalibrationError(check.contradiction)
-        waiting.append(frame)
-        if check.is_done or sum(one.image.nbytes for one in waiting) >= ahead_bytes:
-            yield from waiting
-            waiting = []
+    try:
+        for frame in frames:
+            check = check or RectificationCheck(frame.calibration)
+            check.add(frame)
+            if check.contradiction:
+                waiting = []
+                raise CalibrationError(check.contradiction)
+            waiting.append(frame)
+            if check.is_done or sum(one.image.nbytes for one in waiting) >= ahead_bytes:
+                yield from waiting
+                waiting = []
+    except VislocError:  # of the source: the images before it are good
+        yield from waiting
+        raise
     yield from waiting
 
 
