@@ -340,3 +340,12 @@ def test_messages_of_foreign_types_pass_serialized_but_are_not_decoded(tmp_path)
     with pytest.raises(SourceError, match="my_own_msgs/msg/CameraInfo of /left/camera_info is not one of ROS 2's own"):
         list(iterate_bag_messages(tmp_path / "a.mcap", ["/left/camera_info"]))
     assert len(list(iterate_bag_messages(tmp_path / "a.mcap", ["/left/image_raw"]))) == 3
+
+
+@pytest.mark.parametrize(("data", "name"), [(b"\0\0\0\x01\x67" + bytes(60), "video"), (b"II*\0" + bytes(60), "a TIFF")])
+@pytest.mark.parametrize("with_info", [True, False])
+def test_compressed_images_of_another_kind_are_named(tmp_path, data, name, with_info):
+    messages = [("/left/image_raw/compressed", 2, compressed_image(5, data))]
+    path = write_messages(tmp_path / "bag", [INFO, *messages] if with_info else messages)
+    with pytest.raises(SourceError, match=name):
+        list(open_source(path))

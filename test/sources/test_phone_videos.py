@@ -72,8 +72,9 @@ def test_a_calibration_that_fits_neither_way_is_refused(tmp_path):
         open_source(tmp_path / "a.mp4", SourceConfig(camera=str(tmp_path / "other.yaml")))
 
 
-def test_frames_at_uneven_times_keep_their_presentation_times(tmp_path):
-    write_video(tmp_path / "a.mp4", [colour_image(seed) for seed in range(len(DURATIONS_MS))])
+@pytest.mark.parametrize("turns", [0, 1])
+def test_frames_at_uneven_times_keep_their_presentation_times(tmp_path, turns):
+    write_video(tmp_path / "a.mp4", [colour_image(seed) for seed in range(len(DURATIONS_MS))], turns=turns)
     set_durations(tmp_path / "a.mp4", DURATIONS_MS)
     stamps_ns = [frame.stamp_ns for frame in open_source(tmp_path / "a.mp4")]
     np.testing.assert_allclose(stamps_ns, STAMPS_NS, atol=1000)

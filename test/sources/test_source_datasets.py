@@ -303,3 +303,52 @@ def test_images_beside_those_of_seven_scenes_are_named(tmp_path, caplog):
     source = open_source(tmp_path)
     assert len(source) == 1
     assert "not 1 others such as extra.png" in caplog.text
+
+
+KITTI_DAY = """calib_time: 09-Jan-2012 13:57:47
+S_02: 9.6e+01 7.2e+01
+K_02: 70 0 48 0 71 36 0 0 1
+D_02: -0.3 0.1 0.001 0.0005 0
+S_rect_02: 6.4e+01 4.8e+01
+P_rect_02: 60 0 31.5 45 0 60 23.5 0 0 0 1 0
+"""
+
+
+def write_kitti_drive(day, with_calibration=True):
+    drive = day / "2011_09_26_drive_0001_sync"
+    write_images(drive / "image_02" / "data", ["0000000000.png", "0000000002.png"])
+    write_images(drive / "image_03" / "data", ["0000000000.png"])
+    times = [f"2011-09-26 13:02:25.{fraction}" for fraction in ("964389445", "100000000", "994594")]
+    (drive / "image_02" / "timestamps.txt").write_text("\n".join(times) + "\n")
+    if with_calibration:
+        (day / "calib_cam_to_cam.txt").write_text(KITTI_DAY)
+    return drive
+
+
+@pytest.mark.parametrize("within", ["", "image_02"])
+def test_a_drive_of_kittis_raw_data(tmp_path, within):
+    source = open_source(write_kitti_drive(tmp_path) / within)
+    assert [frame.name for frame in source] == ["0000000000.png", "0000000002.png"]
+    assert [frame.stamp_ns for frame in source] == [1317042145964389445, 1317042145994594000]
+    assert (source.calibrated, source.camera.params.tolist()) == (True, [60, 60, 32, 24])
+
+
+def test_a_raw_drive_that_is_not_rectified_has_its_distortion(tmp_path):
+    drive = write_kitti_drive(tmp_path)
+    calibration = KITTI_DAY.replace("S_02: 9.6e+01 7.2e+01", "S_02: 64 48").replace("6.4e+01 4.8e+01", "60 40")
+    (tmp_path / "calib_cam_to_cam.txt").write_text(calibration)
+    assert open_source(drive).camera.params.tolist() == [70, 71, 48.5, 36.5, -0.3, 0.1, 0.001, 0.0005]
+    (tmp_path / "calib_cam_to_cam.txt").write_text(calibration.replace("S_02: 64 48", "S_02: 1 1"))
+    with pytest.raises(CalibrationError, match="S_rect_02 60x40, S_02 1x1"):
+        open_source(drive)
+
+
+def test_a_raw_drive_without_its_calibration_has_a_guess(tmp_path):
+    assert not open_source(write_kitti_drive(tmp_path, with_calibration=False)).calibrated
+
+
+def test_a_raw_drive_without_a_time_for_each_image_is_refused(tmp_path):
+    drive = write_kitti_drive(tmp_path)
+    (drive / "image_02" / "timestamps.txt").write_text("2011-09-26 13:02:25.9\n")
+    with pytest.raises(SourceError, match="no time for each image"):
+        open_source(drive)

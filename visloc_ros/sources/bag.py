@@ -154,11 +154,13 @@ class BagSource(OneCamera):
 
     def _first_size(self) -> tuple[int, int]:
         """Width and height of the first image that is whole."""
-        sizes = (_size_of(deserialize(message)) for message in self._selected_messages())
-        size = next((size for size in sizes if size is not None), None)
-        if size is None:
-            raise SourceError(f"none of the {len(self)} images on {self.image_topic} can be used")
-        return size
+        failure: SourceError | None = None
+        for message in self._selected_messages():
+            try:
+                return _read_size(deserialize(message))
+            except SourceError as error:
+                failure = error
+        raise SourceError(f"none of the {len(self)} images on {self.image_topic} can be used: {failure}")
 
     def _first_messages(self, topic: str, count: int) -> list[Any]:
         messages = [deserialize(message) for message in islice(iterate_serialized(self._path, [topic]), count)]
@@ -171,9 +173,11 @@ class BagSource(OneCamera):
         first = self._first_messages(self.image_topic, 2)
         if len(first) == 2 and not any(map(header_stamp_ns, first)):
             raise SourceError(f"the images on {self.image_topic} carry no stamps: header.stamp is 0 in all of them")
-        size = _size_of(first[0])
-        if size is not None:
-            check_image_size(self.camera, *size)
+        try:
+            size = _read_size(first[0])
+        except SourceError:  # iteration skips, counts and logs it
+            return str(first[0].header.frame_id)
+        check_image_size(self.camera, *size)
         return str(first[0].header.frame_id)
 
 
@@ -187,12 +191,9 @@ def decode_message(message: Any, depth: BitDepth) -> Image:
     )
 
 
-def _size_of(message: Any) -> tuple[int, int] | None:
-    """Size of the image, or None of a broken one, which iteration will skip, count and log."""
+def _read_size(message: Any) -> tuple[int, int]:
+    """Width and height of the image. Raises SourceError for a broken one."""
     if not hasattr(message, "format"):
         return message.width, message.height
-    try:
-        header = read_image_header(bytes(message.data))
-    except SourceError:
-        return None
+    header = read_image_header(bytes(message.data))
     return header.width, header.height

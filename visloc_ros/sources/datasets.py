@@ -21,6 +21,7 @@ from visloc_ros.core.geometry import SE3, Array, nearest_rotation
 from visloc_ros.core.trajectory import Trajectory, seconds_to_ns
 from visloc_ros.sources.base import NOMINAL_RATE_HZ
 from visloc_ros.sources.camera_files import read_camera_file
+from visloc_ros.sources.kitti_raw import read_kitti_raw
 from visloc_ros.sources.layouts import (
     Layout,
     first_readable,
@@ -55,7 +56,7 @@ def read_dataset(root: Path, rate_hz: float) -> Layout | None:
 
     ``rate_hz`` replaces the nominal rate of 7-Scenes (30) and KITTI (10). Raises SourceError or CalibrationError.
     """
-    readers = (_read_seven_scenes, _read_euroc, _read_kitti, _read_tum)
+    readers = (_read_seven_scenes, _read_euroc, _read_kitti, read_kitti_raw, _read_tum)
     return next((layout for read in readers if (layout := read(root, rate_hz)) is not None), None)
 
 
