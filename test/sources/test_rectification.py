@@ -14,7 +14,8 @@ from visloc_ros.core.errors import CalibrationError
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag_writer import BagWriter
-from visloc_ros.sources.calibration import calibration_from_camera_info, write_camera_yaml
+from visloc_ros.sources.calibration import calibration_from_camera_info
+from visloc_ros.sources.camera_files import write_camera_yaml
 from visloc_ros.sources.rectification import RectificationCheck, is_rectified_by_name, without_distortion
 from visloc_ros.sources.ros_images import encode_jpeg
 
