@@ -12,7 +12,7 @@ CAMERA = pycolmap.Camera(model="SIMPLE_RADIAL", width=640, height=480, params=[5
 
 @pytest.mark.parametrize("source", CalibrationSource)
 def test_only_what_was_not_measured_is_provisional(source):
-    provisional = source in (CalibrationSource.EXIF, CalibrationSource.GUESSED)
+    provisional = source in (CalibrationSource.NAME, CalibrationSource.EXIF, CalibrationSource.GUESSED)
     assert CameraCalibration(CAMERA, source).is_provisional == provisional
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -123,7 +124,7 @@ def started(maps):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(maps), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
     client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=WAIT_S, trust_env=False)
     deadline = time.monotonic() + WAIT_S
     while not answers(client):
@@ -133,15 +134,15 @@ def started(maps):
 
 
 def test_a_build_goes_on_after_the_end_of_the_server(tmp_path, video):
-    """One that is told to stop, which is no start of its own, and one that is killed."""
+    """One that ends in order, which is no start of its own, and one whose processes are all killed."""
     job_id = ""
-    for ended_by in (signal.SIGTERM, signal.SIGKILL):
+    for end in (subprocess.Popen.terminate, lambda process: os.killpg(process.pid, signal.SIGKILL)):
         process, client = started(tmp_path)
         try:
             job_id = job_id or upload(client, video).json()["id"]
             wait_for(client, job_id, ("building",))
         finally:
-            process.send_signal(ended_by)
+            end(process)
             process.wait(WAIT_S)
             client.close()
     app = make_app(ServerConfig(tmp_path))

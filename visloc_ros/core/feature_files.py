@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -282,7 +282,8 @@ class H5Reader:
         parts = key.split("/")
         shorter = ("/".join(parts[first:]) for first in range(1, len(parts) - 1))
         found = next((name for name in shorter if name in self._file), None)
-        found = found or self._file.visit(lambda name: name if name.endswith(f"/{key}") else None)
+        with suppress(RuntimeError):  # a damaged file cannot be searched through
+            found = found or self._file.visit(lambda name: name if name.endswith(f"/{key}") else None)
         if found is None:
             return ": it does not belong to this COLMAP model, rebuild the map"
         return f", but has '{found}': extract the features with the image folder that the COLMAP model's names start in"
