@@ -7,8 +7,9 @@ from visloc_ros.sources.layouts import natural_key, snap_stamps, stamps_at_rate,
 
 
 def test_numbers_in_names_sort_by_value():
-    names = ["image10.jpg", "image9.jpg", "a2b10.jpg", "a2b9.jpg", "image09b.jpg", "x.jpg"]
+    names = ["image10.jpg", "image9.jpg", "a2b10.jpg", "a2b9.jpg", "image09b.jpg", "x.jpg", "a1²3.jpg"]
     assert sorted(names, key=natural_key) == [
+        "a1²3.jpg",
         "a2b9.jpg",
         "a2b10.jpg",
         "image9.jpg",

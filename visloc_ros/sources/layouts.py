@@ -122,7 +122,7 @@ def _find_trajectory(root: Path) -> Trajectory | None:
 
 def natural_key(name: str) -> list[tuple[int, str]]:
     """Sort key that orders numbers in names by value: image9 before image10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def stamps_at_rate(numbers: Sequence[int], rate_hz: float) -> list[int]:
