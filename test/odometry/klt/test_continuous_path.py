@@ -21,14 +21,14 @@ def test_without_corrections_the_path_is_that_of_the_map():
     assert path.odom_from_camera.is_close(at(0.2), 1e-12, 1e-6)
 
 
-def test_a_correction_of_the_map_changes_no_step_by_more_than_a_tenth_and_arrives_in_the_end():
+def test_a_correction_of_the_map_changes_no_step_by_more_than_a_fifth_and_arrives_in_the_end():
     path, steps = ContinuousPath(at(0.0)), []
     for index in range(400):
         before = path.odom_from_camera.translation
         path.move(CORRECTION @ at(0.02 * index), CORRECTION @ at(0.02 * (index + 1)), STEP_S)
         steps.append(np.linalg.norm(path.odom_from_camera.translation - before))
-    assert max(steps) == pytest.approx(0.02, rel=0.11)
-    assert min(steps) == pytest.approx(0.02, rel=0.11)
+    assert max(steps) == pytest.approx(0.02, rel=0.21)
+    assert min(steps) == pytest.approx(0.02, rel=0.21)
     assert path.odom_from_camera.is_close(CORRECTION @ at(8.0), 1e-3, 0.1)
 
 
