@@ -1,6 +1,7 @@
 import numpy as np
 import pycolmap
 import pytest
+from source_data import CAMERAS, POINTS, K
 
 from visloc_ros.core.camera import project
 from visloc_ros.core.errors import CalibrationError
@@ -9,22 +10,6 @@ from visloc_ros.sources.calibration import (
     camera_info_fields,
 )
 from visloc_ros.sources.camera_files import read_camera_file, write_camera_yaml
-
-POINTS = np.array([[0.3, -0.2, 1.0], [-0.4, 0.25, 1.5], [0.0, 0.0, 2.0], [0.5, 0.4, 2.0]])
-K = [400.0, 0.0, 319.5, 0.0, 410.0, 239.5, 0.0, 0.0, 1.0]
-CAMERAS = {
-    "SIMPLE_PINHOLE": [400, 321.5, 239],
-    "PINHOLE": [400, 410, 321.5, 239],
-    "SIMPLE_RADIAL": [400, 321.5, 239, -0.1],
-    "RADIAL": [400, 321.5, 239, -0.1, 0.02],
-    "OPENCV": [400, 410, 321.5, 239, -0.28, 0.07, 0.0002, 0.00002],
-    "FULL_OPENCV": [400, 410, 321.5, 239, 0.1, -0.05, 0.001, -0.0005, 0.01, 0.2, -0.03, 0.004],
-    "OPENCV_FISHEYE": [400, 410, 321.5, 239, 0.0008, 0.031, -0.03, 0.005],
-    "SIMPLE_FISHEYE": [400, 321.5, 239],
-    "FISHEYE": [400, 410, 321.5, 239],
-    "SIMPLE_RADIAL_FISHEYE": [400, 321.5, 239, 0.02],
-    "RADIAL_FISHEYE": [400, 321.5, 239, 0.02, -0.003],
-}
 
 
 @pytest.mark.parametrize("model", CAMERAS)

@@ -9,7 +9,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.odometry.gyroscope import Turns, unknown_turn
 
 _LONGEST_STEP = 2.0  # frame intervals that are extrapolated; after a longer gap the camera may have stopped
-_CORRECTION_S = 0.5  # time constant; about one window adjustment, the next of which partly takes back the last
+_CORRECTION_S = 0.5  # time constant: about one window adjustment, which the next one partly undoes
 _CORRECTION_SHARE = 0.2  # of the distance moved, so that a large correction changes no speed by more
 
 
