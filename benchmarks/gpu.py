@@ -17,7 +17,7 @@ BENCHMARKS = (
     Benchmark("anchor.stages", ("--data", "{data}", *TABLES, "--work", "out/anchor_gpu")),
     Benchmark(
         "odometry.dpvo",
-        ("--source", "{data}/7scenes_redkitchen", "--frames", "300", *TABLES, "--json", "{results}/dpvo_gpu.json"),
+        ("--source", "{data}/7scenes_redkitchen", "--frames", "300", *TABLES, "--json", "out/dpvo_gpu.json"),
     ),
 )
 

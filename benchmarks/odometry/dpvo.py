@@ -28,7 +28,7 @@ from visloc_ros.odometry.dpvo.odometry import DpvoOdometry
 from visloc_ros.sources import open_source
 
 FLOW_PX = 4.0
-PRESETS = {"cpu": ("cpu",), "cuda": ("default", "fast", "cpu")}
+PRESETS = {"cpu": ("cpu",), "cuda": ("default", "fast")}
 
 
 class AwaitedOdometry(OdometryAround):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.types import Image
+from visloc_ros.features.backends.aliked_graph import GraphedAliked
 from visloc_ros.features.backends.aliked_network import SIZES, STRIDE, AlikedNetwork
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
 from visloc_ros.features.config import FeatureConfig
@@ -31,6 +32,7 @@ class AlikedExtractor:
         sha256 = load_weights(network, find_weights(config.weights, (config.name,)))
         network.fold_normalization()
         self.network = network.eval().requires_grad_(False).to(self.device, self._dtype())
+        self._find = GraphedAliked(self.network) if self.device.type == "cuda" else self.network
         self.info = ModelInfo(config.name, "BSD-3-Clause", sha256)
         self.descriptor_dim = sizes.dim
         # One VGA image is work enough for the cores of a CPU: batches of four took as long.
@@ -69,7 +71,7 @@ class AlikedExtractor:
         pixels = torch.from_numpy(np.stack(images)).to(self.device).float() / 255.0
         planes = pixels[:, None].expand(-1, 3, -1, -1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         config = self.config
-        found = self.network(planes, config.max_keypoints, config.detection_threshold, config.nms_radius)
+        found = self._find(planes, config.max_keypoints, config.detection_threshold, config.nms_radius)
         return [tuple(output.cpu().numpy() for output in outputs) for outputs in found]
 
 

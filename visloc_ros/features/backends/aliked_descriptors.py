@@ -54,9 +54,9 @@ class Pyramid:
     ) -> None:
         self.full, self.coarse, self.size = full, coarse, size
         self._projection = projection.weight[:, :, 0, 0].T
-        self._offset = full.new_tensor(offset, dtype=torch.float32)
-        self._last = self._offset.new_tensor([size[0] - 1, size[1] - 1])
-        span, *spans = (self._offset.new_tensor([one.shape[3] - 1, one.shape[2] - 1]) for one in (full, *coarse))
+        self._offset = _pair(*offset, full.device)
+        self._last = _pair(size[0] - 1, size[1] - 1, full.device)
+        span, *spans = (_pair(one.shape[3] - 1, one.shape[2] - 1, full.device) for one in (full, *coarse))
         self._scales = [one / span for one in spans]
 
     def at(self, pixels: Tensor, images: Tensor) -> Tensor:
@@ -82,13 +82,18 @@ class Pyramid:
         fraction = positions - base
         result = self.full.new_zeros(())
         for step_x, step_y in ((0, 0), (1, 0), (0, 1), (1, 1)):
-            corner = base + base.new_tensor([step_x, step_y])
+            corner = torch.stack((base[:, 0] + step_x, base[:, 1] + step_y), dim=1)
             weight_x = fraction[:, 0] if step_x else 1.0 - fraction[:, 0]
             weight_y = fraction[:, 1] if step_y else 1.0 - fraction[:, 1]
             inside = ((corner >= 0) & (corner <= self._last)).all(dim=1)
             weight = (weight_x * weight_y * inside).to(self.full.dtype)
             result = result + self.at(torch.minimum(corner.clamp(min=0), self._last), images) * weight[:, None]
         return result
+
+
+def _pair(x: float, y: float, device: torch.device) -> Tensor:
+    """Two numbers, written on the device: a copy from the processor would make a GPU wait."""
+    return torch.cat([torch.full((1,), float(value), device=device) for value in (x, y)])
 
 
 def rows_of(features: Tensor) -> Tensor:

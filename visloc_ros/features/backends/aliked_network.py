@@ -86,21 +86,37 @@ class AlikedNetwork(nn.Module):
 
     def forward(self, images: Tensor, max_keypoints: int, threshold: float, radius: int) -> list[tuple[Tensor, ...]]:
         """Detect at most ``max_keypoints`` an image above ``threshold``, ``radius`` pixels apart; describe them."""
+        scores, pyramid = self._maps(images)
+        return self._with_descriptors(pyramid, [detect(one, max_keypoints, threshold, radius) for one in scores])
+
+    def describe_strongest(self, images: Tensor, count: int, radius: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The ``count`` strongest pixels (B, K, 2) of each image, their scores (B, K) and descriptors (B, K, D).
+
+        The shapes depend on those of the inputs alone, and nothing waits for the processor: a CUDA graph can hold it.
+        Where an image has fewer peaks, pixels of score zero follow.
+        """
+        scores, pyramid = self._maps(images)
+        pixels, strengths = zip(*(detect_strongest(one, count, radius) for one in scores), strict=True)
+        rows = _rows_in_batch(len(images), len(strengths[0]), images.device)
+        descriptors = self.desc_head(pyramid, torch.cat(pixels), rows)
+        return torch.stack(pixels), torch.stack(strengths), descriptors.view(len(images), len(strengths[0]), -1)
+
+    def _maps(self, images: Tensor) -> tuple[Tensor, Pyramid]:
+        """Score (B, H, W) of every pixel, and the features."""
         images = images.to(self.conv1.weight.dtype, memory_format=torch.channels_last)
         padded, left, top = _pad(images)
         height, width = images.shape[-2:]
         full, half, hidden = self._full_resolution(padded)
         coarse = self._coarse_levels(half)
         scores = self._score_maps(hidden, coarse)[:, top : top + height, left : left + width]
-        found = [detect(one, max_keypoints, threshold, radius) for one in scores]
-        pyramid = Pyramid(full, self.conv1, coarse, (left, top), (width, height))
-        return self._with_descriptors(pyramid, found)
+        return scores, Pyramid(full, self.conv1, coarse, (left, top), (width, height))
 
     def _with_descriptors(self, pyramid: Pyramid, found: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, ...]]:
         """Keypoints and scores of each image, with the descriptors of all computed at once."""
         pixels = torch.cat([pixels for pixels, _ in found])
         counts = [len(scores) for _, scores in found]
-        images = _rows_in_batch(counts, pixels.device)
+        repeats = torch.tensor(counts, device=pixels.device)
+        images = torch.arange(len(counts), device=pixels.device).repeat_interleave(repeats, output_size=sum(counts))
         descriptors = self.desc_head(pyramid, pixels, images).split(counts)
         return [(*one, described) for one, described in zip(found, descriptors, strict=True)]
 
@@ -188,7 +204,7 @@ class _DeformableConv(nn.Module):
         limit = max(height, width) / 4.0
         offsets = self.offset_conv(x).float().clamp(-limit, limit).permute(0, 2, 3, 1)
         positions = _tap_positions(x) + offsets.reshape(batch, height, width, 3, 3, 2).flip(-1)
-        images = _rows_in_batch([height * width * 9] * batch, x.device)
+        images = _rows_in_batch(batch, height * width * 9, x.device)
         taps = sample(x, positions.view(-1, 2), images).view(batch, height, width, -1).permute(0, 3, 1, 2)
         weight = self.regular_conv.weight.permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
         return _pointwise(taps, weight, self.regular_conv.bias)
@@ -220,10 +236,9 @@ def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return result.permute(0, 2, 3, 1).reshape(batch, height, width, len(weight)).permute(0, 3, 1, 2)
 
 
-def _rows_in_batch(counts: list[int], device: torch.device) -> Tensor:
-    """Row in the batch of each item, given the number of items of each image, one image after the other."""
-    repeats = torch.tensor(counts, device=device)
-    return torch.arange(len(counts), device=device).repeat_interleave(repeats, output_size=sum(counts))
+def _rows_in_batch(batch: int, count: int, device: torch.device) -> Tensor:
+    """Row in the batch of each item, ``count`` items an image, one image after the other."""
+    return torch.arange(batch, device=device).repeat_interleave(count)
 
 
 def _empty_maps(like: Tensor, channels: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
@@ -262,14 +277,29 @@ _SOFT_ARGMAX_TEMPERATURE = 0.1
 
 def detect(scores: Tensor, max_keypoints: int, threshold: float, radius: int) -> tuple[Tensor, Tensor]:
     """Keypoints (N, 2) at sub-pixel positions x, y and their scores (N,), strongest first, of a score map (H, W)."""
-    width = scores.shape[1]
-    peaks = _suppress(scores, radius)
-    margin = max(radius, BORDER)
-    inner = peaks[margin:-margin, margin:-margin]
+    inner, margin = _inner_peaks(scores, radius)
     rows, columns = torch.where(inner > threshold)
     order = inner[rows, columns].argsort(descending=True, stable=True)[:max_keypoints]
-    rows, columns = rows[order] + margin, columns[order] + margin
-    pixels = torch.stack((columns, rows), dim=1) + _soft_argmax(scores, rows * width + columns)
+    return _refined(scores, rows[order] + margin, columns[order] + margin)
+
+
+def detect_strongest(scores: Tensor, count: int, radius: int) -> tuple[Tensor, Tensor]:
+    """As ``detect``, without a threshold and always ``count`` of them, or as many as there are pixels."""
+    inner, margin = _inner_peaks(scores, radius)
+    strengths, order = inner.flatten().topk(min(count, inner.numel()))
+    rows, columns = order // inner.shape[1] + margin, order % inner.shape[1] + margin
+    return _refined(scores, rows, columns)[0], strengths
+
+
+def _inner_peaks(scores: Tensor, radius: int) -> tuple[Tensor, int]:
+    """Peaks of a score map without its border, zero elsewhere, and the border's width."""
+    margin = max(radius, BORDER)
+    return _suppress(scores, radius)[margin:-margin, margin:-margin], margin
+
+
+def _refined(scores: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Sub-pixel positions (N, 2) and scores (N,) of pixels."""
+    pixels = torch.stack((columns, rows), dim=1) + _soft_argmax(scores, rows * scores.shape[1] + columns)
     return pixels, scores[rows, columns]
 
 
