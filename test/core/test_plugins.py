@@ -38,10 +38,11 @@ def test_an_unknown_name_is_refused_with_those_that_are_known(monkeypatch):
         load_plugin(GROUP, "magic")
 
 
-def test_metadata_older_than_the_code_are_reported_with_their_remedy(monkeypatch):
+@pytest.mark.parametrize("ask", [lambda: load_plugin(GROUP, "decoder"), lambda: plugin_names(GROUP, first="decoder")])
+def test_code_that_is_not_installed_is_reported_with_the_remedy(monkeypatch, ask):
     installed(monkeypatch)
-    with pytest.raises(ConfigError, match="install visloc_ros again"):
-        load_plugin(GROUP, "decoder")
+    with pytest.raises(ConfigError, match=r"not installed.*run 'pip install \.'"):
+        ask()
 
 
 def test_a_broken_package_takes_nothing_else_with_it(monkeypatch, caplog):

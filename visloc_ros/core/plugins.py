@@ -38,8 +38,7 @@ def load_plugin(group: str, name: str) -> Any:
     """The object of this name. Raises ConfigError where it is not installed, or cannot be imported."""
     found = _found(group)
     if name not in found:
-        known = ", ".join(sorted(found)) or "none: install visloc_ros again, its metadata are older than its code"
-        raise ConfigError(f"no package provides the {group} '{name}'; known: {known}")
+        raise ConfigError(f"no package provides the {group} '{name}'; known: {', '.join(sorted(found))}")
     entry = found[name]
     try:
         return entry.load()
@@ -49,7 +48,10 @@ def load_plugin(group: str, name: str) -> Any:
 
 @cache
 def _found(group: str) -> dict[str, EntryPoint]:
-    """Installed objects, by name. Raises ConfigError where two packages provide different objects by one name."""
+    """Installed objects, by name.
+
+    Raises ConfigError where there are none, or two packages provide different objects by one name.
+    """
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
         other = found.setdefault(entry.name, entry)
@@ -57,4 +59,9 @@ def _found(group: str) -> dict[str, EntryPoint]:
             raise ConfigError(
                 f"two packages provide the {group} '{entry.name}' ({other.value} and {entry.value}): uninstall one"
             )
+    if not found:
+        raise ConfigError(
+            f"no installed package provides a {group}: visloc_ros is not installed, or its metadata are older than its "
+            "code; run 'pip install .' in its folder"
+        )
     return found
