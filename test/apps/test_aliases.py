@@ -12,7 +12,8 @@ from visloc_command import DEMO_MAP, ROOT, succeed, visloc
 
 from visloc_ros.apps import command_benchmark
 from visloc_ros.apps.aliases import ALIASES
-from visloc_ros.apps.cli import COMMANDS, HIDDEN, app
+from visloc_ros.apps.cli import app
+from visloc_ros.apps.commands import COMMANDS, HIDDEN
 from visloc_ros.apps.flags import find_map, sort_out
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
@@ -46,7 +47,7 @@ def test_an_alias_is_a_command_with_options_that_it_has(name):
     group, alias = typer.main.get_command(app), ALIASES[name]
     assert alias.command in COMMANDS
     assert name not in COMMANDS
-    command = group.get_command(None, name.replace("-", "_"))
+    command = group.get_command(None, name.replace("-", "_")).load()
     assert alias.defaults.keys() <= {parameter.name for parameter in command.params}
     succeed(name, "--help")
     assert f" {name} " not in visloc("--help").stdout

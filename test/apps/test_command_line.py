@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,8 @@ from visloc_command import run_program
 from visloc_command import visloc as invoke
 
 from visloc_ros.apps import cli
+from visloc_ros.apps.aliases import Alias
+from visloc_ros.apps.commands import COMMANDS, ListedCommand
 
 MAPS_COMMANDS = [("maps", one) for one in ("list", "info", "check", "merge", "reduce", "delete")]
 
@@ -49,10 +52,35 @@ def write_images(folder: Path, images: list[np.ndarray]) -> Path:
 def test_help_names_every_command(visloc):
     finished = visloc("--help")
     assert finished.returncode == 0
-    assert all(f" {command} " in finished.stdout for command in cli.COMMANDS)
+    assert all(f" {command} " in finished.stdout for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", [*((name,) for name in cli.COMMANDS if name != "maps"), *MAPS_COMMANDS])
+def test_the_list_of_commands_imports_none_of_them():
+    script = "import sys; from visloc_ros.apps.cli import main; main()"
+    for words in (["--help"], ["--version"], []):
+        shown = subprocess.run(
+            [sys.executable, "-X", "importtime", "-c", script, *words], capture_output=True, text=True, timeout=250
+        )
+        imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+        assert "visloc_ros.apps.commands" in imported
+        heavy = {"torch", "pycolmap", "scipy", "matplotlib", "fastapi", "av", "rosbags", "h5py"}
+        ours = {f"visloc_ros.{package}" for package in ("sources", "localization", "mapping", "evaluation")}
+        assert not imported & (heavy | ours)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_says_what_the_help_of_the_command_begins_with(name):
+    listed = ListedCommand(name, Alias(name))
+    assert listed.load().help.split("\n\n")[0].split() == listed.help.split()
+
+
+def test_a_misspelled_command_gets_a_hint(visloc):
+    finished = visloc("localise")
+    assert finished.returncode == 2
+    assert "Did you mean 'localize'" in finished.stderr
+
+
+@pytest.mark.parametrize("command", [*((name,) for name in COMMANDS if name != "maps"), *MAPS_COMMANDS])
 def test_the_help_of_each_command_has_an_example(visloc, command):
     words = " ".join(visloc(*command, "--help").stdout.split("Options")[0].split())
     assert words.count(f"visloc {' '.join(command)} ") >= 2, "in the usage and in an example"

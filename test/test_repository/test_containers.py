@@ -65,7 +65,7 @@ def is_sent(name: str) -> bool:
 def options_of_visloc(words: Sequence[str]) -> dict[str, object]:
     """What a command line of visloc means, without running it. Raises for one that is wrong."""
     group = typer.main.get_command(app)
-    command = group.get_command(group.make_context("visloc", [words[0]]), words[0])
+    command = group.get_command(group.make_context("visloc", [words[0]]), words[0]).load()
     return command.make_context(words[0], list(words[1:])).params
 
 

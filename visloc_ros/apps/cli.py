@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-from importlib import import_module
 from typing import Any, NoReturn
 
 import typer
@@ -15,76 +14,33 @@ from threadpoolctl import threadpool_limits
 from typer.core import TyperGroup
 
 from visloc_ros import __version__
-from visloc_ros.apps.aliases import find_alias, told_apart
+from visloc_ros.apps.aliases import Alias, find_alias, told_apart
+from visloc_ros.apps.commands import COMMANDS, HIDDEN, ListedCommand
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.own_process import keep_freed_memory
 
-COMMANDS = {
-    "demo": ("command_demo", "demo"),
-    "simulate": ("command_simulate", "simulate"),
-    "build-map": ("command_build_map", "build_map"),
-    "batch": ("command_batch", "batch"),
-    "prepare": ("command_prepare", "prepare"),
-    "align-map": ("command_align_map", "align_map"),
-    "maps": ("command_maps", "app"),
-    "localize": ("command_localize", "localize"),
-    "compare": ("command_compare", "compare"),
-    "benchmark": ("command_benchmark", "benchmark"),
-    "track": ("command_track", "track"),
-    "run": ("command_run", "run"),
-    "replay": ("command_replay", "replay"),
-    "plot": ("command_evaluate", "plot"),
-    "view": ("command_view", "view"),
-    "evaluate": ("command_evaluate", "evaluate"),
-    "export-hloc": ("command_hloc", "export_hloc_map"),
-    "import-hloc": ("command_hloc", "import_hloc_map"),
-    "serve": ("command_serve", "serve"),
-    "up": ("command_up", "up"),
-    "doctor": ("command_doctor", "doctor"),
-    "fetch-weights": ("command_fetch", "fetch_weights"),
-    "fetch-data": ("command_fetch", "fetch_data_set"),
-}
-"""By name: module, and function or group of commands."""
 
-HIDDEN = {
-    "inference": ("command_benchmark", "inference"),
-    "main": ("command_benchmark", "main_program"),
-    "recmap": ("command_benchmark", "recmap"),
-}
-"""Programs of other tools that are more than aliases of our commands."""
+class ImportedWhenRun(TyperGroup):
+    """Commands that are imported only when run: help and completion list them without."""
 
-
-class ImportedWhenAsked(TyperGroup):
-    """Commands that are imported only when used: together they take two seconds."""
+    def __init__(self, **attributes: Any) -> None:
+        commands = {name: ListedCommand(name, Alias(name)) for name in COMMANDS}
+        super().__init__(**attributes | {"commands": commands})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read a command line; '~' is the home folder also where the shell leaves it: in quotes, and after '='."""
         return super().parse_args(ctx, [with_home(word) for word in args])
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names in the order of the help page."""
-        return list(COMMANDS)
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The line of a command in the list, by its name or an alias; None if there is none."""
+        alias = find_alias(cmd_name)
+        return ListedCommand(cmd_name, alias) if alias.command in COMMANDS | HIDDEN else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command of a command line, whose options may distinguish commands of one name."""
-        return super().resolve_command(ctx, told_apart(args))
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a name, or None."""
-        alias = find_alias(cmd_name)
-        known = COMMANDS | HIDDEN
-        if alias.command not in known:
-            return None
-        module, name = known[alias.command]
-        command = getattr(import_module(f"visloc_ros.apps.{module}"), name)
-        if isinstance(command, typer.Typer):
-            group = typer.main.get_command(command)
-            group.name = cmd_name
-            return group
-        single = typer.Typer(add_completion=False)
-        single.command(cmd_name, context_settings={"default_map": dict(alias.defaults)})(command)
-        return typer.main.get_command(single)
+        """The command of a command line, imported; its options may distinguish commands of one name."""
+        name, listed, rest = super().resolve_command(ctx, told_apart(args))
+        return name, listed.load() if isinstance(listed, ListedCommand) else listed, rest
 
 
 def with_home(word: str) -> str:
@@ -95,7 +51,7 @@ def with_home(word: str) -> str:
 
 app = typer.Typer(
     name="visloc",
-    cls=ImportedWhenAsked,
+    cls=ImportedWhenRun,
     help="Find a camera in a prebuilt map, at camera rate, with or without ROS 2.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -36,7 +36,6 @@ from visloc_ros.evaluation import Row, evaluate_odometry, odometry_rows
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.odometry_errors import measure_coverage
-from visloc_ros.evaluation.odometry_plots import write_odometry_plot
 from visloc_ros.evaluation.odometry_run import AtStamps, OdometryRecorder, OdometryRun, with_earlier_poses
 from visloc_ros.evaluation.odometry_summary import lifecycle, summarize_odometry
 from visloc_ros.evaluation.summary import percentiles
@@ -137,6 +136,8 @@ class TrackReport:
         if self.path_file is not None:
             self._write_paths(self.path_file, run)
         if self.plot_file is not None:
+            from visloc_ros.evaluation.odometry_plots import write_odometry_plot  # with matplotlib
+
             write_odometry_plot(self.plot_file, title, run, errors, self.truth)
 
     def _write_paths(self, file: Path, run: OdometryRun) -> None:

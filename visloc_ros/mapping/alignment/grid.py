@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import distance_transform_edt, map_coordinates
 from scipy.optimize import least_squares
-from scipy.signal import fftconvolve
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array, Sim3, rotation_matrix
@@ -144,6 +143,8 @@ def _offsets(shape: tuple[int, ...], low: Array, cell_m: float, grid: OccupancyG
 
 def _correlation(plan: _Plan, field: Array, cell_m: float, grid: OccupancyGrid, yaw: float) -> tuple[Array, Array]:
     """Scores by row and column of the plan's origin, and the cell of the first of them."""
+    from scipy.signal import fftconvolve  # imports scipy.stats, too, which no other way of aligning needs
+
     turn = yaw - grid.origin[2]
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     cells = np.floor(plan.places @ rotation.T / cell_m).astype(np.int64)

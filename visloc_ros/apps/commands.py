@@ -1,0 +1,153 @@
+"""The commands: where each is, and its line in the list of commands.
+
+The list is here, not with the commands, so that ``visloc --help`` and the completion of words import none of them:
+together they take seconds. A test compares each line to the command's own help.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand
+
+from visloc_ros.apps.aliases import Alias
+
+
+class Command(NamedTuple):
+    """A command: module of ``visloc_ros.apps``, function or group of commands in it, and the line that lists it."""
+
+    module: str
+    function: str
+    line: str = ""
+
+
+COMMANDS = {
+    "demo": Command(
+        "command_demo",
+        "demo",
+        "Map a place, replay another pass through the ROS 2 nodes, and report how well the camera was found.",
+    ),
+    "simulate": Command(
+        "command_simulate", "simulate", "Render one pass through the simulated room, with exact poses."
+    ),
+    "build-map": Command(
+        "command_build_map",
+        "build_map",
+        "Build one map from videos, image folders and ROS 2 bags, or add their images to a map.",
+    ),
+    "batch": Command(
+        "command_batch",
+        "batch",
+        "Build a map of every recording in a folder, one after the other; exit code 1 if one failed.",
+    ),
+    "prepare": Command(
+        "command_prepare",
+        "prepare",
+        "Prepare maps for another way of searching. It can be interrupted; the training then continues where it was.",
+    ),
+    "align-map": Command(
+        "command_align_map",
+        "align_map",
+        "Move a finished map to another frame, so that poses come in the frame of the floor, the building, the earth.",
+    ),
+    "maps": Command("command_maps", "app", "List, describe, check, merge, reduce and delete maps."),
+    "localize": Command("command_localize", "localize", "Localize frames one by one: a line each, failures too."),
+    "compare": Command(
+        "command_compare",
+        "compare",
+        "Compare ways of searching a map: how many images each finds, how exactly, how fast, with how many bytes.",
+    ),
+    "benchmark": Command(
+        "command_benchmark",
+        "benchmark",
+        "Run a benchmark: map each scene at the given poses, find its queries, write result files, print the figures.",
+    ),
+    "track": Command("command_track", "track", "Track a camera by visual odometry alone: every frame, unscaled."),
+    "run": Command(
+        "command_run",
+        "run",
+        "Give every frame of a video, folder or bag its best pose in the map, without ROS; the same result twice.",
+    ),
+    "replay": Command("command_replay", "replay", "Play a bag to the real nodes, record their transforms, and report."),
+    "plot": Command(
+        "command_evaluate",
+        "plot",
+        "Draw trajectories beside each other: from above with where the camera looks, and over time.",
+    ),
+    "view": Command(
+        "command_view",
+        "view",
+        "Show a map in the browser, with a trajectory to play, or a camera that is found live; Ctrl-C stops it.",
+    ),
+    "evaluate": Command(
+        "command_evaluate",
+        "evaluate",
+        "Compare two trajectories: the figures of evo and of the KITTI and TUM benchmarks, recall, covariances.",
+    ),
+    "export-hloc": Command(
+        "command_hloc",
+        "export_hloc_map",
+        "Write a map as stock hloc and COLMAP read it, with a README.txt of the calls that localize in it.",
+    ),
+    "import-hloc": Command(
+        "command_hloc",
+        "import_hloc_map",
+        "Make a map of a folder of stock hloc: where its file names do not name the extractor, or for --metric.",
+    ),
+    "serve": Command(
+        "command_serve",
+        "serve",
+        "A page in the browser, and answers over HTTP: where a camera is, which maps there are; Ctrl-C stops it.",
+    ),
+    "up": Command(
+        "command_up",
+        "up",
+        "Start odometry with map tracking, anchors, fusion and the map builder, and restart what dies; "
+        "Ctrl-C stops them.",
+    ),
+    "doctor": Command(
+        "command_doctor",
+        "doctor",
+        "Say what is wrong with this computer, a map, a recording, a camera and a robot's transforms, and what to do.",
+    ),
+    "fetch-weights": Command(
+        "command_fetch",
+        "fetch_weights",
+        "Download weights of models to torch.hub's folder, where models search them; nothing else downloads them.",
+    ),
+    "fetch-data": Command(
+        "command_fetch",
+        "fetch_data_set",
+        "Download a public recording with true poses, after printing its size and licence.",
+    ),
+}
+"""By name, in the order of the help page."""
+
+HIDDEN = {
+    "inference": Command("command_benchmark", "inference"),
+    "main": Command("command_benchmark", "main_program"),
+    "recmap": Command("command_benchmark", "recmap"),
+}
+"""Programs of other tools that are more than aliases of our commands."""
+
+
+class ListedCommand(TyperCommand):
+    """A command by its line in the list, and the means to import it."""
+
+    def __init__(self, name: str, alias: Alias) -> None:
+        self.listed = (COMMANDS | HIDDEN)[alias.command]
+        self._defaults = dict(alias.defaults)
+        super().__init__(name, help=self.listed.line)
+
+    def load(self) -> Any:
+        """Import the command, or the group of commands."""
+        given = getattr(import_module(f"visloc_ros.apps.{self.listed.module}"), self.listed.function)
+        if isinstance(given, typer.Typer):
+            group = typer.main.get_command(given)
+            group.name = self.name
+            return group
+        single = typer.Typer(add_completion=False)
+        single.command(self.name, context_settings={"default_map": self._defaults})(given)
+        return typer.main.get_command(single)
