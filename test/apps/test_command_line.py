@@ -218,3 +218,15 @@ def test_the_home_folder_in_words_that_the_shell_leaves(monkeypatch, word, expec
 def test_a_quoted_path_leads_to_the_home_folder(visloc, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     expect_error(visloc("maps", "info", "~/office"), f"{tmp_path}/office")
+
+
+def test_one_warning_of_a_kind_is_shown_and_the_others_are_counted(tmp_path):
+    write_images(tmp_path / "walk", [np.zeros((240, 320), np.uint8)] * 6)
+    for index in (1, 2, 4):
+        path = tmp_path / "walk" / f"{index:04d}.png"
+        path.write_bytes(path.read_bytes()[:60])
+    shown = run_program("track", tmp_path / "walk").stderr
+    assert shown.count("skipping") == 2
+    assert shown.count("skipping 0001.png of 'walk'") == 2
+    assert shown.rstrip().endswith("… and 2 more like it")
+    assert run_program("--verbose", "track", tmp_path / "walk").stderr.count("WARNING") == 3

@@ -15,7 +15,7 @@ def test_earlier_results_are_named_before_they_are_replaced(tmp_path, caplog):
     (tmp_path / "poses.tum").write_text("")
     with caplog.at_level(logging.WARNING):
         check_outputs(tmp_path / "poses.tum", folder=tmp_path)
-    assert "poses.tum exists, and is replaced" in caplog.text
+    assert f"replacing the existing {tmp_path / 'poses.tum'}\n" in caplog.text
     assert "results of an earlier run, such as poses.tum" in caplog.text
 
 

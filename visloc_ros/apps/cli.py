@@ -15,8 +15,9 @@ from typer.core import TyperGroup
 
 from visloc_ros import __version__
 from visloc_ros.apps.aliases import Alias, find_alias, told_apart
-from visloc_ros.apps.commands import COMMANDS, HIDDEN, ListedCommand
+from visloc_ros.apps.commands import COMMANDS, HIDDEN, LASTING, ListedCommand
 from visloc_ros.apps.console import console, error_console
+from visloc_ros.apps.repeated_warnings import one_of_a_kind
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.own_process import keep_freed_memory
 
@@ -67,7 +68,8 @@ def show_version(wanted: bool) -> None:
 
 @app.callback()
 def common(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what the library logs."),
+    context: typer.Context,
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show what the library logs, and each warning."),
     version: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Show the version."),
 ) -> None:
     """Set up signals, threads and logging for every command."""
@@ -78,6 +80,8 @@ def common(
     console.stderr = False  # until a command prints JSON
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    if not verbose and find_alias(context.invoked_subcommand or "").command not in LASTING:
+        context.with_resource(one_of_a_kind())
 
 
 def main() -> None:

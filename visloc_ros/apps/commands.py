@@ -132,6 +132,9 @@ HIDDEN = {
 }
 """Programs of other tools that are more than aliases of our commands."""
 
+LASTING = ("serve", "up", "view")
+"""Commands that run until they are stopped: they show every warning."""
+
 
 class ListedCommand(TyperCommand):
     """A command by its line in the list, and the means to import it."""

@@ -23,16 +23,16 @@ def check_outputs(*files: Path | None, folder: Path | None = None) -> None:
 
     Raises OutputError.
     """
-    for file in files:
-        if file is None:
-            continue
+    given = [file for file in files if file is not None]
+    for file in given:
         if is_folder(file):
             raise OutputError(f"cannot write {file}: it is a folder, name a file in it")
         if not is_folder(file.parent):
             raise OutputError(f"cannot write {file}: there is no folder {file.parent}")
         _try_to_write(file, file.parent)
-        if exists(file):
-            logger.warning("%s exists, and is replaced", file)
+    replaced = [str(file) for file in given if exists(file)]
+    if replaced:
+        logger.warning("replacing the existing %s", ", ".join(replaced))
     if folder is not None:
         there = next((path for path in (folder, *folder.absolute().parents) if exists(path)), folder)
         if not is_folder(there):

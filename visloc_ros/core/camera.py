@@ -279,12 +279,16 @@ def is_same_camera(one: pycolmap.Camera, other: pycolmap.Camera) -> bool:
     return bool(np.array_equal(one.params, other.params) or np.allclose(one.params, other.params))
 
 
-def check_image_size(camera: pycolmap.Camera, width: int, height: int) -> None:
-    """Refuse an image whose size is not that of its calibration. Raises CalibrationError."""
+def check_image_size(
+    camera: pycolmap.Camera, width: int, height: int, remedy: str = "give one of images of this size (--camera FILE)"
+) -> None:
+    """Refuse an image whose size is not that of its calibration; ``remedy`` is what its user can do.
+
+    Raises CalibrationError.
+    """
     if (camera.width, camera.height) != (width, height):
         raise CalibrationError(
-            f"the image is {width}x{height} but the calibration is for {camera.width}x{camera.height}: "
-            "publish the camera_info of this resolution, or rescale the calibration"
+            f"the image is {width}x{height} but the calibration is for {camera.width}x{camera.height}: {remedy}"
         )
 
 

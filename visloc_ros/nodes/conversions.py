@@ -65,6 +65,7 @@ BASE_FROM_OPTICAL = SE3(np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0,
 LAST_STAMP_NS = 2**31 * NANOSECONDS - 1  # seconds of a ROS time are a signed 32-bit integer
 _POINT = np.dtype([("xyz", "<f4", 3)])
 _COLOURED_POINT = np.dtype([("xyz", "<f4", 3), ("bgr", "u1", 3), ("unused", "u1")])  # "rgb" as in PCL
+_OTHER_SIZE = "publish the camera_info of this resolution, or set camera.calibration_file to one of it"
 NOT_MEASURED = -1.0  # sensor_msgs/Imu: first element of a covariance whose quantity is not measured
 
 
@@ -162,7 +163,7 @@ def frame_from_msg(
     image = image_from_msg(message, in_colour, depth)
     height, width = image.shape[:2]
     calibration = calibration_of_images(width, height)
-    check_image_size(calibration.camera, width, height)
+    check_image_size(calibration.camera, width, height, _OTHER_SIZE)
     return Frame(stamp_from_msg(message.header.stamp), image, calibration.camera, calibration=calibration)
 
 

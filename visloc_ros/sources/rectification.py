@@ -142,11 +142,13 @@ def _contradiction(calibration: CameraCalibration) -> str:
             "the images are not rectified, although their topic or frame is named so: points move between them as the "
             "distortion (K and D) has it, not as P has it. Give the calibration of these images as a calibration file"
         )
-    return (
+    words = (
         "the images seem to be rectified, but their calibration has distortion: points move between them as without "
-        "it. Give a calibration of the rectified images as a calibration file; where P of camera_info is that, say so "
-        "(--rectified for a bag, camera.is_rectified for a node)"
+        "it. Give a calibration of the rectified images as a calibration file"
     )
+    if calibration.alternative is None:  # it is no camera_info
+        return words
+    return f"{words}; where P of camera_info is that, say so (--rectified for a bag, camera.is_rectified for a node)"
 
 
 def _reduced(grey: Image) -> Image:
