@@ -93,10 +93,12 @@ def test_a_video_becomes_a_map_also_after_a_broken_one_and_some_that_were_given_
         first, second = (upload(client, video, name).json()["id"] for name in ("office", "second"))
         assert client.delete(f"/reference/jobs/{second}").json()["state"] == "cancelled"
         wait_for(client, first, ("building",))
+        states = {one["name"]: one["state"] for one in client.get("/reference/status").json()}
+        assert states == {"office": "building"}
         assert client.delete(f"/reference/jobs/{first}").json()["state"] == "cancelled"
         assert client.delete("/reference/jobs/nothing").status_code == 404
 
-        begun = upload(client, video)  # the name is free again
+        begun = client.post("/reference/build", data={"name": "office"}, files={"file": ("walk.mp4", video)})
         assert begun.status_code == 202
         job = begun.json()
         assert upload(client, video).status_code == 409  # of the same name
@@ -182,6 +184,11 @@ def test_what_cannot_be_built_is_refused_and_nothing_is_kept(client, maps_folder
     refused = upload(client, b"x", **options)
     assert (refused.status_code, words in refused.text) == (status, True), refused.text
     assert upload(client, b"").status_code == 422
+    form = client.post("/reference/build", data={"name": "office"}, files={"other": ("", b"x")})
+    assert (form.status_code, "the form has no video" in form.text) == (422, True)
+    for name, file in (("../office", "walk.mp4"), ("office", "walk.exe")):
+        form = client.post("/reference/build", data={"name": name}, files={"file": (file, video)})
+        assert form.status_code == 422
     assert not (maps_folder / FOLDER).exists() or uploads_in(maps_folder) == []
 
 

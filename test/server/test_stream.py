@@ -13,6 +13,7 @@ from visloc_ros.apps.server_process import WAIT_S
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
 from visloc_ros.pipeline.live_camera import PacedAnchors
+from visloc_ros.server import stream_route
 from visloc_ros.server.service import MOST_STREAMS
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
@@ -112,6 +113,19 @@ def test_a_request_that_cannot_be_is_refused_in_words(client, request_, words):
         assert words in json.loads(socket.recv(WAIT_S))["detail"]
         with pytest.raises(ConnectionClosed):
             socket.recv(WAIT_S)
+
+
+@pytest.mark.parametrize("first", [b"an image", "hello", None])
+def test_a_stream_without_its_first_message_ends_with_a_sentence(client, monkeypatch, first):
+    monkeypatch.setattr(stream_route, "SILENCE_S", 0.2)
+    url = str(client.base_url).replace("http", "ws").rstrip("/") + "/stream"
+    with connect(url, open_timeout=WAIT_S) as socket:
+        if first is not None:
+            socket.send(first)
+        assert 'begin with a text message like {"map"' in json.loads(socket.recv(WAIT_S))["detail"]
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(WAIT_S)
+    assert "begin with a text message" in closed.value.rcvd.reason
 
 
 def open_another(running, client):

@@ -80,7 +80,7 @@ class MapStatus(BaseModel):
     """A map in the server's folder."""
 
     name: str
-    state: str = Field(description="ready, or failed")
+    state: str = Field(description="ready, failed, queued or building")
     problem: str = Field(default="", description="why it cannot be used")
     in_memory: bool = False
     images: int = 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, WebSocket
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
@@ -20,6 +23,7 @@ from visloc_ros.server.service import Admitted, Service, admits_socket, from_her
 
 BUILD_PATH = "/reference/build"
 SPACE = 2  # times the video, for a map and temporary files
+CHUNK_BYTES = 1 << 20
 LOOK_S = 0.2
 UNKNOWN_JOB = "there is no job of that id: GET /reference/jobs lists those that are"
 
@@ -31,6 +35,12 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     422: {"description": "no name for a map, or no video"},
     503: {"model": Problem, "description": "too many maps wait to be built"},
     507: {"model": Problem, "description": "the disk is too full"},
+}
+
+_VIDEO = {"type": "string", "format": "binary"}
+BODIES: dict[str, Any] = {
+    "application/octet-stream": {"schema": _VIDEO},
+    "multipart/form-data": {"schema": {"type": "object", "properties": {"name": {"type": "string"}, "file": _VIDEO}}},
 }
 
 
@@ -55,33 +65,58 @@ class JobStatus(BaseModel):
 router = APIRouter(responses=NO_TOKEN)
 
 
-@router.post(BUILD_PATH, status_code=202, dependencies=[Depends(from_here)], responses=REFUSALS)
+@router.post(
+    BUILD_PATH,
+    status_code=202,
+    dependencies=[Depends(from_here)],
+    responses=REFUSALS,
+    openapi_extra={"requestBody": {"required": True, "content": BODIES}},
+)
 async def build(
     request: Request,
     service: Admitted,
-    name: Annotated[str, Query(description="of the map: letters, digits, '-' and '_'")],
+    name: Annotated[str, Query(description="of the map: letters, digits, '-' and '_'")] = "",
     file: Annotated[str, Query(description="name of the video, which gives its format")] = "video.mp4",
 ) -> JobStatus:
-    """Build a map of a video, which is the body of the request."""
+    """Build a map of a video, which is the body of the request, or a file in a form with the field ``name``."""
+    try:
+        if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+            return await _take(service, name, file, request, request.stream())
+        _check_room(Path(tempfile.gettempdir()), request)  # forms are kept there until they are whole
+        async with request.form(max_files=1) as form:
+            video = next((part for part in form.values() if isinstance(part, UploadFile)), None)
+            if video is None:
+                raise HTTPException(422, "the form has no video: curl -F name=office -F file=@walk.mp4")
+            return await _take(service, str(form.get("name", name)), video.filename or file, request, _chunks(video))
+    except ClientDisconnect:
+        raise HTTPException(400, "the video did not come whole") from None
+
+
+async def _take(service: Service, name: str, file: str, request: Request, chunks: AsyncIterable[bytes]) -> JobStatus:
     suffix = await run_in_threadpool(service.jobs.check, name, file)
-    announced = int(request.headers.get("content-length", "0"))
-    if shutil.disk_usage(service.jobs.folder).free < SPACE * announced:
-        raise HTTPException(507, "the server's disk is too full for this video")
+    _check_room(service.jobs.folder, request)
     upload = service.jobs.new_upload(suffix)
     try:
-        await _write(request, upload)
+        await _write(chunks, upload)
         return JobStatus.of(await run_in_threadpool(service.jobs.add, upload, name))
-    except ClientDisconnect:
-        service.jobs.drop(upload)
-        raise HTTPException(400, "the video did not come whole") from None
     except BaseException:
         service.jobs.drop(upload)
         raise
 
 
-async def _write(request: Request, upload: Path) -> None:
+def _check_room(folder: Path, request: Request) -> None:
+    if shutil.disk_usage(folder).free < SPACE * int(request.headers.get("content-length", "0")):
+        raise HTTPException(507, "the server's disk is too full for this video")
+
+
+async def _chunks(video: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await video.read(CHUNK_BYTES):
+        yield chunk
+
+
+async def _write(chunks: AsyncIterable[bytes], upload: Path) -> None:
     with upload.open("wb") as file:
-        async for chunk in request.stream():
+        async for chunk in chunks:
             await run_in_threadpool(file.write, chunk)
         if not file.tell():
             raise HTTPException(422, "the request has no body: send the video's bytes, as curl -T does")

@@ -25,6 +25,7 @@ from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
 from visloc_ros.core.map_layout import CARD_NAME
 from visloc_ros.core.result_mapping import pose_to_mapping
 from visloc_ros.server.answers import NO_TOKEN, MapStatus, Pose, Problem
+from visloc_ros.server.build_jobs import OPEN
 from visloc_ros.server.device_queue import QueueFullError
 from visloc_ros.server.service import Admitted, Service, from_here
 from visloc_ros.viewer.point_colours import point_colours
@@ -52,12 +53,14 @@ Name = Annotated[str, InPath(description="of the map, as /reference/status lists
 
 @router.get("/reference/status")
 def status(service: Admitted) -> list[MapStatus]:
-    """The maps that can be searched, and those that cannot."""
+    """The maps that can be searched, those that cannot, and those that are being built."""
     entries = service.maps.entries()
     for entry in entries:
         if entry.problem:
             logger.warning("%s", entry.problem)
-    return [MapStatus.of(entry, service.maps.is_resident(entry.path.name)) for entry in entries]
+    maps = [MapStatus.of(entry, service.maps.is_resident(entry.path.name)) for entry in entries]
+    builds = [MapStatus(name=job.name, state=job.state.value) for job in service.jobs.list() if job.state in OPEN]
+    return [one for one in maps if one.name not in {build.name for build in builds}] + builds
 
 
 @router.get(

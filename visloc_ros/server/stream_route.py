@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 SILENCE_S = 30.0  # after which a client counts as gone
 REFUSED, BROKEN, BUSY = 1008, 1011, 1013  # codes of RFC 6455 and its registry
+_BEGIN = 'begin with a text message like {"map": "office", "camera": "PINHOLE 640 480 fx fy cx cy"}'
+_LONGEST_REASON = 123  # bytes of a close frame, of RFC 6455
 LATEST_STAMP_NS = (1 << 63) - 1
 
 StampedImage = tuple[int, bytes]
@@ -104,12 +106,14 @@ async def _serve(socket: WebSocket, service: Service) -> None:
 
 
 async def _read_request(socket: WebSocket, service: Service) -> StreamRequest:
-    text = await _receive(socket)
+    try:
+        text = await _receive(socket)
+    except _RefusedError as error:
+        raise _RefusedError(f"{error}: {_BEGIN}") from None
     try:
         request = StreamRequest.model_validate_json(text if isinstance(text, str) else "")
     except ValidationError as error:
-        words = 'begin with a text message like {"map": "office", "camera": "PINHOLE 640 480 fx fy cx cy"}'
-        raise _RefusedError(f"{words}: {error.errors()[0]['msg']}") from error
+        raise _RefusedError(f"{_BEGIN}: {error.errors()[0]['msg']}") from error
     if not admits_socket(socket, service, request.token):
         raise _RefusedError("give the server's token")
     return request
@@ -190,7 +194,7 @@ async def _close(socket: WebSocket, words: str, code: int) -> None:
     """Close the connection with a reason, if the client is still there."""
     try:
         await socket.send_text(json.dumps({"detail": words}))
-        await socket.close(code)
+        await socket.close(code, words.encode()[:_LONGEST_REASON].decode(errors="ignore"))
     except (RuntimeError, WebSocketDisconnect):
         pass  # the client has gone
 

@@ -47,7 +47,7 @@ function open(tab) {
 
 async function listMaps() {
   try {
-    statuses = await json("reference/status");
+    statuses = (await json("reference/status")).filter((one) => ["ready", "failed"].includes(one.state));
   } catch (error) {
     note("camera-note", error.message, true);
     return;
