@@ -10,7 +10,6 @@ import typer
 from mapped_room import write_video
 from visloc_command import DEMO_MAP, ROOT, succeed, visloc
 
-from visloc_ros.apps import command_benchmark
 from visloc_ros.apps.aliases import ALIASES
 from visloc_ros.apps.cli import app
 from visloc_ros.apps.commands import COMMANDS, HIDDEN
@@ -64,7 +63,7 @@ def test_debug_localize(place, reference):
 def test_the_other_spellings_and_the_stages_of_the_benchmark(place):
     done = succeed("benchmark", "--video-path", "walk", "--reference-path", "room", "--max-frames", 1)
     assert all(word in done.output for word in ("decode", "features", "matching", "pnp", "total"))
-    done = succeed("benchmark-dpvo", "--video", "walk", "--fps", 15, "--max-frames", 3)
+    done = succeed("benchmark-dpvo", "--video", "walk", "--fps", 15, "--max-frames", 3, "--backend", "klt")
     assert all(word in done.output for word in ("init, once", "preprocess", "inference", "finalize, once"))
 
 
@@ -76,9 +75,16 @@ def test_pictures_have_a_place_of_their_own(place):
 
 
 def test_dpvo_app(place):
-    done = visloc("dpvo-app", "--video-path", "walk", "--reference-path", "room", "--max-frames", 4, "--json")
+    words = ("dpvo-app", "--video-path", "walk", "--reference-path", "room", "--max-frames", 4)
+    done = visloc(*words, "--backend", "klt", "--json")
     assert json.loads(done.stdout)["frames"] == 4
     assert Path("out/dpvo_app/summary.json").is_file()
+
+
+@pytest.mark.parametrize("words", [("dpvo-app", "--reference", "room"), ("benchmark-dpvo",)])
+def test_programs_named_after_dpvo_run_it(place, monkeypatch, words):
+    monkeypatch.setenv("TORCH_HOME", str(place))
+    assert "visloc fetch-weights dpvo" in str(visloc(*words, "--video", "walk").exception)
 
 
 def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):
@@ -177,54 +183,6 @@ def test_several_videos_are_taken_and_none_is_refused(place):
     for given in (("walk", "--video", "gone.mp4"), ("gone.mp4", "--video", "a.mp4"), ("walk", "a.mp4", "gone.mp4")):
         assert "gone.mp4" in str(visloc("build-map", *given).exception)
     assert "a source" in str(visloc("build-map").exception)
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """What the benchmark was asked for."""
-    calls = []
-    monkeypatch.setattr(command_benchmark, "benchmark", lambda *words, **options: calls.append((*words, options)))
-    return calls
-
-
-@pytest.fixture
-def config(tmp_path):
-    (tmp_path / "data" / "7Scenes").mkdir(parents=True)
-
-    def write(**keys):
-        keys = {"dataset": "[S]", "dataset_path": tmp_path / "data", "landmark_path": "of_file"} | keys
-        (tmp_path / "pram.yaml").write_text("".join(f"{key}: {value}\n" for key, value in keys.items()))
-        return tmp_path / "pram.yaml"
-
-    return write
-
-
-def test_a_data_set_is_searched_by_landmarks(tmp_path, asked, config):
-    succeed("inference", "--config", config(online="true"), "--no-online", "--landmark_path", tmp_path / "given")
-    folder = tmp_path / "data" / "7Scenes"
-    assert asked == [("7scenes", folder, {"output": tmp_path / "given", "search": "landmarks"})]
-    succeed("main", "--config", config(loc="true", dataset="Aachen"))
-    assert asked[1][:2] == ("aachen", tmp_path / "data")
-    assert str(asked[1][2]["output"]) == "of_file"
-
-
-@pytest.mark.parametrize(
-    ("words", "keys", "complaint"),
-    [
-        (("inference", "--rec_weight_path", "w.pth"), {}, "visloc prepare MAP --for landmarks"),
-        (("inference",), {"weight_path": "w.pth"}, "visloc prepare MAP --for landmarks"),
-        (("inference", "--online"), {}, "visloc view MAP --live SOURCE"),
-        (("inference",), {"online": "true"}, "visloc view MAP --live SOURCE"),
-        (("inference",), {"landmark_path": "''"}, "name the folder"),
-        (("inference",), {"dataset": "[S, T]"}, "must name one of 7Scenes"),
-        (("main",), {}, "visloc prepare MAP --for landmarks"),
-        (("recmap",), {}, "visloc prepare MAP --for landmarks"),
-    ],
-)
-def test_what_has_no_meaning_here_is_refused(asked, config, words, keys, complaint):
-    refused = visloc(*words, "--config", config(**keys))
-    assert complaint in str(refused.exception)
-    assert asked == []
 
 
 def test_the_help_does_not_list_them():

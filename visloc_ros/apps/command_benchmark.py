@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import ConfigFile
 from visloc_ros.apps.outputs import check_outputs, write_json
-from visloc_ros.core.config import read_config, read_mapping
-from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.files import is_folder
+from visloc_ros.core.config import read_config
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS, Published, find_data_set, published_for
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, Records, run_protocol
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
@@ -25,21 +23,12 @@ from visloc_ros.evaluation.benchmarks.scores import Score, mean_score, score_sce
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import choose_searches
 from visloc_ros.localization.config import RETRIEVAL, search_names
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 
 MEAN = "mean"
 CENTIMETRES = 100.0
 
 Scores = Mapping[str, Mapping[str, Mapping[str, Score]]]
 """By scene, way of searching, and condition, the empty one for all."""
-
-# Its folder of a data set, the letter that its files may give instead, and what the set is called here.
-_DATA_SETS = {
-    "7Scenes": ("S", "7scenes"), "12Scenes": ("T", "12scenes"), "CambridgeLandmarks": ("C", "cambridge"),
-    "Aachen": ("A", "aachen"),
-}  # fmt: skip
-_PREPARE = "visloc prepare MAP --for landmarks"
-PramConfig = Annotated[Path, typer.Option("--config", help="YAML file of PRAM.")]
 
 
 def benchmark(
@@ -61,10 +50,24 @@ def benchmark(
 
     Example: visloc benchmark 7scenes data/7scenes --scenes redkitchen --search retrieval,landmarks -o out/7scenes
     """
-    check_outputs(folder=output)
     searches = choose_searches(search) or [RETRIEVAL]
     options = read_config(BenchmarkConfig, config)
     wanted = [scene.strip() for scene in scenes.split(",") if scene.strip()]
+    run_benchmark(name, data, output, searches, options, wanted, every, as_json)
+
+
+def run_benchmark(
+    name: str,
+    data: Path,
+    output: Path,
+    searches: Sequence[str],
+    options: BenchmarkConfig,
+    wanted: Sequence[str] = (),
+    every: int = 1,
+    as_json: bool = False,
+) -> None:
+    """Run the protocol of a data set on the scenes wanted, all where none is named, and print the figures."""
+    check_outputs(folder=output)
     chosen = [scene.thinned(every) for scene in find_data_set(name).read(data, wanted)]
     try:
         with StageBars() as bars:
@@ -138,45 +141,3 @@ def print_published(rows: Sequence[Published]) -> None:
         cells = recalls | {place: f"{median:g} cm" for place, median in row.medians_cm.items()}
         table.add_row(row.method, row.source, *(cells.get(column, "–") for column in columns))
     console.print(table)
-
-
-def inference(
-    config: PramConfig,
-    rec_weight_path: Annotated[Path | None, typer.Option("--rec_weight_path")] = None,
-    landmark_path: Annotated[Path | None, typer.Option("--landmark_path", help="Folder for maps and results.")] = None,
-    online: Annotated[bool | None, typer.Option("--online/--no-online")] = None,
-) -> None:
-    """Search a data set by landmarks, as visloc benchmark NAME DATA --search landmarks does."""
-    keys = read_mapping(config)
-    if rec_weight_path is not None or keys.get("weight_path"):
-        raise ConfigError(f"weights of PRAM's network are not read, a map holds its own ({_PREPARE}): leave them out")
-    if keys.get("online", False) if online is None else online:
-        raise ConfigError("a data set is not searched live: see a camera in a map with 'visloc view MAP --live SOURCE'")
-    folder = landmark_path or keys.get("landmark_path")
-    if not folder:
-        raise ConfigError("name the folder for maps and results: --landmark_path, or the key landmark_path")
-    name, data = _data_set(keys)
-    benchmark(name, data, output=Path(str(folder)), search=LANDMARKS)
-
-
-def main_program(config: PramConfig) -> None:
-    """Search a data set by landmarks where the file says 'loc: true'; there is no training apart from a map here."""
-    if not read_mapping(config).get("loc", False):
-        raise ConfigError(f"a recogniser is trained with its maps: {_PREPARE}")
-    inference(config)
-
-
-def recmap(config: Annotated[Path | None, typer.Option("--config", help="YAML file of PRAM.")] = None) -> None:
-    """Landmarks are made of a map where it is prepared."""
-    raise ConfigError(f"landmarks are made of a map where it is prepared: {_PREPARE}")
-
-
-def _data_set(keys: Mapping[str, Any]) -> tuple[str, Path]:
-    """Our name of the data set, and its folder."""
-    given = keys.get("dataset")
-    names = given if isinstance(given, list) else [given]
-    for title, (letter, name) in _DATA_SETS.items():
-        if names in ([title], [letter]):
-            root = Path(str(keys.get("dataset_path", "")))
-            return name, root / title if is_folder(root / title) else root
-    raise ConfigError(f"the key dataset must name one of {', '.join(_DATA_SETS)}, not {given!r}")

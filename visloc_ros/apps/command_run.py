@@ -14,6 +14,7 @@ from visloc_ros.apps.console import AsJson, StageBars, console, print_camera, pr
 from visloc_ros.apps.flags import takes_flags
 from visloc_ros.apps.offline_run import RunConfig, run_offline
 from visloc_ros.apps.options import (
+    Backend,
     CameraFromImu,
     ConfigFile,
     GroundTruth,
@@ -26,6 +27,7 @@ from visloc_ros.apps.options import (
     read_truth,
     searched_by,
     takes_source_config,
+    with_backend,
 )
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.recomputation import recompute
@@ -54,6 +56,7 @@ def run(
     ] = None,
     ground_truth: GroundTruth = None,
     search: Search = "",
+    backend: Backend = None,
     config: ConfigFile = None,
     causal: Annotated[
         bool, typer.Option("--causal", help="Give each frame only what a live system would know.")
@@ -90,7 +93,12 @@ def run(
     frames = open_source(source, topics)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else None
     options = read_config(RunConfig, config)
-    options = replace(options, causal=causal or options.causal, anchor=searched_by(search, options.anchor))
+    options = replace(
+        options,
+        causal=causal or options.causal,
+        anchor=searched_by(search, options.anchor),
+        odometry=with_backend(backend, options.odometry),
+    )
     place, truth = open_searchable_map(map_path), read_truth(ground_truth, frames)
     engine = AnchorEngine(place, options.anchor)
     calibration = find_camera(engine, frames)

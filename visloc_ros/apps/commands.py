@@ -126,9 +126,13 @@ COMMANDS = {
 """By name, in the order of the help page."""
 
 HIDDEN = {
-    "inference": Command("command_benchmark", "inference"),
-    "main": Command("command_benchmark", "main_program"),
-    "recmap": Command("command_benchmark", "recmap"),
+    "inference": Command("command_pram", "inference"),
+    "main": Command("command_pram", "main_program"),
+    "recmap": Command("command_pram", "recmap"),
+    "main-aachen": Command("command_fuseloc", "main_aachen"),
+    "main-robotcar": Command("command_fuseloc", "main_robotcar"),
+    "main-cmu": Command("command_fuseloc", "main_cmu"),
+    "main-cambridge": Command("command_fuseloc", "main_cambridge"),
 }
 """Programs of other tools that are more than aliases of our commands."""
 

@@ -149,7 +149,11 @@ def read_truth(given: Path | None, source: FrameSource) -> Trajectory | None:
 
 def read_odometry_config(path: Path | None, backend: str | None) -> OdometryConfig:
     """Options from a YAML file or the defaults, with another backend if one is named. Raises ConfigError."""
-    config = read_config(OdometryConfig, path)
+    return with_backend(backend, read_config(OdometryConfig, path))
+
+
+def with_backend(backend: str | None, config: OdometryConfig) -> OdometryConfig:
+    """A configuration with the backend that was given, if any. Raises ConfigError."""
     return config if backend is None else replace(config, backend=backend)
 
 
