@@ -3,6 +3,7 @@ import logging
 import numpy as np
 import pycolmap
 import pytest
+import zstandard
 from rosbags.rosbag2 import CompressionMode
 from source_data import (
     HEIGHT,
@@ -329,6 +330,50 @@ def test_lost_metadata_are_made_up_for_from_the_storage_files(tmp_path, caplog, 
         assert [frame.stamp_ns for frame in source] == STAMPS_NS
     assert len(source) == 3
     assert "has no metadata.yaml" in caplog.text
+
+
+def packed_alone(tmp_path, storage, compression):
+    """A bag's storage file as it is downloaded alone, without its metadata."""
+    messages = [INFO, ("/left/image_raw", 2, raw_image(5, colour_image(0)))]
+    bag = write_messages(tmp_path / "bag", messages, storage, compression)
+    (file,) = (file for file in bag.iterdir() if file.name != "metadata.yaml")
+    return file.rename(tmp_path / file.name)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("compression", [CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_compressed_storage_files_alone(tmp_path, storage, compression):
+    file = packed_alone(tmp_path, storage, compression)
+    source = open_source(file)
+    np.testing.assert_array_equal(next(iter(source)).image, colour_image(0))
+    assert (source.name, source.camera.params[0]) == ("bag", 60.0)
+    (tmp_path / "folder").mkdir()
+    file.rename(tmp_path / "folder" / file.name)
+    (frame,) = open_source(tmp_path / "folder")
+    np.testing.assert_array_equal(frame.image, colour_image(0))
+
+
+def test_a_storage_file_that_was_unpacked_by_hand_makes_up_for_the_one_that_the_metadata_name(tmp_path, caplog):
+    messages = [INFO, ("/left/image_raw", 2, raw_image(5, colour_image(0)))]
+    bag = write_messages(tmp_path / "bag", messages, "mcap", CompressionMode.FILE)
+    packed = bag / "bag.mcap.zstd"
+    with packed.open("rb") as file:
+        packed.with_suffix("").write_bytes(zstandard.ZstdDecompressor().stream_reader(file).read())
+    assert len(open_source(bag)) == 1
+    packed.unlink()
+    (frame,) = open_source(bag)
+    np.testing.assert_array_equal(frame.image, colour_image(0))
+    assert "names bag.mcap.zstd, which is missing" in caplog.text
+
+
+def test_bags_packed_otherwise_or_cut_off_are_refused(tmp_path):
+    file = packed_alone(tmp_path, "mcap", CompressionMode.FILE)
+    with pytest.raises(SourceError, match=r"drive\.mcap\.lz4 is a packed bag: unpack it first"):
+        open_source(file.rename(tmp_path / "drive.mcap.lz4"))
+    cut = (tmp_path / "drive.mcap.lz4").rename(tmp_path / "cut.mcap.zstd")
+    truncate(cut, 0.5)
+    with pytest.raises(SourceError, match=r"the bag .*cut\.mcap\.zstd is truncated or damaged"):
+        open_source(cut)
 
 
 def test_messages_of_foreign_types_pass_serialized_but_are_not_decoded(tmp_path):

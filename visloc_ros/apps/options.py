@@ -21,6 +21,7 @@ from visloc_ros.localization.config import RETRIEVAL, AnchorConfig, search_names
 from visloc_ros.odometry import OdometryConfig
 from visloc_ros.odometry.base import backend_names
 from visloc_ros.sources import FrameSource, SourceConfig, SourceOfTopics
+from visloc_ros.sources.base import bag_stem
 
 _MAP_HELP = "Map: its folder, its reference.tar.gz, or its name in maps/."
 MapArgument = Annotated[Path, typer.Argument(callback=find_map, help=_MAP_HELP, show_default=False)]
@@ -135,7 +136,7 @@ def takes_source_config(command: Callable[..., None]) -> Callable[..., None]:
 def name_of(source: Path) -> str:
     """Name of the map of a recording."""
     path = Path(os.path.abspath(source))  # one that is called '..' has a name, too
-    return path.name if is_folder(path) else path.stem
+    return path.name if is_folder(path) else bag_stem(path) or path.stem
 
 
 def read_truth(given: Path | None, source: FrameSource) -> Trajectory | None:

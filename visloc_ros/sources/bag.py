@@ -34,7 +34,7 @@ from visloc_ros.sources.bag_topics import (
     find_image_topic,
     find_measurement_topic,
 )
-from visloc_ros.sources.base import OneCamera, SourceConfig
+from visloc_ros.sources.base import OneCamera, SourceConfig, bag_stem
 from visloc_ros.sources.calibration import calibration_from_camera_info
 from visloc_ros.sources.image_header import read_image_header
 from visloc_ros.sources.measurements import Measurements
@@ -55,7 +55,7 @@ class BagSource(OneCamera):
 
     def __init__(self, path: Path, config: SourceConfig) -> None:
         topics = list_topics(path)
-        self.name = path.resolve().stem if path.is_file() else path.resolve().name
+        self.name = bag_stem(path.resolve()) if path.is_file() else path.resolve().name
         self.skipped = 0
         self.image_topic = find_image_topic(topics, config.image_topic)
         self.compressed = topics[self.image_topic].msgtype == COMPRESSED_IMAGE

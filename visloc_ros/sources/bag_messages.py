@@ -1,14 +1,10 @@
-"""Messages of a ROS 2 bag, serialized or as objects, through the rosbags library; no ROS is needed.
-
-A bag is a folder with metadata.yaml, a folder whose metadata.yaml was lost, or one .mcap or .db3 file.
-"""
+"""Messages of a ROS 2 bag, serialized or as objects, through the rosbags library; no ROS is needed."""
 
 from __future__ import annotations
 
 import heapq
-import logging
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +16,8 @@ from rosbags.typesys.store import Typestore
 
 from visloc_ros.core.errors import SourceError, VislocError
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES
-
-logger = logging.getLogger(__name__)
+from visloc_ros.sources.bag_storage import opened, unpacked_message
+from visloc_ros.sources.base import BAG_METADATA
 
 
 class BagTopic(NamedTuple):
@@ -44,7 +39,7 @@ class SerializedMessage(NamedTuple):
 def list_topics(path: Path) -> dict[str, BagTopic]:
     """Topics of a bag by name. Raises SourceError when the bag cannot be read."""
     topics: dict[str, BagTopic] = {}
-    with _translated_errors(path), _opened(path) as readers:
+    with _translated_errors(path), opened(path) as readers:
         for connection in (connection for reader in readers for connection in reader.connections):
             known = topics.get(connection.topic, BagTopic(connection.msgtype, 0))
             topics[connection.topic] = BagTopic(known.msgtype, known.num_messages + connection.msgcount)
@@ -57,7 +52,7 @@ def iterate_serialized(path: Path, topics: Collection[str] | None = None) -> Ite
     The bytes are what an rclpy publisher of that type publishes as they are. Raises SourceError when the bag cannot
     be read or lacks a topic.
     """
-    with _translated_errors(path), _opened(path) as readers:
+    with _translated_errors(path), opened(path) as readers:
         _check_topics(path, readers, topics or ())
         streams = [_read_messages(reader, topics) for reader in readers]
         yield from heapq.merge(*streams, key=lambda message: message.receive_time_ns)
@@ -85,7 +80,7 @@ def iterate_with_definitions(path: Path) -> Iterator[tuple[str, str, Any]]:
 
     Raises SourceError when the bag cannot be read, or holds a type that neither it nor ROS 2 defines.
     """
-    with _translated_errors(path), _opened(path) as readers:
+    with _translated_errors(path), opened(path) as readers:
         store = get_typestore(Stores.ROS2_JAZZY)
         for connection in (connection for reader in readers for connection in reader.connections):
             if connection.msgtype not in store.fielddefs:
@@ -123,7 +118,9 @@ def _read_messages(reader: Reader, topics: Collection[str] | None) -> Iterator[S
     connections = [item for item in reader.connections if topics is None or item.topic in topics]
     if connections:
         for connection, receive_time_ns, data in reader.messages(connections):
-            yield SerializedMessage(receive_time_ns, connection.topic, connection.msgtype, bytes(data))
+            yield SerializedMessage(
+                receive_time_ns, connection.topic, connection.msgtype, unpacked_message(bytes(data))
+            )
 
 
 def _check_topics(path: Path, readers: list[Reader], topics: Collection[str]) -> None:
@@ -131,22 +128,6 @@ def _check_topics(path: Path, readers: list[Reader], topics: Collection[str]) ->
     missing = [topic for topic in topics if topic not in known]
     if missing:
         raise SourceError(f"{path} has no topic {', '.join(missing)}; it has {', '.join(known) or 'none at all'}")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[list[Reader]]:
-    with ExitStack() as stack:
-        yield [stack.enter_context(Reader(part)) for part in _storage_parts(path)]
-
-
-def _storage_parts(path: Path) -> list[Path]:
-    if path.is_file() or (path / BAG_METADATA).is_file():
-        return [path]
-    parts = sorted(file for file in path.glob("*") if file.suffix in BAG_SUFFIXES)
-    if not parts:
-        raise SourceError(f"{path} is no bag: it has neither {BAG_METADATA} nor a {' or '.join(BAG_SUFFIXES)} file")
-    logger.warning("%s has no %s (was its recording cut off?): reading its storage files alone", path, BAG_METADATA)
-    return parts
 
 
 @contextmanager

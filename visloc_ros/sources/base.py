@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import pycolmap
@@ -18,6 +19,13 @@ from visloc_ros.sources.camera_files import read_given_calibration
 NOMINAL_RATE_HZ = 30.0
 BAG_METADATA = "metadata.yaml"
 BAG_SUFFIXES = (".mcap", ".db3")
+PACKED_SUFFIXES = (".zstd", ".zst")
+
+
+def bag_stem(path: Path) -> str:
+    """Name of a bag's storage file without its suffixes, as 'drive_0' of drive_0.mcap.zstd; empty for another file."""
+    name = path.name.removesuffix(path.suffix) if path.suffix in PACKED_SUFFIXES else path.name
+    return Path(name).stem if Path(name).suffix in BAG_SUFFIXES else ""
 
 
 @dataclass(frozen=True)

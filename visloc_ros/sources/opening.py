@@ -7,7 +7,7 @@ from pathlib import Path
 from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.errors import ConfigError, SetupError, SourceError
 from visloc_ros.core.files import check_file, exists
-from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig
+from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig, bag_stem
 from visloc_ros.sources.folder import open_folder
 from visloc_ros.sources.video import VIDEO_SUFFIXES, VideoSource
 
@@ -15,7 +15,7 @@ LARGEST_VIDEO_BYTES = 1 << 44
 
 
 def open_source(path: Path, config: SourceConfig | None = None) -> FrameSource:
-    """Open a video, a folder of images or a ROS 2 bag (folder, .mcap or .db3).
+    """Open a video, a folder of images or a ROS 2 bag (folder, .mcap or .db3, or one of these packed by zstd).
 
     Raises SourceError when there is nothing readable at ``path``, CalibrationError when a bag has no intrinsics or
     they do not fit the images, ConfigError when an option does not fit the source.
@@ -47,8 +47,8 @@ def _open_existing(path: Path, config: SourceConfig) -> FrameSource:
 def is_bag(path: Path) -> bool:
     """Whether a path is a ROS 2 bag: a folder with metadata.yaml or storage files, or one such file."""
     if path.is_dir():
-        return (path / BAG_METADATA).is_file() or any(file.suffix in BAG_SUFFIXES for file in path.iterdir())
-    return path.suffix in BAG_SUFFIXES
+        return (path / BAG_METADATA).is_file() or any(map(bag_stem, path.iterdir()))
+    return bool(bag_stem(path))
 
 
 def _open_bag(path: Path, config: SourceConfig) -> FrameSource:
@@ -62,5 +62,7 @@ def _open_bag(path: Path, config: SourceConfig) -> FrameSource:
 def _unknown_file(path: Path) -> str:
     if path.suffix == ".bag":
         return f"{path} is a ROS 1 bag: convert it with 'rosbags-convert --src {path.name} --dst {path.stem}'"
+    if bag_stem(path.with_suffix("")):
+        return f"{path} is a packed bag: unpack it first; only those packed by zstd are read as they are"
     known = ", ".join((*VIDEO_SUFFIXES, *BAG_SUFFIXES))
     return f"{path} is no video, image folder or bag: '{path.suffix}' is none of {known}"
