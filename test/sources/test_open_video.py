@@ -131,6 +131,20 @@ def test_a_file_that_is_no_video_is_refused(tmp_path, content):
         open_source(tmp_path / "a.mp4")
 
 
+def test_a_codec_that_opencv_does_not_decode_is_named(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        try:
+            stream = container.add_stream("libsvtav1", rate=10, width=128, height=96, pix_fmt="yuv420p")
+        except av.FFmpegError:
+            pytest.skip("this PyAV cannot write AV1")
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(colour_image(0, 128, 96), format="rgb24")))
+        container.mux(stream.encode())
+    if cv2.VideoCapture(str(tmp_path / "a.mkv")).read()[0]:
+        pytest.skip("this OpenCV decodes AV1")
+    with pytest.raises(SourceError, match=r"OpenCV lacks its codec, av1: convert it, as by 'ffmpeg -i a\.mkv"):
+        open_source(tmp_path / "a.mkv")
+
+
 def test_selection_beyond_the_end_is_an_error(tmp_path):
     write_video(tmp_path / "a.mp4", count=3)
     with pytest.raises(SourceError, match="selects none of the 3 images"):

@@ -18,7 +18,7 @@ from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, OneCamera, SourceConfig
 from visloc_ros.sources.layouts import stamps_at_rate
 from visloc_ros.sources.rectification import checked
-from visloc_ros.sources.video_file import read_index, read_maker, why_unreadable
+from visloc_ros.sources.video_file import read_index, read_maker, why_undecodable, why_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class VideoSource(OneCamera):
         self._aspect = _pixel_aspect(capture)
         capture.release()
         if not done:
-            raise SourceError(f"the video {path} is truncated or holds no frame that can be decoded")
+            raise SourceError(f"cannot decode the video {path}: {why_undecodable(path)}")
         self._index = read_index(path)
         self._count = self._count_frames(announced)
         self.camera_maker = read_maker(path)

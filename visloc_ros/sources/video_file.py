@@ -66,7 +66,7 @@ def why_unreadable(path: Path) -> str:
     try:
         with av.open(str(path), metadata_errors="replace") as container:
             videos, sounds = (
-                sorted({stream.codec_context.name for stream in streams if stream.codec_context is not None})
+                sorted({stream.codec.canonical_name for stream in streams if stream.codec_context is not None})
                 for streams in (container.streams.video, container.streams.audio)
             )
     except (av.FFmpegError, OSError, ValueError):
@@ -74,6 +74,16 @@ def why_unreadable(path: Path) -> str:
     if videos:
         return f"OpenCV lacks its codec, {' and '.join(videos)}: convert it, as by 'ffmpeg -i {path.name} new.mp4'"
     return f"it holds no images, only {'sound (' + ' and '.join(sounds) + ')' if sounds else 'other data'}"
+
+
+def why_undecodable(path: Path) -> str:
+    """Why OpenCV may open a video, but not decode its first frame."""
+    try:
+        with av.open(str(path), metadata_errors="replace") as container:
+            next(container.decode(video=0))
+    except (av.FFmpegError, OSError, ValueError, IndexError, StopIteration):
+        return "it is truncated, or holds no frame that can be decoded"
+    return why_unreadable(path)  # PyAV has a decoder for it
 
 
 def _lasts(stamps_ns: NDArray[np.int64], duration_us: int | None) -> bool:
