@@ -114,6 +114,10 @@ class TestNames:
         found = with_unique_names(self.frames("1.jpg", "2.jpg"), "hall", {"2.jpg"})
         assert [frame.name for frame in found] == ["hall/1.jpg", "hall/2.jpg"]
 
+    def test_the_label_is_numbered_where_it_makes_a_name_that_is_taken(self):
+        found = with_unique_names(self.frames("1.jpg", "2.jpg"), "hall", {"1.jpg", "hall/1.jpg", "hall-2/2.jpg"})
+        assert [frame.name for frame in found] == ["hall-3/1.jpg", "hall-3/2.jpg"]
+
     def test_images_of_one_name_in_a_source_are_numbered(self):
         found = with_unique_names(self.frames("x.jpg", "x.jpg"), "hall", {})
         assert [frame.name for frame in found] == ["000000_x.jpg", "000001_x.jpg"]

@@ -76,6 +76,17 @@ class TestNames:
         assert poses.find("right/a.jpg") is not None
         assert poses.find("b.jpg") is None
 
+    def test_the_folder_of_the_images_distinguishes_those_of_one_name(self):
+        first, second = SE3.identity(), SE3.from_rotation_vector([0.0, 0.0, 1.0], [1.0, 0.0, 0.0])
+        poses = NamedPoses({"a.jpg": first, "right/a.jpg": second})  # as maps name the images of two sources
+        assert poses.find("a.jpg", "left") is first
+        assert poses.find("a.jpg", "right") is second
+
+    def test_a_file_name_that_several_of_the_images_have_is_not_enough(self):
+        poses = NamedPoses({"a.jpg": SE3.identity()})
+        assert list(poses.find_all(["a.jpg", "right/a.jpg", "b.jpg"])) == ["a.jpg"]
+        assert list(poses.find_all(["right/a.jpg"])) == ["right/a.jpg"]
+
 
 class TestBadInput:
     def test_a_folder_without_poses(self, tmp_path):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,10 +100,10 @@ class FrameCollector:
         return frames
 
     def _select(self, source: MapSource, span: TimeSpan) -> list[int]:
-        count = len(source.frames)
-        frames = track(self._progress, "select", span.watch(source.frames), count)
-        chosen = select_frames(frames, count, self._config.selection)
-        _log.info("%d of %d frames of '%s' are chosen", len(chosen), count, source.label)
+        num_frames = len(source.frames)
+        frames = track(self._progress, "select", span.watch(source.frames), num_frames)
+        chosen = select_frames(frames, num_frames, self._config.selection)
+        _log.info("%d of %d frames of '%s' are chosen", len(chosen), num_frames, source.label)
         return chosen
 
     def _extract(self, source: MapSource, chosen: Sequence[int]) -> list[MapFrame]:
@@ -113,7 +114,8 @@ class FrameCollector:
 
     def _describe(self, source: MapSource, frame: Frame) -> MapFrame | None:
         name = frame.name or f"{frame.stamp_ns}.jpg"
-        pose = find_reference(source.references, name, frame.stamp_ns, self._config.frame.max_reference_gap_s)
+        max_gap_s = self._config.frame.max_reference_gap_s
+        pose = find_reference(source.references, name, frame.stamp_ns, max_gap_s, source.label)
         if source.references is not None and pose is None and self._config.reconstruction.reference == "fixed":
             _log.info("image '%s' is left out: the reference poses do not cover it", name)
             return None
@@ -128,12 +130,12 @@ class FrameCollector:
 
 
 def with_unique_names(frames: Sequence[Named], label: str, taken: Collection[str]) -> list[Named]:
-    """Number the frames of a source that have no names; put its label before names that are taken."""
+    """Number the frames of a source that have no names; put its label, numbered if need be, before names in use."""
     if len({frame.name for frame in frames}) < len(frames):
         frames = [replace(frame, name=f"{index:06d}_{frame.name}") for index, frame in enumerate(frames)]
-    if any(frame.name in taken for frame in frames):
-        frames = [replace(frame, name=f"{label}/{frame.name}") for frame in frames]
-    return list(frames)
+    prefixes = chain(("", f"{label}/"), (f"{label}-{number}/" for number in count(2)))
+    prefix = next(prefix for prefix in prefixes if not any(prefix + frame.name in taken for frame in frames))
+    return [replace(frame, name=prefix + frame.name) for frame in frames]
 
 
 def _frames_at(source: MapSource, chosen: Sequence[int]) -> Iterator[Frame]:

@@ -153,11 +153,15 @@ class SourceRecording:
         return Trajectory(np.array(stamps_ns, dtype=np.int64), tuple(stamped[stamp_ns] for stamp_ns in stamps_ns))
 
 
-def find_reference(references: ReferencePoses | None, name: str, stamp_ns: int, max_gap_s: float) -> SE3 | None:
-    """Reference pose ``map_from_camera`` of an image, by its name or its stamp; None where there is none."""
+def find_reference(
+    references: ReferencePoses | None, name: str, stamp_ns: int, max_gap_s: float, folder: str = ""
+) -> SE3 | None:
+    """Reference pose ``map_from_camera`` of an image of a folder, by name or stamp; None where there is none."""
     if references is None:
         return None
-    return references.find(name) if isinstance(references, NamedPoses) else pose_at(references, stamp_ns, max_gap_s)
+    if isinstance(references, NamedPoses):
+        return references.find(name, folder)
+    return pose_at(references, stamp_ns, max_gap_s)
 
 
 def pose_at(trajectory: Trajectory, stamp_ns: int, max_gap_s: float) -> SE3 | None:

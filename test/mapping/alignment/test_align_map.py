@@ -283,9 +283,12 @@ def test_a_file_that_holds_no_tags_is_refused(tmp_path, text):
 class Photos:
     """The images of a map with positions on the earth: metres east and north of a place, with the noise of a survey."""
 
+    name = "photos"
+
     def __init__(self, room, noise_m):
         self._frames = [
-            Frame(index, np.zeros((4, 4), np.uint8), None, one.name) for index, one in enumerate(room.images)
+            Frame(index, np.zeros((4, 4), np.uint8), None, one.name.rpartition("photos/")[2])
+            for index, one in enumerate(room.images)
         ]
         enu = pose_of(40.0, -25.0, 0.6) @ (20.0 * np.array([one.map_from_camera.translation for one in room.images]))
         enu += noise_m * np.random.default_rng(0).normal(size=enu.shape)
@@ -307,6 +310,15 @@ def test_positions_on_the_earth_turn_a_map_to_east_and_north(room):
     assert fit.residuals["images"] + fit.residuals["left_out"] >= len(room.images) - 1
     with pytest.raises(MapError, match=r"axes only to|contradict|scale only"):
         align_to_positions(room, Photos(room, noise_m=60.0))
+
+
+def test_photos_of_a_folder_are_not_taken_for_images_of_their_names_of_another_source(room):
+    images = [replace(one, name=f"photos/{one.name}") for one in room.images[::2]]
+    others = [replace(one, name=image.name[7:]) for one, image in zip(room.images[1::2], images, strict=False)]
+    mixed = replace(room, images=(*others, *images))
+    fit = align_to_positions(mixed, Photos(replace(room, images=tuple(images)), noise_m=0.05))
+    assert fit.frame_from_map.scale == pytest.approx(20.0, rel=0.02)
+    assert fit.residuals["left_out"] == 0
 
 
 def test_the_command_moves_a_map_and_says_how_well_it_fits(tmp_path):

@@ -5,21 +5,23 @@ Poses are those of a laser's localization, a survey, another map; positions thos
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable
 
 import numpy as np
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg
 from visloc_ros.core.map import Map
-from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
+from visloc_ros.core.types import Frame
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.geo import fit_to_positions
 from visloc_ros.mapping.gravity import RELIABLE_ERROR_DEG, Up, find_up
-from visloc_ros.mapping.map_sources import ReferencePoses, find_reference
+from visloc_ros.mapping.map_sources import ReferencePoses, pose_at
 from visloc_ros.mapping.scale import align_to_references
 from visloc_ros.sources import FrameSource
-from visloc_ros.sources.measurements import GeoPosition, measurements_of
+from visloc_ros.sources.measurements import measurements_of
+from visloc_ros.sources.named_poses import NamedPoses
 
 _MAX_GAP_S = 0.2
 _ROUNDS = 5
@@ -39,8 +41,7 @@ def align_to_poses(map_: Map, references: ReferencePoses) -> MapFit:
     contradict the others are left out. Raises MapError where too few fit.
     """
     ours = {image.name: image.map_from_camera for image in map_.images}
-    found = {name: find_reference(references, name, _stamp_of(name), _MAX_GAP_S) for name in ours}
-    known = {name: pose for name, pose in found.items() if pose is not None}
+    known = references.find_all(ours) if isinstance(references, NamedPoses) else _at_stamps(references, ours)
     used = dict(known)
     for _ in range(_ROUNDS):
         fit = align_to_references(ours, used)
@@ -68,6 +69,11 @@ def align_to_poses(map_: Map, references: ReferencePoses) -> MapFit:
     return MapFit(fit, "known poses", residuals, metric=True, gravity_aligned=True)
 
 
+def _at_stamps(references: Trajectory, names: Iterable[str]) -> dict[str, SE3]:
+    found = {name: pose_at(references, _stamp_of(name), _MAX_GAP_S) for name in names}
+    return {name: pose for name, pose in found.items() if pose is not None}
+
+
 def _distance(fit: Sim3, ours: SE3, known: SE3) -> float:
     return float(np.linalg.norm(fit @ ours.translation - known.translation))
 
@@ -82,8 +88,9 @@ def _stamp_of(name: str) -> int:
 def align_to_positions(map_: Map, source: FrameSource) -> MapFit:
     """Move a map to the positions of the images of a source that it was made from. Raises MapError."""
     by_stamp = measurements_of(source).geo_positions
-    positions = _by_name(((frame.name or f"{frame.stamp_ns}.jpg", frame.stamp_ns) for frame in source), by_stamp)
     centres = {image.name: image.map_from_camera.translation for image in map_.images}
+    stamps_ns = {_name_in_map(frame, source.name, centres): frame.stamp_ns for frame in source}
+    positions = {name: by_stamp[stamp_ns] for name, stamp_ns in stamps_ns.items() if stamp_ns in by_stamp}
     up = find_up([image.map_from_camera for image in map_.images])
     if map_.manifest.gravity_aligned:
         up = Up(np.array([0.0, 0.0, 1.0]), map_.manifest.gravity_error_deg or _LEVEL_ERROR_DEG, "map")
@@ -104,5 +111,7 @@ def align_to_positions(map_: Map, source: FrameSource) -> MapFit:
     return MapFit(fit.map_from_sfm, "GPS positions", residuals, True, True, known)
 
 
-def _by_name(frames: Iterable[tuple[str, int]], by_stamp: Mapping[int, GeoPosition]) -> dict[str, GeoPosition]:
-    return {name: by_stamp[stamp_ns] for name, stamp_ns in frames if stamp_ns in by_stamp}
+def _name_in_map(frame: Frame, source_name: str, names: Container[str]) -> str:
+    """Name of a frame's image in a map, below its source's name where another source has an image of that name."""
+    name = frame.name or f"{frame.stamp_ns}.jpg"
+    return f"{source_name}/{name}" if f"{source_name}/{name}" in names else name

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from fused_maps import distance, engine_of, prepared
@@ -13,6 +14,7 @@ from visloc_ros.core.map import NO_POINT
 from visloc_ros.core.types import Frame
 from visloc_ros.localization.strategies.fused import preparation
 from visloc_ros.localization.strategies.fused.preparation import NO_KEYPOINT, associate, with_new_features
+from visloc_ros.mapping.collection import encode_thumbnail
 
 SIFT = ModelInfo("another", "Apache-2.0", "b" * 64)
 
@@ -91,6 +93,41 @@ def test_frames_are_found_by_their_full_name_first(fused_world):
     frames = [replace(one, name=one.name.removeprefix("again/")) for one in frames_of(fused_world)[:2]]
     map_ = with_new_features(fused_world.map, [*frames, frames_of(fused_world)[0]], Redetector(fused_world))
     assert [image.name for image in map_.images] == [frame.name for frame in frames]
+
+
+def of_two_folders(world, *names):
+    """The first two images of the world under these names."""
+    images = [replace(image, name=name) for image, name in zip(world.map.images, names, strict=False)]
+    return replace(world.map, images=tuple(images), thumbnails={})
+
+
+def textured_frames(world):
+    """The first two frames, with pictures by which they differ."""
+    rng = np.random.default_rng(1)
+    for number, frame in enumerate(frames_of(world)[:2]):
+        coarse = rng.integers(0, 256, (6, 8), dtype=np.uint8)
+        image = cv2.resize(coarse, frame.image.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        image[0, 0] = number  # by which the detector knows it
+        yield replace(frame, image=image, name="1.jpg")
+
+
+def test_a_frame_that_is_called_as_images_of_two_folders_is_of_none_without_thumbnails(fused_world):
+    with pytest.raises(ConfigError, match="no frame of the source is called as an image"):
+        with_new_features(
+            of_two_folders(fused_world, "a/1.jpg", "b/1.jpg"), textured_frames(fused_world), Redetector(fused_world)
+        )
+
+
+@pytest.mark.parametrize("names", [("a/1.jpg", "b/1.jpg"), ("1.jpg", "b/1.jpg")])
+def test_thumbnails_distinguish_images_of_one_name(fused_world, names):
+    first, second = textured_frames(fused_world)
+    pictures = dict(zip(names, map(encode_thumbnail, (first.image, second.image)), strict=True))
+    map_ = replace(of_two_folders(fused_world, *names), thumbnails=pictures)
+    assert [one.name for one in with_new_features(map_, [second], Redetector(fused_world)).images] == [names[1]]
+    assert [one.name for one in with_new_features(map_, [first], Redetector(fused_world)).images] == [names[0]]
+    other = replace(second, image=255 - second.image)
+    with pytest.raises(ConfigError, match="and looks like it"):
+        with_new_features(map_, [other], Redetector(fused_world))
 
 
 def test_frames_of_other_images_are_refused(fused_world):

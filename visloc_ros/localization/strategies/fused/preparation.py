@@ -5,12 +5,14 @@ The figures of a map give its size, compared with that of hierarchical localizat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -21,7 +23,7 @@ from visloc_ros.core.map import NO_POINT, Map, MapImage, open_map
 from visloc_ros.core.map_layout import VLAD
 from visloc_ros.core.map_preparation import add_prepared
 from visloc_ros.core.progress import Progress, SilentProgress, track
-from visloc_ros.core.types import Frame
+from visloc_ros.core.types import Frame, Image
 from visloc_ros.features.registry import make_extractor
 from visloc_ros.features.types import LocalExtractor
 from visloc_ros.localization.strategies.fused.config import FLOAT16, FUSED, STORAGES, FusedConfig
@@ -135,7 +137,8 @@ def memory_words(report: dict[str, Any]) -> str:
 def with_new_features(map_: Map, frames: Iterable[Frame], extractor: LocalExtractor) -> Map:
     """The map of those images that frames show, by name, each observation with the nearest new keypoint.
 
-    A frame is an image's where their names are equal, or equal without folders and suffix. Descriptors of whole images
+    A frame is an image's where their names are equal, or equal without folders and suffix, and it looks like the
+    image's thumbnail; without thumbnails the name must fit one image only. Descriptors of whole images
     that are made of local features are left out: they have to be made again. Raises ConfigError where no frame is in
     the map, CalibrationError where one has another size than its camera.
     """
@@ -145,8 +148,8 @@ def with_new_features(map_: Map, frames: Iterable[Frame], extractor: LocalExtrac
         images.append(image)
     if not images:
         raise ConfigError(
-            f"no frame of the source is called as an image of the map '{map_.name}' (such as '{map_.images[0].name}'): "
-            "give the folder of the images that it was built from"
+            f"no frame of the source is called as an image of the map '{map_.name}' (such as '{map_.images[0].name}') "
+            "and looks like it: give the folder of the images that it was built from"
         )
     stated = map_.manifest.models.get("global")
     models = {**map_.manifest.models, "extractor": extractor.info}
@@ -163,17 +166,41 @@ def with_new_features(map_: Map, frames: Iterable[Frame], extractor: LocalExtrac
 
 
 def _with_image(map_: Map, frames: Iterable[Frame], extractor: LocalExtractor) -> Iterator[tuple[int, MapImage]]:
-    """Row and image, with its new features, of every frame that is in the map, the first of each name."""
-    row_of: dict[str, int] = {}
-    for key in (_stem, str):  # a full name counts more
-        row_of |= {key(image.name): row for row, image in reversed(list(enumerate(map_.images)))}
+    """Row and image, with its new features, of every frame that is in the map, the first of each image."""
+    rows_of: defaultdict[str, list[int]] = defaultdict(list)
+    for row, image in enumerate(map_.images):
+        rows_of[_stem(image.name)].append(row)
     done: set[int] = set()
     for frame in frames:
-        row = row_of.get(frame.name, row_of.get(_stem(frame.name)))
-        if row is None or row in done:
+        shown = _row_of(map_, frame, rows_of[_stem(frame.name)])
+        if shown is None or shown in done:
             continue
-        done.add(row)
-        yield row, _with_features(map_.images[row], frame, extractor)
+        done.add(shown)
+        yield shown, _with_features(map_.images[shown], frame, extractor)
+
+
+_SAME_PICTURE = 0.25  # of pictures that have nothing in common, each of normal contrast, the share is 0.56
+_GREY_NOISE = 10.0  # levels of both together, as of JPEG in pictures without contrast
+
+
+def _row_of(map_: Map, frame: Frame, alike: Sequence[int]) -> int | None:
+    """The image that a frame shows, of those that are named alike: by its thumbnail, else by the name if one fits."""
+    pictures = {row: map_.thumbnails.get(map_.images[row].name) for row in alike}
+    if all(pictures.values()):
+        contrasts = {row: _contrast_to(picture, frame.grey) for row, picture in pictures.items() if picture}
+        best = min(contrasts, key=contrasts.__getitem__, default=None)
+        return best if best is not None and contrasts[best] < _SAME_PICTURE else None
+    rows = [row for row in alike if map_.images[row].name == frame.name] or alike
+    return rows[0] if len(rows) == 1 else None
+
+
+def _contrast_to(picture: bytes, grey: Image) -> float:
+    """Mean difference between a thumbnail and an image, as share of what two pictures of equal contrast differ by."""
+    decoded = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if decoded is None:
+        return np.inf
+    small = cv2.resize(grey, decoded.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float64)
+    return float(np.abs(small - decoded).mean() / (small.std() + decoded.std() + _GREY_NOISE))
 
 
 def _stem(name: str) -> str:
