@@ -10,12 +10,13 @@ from source_data import HEIGHT, WIDTH, colour_image, shared_data
 
 from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.camera import project, turn_upright
-from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.bag_writer import write_bag
 from visloc_ros.sources.camera_files import write_camera_yaml
+from visloc_ros.sources.pose_files import read_poses
 
 UPRIGHT = 1
 TURNED = {6: 1, 3: 2, 8: 3}  # clockwise quarter turns that show the photo upright
@@ -129,6 +130,53 @@ def test_a_camera_that_cannot_be_turned_is_refused_in_words(tmp_path):
     write_camera_yaml(tmp_path / "thin_prism.yaml", thin_prism)
     with pytest.raises(CalibrationError, match="cannot be turned"):
         open_source(tmp_path / "photos", SourceConfig(camera=str(tmp_path / "thin_prism.yaml")))
+
+
+def known_poses(camera, poses, folder):
+    """The poses of a COLMAP model that holds nothing else, of images of this camera."""
+    reconstruction = pycolmap.Reconstruction()
+    reconstruction.add_camera_with_trivial_rig(pycolmap.Camera(camera.todict() | {"camera_id": 1}))
+    for number, (name, pose) in enumerate(poses.items(), start=1):
+        image = pycolmap.Image(name=name, camera_id=1, image_id=number)
+        reconstruction.add_image_with_trivial_frame(image, pose.inverse.to_rigid3d())
+    folder.mkdir(parents=True)
+    reconstruction.write(folder)
+    return read_poses(folder)
+
+
+POSE = SE3.from_rotation_vector([0.1, -0.2, 0.3], [1.0, 2.0, 3.0])
+SEEN = POSE @ np.array([[0.3, -0.2, 1.0], [-0.4, 0.25, 1.5], [0.1, 0.0, 2.0]])
+
+
+@pytest.mark.parametrize("orientation", [UPRIGHT, *TURNED])
+def test_poses_of_colmap_models_are_of_photos_as_they_are_stored(tmp_path, orientation):
+    write_photo(tmp_path / "photos" / "a.jpg", orientation)
+    write_camera_yaml(tmp_path / "camera.yaml", CAMERA)
+    known = known_poses(CAMERA, {"a.jpg": POSE}, tmp_path / "sparse" / "0")
+    (frame,) = open_source(tmp_path / "photos", SourceConfig(camera=str(tmp_path / "camera.yaml")))
+    x, y = project(CAMERA, POSE.inverse @ SEEN).T
+    turned = {UPRIGHT: (x, y), 6: (HEIGHT - y, x), 3: (WIDTH - x, HEIGHT - y), 8: (y, WIDTH - x)}[orientation]
+    shown = project(frame.camera, known.find_shown(frame, "a.jpg").inverse @ SEEN)
+    np.testing.assert_allclose(shown, np.column_stack(turned), atol=1e-6)
+
+
+def test_poses_of_models_of_upright_photos_stay(tmp_path):
+    write_photo(tmp_path / "photos" / "a.jpg", 6)
+    write_photo(tmp_path / "photos" / "b.jpg", 3)
+    upright = turn_upright(CAMERA, WIDTH, HEIGHT, 1)
+    a, b = open_source(tmp_path / "photos")
+    for frame, camera, folder in ((a, upright, "by_size"), (b, CAMERA, "map")):
+        (tmp_path / "map" / "thumbnails").mkdir(exist_ok=True, parents=True)
+        known = known_poses(camera, {frame.name: POSE}, tmp_path / folder / "sfm")
+        assert known.find_shown(frame, frame.name).is_close(POSE, 1e-6, 1e-5)
+
+
+def test_poses_of_photos_stored_mirrored_are_refused(tmp_path):
+    write_photo(tmp_path / "photos" / "a.jpg", 2)
+    known = known_poses(CAMERA, {"a.jpg": POSE}, tmp_path / "sparse")
+    (frame,) = open_source(tmp_path / "photos")
+    with pytest.raises(SourceError, match=r"a\.jpg is stored mirrored.*write the photo upright"):
+        known.find_shown(frame, "a.jpg")
 
 
 def test_images_with_true_poses_stay_as_they_are_written(tmp_path):

@@ -83,9 +83,13 @@ class TestNames:
         assert poses.find("a.jpg", "right") is second
 
     def test_a_file_name_that_several_of_the_images_have_is_not_enough(self):
-        poses = NamedPoses({"a.jpg": SE3.identity()})
-        assert list(poses.find_all(["a.jpg", "right/a.jpg", "b.jpg"])) == ["a.jpg"]
-        assert list(poses.find_all(["right/a.jpg"])) == ["right/a.jpg"]
+        poses, size = NamedPoses({"a.jpg": SE3.identity()}), (64, 48)
+        assert list(poses.find_all(dict.fromkeys(["a.jpg", "right/a.jpg", "b.jpg"], size))) == ["a.jpg"]
+        assert list(poses.find_all({"right/a.jpg": size})) == ["right/a.jpg"]
+
+    def test_poses_of_images_turned_by_a_quarter_are_left_out(self):
+        poses = NamedPoses({"a.jpg": SE3.identity(), "b.jpg": SE3.identity()}, {"a.jpg": (64, 48), "b.jpg": (48, 64)})
+        assert list(poses.find_all({"a.jpg": (640, 480), "b.jpg": (640, 480)})) == ["a.jpg"]
 
 
 class TestBadInput:

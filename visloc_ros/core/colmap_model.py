@@ -78,7 +78,7 @@ class ColmapModel:
 
 def read_colmap_model(folder: Path) -> ColmapModel:
     """Read a binary model. Raises MapError that names a missing, truncated or inconsistent file."""
-    cameras = _read_cameras(folder / "cameras.bin")
+    cameras = read_cameras(folder / "cameras.bin")
     images = read_images(folder / "images.bin")
     for image in images:
         if image.camera_id not in cameras:
@@ -137,7 +137,8 @@ class _Cursor:
         return MapError(f"{self.path} is truncated or broken: copy the map again or rebuild it")
 
 
-def _read_cameras(path: Path) -> dict[int, pycolmap.Camera]:
+def read_cameras(path: Path) -> dict[int, pycolmap.Camera]:
+    """Read the cameras of a binary model by their ids. Raises MapError."""
     cursor = _Cursor(path)
     cameras = {}
     for _ in range(cursor.take_int("<u8")):

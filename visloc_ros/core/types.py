@@ -78,7 +78,8 @@ class Frame:
     """One image: uint8 (H, W) grey or (H, W, 3) RGB, its camera model, and its stamp in nanoseconds.
 
     Other usual kinds of pixels (``as_8_bit``) become 8-bit; SourceError for what is no image. ``calibration``
-    gives the source of ``camera``; None stands for intrinsics that were given.
+    gives the source of ``camera``; None stands for intrinsics that were given. An image that was turned upright was
+    mirrored left to right, where it ``is_mirrored``, and then turned by ``clockwise_turns`` quarter turns.
     """
 
     stamp_ns: int
@@ -86,6 +87,8 @@ class Frame:
     camera: pycolmap.Camera
     name: str = ""
     calibration: CameraCalibration | None = None
+    clockwise_turns: int = 0
+    is_mirrored: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", as_8_bit(self.image))

@@ -114,8 +114,7 @@ class FrameCollector:
 
     def _describe(self, source: MapSource, frame: Frame) -> MapFrame | None:
         name = frame.name or f"{frame.stamp_ns}.jpg"
-        max_gap_s = self._config.frame.max_reference_gap_s
-        pose = find_reference(source.references, name, frame.stamp_ns, max_gap_s, source.label)
+        pose = find_reference(source, frame, name, self._config.frame.max_reference_gap_s)
         if source.references is not None and pose is None and self._config.reconstruction.reference == "fixed":
             _log.info("image '%s' is left out: the reference poses do not cover it", name)
             return None

@@ -153,15 +153,17 @@ class SourceRecording:
         return Trajectory(np.array(stamps_ns, dtype=np.int64), tuple(stamped[stamp_ns] for stamp_ns in stamps_ns))
 
 
-def find_reference(
-    references: ReferencePoses | None, name: str, stamp_ns: int, max_gap_s: float, folder: str = ""
-) -> SE3 | None:
-    """Reference pose ``map_from_camera`` of an image of a folder, by name or stamp; None where there is none."""
+def find_reference(source: MapSource, frame: Frame, name: str, max_gap_s: float) -> SE3 | None:
+    """Reference pose ``map_from_camera`` of a frame of a source, by its name or stamp; None where there is none.
+
+    Raises SourceError as ``NamedPoses`` does.
+    """
+    references = source.references
     if references is None:
         return None
     if isinstance(references, NamedPoses):
-        return references.find(name, folder)
-    return pose_at(references, stamp_ns, max_gap_s)
+        return references.find_shown(frame, name, source.label)
+    return pose_at(references, frame.stamp_ns, max_gap_s)
 
 
 def pose_at(trajectory: Trajectory, stamp_ns: int, max_gap_s: float) -> SE3 | None:

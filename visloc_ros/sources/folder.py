@@ -117,7 +117,9 @@ class FolderSource:
             except SourceError as error:
                 self._skip(encoded.name, error)
                 continue
-            yield Frame(encoded.stamp_ns, image, encoded.camera, encoded.name, encoded.calibration)
+            camera, calibration = encoded.camera, encoded.calibration
+            turns, is_mirrored = header.clockwise_turns, header.is_mirrored
+            yield Frame(encoded.stamp_ns, image, camera, encoded.name, calibration, turns, is_mirrored)
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
         """Walk over the same images as their files hold them, for exact copies; turned ones and others as PNG."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from visloc_ros.core.colmap_model import read_images
-from visloc_ros.core.colmap_text import read_text_images
+from visloc_ros.core.colmap_model import ModelImage, read_cameras, read_images
+from visloc_ros.core.colmap_text import read_text_cameras, read_text_images
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_folder
+from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.sources.kapture import is_kapture, read_kapture_poses
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _MODEL_FOLDERS = ("", "sfm", "sparse")
 _MODEL_READERS = {"images.bin": read_images, "images.txt": read_text_images}
+_CAMERA_READERS = {"cameras.bin": read_cameras, "cameras.txt": read_text_cameras}
 
 
 def read_poses(path: Path) -> Trajectory | NamedPoses:
@@ -27,8 +29,8 @@ def read_poses(path: Path) -> Trajectory | NamedPoses:
 
     A folder is a COLMAP model (or holds one as ``sfm`` or ``sparse/0``: a map does), or a kapture data set; of several
     models, as COLMAP writes them where images do not connect, the one with the most images is taken. A file is
-    COLMAP's images.bin or images.txt, or TUM lines. Of a model only the images are read, so that points may be
-    missing. Raises SourceError, or MapError where a model is broken.
+    COLMAP's images.bin or images.txt, or TUM lines. A model needs no points, nor cameras. Raises SourceError, or
+    MapError where a model is broken.
     """
     if is_folder(path):
         return _read_folder(path)
@@ -44,7 +46,23 @@ def read_model_poses(path: Path) -> NamedPoses:
         raise SourceError(f"{path} holds the image '{twice}' twice: keep one of them")
     if not images:
         raise SourceError(f"{path} holds no images")
-    return NamedPoses({image.name: image.map_from_camera for image in images})
+    poses = {image.name: image.map_from_camera for image in images}
+    return NamedPoses(poses, _sizes(path, images), _is_of_upright_images(path.parent))
+
+
+def _sizes(path: Path, images: Iterable[ModelImage]) -> dict[str, tuple[int, int]]:
+    """Sizes of a model's images; none where its cameras are missing."""
+    cameras_path = path.with_name(f"cameras{path.suffix}")
+    if not cameras_path.is_file():
+        return {}
+    cameras = _CAMERA_READERS[cameras_path.name](cameras_path)
+    known = ((image.name, cameras[image.camera_id]) for image in images if image.camera_id in cameras)
+    return {name: (camera.width, camera.height) for name, camera in known}
+
+
+def _is_of_upright_images(model: Path) -> bool:
+    """Whether this package built the model: it turns photos upright, and keeps thumbnails."""
+    return any(is_folder(place / THUMBNAIL_FOLDER) for place in (model, model.parent))
 
 
 def _read_folder(folder: Path) -> NamedPoses:

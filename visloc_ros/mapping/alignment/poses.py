@@ -41,7 +41,10 @@ def align_to_poses(map_: Map, references: ReferencePoses) -> MapFit:
     contradict the others are left out. Raises MapError where too few fit.
     """
     ours = {image.name: image.map_from_camera for image in map_.images}
-    known = references.find_all(ours) if isinstance(references, NamedPoses) else _at_stamps(references, ours)
+    if isinstance(references, NamedPoses):
+        known = references.find_all({image.name: (image.camera.width, image.camera.height) for image in map_.images})
+    else:
+        known = _at_stamps(references, ours)
     used = dict(known)
     for _ in range(_ROUNDS):
         fit = align_to_references(ours, used)

@@ -136,6 +136,17 @@ def test_frames_of_other_images_are_refused(fused_world):
         with_new_features(fused_world.map, frames, Redetector(fused_world))
 
 
+@pytest.mark.parametrize("turns", [1, 2])
+def test_maps_of_other_programs_have_photos_as_they_are_stored(fused_world, turns):
+    frame = frames_of(fused_world)[0]
+    turned = replace(frame, image=np.ascontiguousarray(np.rot90(frame.image, -turns)), clockwise_turns=turns)
+    seen = []
+    detector = Redetector(fused_world)
+    detector.extract = lambda image: seen.append(image) or Redetector.extract(detector, image)
+    with_new_features(replace(fused_world.map, thumbnails={}), [turned], detector)
+    np.testing.assert_array_equal(seen[0], frame.image)
+
+
 def test_frames_of_another_size_are_refused(fused_world):
     small = replace(frames_of(fused_world)[0], image=np.zeros((4, 4), np.uint8))
     with pytest.raises(CalibrationError):

@@ -176,7 +176,8 @@ def _with_image(map_: Map, frames: Iterable[Frame], extractor: LocalExtractor) -
         if shown is None or shown in done:
             continue
         done.add(shown)
-        yield shown, _with_features(map_.images[shown], frame, extractor)
+        image = map_.images[shown]
+        yield shown, _with_features(image, _pixels_of(map_, image, frame), extractor)
 
 
 _SAME_PICTURE = 0.25  # of pictures that have nothing in common, each of normal contrast, the share is 0.56
@@ -203,14 +204,23 @@ def _contrast_to(picture: bytes, grey: Image) -> float:
     return float(np.abs(small - decoded).mean() / (small.std() + decoded.std() + _GREY_NOISE))
 
 
+def _pixels_of(map_: Map, image: MapImage, frame: Frame) -> Image:
+    """The frame's pixels as the map has them: other programs, which keep no thumbnails, read photos as stored."""
+    is_of_size = frame.image.shape[1::-1] == (image.camera.width, image.camera.height)
+    if image.name in map_.thumbnails or (frame.clockwise_turns % 2 == 1 and is_of_size):
+        return frame.image
+    stored = np.rot90(frame.image, frame.clockwise_turns)
+    return np.ascontiguousarray(np.fliplr(stored) if frame.is_mirrored else stored)
+
+
 def _stem(name: str) -> str:
     return PurePosixPath(name).stem
 
 
-def _with_features(image: MapImage, frame: Frame, extractor: LocalExtractor) -> MapImage:
+def _with_features(image: MapImage, pixels: Image, extractor: LocalExtractor) -> MapImage:
     """An image with the features of a frame: first those of its observations, then the others, which see no point."""
-    check_image_size(image.camera, frame.image.shape[1], frame.image.shape[0])
-    features = extractor.extract(frame.image)
+    check_image_size(image.camera, pixels.shape[1], pixels.shape[0])
+    features = extractor.extract(pixels)
     seen = np.flatnonzero(image.point_rows != NO_POINT)
     nearest = associate(image.features.keypoints[seen], features.keypoints)
     found = nearest != NO_KEYPOINT
