@@ -38,6 +38,7 @@ BENCHMARKS = (
     Benchmark("load", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
+    Benchmark("mapping.pairs", MAPS),
     Benchmark("odometry.sequences", (*DATA, "--stress", "--dpvo", "100", *ODOMETRY)),
     Benchmark(
         "odometry.perturbed",

@@ -196,7 +196,7 @@ def test_frames_without_names_are_called_by_their_stamp(room, map_folder, tmp_pa
 
 def test_shared_points_are_counted(room, map_folder):
     map_ = open_map(map_folder)
-    counts = shared_points(map_)
+    counts = shared_points(map_)(np.arange(len(map_.images)))
     seen = [set(image.point_rows[image.point_rows >= 0]) for image in map_.images]
     assert counts[0, 3] == len(seen[0] & seen[3]) > 0
     assert np.array_equal(counts, counts.T)

@@ -4,6 +4,7 @@ For loops, the room and the path are the simulated ones. Its surfaces carry poin
 exact projections with noise, so that everything from the global descriptors to the reconstruction runs in seconds.
 """
 
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,84 @@ class TestGroups:
         known, new = self.DESCRIPTORS[[0, 1, 2]], self.DESCRIPTORS[[1, 4]]
         assert pairs_to_known(new, known, 1) == [(1, 3), (2, 4)]
         assert pairs_to_known(new, known, 9) == [(j, i) for j in range(3) for i in (3, 4)]
+
+
+MANY = 1500
+"""Images that take several blocks of scores."""
+
+
+def pairs_by_full_matrices(scores, top, exclude=(), groups=()):
+    """The same pairs from all scores (M, M) at once."""
+    scores = np.array(scores, dtype=float)
+    np.fill_diagonal(scores, -np.inf)
+    for i, j in exclude:
+        scores[i, j] = scores[j, i] = -np.inf
+    groups = np.array(groups or ["one"] * len(scores))
+    same = groups[:, None] == groups[None]
+    found = []
+    for allowed in (same, ~same):
+        kept = np.where(allowed, scores, -np.inf)
+        order = np.argsort(-kept, axis=1, kind="stable")[:, :top]
+        found.append([(i, int(j)) for i, row in enumerate(order) for j in row if np.isfinite(kept[i, j])])
+    return merge_pairs(*found)
+
+
+@pytest.mark.parametrize("groups", [(), [*"ab" * (MANY // 2)], ["a"] * 1000 + ["b"] * 499 + ["c"]])
+class TestManyImages:
+    """Blocks of scores give what all of them at once give, also where many are equal."""
+
+    RNG = np.random.default_rng(3)
+    FOLLOWING = sequential_pairs(MANY, 4)
+    DESCRIPTORS = RNG.integers(-2, 3, (MANY, 6)).astype(float)
+    POSES = tuple(
+        SE3(rotation_matrix(turn), centre.astype(float))
+        for turn, centre in zip(RNG.normal(size=(MANY, 3)), RNG.integers(0, 9, (MANY, 3)), strict=True)
+    )
+
+    def test_alike_images(self, groups):
+        scores = self.DESCRIPTORS @ self.DESCRIPTORS.T
+        found = retrieval_pairs(self.DESCRIPTORS, 5, self.FOLLOWING, groups)
+        assert found == pairs_by_full_matrices(scores, 5, self.FOLLOWING, groups)
+
+    def test_other_visits(self, groups):
+        rows, names = np.arange(MANY), np.array(groups or ["one"] * MANY)
+        is_other = (np.abs(rows[:, None] - rows) >= 20) & (names[:, None] == names)
+        scores = np.where(is_other, self.DESCRIPTORS @ self.DESCRIPTORS.T, -np.inf)
+        assert loop_pairs(self.DESCRIPTORS, 2, 20, groups) == pairs_by_full_matrices(scores, 2)
+
+    def test_the_same_views(self, groups):
+        centres = np.array([pose.translation for pose in self.POSES])
+        directions = np.array([pose.rotation[:, 2] for pose in self.POSES])
+        distances = np.linalg.norm(centres[:, None] - centres, axis=2)
+        angles = np.degrees(np.arccos(np.clip(directions @ directions.T, -1.0, 1.0)))
+        scores = np.where(angles <= 60.0, -distances, -np.inf)
+        found = view_pairs(self.POSES, 5, 60.0, self.FOLLOWING, groups)
+        assert found == pairs_by_full_matrices(scores, 5, self.FOLLOWING, groups)
+
+
+def test_images_of_a_map_and_new_ones_are_paired_by_blocks_as_well():
+    known, new = np.split(np.random.default_rng(4).integers(-2, 3, (4000, 6)).astype(float), [2500])
+    order = np.argsort(-(new @ known.T), axis=1, kind="stable")[:, :8]
+    assert pairs_to_known(new, known, 8) == merge_pairs((j, 2500 + i) for i, row in enumerate(order) for j in row)
+
+
+@pytest.mark.parametrize("kind", ["alike images", "other visits", "the same views"])
+def test_memory_grows_with_the_pairs_and_not_with_the_square_of_the_images(kind):
+    rng = np.random.default_rng(5)
+    descriptors = rng.normal(size=(4000, 8)).astype(np.float32)
+    poses = [SE3(np.eye(3), centre) for centre in rng.normal(size=(4000, 3))]
+    calls = {
+        "alike images": lambda: retrieval_pairs(descriptors, 4),
+        "other visits": lambda: loop_pairs(descriptors, 1, 20),
+        "the same views": lambda: view_pairs(poses, 4, 60.0),
+    }
+    tracemalloc.start()
+    try:
+        calls[kind]()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64e6, "a single matrix of all scores takes 64 to 128 MB"
 
 
 class TestViews:

@@ -29,7 +29,7 @@ from visloc_ros.mapping.hloc_queries import (
     write_hloc_queries,
     write_pairs,
 )
-from visloc_ros.mapping.pairs import best_pairs
+from visloc_ros.mapping.pairs import Rows, RowScores, best_pairs
 
 README_NAME = "README.txt"
 _COVISIBLE = 20
@@ -70,7 +70,7 @@ def write_hloc_map(map_: Map, folder: Path) -> None:
         write_global_descriptors(path, dict(zip(names, map_.global_descriptors, strict=True)))
     if map_.vlad_centroids.size:
         write_centroids(folder / CENTROIDS_NAME, map_.vlad_centroids)
-    pairs = best_pairs(shared_points(map_), _COVISIBLE)
+    pairs = best_pairs(shared_points(map_), len(names), _COVISIBLE)
     write_pairs(folder / f"pairs-db-covis{_COVISIBLE}.txt", [(names[i], names[j]) for i, j in pairs])
 
 
@@ -81,14 +81,18 @@ def model_name(map_: Map, role: str) -> str:
     return map_.manifest.models[role].name
 
 
-def shared_points(map_: Map) -> Array:
-    """How many points each two images (M, M) of a map both see; -inf where none."""
+def shared_points(map_: Map) -> RowScores:
+    """How many points an image and each of a map's M images both see (R, M), by rows of images; -inf where none."""
     seen = [np.unique(image.point_rows[image.point_rows != NO_POINT]) for image in map_.images]
     columns = np.concatenate(seen)
     rows = np.repeat(np.arange(len(seen)), [len(one) for one in seen])
     incidence = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(seen), len(map_.points)))
-    counts = np.asarray((incidence @ incidence.T).todense())
-    return np.where(counts > 0, counts, -np.inf)
+
+    def counts(of: Rows) -> Array:
+        shared = np.asarray((incidence[of] @ incidence.T).todense())
+        return np.where(shared > 0, shared, -np.inf)
+
+    return counts
 
 
 def _readme(map_: Map, folder_name: str, has_queries: bool, top_k: int) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3
 
 Pair = tuple[int, int]
+Rows = NDArray[np.intp]
+RowScores = Callable[[Rows], NDArray[np.floating]]
+"""Scores (R, M) of some rows of images against all M; -inf is never paired."""
+
+_BLOCK_SCORES = 1 << 20  # computed at a time: 8 MB in double precision, so that memory grows with the pairs alone
 
 
 def merge_pairs(*groups: Iterable[Pair]) -> list[Pair]:
@@ -30,7 +36,7 @@ def retrieval_pairs(
     With ``groups``, one for each image, that is done within its group and once more across all others.
     """
     vectors = np.asarray(descriptors, dtype=np.float32)
-    return best_pairs_by_group(vectors @ vectors.T, top, exclude, groups)
+    return best_pairs(lambda rows: vectors[rows] @ vectors.T, len(vectors), top, exclude, groups)
 
 
 def loop_pairs(descriptors: NDArray[np.floating], top: int, min_gap: int, groups: Sequence[str] = ()) -> list[Pair]:
@@ -40,12 +46,13 @@ def loop_pairs(descriptors: NDArray[np.floating], top: int, min_gap: int, groups
     need a separate search. With ``groups``, one for each image, only images of its own group are searched.
     """
     vectors = np.asarray(descriptors, dtype=np.float32)
-    rows = np.arange(len(vectors))
-    is_far = np.abs(rows[:, None] - rows[None]) >= min_gap
-    if groups:
-        names = np.array(groups)
-        is_far &= names[:, None] == names[None]
-    return best_pairs(np.where(is_far, vectors @ vectors.T, -np.inf), top)
+    every, numbers = np.arange(len(vectors)), _group_numbers(groups, len(vectors))
+
+    def scores(rows: Rows) -> NDArray[np.floating]:
+        is_far = np.abs(rows[:, None] - every) >= min_gap
+        return np.where(is_far & (numbers[rows, None] == numbers), vectors[rows] @ vectors.T, -np.inf)
+
+    return best_pairs(scores, len(vectors), top)
 
 
 def view_pairs(
@@ -60,9 +67,13 @@ def view_pairs(
     With ``groups``, one for each image, that is done within its group and once more across all others.
     """
     centres = np.array([pose.translation for pose in map_from_cameras]).reshape(-1, 3)
-    distances = np.linalg.norm(centres[:, None] - centres[None], axis=2)
-    scores = np.where(_view_angles_deg(map_from_cameras) <= max_angle_deg, -distances, -np.inf)
-    return best_pairs_by_group(scores, top, exclude, groups)
+    directions = np.array([pose.rotation[:, 2] for pose in map_from_cameras]).reshape(-1, 3)
+
+    def scores(rows: Rows) -> NDArray[np.floating]:
+        angles = np.arccos(np.clip(directions[rows] @ directions.T, -1.0, 1.0))
+        return np.where(np.degrees(angles) <= max_angle_deg, -cdist(centres[rows], centres), -np.inf)
+
+    return best_pairs(scores, len(centres), top, exclude, groups)
 
 
 def pairs_to_known(descriptors: NDArray[np.floating], known: NDArray[np.floating], top: int) -> list[Pair]:
@@ -70,36 +81,60 @@ def pairs_to_known(descriptors: NDArray[np.floating], known: NDArray[np.floating
 
     Rows count the known images first, then the new ones.
     """
-    scores = np.asarray(descriptors, dtype=np.float32) @ np.asarray(known, dtype=np.float32).T
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-    return merge_pairs((int(j), len(known) + i) for i, row in enumerate(order) for j in row)
+    new, vectors = np.asarray(descriptors, dtype=np.float32), np.asarray(known, dtype=np.float32)
+    found = []
+    for rows in _blocks(len(new), len(vectors)):
+        chosen, columns = _highest(new[rows] @ vectors.T, top)
+        found.append(np.column_stack([columns, len(vectors) + rows[chosen]]))
+    return _to_pairs(found)
 
 
-def best_pairs_by_group(
-    scores: NDArray[np.floating], top: int, exclude: Iterable[Pair] = (), groups: Sequence[str] = ()
+def best_pairs(
+    scores_of: RowScores, count: int, top: int, exclude: Iterable[Pair] = (), groups: Sequence[str] = ()
 ) -> list[Pair]:
-    """Pair every row with its ``top`` highest columns within its group, and with as many of all other groups."""
-    if len(set(groups)) < 2:
-        return best_pairs(scores, top, exclude)
-    numbers = np.unique(np.array(groups), return_inverse=True)[1]
-    same = numbers[:, None] == numbers[None]
-    excluded = list(exclude)
-    return merge_pairs(
-        best_pairs(np.where(same, scores, -np.inf), top, excluded),
-        best_pairs(np.where(same, -np.inf, scores), top, excluded),
-    )
+    """Pair each of ``count`` images with those of its ``top`` highest scores; ties take the first.
+
+    With ``groups``, one for each image, that is done within its group and once more across all others.
+    """
+    numbers, is_grouped = _group_numbers(groups, count), len(set(groups)) > 1
+    excluded = np.array(list(exclude), dtype=np.intp).reshape(-1, 2)
+    never = np.vstack([excluded, excluded[:, ::-1], np.column_stack([np.arange(count)] * 2)])
+    never = never[np.argsort(never[:, 0], kind="stable")]
+    found = []
+    for rows in _blocks(count, count):
+        scores = np.array(scores_of(rows))
+        begin, end = np.searchsorted(never[:, 0], [rows[0], rows[-1] + 1])
+        scores[never[begin:end, 0] - rows[0], never[begin:end, 1]] = -np.inf
+        same = numbers[rows, None] == numbers
+        for allowed in (same, ~same) if is_grouped else (same,):
+            chosen, columns = _highest(np.where(allowed, scores, -np.inf), top)
+            found.append(np.column_stack([rows[chosen], columns]))
+    return _to_pairs(found)
 
 
-def best_pairs(scores: NDArray[np.floating], top: int, exclude: Iterable[Pair] = ()) -> list[Pair]:
-    """Pair every row with its ``top`` highest columns of scores (M, M); -inf is never paired, ties take the first."""
-    allowed = np.array(scores, dtype=np.float64)
-    np.fill_diagonal(allowed, -np.inf)
-    for i, j in exclude:
-        allowed[i, j] = allowed[j, i] = -np.inf
-    order = np.argsort(-allowed, axis=1, kind="stable")[:, :top]
-    return merge_pairs((i, int(j)) for i, row in enumerate(order) for j in row if np.isfinite(allowed[i, j]))
+def _group_numbers(groups: Sequence[str], count: int) -> Rows:
+    return np.unique(np.array(groups), return_inverse=True)[1] if len(groups) else np.zeros(count, np.intp)
 
 
-def _view_angles_deg(map_from_cameras: Sequence[SE3]) -> Array:
-    directions = np.array([pose.rotation[:, 2] for pose in map_from_cameras]).reshape(-1, 3)
-    return np.asarray(np.degrees(np.arccos(np.clip(directions @ directions.T, -1.0, 1.0))))
+def _blocks(num_rows: int, num_columns: int) -> Iterator[Rows]:
+    size = max(1, _BLOCK_SCORES // max(1, num_columns))
+    return (np.arange(begin, min(begin + size, num_rows)) for begin in range(0, num_rows, size))
+
+
+def _highest(scores: NDArray[np.floating], top: int) -> tuple[Rows, Rows]:
+    """Rows and columns of the ``top`` highest finite scores of each row; ties take the first."""
+    top = min(top, scores.shape[1])
+    if top < 1:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    finite = np.where(np.isfinite(scores), scores, -np.inf)
+    least = np.partition(finite, -top, axis=1)[:, -top, None]
+    above, level = finite > least, (finite == least) & np.isfinite(finite)
+    fill = level & (np.cumsum(level, axis=1) <= top - above.sum(axis=1, keepdims=True))
+    rows, columns = np.nonzero(above | fill)
+    return rows, columns
+
+
+def _to_pairs(found: Sequence[Rows]) -> list[Pair]:
+    """Pairs as ``merge_pairs`` joins them, of arrays (N, 2)."""
+    every = np.sort(np.vstack([np.empty((0, 2), np.intp), *found]), axis=1)
+    return [(int(i), int(j)) for i, j in np.unique(every, axis=0)]
