@@ -128,3 +128,20 @@ def test_a_missing_reference_is_found(tmp_path: Path, text: str, missing: list[s
     page = tmp_path / "page.md"
     page.write_text(text + "\n", encoding="utf-8")
     assert missing_references(page) == missing
+
+
+def texts_that_name_pages() -> Iterator[tuple[str, str]]:
+    """The strings of the package that send readers to a page, with the page."""
+    for path in sorted((REPOSITORY / "visloc_ros").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield from ((node.value, page) for page in re.findall(r"\b(?:docs|results)/\w+\.md\b", node.value))
+
+
+def test_pages_that_messages_send_to_exist_and_say_what_is_promised():
+    texts = list(texts_that_name_pages())
+    assert texts
+    for text, page in texts:
+        assert (REPOSITORY / page).is_file(), text
+        said = (REPOSITORY / page).read_text(encoding="utf-8")
+        assert [option for option in re.findall(r"[a-z_]+:=\w+", text) if option not in said] == [], text

@@ -130,7 +130,7 @@ class ImageHealth:
             return f"No image comes: no node publishes {self._topic}. Start the camera, or set its topic (image_topic)."
         return (
             f"No image comes on {self._topic}, although it is published: its QoS may be another one (camera.qos), or"
-            " the middleware loses messages so large (use image_transport:=compressed, see docs/finding_your_way.md)."
+            " the middleware loses messages so large (use image_transport:=compressed, see docs/choosing_settings.md)."
         )
 
     def _too_few(self, now_s: float) -> str:
