@@ -179,13 +179,15 @@ def growth_of(samples: list[tuple[float, float]], seconds: float) -> Figures:
 
 
 def figures_of(lines: list[Figures], seconds: float) -> Figures:
-    """Shares of the states, and errors."""
+    """Shares of the states, the longest time without any, and errors."""
     states = [one["state"] for one in lines if "state" in one]
+    heard_s = [one["heard_s"] for one in lines if "state" in one]
     poses = [one for one in lines if "error_m" in one]
     errors = [one["error_m"] for one in poses]
     return {
         "frames_hz": len(states) / seconds,
         "states": {name: states.count(name) / max(1, len(states)) for name in sorted(set(states))},
+        "longest_silence_s": float(np.diff(heard_s).max()) if len(heard_s) > 1 else 0.0,
         "poses": len(poses),
         "error_cm": {f"p{rank}": 100 * float(np.percentile(errors, rank)) for rank in (50, 95, 100)} if poses else {},
         "wrong": count_wrong(poses),
@@ -201,6 +203,7 @@ def show(figures: Figures, arguments: argparse.Namespace) -> None:
         ("maps built meanwhile", f"{sum(one.startswith('map ') for one in builds)} of {len(builds)}"),
         ("frames a second", f"{figures['frames_hz']:.1f}"),
         ("states", ", ".join(f"{share:.2%} {name}" for name, share in figures["states"].items() if share > 0.0)),
+        ("longest time without a status", f"{figures['longest_silence_s']:.1f} s"),
         ("error, p50 / p95 / max", " / ".join(f"{value:.1f}" for value in figures["error_cm"].values()) + " cm"),
         ("poses off by more than 10 cm and 4 of their sigmas", f"{figures['wrong']} of {figures['poses']}"),
         *(
@@ -215,7 +218,8 @@ def show(figures: Figures, arguments: argparse.Namespace) -> None:
     print(body, flush=True)
     if arguments.plot:
         arguments.plot.write_bytes(picture(figures["samples"]))
-    write_outputs(arguments, "An hour of all nodes", {**provenance(), **figures}, body)
+    length = "An hour" if arguments.seconds == 3600.0 else f"{arguments.seconds / 60.0:.0f} minutes"
+    write_outputs(arguments, f"{length} of all nodes", {**provenance(), **figures}, body)
 
 
 def picture(samples: Mapping[str, list[tuple[float, float]]]) -> bytes:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visloc_ros.core import map_check
-from visloc_ros.core.child_process import ChildProcess, Limits
+from visloc_ros.core import map_check, watchdog
+from visloc_ros.core.child_process import ChildProcess, CrashError, Limits
 from visloc_ros.core.errors import MapError, SetupError
 
 WAIT_S = 60.0
@@ -40,6 +40,12 @@ def crash(_):
 
 def fill_memory(_, *__):
     return len([np.empty(1 << 24) for _ in range(200)])
+
+
+def hang(_):
+    watchdog.SILENCE_S = 0.5
+    watchdog.WATCHDOG.arm()
+    time.sleep(WAIT_S)
 
 
 def never_end(_):
@@ -69,7 +75,8 @@ def test_result_words_and_log_come_back(caplog):
     [
         (refuse, None, MapError, "no such place"),
         (break_down, None, RuntimeError, "ZeroDivisionError"),
-        (crash, None, SetupError, "SIGSEGV"),
+        (crash, None, CrashError, "SIGSEGV"),
+        (hang, None, CrashError, "it hung"),
         (fill_memory, Limits(memory_bytes=1 << 30), SetupError, "more memory"),
         (never_end, Limits(processor_s=1), SetupError, "SIGXCPU|SIGKILL"),
     ],

@@ -13,10 +13,11 @@ from node_harness import DEMO_MAP, TIMEOUT_S, given, started
 from sensor_msgs.msg import CameraInfo, Image
 
 from visloc_msgs.msg import OdometryStatus
+from visloc_ros.core import watchdog
 from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.nodes import anchor_output, camera_health, conversions, diagnostics
+from visloc_ros.nodes import camera_health, conversions, diagnostics
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.odometry_node import OdometryNode
@@ -107,9 +108,9 @@ def test_a_search_that_does_not_end_is_an_error(searching, monkeypatch):
         return find(*arguments)
 
     monkeypatch.setattr(AnchorEngine, "solve", hung)
-    monkeypatch.setattr(anchor_output, "HUNG_S", 0.5)
+    monkeypatch.setattr(watchdog, "HUNG_S", 0.5)
     try:
-        searching.wait_for("visloc/anchor_node", DiagnosticStatus.ERROR, "A search has been running for")
+        searching.wait_for("visloc/anchor_node", DiagnosticStatus.ERROR, "the work on one image has been running for")
     finally:
         go_on.set()
     searching.wait_for("visloc/anchor_node", DiagnosticStatus.WARN, "is found in the map")

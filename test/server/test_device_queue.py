@@ -98,3 +98,18 @@ def test_what_fails_fails_for_who_asked():
         queue.close()
 
     asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))
+
+
+def test_a_request_that_never_ends_is_no_sign_of_life():
+    async def run():
+        queue, go_on = DeviceQueue(2, 0.01), threading.Event()
+        with pytest.raises(DeadlineError):
+            await queue.do(lambda: go_on.wait(TIMEOUT_S))
+        while not queue.is_stuck:
+            await asyncio.sleep(0.01)
+        go_on.set()
+        while queue.is_stuck:
+            await asyncio.sleep(0.01)
+        queue.close()
+
+    asyncio.run(asyncio.wait_for(run(), TIMEOUT_S))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from visloc_ros.core.errors import SetupError, VislocError
+from visloc_ros.core.watchdog import EXIT_CODE
 
 ResultT = TypeVar("ResultT")
 Send = Callable[..., None]
@@ -33,7 +34,7 @@ class Limits:
 
 
 class CrashError(SetupError):
-    """A signal killed the process, as when a native library crashes."""
+    """A signal killed the process, as when a native library crashes, or its watchdog has ended it since it hung."""
 
 
 class ChildProcess(Generic[ResultT]):
@@ -66,7 +67,7 @@ class ChildProcess(Generic[ResultT]):
         """Wait for the result.
 
         Raises the VislocError that the function raised, RuntimeError with the trace of any other; SetupError where the
-        process has died, CrashError where a signal killed it.
+        process has died, CrashError where a signal or its watchdog ended it.
         """
         try:
             while True:
@@ -91,6 +92,8 @@ class ChildProcess(Generic[ResultT]):
             code = self._process.exitcode or 0
             if code < 0:
                 raise CrashError(f"its process died: {signal.Signals(-code).name}") from error
+            if code == EXIT_CODE:
+                raise CrashError("it hung, and has ended itself") from error
             raise SetupError(f"its process died: exit code {code}") from error
         finally:
             self.end()

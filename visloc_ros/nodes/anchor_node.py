@@ -24,11 +24,12 @@ from visloc_ros.core.files import exists, is_folder
 from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.map_archive import export_map
 from visloc_ros.core.map_check import check_map
+from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping.top_view import plan_view
-from visloc_ros.nodes.anchor_output import AnchorOutput, SearchWatch
+from visloc_ros.nodes.anchor_output import AnchorOutput
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import (
@@ -104,7 +105,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         """Load the map and the models once."""
         if not self.config.map_path:
             raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
-        self._watch = SearchWatch()
+        self._processor = ProcessorTime()
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
         self._loading = threading.Lock()
@@ -166,7 +167,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             self._plan_publisher.publish(plan_to_msg(now_ns, self.config.map_frame, plan))
 
     def _localize(self, frame: Frame, camera_frame: str) -> None:
-        with self._watch.running():
+        with self._processor("search"):
             self._localize_now(frame, camera_frame)
 
     def _localize_now(self, frame: Frame, camera_frame: str) -> None:
@@ -267,11 +268,11 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def _shares(self) -> dict[str, float]:
         """Processor seconds a second since the last diagnostics."""
-        return {**self._input.processor.take_shares(), **self._watch.processor.take_shares()}
+        return {**self._input.processor.take_shares(), **self._processor.take_shares()}
 
     def _judge(self) -> tuple[str, str]:
         """Level and message of the diagnostics, by the last searches."""
-        return self._watch.problem() or self._output.judge(self._engine.map.name, self._input.health)
+        return self._output.judge(self._engine.map.name, self._input.health)
 
 
 def code_of_map(error: VislocError, path: Path) -> int:

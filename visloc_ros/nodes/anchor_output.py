@@ -1,13 +1,10 @@
-"""Output of a node that searches: each anchor, its inliers, the last outcomes, and whether a search hangs."""
+"""Output of a node that searches: each anchor, its inliers, and the last outcomes."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +12,6 @@ from sensor_msgs.msg import CompressedImage, PointCloud2
 
 from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_ros.core.landmark_colours import landmark_colours
-from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Anchor, AnchorPose, Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_health import CameraHealth
@@ -85,55 +81,3 @@ def draw_inliers(frame: Frame, anchor: AnchorPose) -> np.ndarray:
     for (x, y), colour in zip(pixels, colours, strict=True):
         cv2.circle(image, (x, y), 3, colour, 1, cv2.LINE_AA)
     return image
-
-
-HUNG_S = 30.0  # a search that takes longer will hardly end: a slow one takes 4 s
-SLOW_S = 5.0  # in which a search must end under any load
-_NOTHING, _MOST = 0.01, 0.5  # shares of processor time: of a thread that waits for something else, and of one that runs
-
-
-class _Search(NamedTuple):
-    begin_s: float
-    processor_clock: int  # of the thread that searches
-    processor_begin_s: float
-
-
-class SearchWatch:
-    """Distinguishes a search that gets too little of the processor from one that hangs.
-
-    It watches one search at a time; ``problem`` may be read from any thread.
-    """
-
-    def __init__(self) -> None:
-        self._search: _Search | None = None
-        self.processor = ProcessorTime()
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """The time of a search, in the thread that searches."""
-        clock = time.pthread_getcpuclockid(threading.get_ident())
-        self._search = _Search(time.monotonic(), clock, time.clock_gettime(clock))
-        try:
-            with self.processor("search"):
-                yield
-        finally:
-            self._search = None
-
-    def problem(self) -> tuple[str, str] | None:
-        """Level and message of a problem of the running search, if it has one."""
-        if (search := self._search) is None:
-            return None
-        processor_s = time.clock_gettime(search.processor_clock) - search.processor_begin_s
-        return judged(time.monotonic() - search.begin_s, processor_s)
-
-
-def judged(since_s: float, processor_s: float) -> tuple[str, str] | None:
-    """Level and message by the time since a search began and its processor time."""
-    if since_s > SLOW_S and _NOTHING * since_s < processor_s < _MOST * since_s:
-        return "warn", (
-            f"Overloaded: a search has run for {since_s:.0f} s and had the processor for {processor_s:.1f} s of them. "
-            "Other programs take the rest: leave it more, or let another computer search."
-        )
-    if since_s > HUNG_S:
-        return "error", f"A search has been running for {since_s:.0f} s: start this node again."
-    return None

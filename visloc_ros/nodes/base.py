@@ -31,6 +31,7 @@ from threadpoolctl import threadpool_limits
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.own_process import keep_freed_memory
+from visloc_ros.core.watchdog import WATCHDOG
 from visloc_ros.nodes.guard import Guard
 from visloc_ros.nodes.parameters import NodeOptions
 from visloc_ros.nodes.qos import REQUESTS
@@ -44,7 +45,7 @@ except ImportError:  # Humble
 ConfigT = TypeVar("ConfigT", bound=Config)
 ItemT = TypeVar("ItemT")
 
-WAKE_PERIOD_S = 1.0  # after which a signal is noticed at the latest; an idle process costs nothing for it
+WAKE_PERIOD_S = 1.0  # of signs of life; a signal is noticed after it at the latest. It costs an idle process nothing
 WARNING_PERIOD_S = 1.0  # of one line of the code: a sender may cause one with every message
 
 
@@ -75,6 +76,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         self.action_types: dict[str, type] = {}
         """The actions that the node offers, by their names below its own."""
         self._service_change_state.callback = self._refusing(self._service_change_state.callback)
+        self._workers = list[tuple[Worker[Any], bool]]()  # and whether the node is nothing without it
         self._requests = KeptRequests(self, (self._service_change_state, self._service_get_state))
 
     def configure(self) -> None:
@@ -204,11 +206,29 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
         handle: Callable[[ItemT], None],
         capacity: int,
         is_urgent: Callable[[ItemT], bool] | None = None,
+        is_vital: bool = True,
     ) -> Worker[ItemT]:
-        """A queue with its thread (``Worker``), which lives as long as the state being entered."""
-        worker = Worker(self.guard.callback(name, handle), capacity, is_urgent)
+        """A queue with its thread (``Worker``), which lives as long as the state being entered.
+
+        Where it hangs, the process ends if it is vital.
+        """
+        worker = Worker(self.guard.callback(name, handle), capacity, is_urgent, name)
+        self._workers.append((worker, is_vital))
+        self.undo(self._workers.remove, (worker, is_vital))
         self.undo(worker.close)
         return worker
+
+    @property
+    def work_problem(self) -> tuple[str, str] | None:
+        """Level and message of the workers' gravest problem, if they have one."""
+        problems = [problem for worker, _ in self._workers if (problem := worker.problem) is not None]
+        return min(problems, key=lambda problem: problem[0] != "error", default=None)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a vital worker hangs, or its thread has ended."""
+        problems = [worker.problem for worker, is_vital in self._workers if is_vital]
+        return any(problem is not None and problem[0] == "error" for problem in problems)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Read the parameters again and configure."""
@@ -252,7 +272,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     def _enter(self, stack: ExitStack, step: Callable[[], None]) -> TransitionCallbackReturn:
         self._open = stack
         try:
-            with self._requests.keeping():
+            with self._requests.keeping(), WATCHDOG.patient():
                 step()
         except VislocError as error:
             self.get_logger().error(str(error))
@@ -265,7 +285,7 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
 
     def _leave(self, stack: ExitStack) -> TransitionCallbackReturn:
         try:
-            with self._requests.keeping():
+            with self._requests.keeping(), WATCHDOG.patient():
                 stack.close()
         except Exception as error:
             self.guard.keep("going back", error)
@@ -374,6 +394,7 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
     for node in nodes:
         executor.add_node(node)
     try:
+        WATCHDOG.arm()
         if not all(node.start() for node in nodes if node.get_parameter("autostart").value):
             sys.exit(1)
         # The objects loaded so far stay. A garbage collection over them takes 0.2 s while torch is loaded, and 0.1 s
@@ -384,6 +405,7 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
+        WATCHDOG.disarm()
         logging.getLogger("visloc_ros").removeHandler(handler)
         for node in reversed(nodes):
             node.release()
@@ -391,11 +413,19 @@ def run_all(make_nodes: Callable[[], Sequence[VislocNode[Any]]]) -> None:
 
 
 def serve(executor: Executor, nodes: Sequence[VislocNode[Any]]) -> None:
-    """Serve until all nodes are shut down, or a signal has shut the context down."""
+    """Serve until all nodes are shut down, or a signal has shut the context down.
+
+    Every second it gives a sign of life, unless a node is stuck.
+    """
+
+    def beat() -> None:
+        if not any(node.is_stuck for node in nodes):
+            WATCHDOG.beat()
+
     wake = None
     try:
         # rclpy wakes a waiting executor before it shuts the context down: a quick one checks too early and waits on.
-        wake = nodes[0].create_timer(WAKE_PERIOD_S, lambda: None, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        wake = nodes[0].create_timer(WAKE_PERIOD_S, beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
         while rclpy.ok() and not all(node.is_shut_down for node in nodes):
             executor.spin_once()
     except RCLError:

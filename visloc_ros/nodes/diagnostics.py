@@ -10,19 +10,23 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from visloc_ros.core.own_process import restarts
+from visloc_ros.core.watchdog import SILENCE_S
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.qos import RELIABLE
 
 LEVELS = {"ok": DiagnosticStatus.OK, "warn": DiagnosticStatus.WARN, "error": DiagnosticStatus.ERROR}
 PERIOD_S = 1.0
 _PROCESSOR = re.compile(r"processor: (.+) \[%\]")
+HANGING_PERIOD_S = 10.0  # of reports of work that hangs
+ENDS = f"Where the node needs it, this process ends in {SILENCE_S:.0f} s, to be restarted."
 LISTED_S = 25.0  # a bit longer than DDS lists a participant that was killed: its lease is 20 s
 
 
 def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, str, Mapping[str, object]]]) -> None:
     """Publish ``report()`` -> (level, message, values) at 1 Hz while the node stays in the state it enters now.
 
-    The counts of the node's guard are added; a failure of this package in the last minute makes it an error.
+    The counts of the node's guard are added; a failure of this package in the last minute makes it an error, and so
+    does work that hangs.
     """
     double = DoubleWatch(node)
     publisher = node.publisher(DiagnosticArray, "/diagnostics", RELIABLE)
@@ -33,6 +37,10 @@ def publish_diagnostics(node: VislocNode[Any], report: Callable[[], tuple[str, s
         except Exception as error:
             node.guard.keep("diagnostics", error)
             level, message, values = "error", "", {}
+        if problem := node.work_problem:
+            level, message = problem
+            if level == "error":
+                node.get_logger().error(f"{message} {ENDS}", throttle_duration_sec=HANGING_PERIOD_S)
         if recent := node.guard.recent_failures:
             level, message = "error", f"{message} {recent} calls failed in the last minute: see the log.".lstrip()
         if double.is_there():

@@ -61,7 +61,7 @@ class PoseKeeper:
         self._of_last_run = self._read()
         self._newest: LastPose | None = None
         node.undo(self._write_newest)
-        self._worker = node.worker("last pose", self._write, capacity=1)
+        self._worker = node.worker("last pose", self._write, capacity=1, is_vital=False)
         node.timer(SAVE_PERIOD_S, self._save)
 
     def keep(self, state: State, pose: LastPose) -> None:

@@ -13,6 +13,7 @@ from rclpy.task import Future
 
 from visloc_ros.core.errors import DeadlineError
 from visloc_ros.core.own_process import give_way
+from visloc_ros.core.watchdog import WorkWatch
 
 ItemT = TypeVar("ItemT")
 
@@ -24,17 +25,22 @@ class Worker(Generic[ItemT]):
 
     ``handle`` must raise nothing (``nodes.guard``). Where ``is_urgent`` is given, items that are not urgent when their
     turn comes are handled in a second thread of low priority: without privileges a thread can lower its priority, but
-    not raise it again.
+    not raise it again. ``name`` is that of an item in the words about it.
     """
 
     def __init__(
-        self, handle: Callable[[ItemT], None], capacity: int, is_urgent: Callable[[ItemT], bool] | None = None
+        self,
+        handle: Callable[[ItemT], None],
+        capacity: int,
+        is_urgent: Callable[[ItemT], bool] | None = None,
+        name: str = "item",
     ) -> None:
         self.received = 0
         self.dropped = 0
         self._handle = handle
         self._capacity = capacity
         self._is_urgent = is_urgent
+        self._name, self._watch = name, WorkWatch(f"the work on one {name}")
         self._waiting: deque[ItemT] = deque()
         self._changed = threading.Condition()
         self._running, self._busy = True, False
@@ -49,6 +55,13 @@ class Worker(Generic[ItemT]):
     def num_waiting(self) -> int:
         """How many items wait."""
         return len(self._waiting)
+
+    @property
+    def problem(self) -> tuple[str, str] | None:
+        """Level and message where an item takes too long, or a thread has ended."""
+        if self._running and not all(thread.is_alive() for thread in self._threads):
+            return "error", f"The thread that works on each {self._name} has ended."
+        return self._watch.problem()
 
     def put(self, item: ItemT) -> None:
         """Hand over an item without ever blocking on the work."""
@@ -73,7 +86,8 @@ class Worker(Generic[ItemT]):
         if not urgent:
             give_way()
         while (item := self._next(urgent)) is not None:
-            self._handle(item)
+            with self._watch.running():
+                self._handle(item)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()

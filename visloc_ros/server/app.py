@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from visloc_ros import __version__
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.watchdog import WATCHDOG
 from visloc_ros.server.answers import NO_TOKEN, Health, LocalizeAnswer, Problem
 from visloc_ros.server.body_limit import BodyLimit, Limit
 from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
@@ -34,6 +36,7 @@ from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
 logger = logging.getLogger(__name__)
 
 UNIT_TOLERANCE = 1e-2
+BEAT_S = 1.0
 LONGEST_DETAIL = 500  # characters: an error may repeat what the client sent
 IMAGE_LIMIT = Limit(MOST_BODY_BYTES, within_s=120.0)
 VIDEO_LIMIT = Limit(MOST_VIDEO_BYTES, within_s=12 * 3600.0)  # at 1.6 Mbit/s
@@ -95,7 +98,9 @@ def make_app(config: ServerConfig) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        beating = asyncio.create_task(_beat(service))
         yield
+        beating.cancel()
         service.close()
 
     # FastAPI's pages of documentation would load scripts from other sites; /openapi.json has the same content.
@@ -116,6 +121,14 @@ def make_app(config: ServerConfig) -> FastAPI:
     app.add_exception_handler(VislocError, refuse)
     app.add_exception_handler(OSError, refuse_for_system)
     return app
+
+
+async def _beat(service: Service) -> None:
+    """Give signs of life unless the queue is stuck."""
+    while True:
+        if not service.queue.is_stuck:
+            WATCHDOG.beat()
+        await asyncio.sleep(BEAT_S)
 
 
 async def refuse(_: Request, error: Exception) -> JSONResponse:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from visloc_ros.core.errors import DeadlineError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame
+from visloc_ros.core.watchdog import WorkWatch
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.evidence import Query
 from visloc_ros.server.uploads import MOST_PIXELS, CameraOfSize, read_upload
@@ -31,6 +32,9 @@ class ClientBusyError(Exception):
     """Too many requests of one client wait, and would leave no room for other clients."""
 
 
+HUNG_FACTOR = 5.0  # times the longest wait of a client: what still runs then will hardly end
+
+
 class DeviceQueue:
     """Does work in one thread, in order of arrival."""
 
@@ -40,6 +44,13 @@ class DeviceQueue:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="visloc search")
         self.waiting = 0
         """Requests that are not answered yet."""
+        self._watch = WorkWatch("a request", HUNG_FACTOR * within_s)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether one piece of work hangs, so that no other one will be done."""
+        problem = self._watch.problem()
+        return problem is not None and problem[0] == "error"
 
     def check_room(self, client: str = "") -> None:
         """Raise QueueFullError where no more work is accepted, ClientBusyError where one client has half the room."""
@@ -52,7 +63,7 @@ class DeviceQueue:
         """Await ``work()``. Raises as ``check_room`` does at once, DeadlineError where it has not been done in time."""
         self.check_room(client)
         self._count(client, 1)
-        loop, future = asyncio.get_running_loop(), self._thread.submit(work)
+        loop, future = asyncio.get_running_loop(), self._thread.submit(self._timed, work)
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, client, -1))
         try:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self._within_s)
@@ -62,11 +73,15 @@ class DeviceQueue:
 
     def wait_for(self, work: Callable[[], ResultT]) -> ResultT:
         """The same for a thread that may wait as long as it takes, one piece of work at a time."""
-        return self._thread.submit(work).result()
+        return self._thread.submit(self._timed, work).result()
 
     def close(self) -> None:
         """Let the current work end, and drop waiting work."""
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _timed(self, work: Callable[[], ResultT]) -> ResultT:
+        with self._watch.running():
+            return work()
 
     def _count(self, client: str, change: int) -> None:
         self.waiting += change

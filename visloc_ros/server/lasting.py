@@ -1,4 +1,4 @@
-"""A server that outlives what native libraries do to one request: its process is started again when it crashes."""
+"""A server that outlives what native libraries do to one request: its process is restarted when it crashes or hangs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.child_process import ChildProcess, CrashError, Send
 from visloc_ros.core.own_process import keep_freed_memory
+from visloc_ros.core.watchdog import WATCHDOG
 from visloc_ros.server.config import ServerConfig
 
 logger = logging.getLogger(__name__)
@@ -55,4 +56,5 @@ def _answer(_: Send, listener: socket.socket, config: ServerConfig, log_level: i
         limit_concurrency=MOST_CONNECTIONS,
         ws_max_size=MOST_BODY_BYTES,
     )
+    WATCHDOG.arm()
     uvicorn.Server(settings).run(sockets=[listener])

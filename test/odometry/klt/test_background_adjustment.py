@@ -8,6 +8,7 @@ import pytest
 from made_local_maps import CONFIG, make_map
 
 from visloc_ros.core.own_process import NICENESS
+from visloc_ros.odometry.klt import background_adjustment
 from visloc_ros.odometry.klt.adjustment import InlineAdjuster, snapshot_window
 from visloc_ros.odometry.klt.background_adjustment import BackgroundAdjuster
 
@@ -102,6 +103,20 @@ def test_a_process_that_dies_is_started_again(snapshots, background, caplog):
     background.submit(snapshots[2])
     assert wait_until(background.finished).snapshot is snapshots[2]
     assert not background.busy
+
+
+def test_a_process_that_hangs_is_killed_and_started_again(snapshots, background, caplog, monkeypatch):
+    background.submit(snapshots[0])
+    wait_until(background.finished)
+    os.kill(the_process().pid, signal.SIGSTOP)
+    background.submit(snapshots[1])
+    monkeypatch.setattr(background_adjustment, "HUNG_S", 0.5)
+    wait_until(lambda: background.finished() or the_process_is_gone())
+    assert "the bundle adjustment process ended with exit code -9" in caplog.text
+    monkeypatch.undo()
+    background.submit(snapshots[2])
+    assert wait_until(background.finished).snapshot is snapshots[2]
+    assert background.restarts == 1
 
 
 def the_process_is_gone():

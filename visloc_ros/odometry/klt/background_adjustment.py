@@ -16,6 +16,7 @@ from visloc_ros.odometry.klt.adjustment import Adjustment, WindowSnapshot, solve
 
 log = logging.getLogger(__name__)
 
+HUNG_S = 60.0  # an adjustment takes 0.1 s, a start 3 s; both wait for the processor, at low priority
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0  # before a restart: twice as long after each start without a result
 
 
@@ -23,7 +24,7 @@ class BackgroundAdjuster:
     """Adjusts in a separate process: with a thread, the frames would wait for the interpreter.
 
     The newest snapshot replaces one that still waits: for another one, or for the process to start. When the process
-    dies, its current snapshot is lost, and odometry goes on with the window as it is.
+    dies, or hangs and is killed, its current snapshot is lost, and odometry goes on with the window as it is.
     """
 
     def __init__(self) -> None:
@@ -67,7 +68,7 @@ class BackgroundAdjuster:
             with suppress(ProcessLookupError):  # it has died already, which the pipe shows
                 give_way(self._process.pid)
         far_end.close()  # so that each side notices the end of the other
-        self._is_ready = False
+        self._is_ready, self._begin_s = False, time.monotonic()
         self._due_s: float | None = None  # when it starts again, once it has died
 
     def _exchange(self) -> None:
@@ -83,8 +84,17 @@ class BackgroundAdjuster:
             if self._is_ready and self._running is None and self._waiting is not None:
                 self._pipe.send((self._waiting.problem, self._waiting.lens))
                 self._running, self._waiting = self._waiting, None
+                self._begin_s = time.monotonic()
+            elif self._hangs:
+                self._process.kill()
+                self._see_to_death()
         except (EOFError, OSError):
             self._see_to_death()
+
+    @property
+    def _hangs(self) -> bool:
+        is_at_work = self._running is not None or not self._is_ready
+        return is_at_work and time.monotonic() - self._begin_s > HUNG_S
 
     def _take(self, answer: tuple | None) -> None:  # type: ignore[type-arg]
         """Take a message of the process: None when it is ready, then one adjustment after the other."""
