@@ -49,6 +49,16 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+def check_name(path: Path, error: type[VislocError]) -> None:
+    """Raise the error where a name is not in UTF-8: libraries of images and videos end the process on such a one."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise error(
+            f"the name {str(path)!a} is not in UTF-8, in which maps and results write names: rename it"
+        ) from None
+
+
 def check_file(path: Path, error: type[VislocError], at_most: int, advice: str = "") -> None:
     """Raise the error unless a path leads to a plain file of at most ``at_most`` bytes."""
     try:

@@ -15,7 +15,7 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.errors import ConfigError, SourceError
-from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
+from visloc_ros.core.files import LARGEST_IMAGE_BYTES, check_name, read_bytes
 from visloc_ros.core.integer_stamps import stamps_from_integers
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory, seconds_to_ns
 from visloc_ros.core.trajectory_files import read_tum
@@ -88,10 +88,15 @@ def make_layout(
 
 
 def list_images(folder: Path) -> list[Path]:
-    """JPEG, PNG, WebP and HEIC files of a folder in natural order, hidden ones left out."""
+    """JPEG, PNG, WebP and HEIC files of a folder in natural order, hidden ones left out.
+
+    Raises SourceError where a name is not in UTF-8.
+    """
     if not folder.is_dir():
         return []
-    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != ".")
+    files = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."]
+    for file in files:
+        check_name(file, SourceError)
     return sorted(files, key=lambda path: natural_key(path.name))
 
 

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import check_name
 from visloc_ros.core.newest import Newest
 from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import SourceConfig
 from visloc_ros.sources.rectification import checked
+from visloc_ros.sources.video_file import check_frames
 
 _NS_PER_MS = 1_000_000
 
@@ -31,7 +33,11 @@ class LiveVideo:
     """
 
     def __init__(self, address: str, config: SourceConfig | None = None) -> None:
-        self._address, self._is_file = address, Path(address).is_file()
+        path = Path(address)
+        check_name(path, SourceError)
+        self._address, self._is_file = address, path.is_file()
+        if self._is_file:
+            check_frames(path)
         self._capture = cv2.VideoCapture(int(address) if address.isdecimal() else address)
         done, first = self._capture.read()
         if not done or first is None:

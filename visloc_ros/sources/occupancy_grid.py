@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from visloc_ros.core.errors import SourceError
-from visloc_ros.core.files import read_text
+from visloc_ros.core.files import check_name, read_text
 from visloc_ros.core.geometry import Array
 
 _MAX_YAML_BYTES = 1 << 20
@@ -57,6 +57,7 @@ def read_occupancy_grid(path: Path) -> OccupancyGrid:
     numbers = (resolution, x, y, yaw, threshold)
     if not all(map(math.isfinite, numbers)) or resolution <= 0.0:
         raise SourceError(f"{path}: resolution {resolution} and origin ({x}, {y}, {yaw}) cannot be: {_REMEDY}")
+    check_name(image_path, SourceError)
     image = cv2.imread(str(image_path), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise SourceError(f"{image_path}, which {path} names, is not an image that can be read: {_REMEDY}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.errors import ConfigError, SetupError, SourceError
-from visloc_ros.core.files import check_file, exists
+from visloc_ros.core.files import check_file, check_name, exists
 from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig, bag_stem
 from visloc_ros.sources.folder import open_folder
 from visloc_ros.sources.video import VIDEO_SUFFIXES, VideoSource
@@ -24,6 +24,7 @@ def open_source(path: Path, config: SourceConfig | None = None) -> FrameSource:
     restore(path)
     if not exists(path):
         raise SourceError(f"there is no video, image folder or bag at {path}")
+    check_name(path, SourceError)
     try:
         return _open_existing(path, config)
     except OSError as error:

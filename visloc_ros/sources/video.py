@@ -18,7 +18,7 @@ from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, OneCamera, SourceConfig
 from visloc_ros.sources.layouts import stamps_at_rate
 from visloc_ros.sources.rectification import checked
-from visloc_ros.sources.video_file import read_index, read_maker, why_undecodable, why_unreadable
+from visloc_ros.sources.video_file import check_frames, read_index, read_maker, why_undecodable, why_unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ class VideoSource(OneCamera):
     ``camera_maker`` is empty where the file does not state it.
 
     Stamps start near zero. ``len`` is the number of frames that the container's index shows, else that it announces; a
-    video that ends earlier is reported by a warning and in ``skipped``. Raises SourceError when nothing can be decoded.
+    video that ends earlier is reported by a warning and in ``skipped``. Raises SourceError when nothing can be decoded,
+    where frames are interlaced, and where their size changes.
     """
 
     ground_truth = None
@@ -53,6 +54,7 @@ class VideoSource(OneCamera):
         capture.release()
         if not done:
             raise SourceError(f"cannot decode the video {path}: {why_undecodable(path)}")
+        check_frames(path)
         self._index = read_index(path)
         self._count = self._count_frames(announced)
         self.camera_maker = read_maker(path)
@@ -140,7 +142,7 @@ class VideoSource(OneCamera):
 
 
 def _open(path: Path) -> cv2.VideoCapture:
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(str(path.absolute()))  # 'name:1.mp4' alone has a protocol for FFmpeg
     if not capture.isOpened():
         raise SourceError(f"cannot open the video {path}: {why_unreadable(path)}")
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)

@@ -1,9 +1,13 @@
-"""What a video file says of itself: camera, times of its frames, whether it is whole. Nothing is decoded (PyAV)."""
+"""What a video file says of itself (PyAV): camera, times of its frames, whether it is whole, and whether OpenCV can.
+
+Nothing but some frames is decoded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +15,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory import NANOSECONDS
 
+_PLACES = 16  # at which frames are looked at: each takes as long as decoding some frames
 _SLACK_NS = NANOSECONDS // 2  # sound often ends that much later than the last frame
 
 
@@ -36,7 +42,7 @@ _LONGEST = 100  # characters of a name
 def read_maker(path: Path) -> str:
     """Maker and model of the camera on one line; empty where the file does not state them, or cannot be read."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             names = (_first(container.metadata, keys) for keys in (_MAKERS, _MODELS))
             return " ".join(" ".join(names).split())
     except (av.FFmpegError, OSError, ValueError):
@@ -46,7 +52,7 @@ def read_maker(path: Path) -> str:
 def read_index(path: Path) -> VideoIndex | None:
     """The frames of a video without decoding any; None where their times are missing or unreadable."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             packets = [packet for packet in container.demux(stream) if packet.size]
             ticks = [packet.pts for packet in packets if not packet.is_discard]
@@ -61,10 +67,41 @@ def read_index(path: Path) -> VideoIndex | None:
     return VideoIndex(stamps_ns, num_announced, is_whole)
 
 
+def check_frames(path: Path) -> None:
+    """Refuse a video whose frames OpenCV silently stretches or garbles, by frames at places all over it.
+
+    Raises SourceError where the size changes, or frames are interlaced.
+    """
+    frames = _frames_all_over(path)
+    if any(frame.interlaced_frame for frame in frames):
+        raise SourceError(
+            f"the video {path} is interlaced, two moments in each frame: make it progressive, as by "
+            f"'ffmpeg -i {path.name} -vf bwdif new.mp4'"
+        )
+    sizes = {f"{frame.width}x{frame.height}": None for frame in frames}
+    if len(sizes) > 1:
+        raise SourceError(f"the frames of {path} change their size ({', '.join(sizes)}): cut the video where they do")
+
+
+def _frames_all_over(path: Path) -> list[av.VideoFrame]:
+    """The first frame, and some from later on; fewer where they cannot be decoded."""
+    frames: list[av.VideoFrame] = []
+    try:
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
+            frames.extend(islice(container.decode(video=0), 1))
+            begin, length = container.start_time or 0, container.duration or 0
+            for place in range(1, _PLACES) if length else ():
+                container.seek(begin + length * place // _PLACES)
+                frames.extend(islice(container.decode(video=0), 1))
+    except (av.FFmpegError, OSError, ValueError, IndexError):
+        pass
+    return frames
+
+
 def why_unreadable(path: Path) -> str:
     """Why OpenCV may not open a video, with what to do."""
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(str(path.absolute()), metadata_errors="replace") as container:
             videos, sounds = (
                 sorted({stream.codec.canonical_name for stream in streams if stream.codec_context is not None})
                 for streams in (container.streams.video, container.streams.audio)
