@@ -30,6 +30,7 @@ from visloc_ros.nodes.worker import Worker
 from visloc_ros.sources.calibration import calibration_from_camera_info
 from visloc_ros.sources.camera_files import read_given_calibration
 from visloc_ros.sources.rectification import RectificationCheck
+from visloc_ros.sources.ros_images import encoding_of, refuse_depth
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # An image and its camera_info arrive separately; the first image waits this long for its camera_info.
@@ -192,6 +193,7 @@ class CameraInput:
             self._on_skipped(stamp_from_msg(message.header.stamp))
             return
         try:
+            refuse_depth(self.health.topic, encoding_of(message))
             with self.processor("decoding"):
                 frame = frame_from_msg(message, self._choice.of_images, self._wants_colour(), self._depth)
         except VislocError as error:

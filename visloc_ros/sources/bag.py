@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
-from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.camera import check_image_size, is_same_camera
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, Image
@@ -19,10 +19,10 @@ from visloc_ros.sources.bag_measurements import read_imu, read_wheel_odometry
 from visloc_ros.sources.bag_messages import (
     SerializedMessage,
     deserialize,
-    header_stamp_ns,
     iterate_serialized,
     list_topics,
 )
+from visloc_ros.sources.bag_order import in_order
 from visloc_ros.sources.bag_poses import read_camera_poses, read_transform_topic
 from visloc_ros.sources.bag_topics import (
     COMPRESSED_IMAGE,
@@ -39,18 +39,21 @@ from visloc_ros.sources.calibration import calibration_from_camera_info
 from visloc_ros.sources.image_header import read_image_header
 from visloc_ros.sources.measurements import Measurements
 from visloc_ros.sources.rectification import checked
-from visloc_ros.sources.ros_images import decode_compressed, decode_image
+from visloc_ros.sources.ros_images import decode_compressed, decode_image, encoding_of, refuse_depth
 
 logger = logging.getLogger(__name__)
+
+_FIRST_INFOS = 30  # a second: the driver of a camera may publish before it has loaded its calibration
 
 
 class BagSource(OneCamera):
     """Images of one camera in a bag, stamped by their headers.
 
-    An image that is broken or does not follow the one before in time is skipped, counted and logged. ``calibration``
-    comes from the calibration file given or from the first CameraInfo; ``camera_info_topic`` is empty where a file is
-    given, or the bag has none. The camera is guessed where CameraInfo is missing, or its K and P begin with zero: it is
-    not calibrated. ``frame_id`` is that of the first image.
+    Images that overtook others on their way are put in order. One that is broken, or whose stamp cannot be put in
+    order, is skipped, counted and logged. ``calibration`` comes from the calibration file given or from the first
+    CameraInfo that holds one for the first image; where CameraInfo changes, as by a zoom, later frames have theirs.
+    ``camera_info_topic`` is empty where a file is given, or the bag has none. The camera is guessed where CameraInfo is
+    missing, or K and P of the first ones begin with zero: it is not calibrated. ``frame_id`` is the first image's.
     """
 
     def __init__(self, path: Path, config: SourceConfig) -> None:
@@ -64,7 +67,8 @@ class BagSource(OneCamera):
         self._odometry_topic = find_measurement_topic(topics, config.odometry_topic, ODOMETRY)
         self._imu_topic = find_measurement_topic(topics, config.imu_topic, IMU)
         self._camera_from_imu = config.camera_from_imu
-        self._selected = config.select(topics[self.image_topic].num_messages, self._receive_times_ns)
+        self._num_images = topics[self.image_topic].num_messages
+        self._selected = config.select(self._num_images, self._receive_times_ns)
         self._is_rectified = config.rectified
         self._depth = BitDepth()
         given = config.read_calibration()
@@ -82,15 +86,13 @@ class BagSource(OneCamera):
 
     def _read_frames(self) -> Iterator[Frame]:
         self.skipped = 0
-        previous_ns = -1
-        for message in self._selected_messages():
+        for message, calibration in in_order(self._selected_images(), lambda item: item[0].stamp_ns, self._skip):
             try:
-                frame = self._decode(message, previous_ns)
+                frame = self._decode(message, calibration)
             except SourceError as error:
                 self._skip(error)
                 continue
-            check_image_size(self.camera, frame.image.shape[1], frame.image.shape[0])
-            previous_ns = frame.stamp_ns
+            check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
             yield frame
 
     @cached_property
@@ -125,15 +127,35 @@ class BagSource(OneCamera):
         messages = islice(iterate_serialized(self._path, [self.image_topic]), self._selected[-1] + 1)
         return (message for index, message in enumerate(messages) if index in selected)
 
+    def _selected_images(self) -> Iterator[tuple[SerializedMessage, CameraCalibration]]:
+        """The images selected, each with the calibration of the last CameraInfo that is not later than it."""
+        topics = [self.image_topic] if not self.camera_info_topic else [self.image_topic, self.camera_info_topic]
+        selected, last = set(self._selected), self._selected[-1]
+        infos = CameraInfos(self.calibration, self._calibration_in)
+        count, waiting = 0, None
+        for message in iterate_serialized(self._path, topics):
+            is_image = message.topic == self.image_topic
+            if waiting is not None and (is_image or message.stamp_ns > waiting.stamp_ns):
+                yield waiting, infos.calibration
+                waiting = None
+            if not is_image:
+                infos.take(message)
+            elif count > last:
+                return
+            else:
+                waiting = message if count in selected else None
+                count += 1
+        if waiting is not None:
+            yield waiting, infos.calibration
+
     def _receive_times_ns(self) -> list[int]:
         return [message.receive_time_ns for message in iterate_serialized(self._path, [self.image_topic])]
 
-    def _decode(self, serialized: SerializedMessage, previous_ns: int) -> Frame:
-        message = deserialize(serialized)
-        stamp_ns = header_stamp_ns(message)
-        if stamp_ns <= previous_ns:
-            raise SourceError(f"the image's stamp {stamp_ns} ns is not after {previous_ns} ns")
-        return Frame(stamp_ns, decode_message(message, self._depth), self.camera, f"{stamp_ns}", self.calibration)
+    def _decode(self, serialized: SerializedMessage, calibration: CameraCalibration) -> Frame:
+        image, stamp_ns = decode_message(deserialize(serialized), self._depth), serialized.stamp_ns
+        if _size(calibration) != image.shape[1::-1]:
+            calibration = self.calibration
+        return Frame(stamp_ns, image, calibration.camera, f"{stamp_ns}", calibration)
 
     def _skip(self, error: SourceError) -> None:
         self.skipped += 1
@@ -142,15 +164,32 @@ class BagSource(OneCamera):
         logger.warning("skipping an image of %s: %s", self.image_topic, error)
 
     def _read_calibration(self) -> CameraCalibration | None:
-        """The calibration in CameraInfo; None without one, or where it marks the camera as uncalibrated."""
-        topic = self.camera_info_topic
-        if not topic:
+        """The first calibration in CameraInfo, of the first image's size if any is; None where there is none."""
+        if not self.camera_info_topic:
             return None
-        (info,) = self._first_messages(topic, 1)
+        first: CameraCalibration | None = None
+        for info in self._first_messages(self.camera_info_topic, _FIRST_INFOS):
+            calibration = self._calibration_in(info)
+            if calibration is not None and _size(calibration) == self._size_of_first:
+                return calibration
+            first = first or calibration
+        return first
+
+    def _calibration_in(self, info: Any) -> CameraCalibration | None:
         try:
             return calibration_from_camera_info(info, self.image_topic, self._is_rectified)
         except CalibrationError as error:
+            topic = self.camera_info_topic
             raise CalibrationError(f"{topic}: {error}; or give a calibration file as 'camera'") from error
+
+    @cached_property
+    def _size_of_first(self) -> tuple[int, int] | None:
+        """Width and height of the first image; None where it is broken, which iteration skips, counts and logs."""
+        (first,) = self._first_messages(self.image_topic, 1)
+        try:
+            return _read_size(first)
+        except SourceError:
+            return None
 
     def _first_size(self) -> tuple[int, int]:
         """Width and height of the first image that is whole."""
@@ -169,16 +208,15 @@ class BagSource(OneCamera):
         return messages
 
     def _check_first_images(self) -> str:
-        """Refuse a bag whose images have no stamps or another size than their CameraInfo; give their frame id."""
-        first = self._first_messages(self.image_topic, 2)
-        if len(first) == 2 and not any(map(header_stamp_ns, first)):
+        """Refuse depth images, and those without stamps or of another size than CameraInfo; give their frame id."""
+        stamps_ns = (message.stamp_ns for message in iterate_serialized(self._path, [self.image_topic]))
+        if not any(stamps_ns) and self._num_images > 1:
             raise SourceError(f"the images on {self.image_topic} carry no stamps: header.stamp is 0 in all of them")
-        try:
-            size = _read_size(first[0])
-        except SourceError:  # iteration skips, counts and logs it
-            return str(first[0].header.frame_id)
-        check_image_size(self.camera, *size)
-        return str(first[0].header.frame_id)
+        (first,) = self._first_messages(self.image_topic, 1)
+        refuse_depth(self.image_topic, encoding_of(first))
+        if self._size_of_first is not None:
+            check_image_size(self.camera, *self._size_of_first)
+        return str(first.header.frame_id)
 
 
 def decode_message(message: Any, depth: BitDepth) -> Image:
@@ -189,6 +227,33 @@ def decode_message(message: Any, depth: BitDepth) -> Image:
     return decode_image(
         message.encoding, message.width, message.height, message.step, message.data, is_bigendian, depth
     )
+
+
+class CameraInfos:
+    """Follows the CameraInfo of a bag: ``calibration`` is that of the last one that holds one.
+
+    Messages that say the same share one object, as images of one camera do.
+    """
+
+    def __init__(
+        self, calibration: CameraCalibration, calibration_in: Callable[[Any], CameraCalibration | None]
+    ) -> None:
+        self.calibration = calibration
+        self._calibration_in = calibration_in
+        self._known = b""
+
+    def take(self, message: SerializedMessage) -> None:
+        """Take the next CameraInfo. Raises CalibrationError where its values cannot be."""
+        if message.after_stamp == self._known:
+            return
+        self._known = message.after_stamp
+        calibration = self._calibration_in(deserialize(message))
+        if calibration is not None and not is_same_camera(calibration.camera, self.calibration.camera):
+            self.calibration = calibration
+
+
+def _size(calibration: CameraCalibration) -> tuple[int, int]:
+    return calibration.camera.width, calibration.camera.height
 
 
 def _read_size(message: Any) -> tuple[int, int]:

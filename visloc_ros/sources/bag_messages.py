@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import re
+import struct
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,6 +21,9 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.sources.bag_storage import opened, unpacked_message
 from visloc_ros.sources.base import BAG_METADATA
 
+_STAMP_BEGIN = 4  # of CDR: the bytes of the encapsulation; the second of them is odd where numbers are little-endian
+_UNKNOWN = re.compile(r"(version|plugin|format) .*not supported|Profile is not ros2")  # in what rosbags reports
+
 
 class BagTopic(NamedTuple):
     """Message type of a topic and how many messages the bag holds of it."""
@@ -34,6 +39,20 @@ class SerializedMessage(NamedTuple):
     topic: str
     msgtype: str
     data: bytes
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of a message that begins with a header. Raises SourceError."""
+        try:
+            seconds, nanoseconds = struct.unpack_from("<iI" if self.data[1] & 1 else ">iI", self.data, _STAMP_BEGIN)
+        except (struct.error, IndexError) as error:
+            raise SourceError(f"a message of {self.topic} is damaged: {error}") from error
+        return int(seconds) * NANOSECONDS + int(nanoseconds)
+
+    @property
+    def after_stamp(self) -> bytes:
+        """What follows the stamp of a message that begins with a header."""
+        return self.data[_STAMP_BEGIN + 8 :]
 
 
 def list_topics(path: Path) -> dict[str, BagTopic]:
@@ -138,6 +157,12 @@ def _translated_errors(path: Path) -> Iterator[None]:
     except VislocError:
         raise
     except Exception as error:
+        if _UNKNOWN.search(str(error)):
+            reason = str(error).removesuffix(".").removesuffix("; please report issue")
+            raise SourceError(
+                f"the bag {path} is of a kind that is not read ({reason}): record it as MCAP, or make it so by "
+                "'ros2 bag convert' or 'rosbags-convert'"
+            ) from error
         raise SourceError(
             f"the bag {path} is truncated or damaged ({error or type(error).__name__}): "
             "repair it with 'mcap recover' or 'ros2 bag reindex'"

@@ -16,11 +16,13 @@ import yaml
 import zstandard
 from rosbags.rosbag2 import Reader
 
-from visloc_ros.core.errors import SourceError
+from visloc_ros.core.errors import SourceError, VislocError
 from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, bag_stem
 
 logger = logging.getLogger(__name__)
 
+_IN_ADDRESSES = "#?%"  # have a meaning in the addresses by which rosbags opens SQLite files
+_NEWEST_VERSION = 9  # of metadata that rosbags reads
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # a serialized message begins with a zero byte
 
 
@@ -42,19 +44,26 @@ def unpacked_message(data: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompressobj().decompress(data)
 
 
+def check_sqlite_name(path: Path, error: type[VislocError]) -> None:
+    """Raise the error where rosbags would open another SQLite file than that of this path."""
+    if set(_IN_ADDRESSES) & set(str(path)):
+        raise error(f"SQLite cannot open {path} by its name: rename what holds {' or '.join(_IN_ADDRESSES)}")
+
+
 def _storage_parts(path: Path) -> list[Path]:
+    parts = [path] if path.is_file() else _storage_files(path)
+    _check_sqlite(parts)
     if path.is_file():
-        return [path]
-    parts = _storage_files(path)
-    if (path / BAG_METADATA).is_file():
-        missing = [name for name in _names_in_metadata(path / BAG_METADATA) if not (path / name).exists()]
-        if not parts or not missing:
-            return [path]
-        logger.warning("%s names %s, which is missing: reading %s", path / BAG_METADATA, missing[0], parts[0].name)
         return parts
-    if not parts:
+    if (path / BAG_METADATA).is_file():
+        reason = _why_useless(path / BAG_METADATA) if parts else ""
+    elif parts:
+        reason = f"{path} has no {BAG_METADATA} (was its recording cut off?)"
+    else:
         raise SourceError(f"{path} is no bag: it has neither {BAG_METADATA} nor a {' or '.join(BAG_SUFFIXES)} file")
-    logger.warning("%s has no %s (was its recording cut off?): reading its storage files alone", path, BAG_METADATA)
+    if not reason:
+        return [path]
+    logger.warning("%s: reading its storage files alone", reason)
     return parts
 
 
@@ -64,13 +73,30 @@ def _storage_files(folder: Path) -> list[Path]:
     return sorted(found.values())
 
 
-def _names_in_metadata(metadata: Path) -> list[str]:
-    """Names of the storage files; none where the metadata are damaged, which their reader reports."""
+def _why_useless(metadata: Path) -> str:
+    """Why the metadata do not help to read the files beside them; empty where they do, or their reader reports it."""
     try:
         information = yaml.safe_load(metadata.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
-        return [Path(name).name for name in information["relative_file_paths"]]
+        names = [Path(name).name for name in information["relative_file_paths"]]
+        version = int(information["version"])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError):
-        return []
+        return ""
+    missing = [name for name in names if not (metadata.parent / name).exists()]
+    if missing:
+        return f"{metadata} names {missing[0]}, which is missing (was it renamed?)"
+    return f"{metadata} is of version {version}, newer than is known here" if version > _NEWEST_VERSION else ""
+
+
+def _check_sqlite(parts: list[Path]) -> None:
+    """Refuse files that rosbags cannot open, or of which it reads only a part."""
+    for part in (part for part in parts if part.suffix == ".db3"):
+        check_sqlite_name(part, SourceError)
+        journal = part.with_name(f"{part.name}-wal")
+        if journal.is_file() and journal.stat().st_size:
+            raise SourceError(
+                f"{journal} holds messages that belong into {part.name} (was the recording cut off?): merge them with "
+                f"'sqlite3 {part.name} \"pragma wal_checkpoint(truncate)\"'"
+            )
 
 
 def _unpacked(part: Path, folder: Path) -> Path:

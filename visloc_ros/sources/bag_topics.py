@@ -24,6 +24,12 @@ POSE_TYPES = (
     "geometry_msgs/msg/TransformStamped",
     ODOMETRY,
 )
+# Image transports that send video, of which a message alone is no image.
+_VIDEO_TRANSPORTS = {
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket": "ffmpeg",
+    "theora_image_transport/msg/Packet": "theora",
+    "foxglove_msgs/msg/CompressedVideo": "foxglove",
+}
 
 _TRUTH_NAME = re.compile(r"ground_?truth|(?<![a-z0-9])gt(?![a-z0-9])", re.IGNORECASE)
 
@@ -39,7 +45,8 @@ def find_image_topic(topics: Topics, wanted: str) -> str:
         return candidates[0]
     if candidates:
         raise SourceError(f"the bag has several image topics ({', '.join(candidates)}): name one as image_topic")
-    raise SourceError(f"the bag has no image topic; it has {_describe(topics)}")
+    videos = [_video_words(name, topic.msgtype) for name, topic in topics.items() if topic.msgtype in _VIDEO_TRANSPORTS]
+    raise SourceError("; ".join(["the bag has no image topic", *videos]) + f"; it has {_describe(topics)}")
 
 
 def find_camera_info_topic(topics: Topics, image_topic: str, wanted: str) -> str:
@@ -100,11 +107,20 @@ def _check_type(topics: Topics, wanted: str, msgtypes: tuple[str, ...]) -> str:
     topic = topics.get(wanted)
     if topic is None:
         raise SourceError(f"the bag has no topic {wanted}; it has {_describe(topics)}")
+    if topic.msgtype in _VIDEO_TRANSPORTS:
+        raise SourceError(_video_words(wanted, topic.msgtype))
     if topic.msgtype not in msgtypes:
         raise SourceError(f"{wanted} is a {topic.msgtype}, not one of {', '.join(msgtypes)}")
     if topic.num_messages == 0:
         raise SourceError(f"{wanted} holds no message; the bag has {_describe(topics)}")
     return wanted
+
+
+def _video_words(name: str, msgtype: str) -> str:
+    return (
+        f"{name} holds video: replay it, make images of it by 'ros2 run image_transport republish "
+        f"{_VIDEO_TRANSPORTS[msgtype]} raw', and record these"
+    )
 
 
 def _describe(topics: Topics) -> str:

@@ -27,6 +27,7 @@ from visloc_ros.sources.bag_messages import (
     iterate_serialized,
     typestore,
 )
+from visloc_ros.sources.bag_storage import check_sqlite_name
 from visloc_ros.sources.bag_topics import CAMERA_INFO, camera_info_beside
 from visloc_ros.sources.base import BAG_METADATA, EncodedFrame, EncodedSource
 from visloc_ros.sources.calibration import camera_info_fields
@@ -178,6 +179,8 @@ class BagWriter:
         return self._connections[topic]
 
     def _check_target(self) -> None:
+        if self._storage == "sqlite3":
+            check_sqlite_name(self._path.absolute(), OutputError)
         restore(self._path)
         if not self._path.exists():
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.types import Image
 from visloc_ros.sources.image_header import read_image_header
 
+_DEPTH_ENCODINGS = ("16UC1", "32FC1")
 MAX_SIDE = 8192  # pixels; a larger image is a broken header rather than a camera
 
 Buffer = bytes | bytearray | memoryview | NDArray[np.uint8]
@@ -166,6 +168,20 @@ def decode_compressed(image_format: str, data: Buffer, in_colour: bool = True, d
     if image.dtype == np.uint16:
         image = (depth or BitDepth()).to_8_bit(image)
     return np.asarray(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def encoding_of(message: Any) -> str:
+    """The encoding of an Image, or the format of a CompressedImage."""
+    return str(message.format if hasattr(message, "format") else message.encoding)
+
+
+def refuse_depth(topic: str, encoding: str) -> None:
+    """Refuse depth images, which decode as grey ones: by their encoding (REP 118) and their topic's name.
+
+    Raises SourceError.
+    """
+    if encoding.startswith(_DEPTH_ENCODINGS) and "depth" in topic.lower():
+        raise SourceError(f"{topic} holds depth images ({encoding}): choose the topic of the colour or grey camera")
 
 
 def encode_jpeg(image: Image, quality: int = 95) -> bytes:
