@@ -208,6 +208,16 @@ def test_another_camera_info_begins_again(camera):
         assert camera.wait_for_status(BEGIN_NS + index * SECOND // 30).reason == reason
 
 
+def test_depth_images_are_counted_and_not_tracked(ros_domain):
+    with started(OdometryNode, *RELIABLE_RAW, "-r", "image:=/camera/depth/image_rect_raw") as harness:
+        camera = Camera(harness, topic="/camera/depth/image_rect_raw")
+        camera.send_info()
+        depth = raw_image(BEGIN_NS, noise())
+        depth.encoding, depth.step, depth.data = "16UC1", 640, depth.data.tobytes() * 2
+        camera.send(depth)
+        camera.wait_for_rejection("SourceError")
+
+
 def test_parameters_out_of_range_keep_the_node_from_starting(ros_domain):
     with started(OdometryNode, "-p", "camera.transport:=h264", succeeds=False):
         pass
