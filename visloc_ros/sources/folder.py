@@ -7,7 +7,6 @@ true poses its images stay as they are written, because those poses are of such 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -24,7 +23,8 @@ from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
 from visloc_ros.sources.datasets import read_dataset
-from visloc_ros.sources.exif import read_equivalent_focal_length, read_exif, read_geo_position, read_maker
+from visloc_ros.sources.exif import read_exif, read_geo_position, read_maker
+from visloc_ros.sources.exif_focal_length import read_focal_length
 from visloc_ros.sources.image_header import ImageHeader, has_16_bits
 from visloc_ros.sources.kapture import is_kapture, read_kapture
 from visloc_ros.sources.layouts import (
@@ -46,9 +46,6 @@ from visloc_ros.sources.ros_images import decode_compressed, encode_png
 logger = logging.getLogger(__name__)
 
 USUAL_NAMES = ("images", "rgb")
-# Rounding of an equivalent focal length to millimetres, and cropping for stabilisation: some per cent.
-EXIF_FOCAL_SIGMA = 0.04
-FULL_FRAME_DIAGONAL_MM = 43.27  # reference of equivalent focal lengths (CIPA DC-008), as in COLMAP
 COPIED = ("jpeg", "png")  # what CompressedImage holds
 _DEPTH_IMAGES = 8
 _EXIF_MARK, _EXIF_REACH = b"Exif\0\0", 256
@@ -226,26 +223,14 @@ def _upright_camera(image: Path, camera: pycolmap.Camera, header: ImageHeader) -
 def _guess_calibration(image: Path, header: ImageHeader, by_name: pycolmap.Camera | None = None) -> CameraCalibration:
     """Guess a camera from the focal length in a photo's EXIF data, else from names, else 1.2 times the longer side."""
     guess = guess_calibration(*header.upright_size)
-    focal_length = _exif_focal_length(image, header)
+    focal_length = read_focal_length(image, header)
     if focal_length is None:
         if by_name is None or (by_name.width, by_name.height) != header.upright_size:
             return guess
         return CameraCalibration(by_name, CalibrationSource.NAME, GUESSED_FOCAL_SIGMA)
-    camera = with_focal_length(guess.camera, focal_length)
+    camera = with_focal_length(guess.camera, focal_length.pixels)
     camera.has_prior_focal_length = True
-    return CameraCalibration(camera, CalibrationSource.EXIF, EXIF_FOCAL_SIGMA)
-
-
-def _exif_focal_length(image: Path, header: ImageHeader) -> float | None:
-    """Focal length in pixels by COLMAP from EXIF data; COLMAP knows sensors of many cameras but no HEIC."""
-    if header.format == HEIC:
-        equivalent_mm = read_equivalent_focal_length(read_exif(image))
-        return equivalent_mm and equivalent_mm / FULL_FRAME_DIAGONAL_MM * math.hypot(header.width, header.height)
-    try:
-        photo = pycolmap.infer_camera_from_image(image)
-    except ValueError:  # COLMAP decodes the image for it; a broken one is handled when it is read
-        return None
-    return photo.focal_length if photo.has_prior_focal_length else None
+    return CameraCalibration(camera, CalibrationSource.EXIF, focal_length.sigma)
 
 
 def _read_plain(root: Path, rate_hz: float) -> Layout:

@@ -13,6 +13,7 @@ from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.types import Image
 from visloc_ros.sources.image_header import ImageHeader, read_image_header
+from visloc_ros.sources.panorama import refuse_named_panorama
 from visloc_ros.sources.ros_images import MAX_SIDE, decode_compressed
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ _ERRORS = (OSError, ValueError, EOFError, SyntaxError, RuntimeError, IndexError,
 def read_photo_header(data: bytes) -> ImageHeader:
     """The header of a photo; that of a HEIC has its size and no turns, since it is decoded upright.
 
-    Raises SourceError as ``read_image_header`` does.
+    Raises SourceError as ``read_image_header`` does, and for what says that it is a panorama.
     """
+    refuse_named_panorama(data)
     if not is_heif(data):
         return read_image_header(data)
     width, height = read_heif_size(data)

@@ -18,6 +18,7 @@ from visloc_ros.core.errors import CalibrationError, VislocError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
+from visloc_ros.sources.panorama import refuse_panorama
 
 _RECTIFIED_NAME = re.compile(r"(?<![a-z])(rect|rectified|undist|undistorted)(?![a-z])", re.IGNORECASE)
 
@@ -53,7 +54,9 @@ def without_distortion(camera: pycolmap.Camera) -> pycolmap.Camera | None:
 
 
 def checked(frames: Iterable[Frame], ahead_bytes: int = _AHEAD_BYTES) -> Iterator[Frame]:
-    """The frames of a source, as long as their images agree with their first calibration. Raises CalibrationError.
+    """The frames of a source, as long as their images agree with their first calibration.
+
+    Raises CalibrationError where they do not, SourceError where the first one is a panorama.
 
     As many as fill ``ahead_bytes`` are looked at before the first one is handed out, where the check needs them.
     """
@@ -61,7 +64,9 @@ def checked(frames: Iterable[Frame], ahead_bytes: int = _AHEAD_BYTES) -> Iterato
     waiting: list[Frame] = []
     try:
         for frame in frames:
-            check = check or RectificationCheck(frame.calibration)
+            if check is None:
+                refuse_panorama(frame.image)
+                check = RectificationCheck(frame.calibration)
             check.add(frame)
             if check.contradiction:
                 waiting = []
