@@ -81,12 +81,15 @@ def test_more_than_is_left_is_refused(pack, folder):
         unpack_zip(pack(("a", "12345")), folder, DATA, at_most=4)
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", b"PK\x03\x04" + bytes(100)])
-def test_what_is_no_archive_is_refused(tmp_path, folder, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"", "not a data set"), (b"<html>", "a web page"), (b"PK\x03\x04" + bytes(100), "not a data set")],
+)
+def test_what_is_no_archive_is_refused(tmp_path, folder, content, words):
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(SourceError, match="not a data set"):
+    with pytest.raises(SourceError, match=words):
         unpack_zip(tmp_path / "a.zip", folder, DATA)
-    with pytest.raises(SourceError, match="not a data set"):
+    with pytest.raises(SourceError, match=words):
         unpack_tar(tmp_path / "a.zip", folder, DATA)
 
 

@@ -6,6 +6,7 @@ for the system. Every function raises the VislocError that it is given, with ``a
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from pathlib import Path
@@ -22,6 +23,17 @@ LARGEST_IMAGE_BYTES = 256 << 20
 LARGEST_MODEL_BYTES = 16 << 30
 COPY_AGAIN = ": copy the map again or rebuild it"
 SHORTEST_TOKEN = 16
+
+_HEAD_BYTES = 128
+_POINTER, _WEB_PAGE, _PAGES = b"version https://git-lfs", ("<!doctype html", "<html"), (".html", ".htm")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BINARY = {
+    b"\x93NUMPY": "an array of NumPy",
+    b"PK\x03\x04": "a ZIP archive (as NumPy's .npz)",
+    b"\x80": "a pickle of Python, or another binary file",
+    b"MATLAB": "a MAT-file of MATLAB",
+    b"\x1f\x8b": "a gzip archive",
+}
 
 
 def exists(path: Path) -> bool:
@@ -60,7 +72,7 @@ def check_name(path: Path, error: type[VislocError]) -> None:
 
 
 def check_file(path: Path, error: type[VislocError], at_most: int, advice: str = "") -> None:
-    """Raise the error unless a path leads to a plain file of at most ``at_most`` bytes."""
+    """Raise the error unless a path leads to a plain file of at most ``at_most`` bytes that was really fetched."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -71,6 +83,22 @@ def check_file(path: Path, error: type[VislocError], at_most: int, advice: str =
         raise error(f"cannot read {path}: it is no file, but a folder, a pipe or a device{advice}")
     if status.st_size > at_most:
         raise error(f"cannot read {path}: {status.st_size} bytes are more than such a file can have{advice}")
+    check_fetched(path, error)
+
+
+def check_fetched(path: Path, error: type[VislocError]) -> None:
+    """Raise the error where a file only stands for one: a pointer of Git LFS, the web page of a refused download."""
+    if not is_file(path):
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:  # whoever reads it reports that
+        return
+    if head.startswith(_POINTER):
+        raise error(f"cannot read {path}: it is only a pointer of Git LFS; fetch the file itself with 'git lfs pull'")
+    if path.suffix not in _PAGES and head.decode("utf-8-sig", "replace").lstrip().lower().startswith(_WEB_PAGE):
+        raise error(f"cannot read {path}: it is a web page, as servers send it instead of a file; download it again")
 
 
 def check_within(path: Path, folder: Path, error: type[VislocError]) -> None:
@@ -94,11 +122,17 @@ def read_bytes(path: Path, error: type[VislocError], at_most: int, advice: str =
 
 
 def read_text(path: Path, error: type[VislocError], at_most: int = LARGEST_TEXT_BYTES, advice: str = "") -> str:
-    """Content of a plain file of text in UTF-8 without its byte order mark, all kinds of line ends as ``\\n``."""
+    """Content of a plain file of text without its byte order mark, all kinds of line ends as ``\\n``.
+
+    It is in UTF-8, or where it begins with the mark of UTF-16, as PowerShell writes it, in that.
+    """
+    content = read_bytes(path, error, at_most, advice)
     try:
-        text = read_bytes(path, error, at_most, advice).decode("utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as cause:
-        raise error(f"cannot read {path}: it is no text in UTF-8 ({cause}){advice}") from cause
+        kind = next((name for begin, name in _BINARY.items() if content.startswith(begin)), "")
+        reason = f"it is {kind}, no text" if kind else f"it is no text in UTF-8 ({cause})"
+        raise error(f"cannot read {path}: {reason}{advice}") from cause
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from visloc_ros.core.errors import ManifestError, MapError
-from visloc_ros.core.files import COPY_AGAIN, is_file, read_text
+from visloc_ros.core.files import COPY_AGAIN, check_fetched, is_file, read_text
 
 FORMAT_VERSION = 1
 UNCERTAINTY_VERSION = 1  # of how a map's own error is estimated; an estimate of another version is made again
@@ -159,6 +159,7 @@ def check_files(folder: Path, manifest: Manifest, checksums: bool) -> None:
             raise MapError(f"{path} is missing: copy the map again or rebuild it")
         size = path.stat().st_size
         if size != info.size:
+            check_fetched(path, MapError)
             raise MapError(f"{path} has {size} bytes instead of {info.size}: copy the map again or rebuild it")
         if checksums and file_info(path).sha256 != info.sha256:
             raise MapError(f"{path} has changed since the map was built: copy the map again or rebuild it")

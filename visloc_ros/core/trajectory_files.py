@@ -86,8 +86,11 @@ def _read_lines(path: Path, text: str) -> tuple[tuple[int, ...] | None, list[_Li
 
 
 def _split(line: str) -> list[str]:
-    words = line.rstrip(", \t").split(",") if "," in line else line.split()
-    return [word.strip() for word in words]
+    separator = next((one for one in ";," if one in line), None)
+    words = line.rstrip(f"{separator or ''} \t").split(separator)
+    if separator == ";":  # of spreadsheets where a comma marks decimals
+        words = [word.replace(",", ".") for word in words]
+    return [word.strip().strip('"') for word in words]
 
 
 def _from_time_on(words: list[str]) -> list[str]:

@@ -17,6 +17,7 @@ import zstandard
 from rosbags.rosbag2 import Reader
 
 from visloc_ros.core.errors import SourceError, VislocError
+from visloc_ros.core.files import check_fetched
 from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, bag_stem
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ def check_sqlite_name(path: Path, error: type[VislocError]) -> None:
 
 def _storage_parts(path: Path) -> list[Path]:
     parts = [path] if path.is_file() else _storage_files(path)
-    _check_sqlite(parts)
+    _check_parts(parts)
     if path.is_file():
         return parts
     if (path / BAG_METADATA).is_file():
@@ -87,8 +88,10 @@ def _why_useless(metadata: Path) -> str:
     return f"{metadata} is of version {version}, newer than is known here" if version > _NEWEST_VERSION else ""
 
 
-def _check_sqlite(parts: list[Path]) -> None:
-    """Refuse files that rosbags cannot open, or of which it reads only a part."""
+def _check_parts(parts: list[Path]) -> None:
+    """Refuse files that only stand for a bag, that rosbags cannot open, or of which it reads only a part."""
+    for part in parts:
+        check_fetched(part, SourceError)
     for part in (part for part in parts if part.suffix == ".db3"):
         check_sqlite_name(part, SourceError)
         journal = part.with_name(f"{part.name}-wal")

@@ -24,6 +24,7 @@ from visloc_ros.core.camera import (
     camera_from_params,
     check_image_of_calibration,
 )
+from visloc_ros.core.colmap_model import read_cameras
 from visloc_ros.core.colmap_text import read_text_cameras
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.files import read_text, read_yaml
@@ -31,11 +32,12 @@ from visloc_ros.core.files import read_text, read_yaml
 _Values = Mapping[str, Any]
 
 KNOWN_FORMATS = (
-    "COLMAP ('model, width, height, params' or cameras.txt), ROS camera_calibration, EuRoC sensor.yaml, Kalibr, "
-    "OpenCV FileStorage, ORB-SLAM, VINS, basalt, nerfstudio transforms.json"
+    "COLMAP ('model, width, height, params', cameras.txt or .bin), ROS camera_calibration, EuRoC sensor.yaml, Kalibr, "
+    "OpenCV FileStorage, ORB-SLAM, VINS, basalt, transforms.json of nerfstudio and instant-ngp"
 )
 _OWN_FILE = "write 'model, width, height, params' of COLMAP into a YAML file instead"
 _CHAIN_NAME = re.compile(r"cam\d+")
+_OST = re.compile(r"^\[image\]$.*^camera matrix$", re.MULTILINE | re.DOTALL)
 _NO_DISTORTION = ("", "none")
 _LEAST_COEFFICIENTS = 4
 _SIMILAR = 0.75  # distortion_coeffs is similar to distortion_coefficients, distortion_model is not
@@ -90,12 +92,16 @@ def write_camera_yaml(path: Path, camera: pycolmap.Camera) -> None:
 
 
 def _read(path: Path) -> pycolmap.Camera:
+    if path.name == "cameras.bin":
+        return _from_colmap_model(path, read_cameras)
     text = read_text(path, CalibrationError)
+    if _OST.search(text):
+        raise CalibrationError("the INI format of camera_calibration is not read: give the YAML beside it (ost.yaml)")
     if text.lstrip().startswith("<"):
         return _from_xml(text)
     rows = [line.split() for line in text.splitlines() if line.strip() and line.lstrip()[0] != "#"]
     if rows and all(len(row) >= 5 and row[1] in pycolmap.CameraModelId.__members__ for row in rows):
-        return _from_colmap_text(path)
+        return _from_colmap_model(path, read_text_cameras)
     if len(rows) == 1 and len(rows[0]) >= 4 and not re.search(r"[^-+.\deE\s]", " ".join(rows[0])):
         raise CalibrationError(f"bare numbers, as in ETH3D's calibration.txt, have no image size: {_OWN_FILE}")
     return _from_values(json.loads(text) if path.suffix == ".json" else read_yaml(path, CalibrationError))
@@ -133,9 +139,9 @@ def _xml_value(node: ElementTree.Element) -> Any:
     return (node.text or "").strip() if data is None else {"data": [float(word) for word in data.split()]}
 
 
-def _from_colmap_text(path: Path) -> pycolmap.Camera:
+def _from_colmap_model(path: Path, read: Callable[[Path], Mapping[int, pycolmap.Camera]]) -> pycolmap.Camera:
     try:
-        cameras = read_text_cameras(path)
+        cameras = read(path)
     except MapError as error:
         raise CalibrationError(str(error)) from error
     camera: pycolmap.Camera = _the_only({str(name): camera for name, camera in cameras.items()})
@@ -246,8 +252,14 @@ def _from_basalt(values: _Values) -> pycolmap.Camera:
 
 def _from_nerfstudio(values: _Values) -> pycolmap.Camera:
     """The camera that all frames of a ``transforms.json`` share, in COLMAP's pixels already."""
+    frames = values.get("frames") or [{}]
+    if "fl_x" not in values and "fl_x" in frames[0]:
+        raise CalibrationError("its frames have a camera each: give a file with one")
     numbers = [values[name] for name in ("fl_x", "fl_y", "cx", "cy")]
-    kind = values["camera_model"]
+    if "is_fisheye" in values:  # as instant-ngp writes it
+        kind = "OPENCV_FISHEYE" if values["is_fisheye"] else "OPENCV"
+    else:
+        kind = values["camera_model"]
     if kind not in _NERFSTUDIO_MODELS:
         known = ", ".join(_NERFSTUDIO_MODELS)
         raise CalibrationError(f"nerfstudio's camera_model '{kind}' is not read, only {known}")

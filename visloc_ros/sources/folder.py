@@ -31,6 +31,7 @@ from visloc_ros.sources.layouts import (
     IMAGE_SUFFIXES,
     Layout,
     StampedImage,
+    describe_unread,
     first_readable,
     list_images,
     make_layout,
@@ -234,7 +235,10 @@ def _guess_calibration(image: Path, header: ImageHeader, by_name: pycolmap.Camer
 
 
 def _read_plain(root: Path, rate_hz: float) -> Layout:
-    files = list_images(_image_folder(root))
+    folder = _image_folder(root)
+    files, unread = list_images(folder), describe_unread(folder)
+    if unread:
+        logger.warning("%s also holds images that are left out: %s", folder, unread)
     stamps_ns = stamps_from_names([path.stem for path in files])
     if stamps_ns is None:
         stamps_ns = stamps_at_rate(range(len(files)), rate_hz or NOMINAL_RATE_HZ)
@@ -259,7 +263,11 @@ def _image_folder(root: Path) -> Path:
     data_sets = ", ".join(sorted(path.name for path in root.iterdir() if is_kapture(path)))
     if data_sets:
         raise SourceError(f"{root} holds several kapture data sets ({data_sets}): give one of them")
-    raise SourceError(f"the folder {root} holds no images ({', '.join(IMAGE_SUFFIXES)}) and no ROS 2 bag")
+    if any(path.suffix == ".bag" for path in root.iterdir()):
+        raise SourceError(f"{root} holds ROS 1 bags: convert them, as by 'rosbags-convert --src a.bag --dst a'")
+    unread = describe_unread(root)
+    others = f", but {unread}" if unread else " and no ROS 2 bag"
+    raise SourceError(f"the folder {root} holds no images ({', '.join(IMAGE_SUFFIXES)}){others}")
 
 
 def _check_size(path: Path, camera: pycolmap.Camera, header: ImageHeader) -> None:

@@ -6,6 +6,7 @@ Stamps are read from the files' names, or counted at a rate.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,7 +26,11 @@ from visloc_ros.sources.measurements import ImuFile
 from visloc_ros.sources.photos import read_photo_header
 from visloc_ros.sources.scanner_info import find_scanner_camera
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".hif")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".hif")
+_UNREAD_SUFFIXES = (
+    ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm", ".pnm", ".jp2", ".jxl", ".avif", ".exr", ".dng", ".cr2", ".cr3",
+    ".nef", ".arw", ".raf", ".orf", ".rw2",
+)  # fmt: skip
 CAMERA_NAME = "camera.yaml"
 _TRUTH_NAMES = ("groundtruth_tum.txt", "groundtruth_cam0_tum.txt", "groundtruth.txt")
 ROUNDING_NS = 1_000  # trajectories are often written with microseconds only
@@ -98,6 +103,13 @@ def list_images(folder: Path) -> list[Path]:
     for file in files:
         check_name(file, SourceError)
     return sorted(files, key=lambda path: natural_key(path.name))
+
+
+def describe_unread(folder: Path) -> str:
+    """Images of a folder that are of no kind that is read, and what to do; empty where there are none."""
+    suffixes = Counter(path.suffix.lower() for path in folder.iterdir() if path.name[0] != ".")
+    found = [f"{suffixes[one]} {one}" for one in _UNREAD_SUFFIXES if suffixes[one]]
+    return f"{', '.join(found)} (convert them to PNG)" if found else ""
 
 
 def first_readable(files: Sequence[Path]) -> tuple[Path, ImageHeader]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import PureWindowsPath
 
 import numpy as np
 
@@ -20,7 +21,8 @@ class NamedPoses:
     """Poses ``parent_from_camera`` by image name, and the images' sizes (width, height) where they are known.
 
     A name is looked up below the folder of its images, then as it is; where both fail, by the file name alone, if only
-    one image has it: the same images are often named relative to different folders.
+    one image has it: the same images are often named relative to different folders. Windows separates folders by
+    another character, and macOS spells letters with accents in two: they are the same names.
 
     COLMAP, hloc and kapture read photos as they are stored, whatever their EXIF orientation; the poses are of such
     images, unless they ``are_upright`` or their sizes show it.
@@ -56,8 +58,8 @@ class NamedPoses:
 
         Those of portrait images that are known as landscape images, or the other way round, are left out.
         """
-        counts = Counter(PurePosixPath(name).name for name in sizes)
-        asked = (name for name in sizes if name in self.poses or counts[PurePosixPath(name).name] == 1)
+        counts = Counter(_file_name(name) for name in sizes)
+        asked = (name for name in sizes if name in self.poses or counts[_file_name(name)] == 1)
         keys = {name: self._key(name) for name in asked}
         return {
             name: self.poses[key]
@@ -67,7 +69,7 @@ class NamedPoses:
 
     def _key(self, name: str, folder: str = "") -> str | None:
         known = (one for one in (f"{folder}/{name}", name) if one in self.poses)
-        return next(known, self._by_file_name.get(PurePosixPath(name).name))
+        return next(known, self._by_file_name.get(_file_name(name)))
 
     def _is_upright(self, key: str, frame: Frame) -> bool:
         """Whether the pose is of the frame's image as it is shown."""
@@ -79,11 +81,15 @@ class NamedPoses:
 
     @cached_property
     def _by_file_name(self) -> Mapping[str, str]:
-        counts = Counter(PurePosixPath(name).name for name in self.poses)
-        files = {name: PurePosixPath(name).name for name in self.poses}
+        files = {name: _file_name(name) for name in self.poses}
+        counts = Counter(files.values())
         return {file: name for name, file in files.items() if counts[file] == 1}
 
 
 def _are_turned(one: tuple[int, int] | None, other: tuple[int, int]) -> bool:
     """Whether one of two sizes is of a landscape image, and the other of a portrait one."""
     return one is not None and (one[0] - one[1]) * (other[0] - other[1]) < 0
+
+
+def _file_name(name: str) -> str:
+    return unicodedata.normalize("NFC", PureWindowsPath(name).name)

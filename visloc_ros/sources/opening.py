@@ -10,6 +10,7 @@ from visloc_ros.core.files import check_file, check_name, exists
 from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig, bag_stem
 from visloc_ros.sources.folder import open_folder
 from visloc_ros.sources.video import VIDEO_SUFFIXES, VideoSource
+from visloc_ros.sources.video_file import holds_video
 
 LARGEST_VIDEO_BYTES = 1 << 44
 
@@ -65,5 +66,7 @@ def _unknown_file(path: Path) -> str:
         return f"{path} is a ROS 1 bag: convert it with 'rosbags-convert --src {path.name} --dst {path.stem}'"
     if bag_stem(path.with_suffix("")):
         return f"{path} is a packed bag: unpack it first; only those packed by zstd are read as they are"
+    if holds_video(path):
+        return f"{path} is video of a kind that is not read: convert it, as by 'ffmpeg -i {path.name} new.mp4'"
     known = ", ".join((*VIDEO_SUFFIXES, *BAG_SUFFIXES))
     return f"{path} is no video, image folder or bag: '{path.suffix}' is none of {known}"

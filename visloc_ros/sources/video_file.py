@@ -67,6 +67,11 @@ def read_index(path: Path) -> VideoIndex | None:
     return VideoIndex(stamps_ns, num_announced, is_whole)
 
 
+def holds_video(path: Path) -> bool:
+    """Whether the first frame of a file can be decoded, whatever its name is."""
+    return bool(_frames_all_over(path, places=1))
+
+
 def check_frames(path: Path) -> None:
     """Refuse a video whose frames OpenCV silently stretches or garbles, by frames at places all over it.
 
@@ -83,15 +88,15 @@ def check_frames(path: Path) -> None:
         raise SourceError(f"the frames of {path} change their size ({', '.join(sizes)}): cut the video where they do")
 
 
-def _frames_all_over(path: Path) -> list[av.VideoFrame]:
+def _frames_all_over(path: Path, places: int = _PLACES) -> list[av.VideoFrame]:
     """The first frame, and some from later on; fewer where they cannot be decoded."""
     frames: list[av.VideoFrame] = []
     try:
         with av.open(str(path.absolute()), metadata_errors="replace") as container:
             frames.extend(islice(container.decode(video=0), 1))
             begin, length = container.start_time or 0, container.duration or 0
-            for place in range(1, _PLACES) if length else ():
-                container.seek(begin + length * place // _PLACES)
+            for place in range(1, places) if length else ():
+                container.seek(begin + length * place // places)
                 frames.extend(islice(container.decode(video=0), 1))
     except (av.FFmpegError, OSError, ValueError, IndexError):
         pass
