@@ -38,17 +38,20 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_each_image_is_found_in_its_map_and_written_to_its_folder(folder, tmp_path):
+def test_each_image_is_found_in_its_map_and_written_to_its_folder(folder, tmp_path, caplog):
     words = ("localize", folder / "hall", folder / "walk", "--also", DEMO_MAP, "--output", tmp_path / "out")
     told = succeed(*words, "--timings", "--json")
     maps = json.loads(told.stdout)["maps"]
     assert {name: one["localized"] for name, one in maps.items()} == {"hall": 0, "demo_room": 1}
     assert all(one["success"] for one in maps["demo_room"]["frames"])
     assert "demo_room: localized 1 of 1 frames" in told.stderr
+    assert "replaced" not in caplog.text
     assert "px  demo_room" in told.stderr or "ms  demo_room" in told.stderr
     lines = {name: (tmp_path / "out" / name / "poses.tum").read_text().splitlines() for name in maps}
     assert {name: len(line) for name, line in lines.items()} == {"hall": 1, "demo_room": 2}  # with headers
     assert json.loads((tmp_path / "out" / "demo_room" / "summary.json").read_text())["localized"] == 1
+    succeed(*words)
+    assert f"{tmp_path / 'out' / 'hall'} holds results of an earlier run" in caplog.text
 
 
 @pytest.mark.parametrize(

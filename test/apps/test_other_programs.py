@@ -55,6 +55,12 @@ def test_what_of_a_file_has_no_meaning_here_is_named_and_the_rest_is_run(asked, 
     assert [call[0] for call in asked] == ["7scenes"]
 
 
+def test_folders_of_a_file_may_be_in_the_home_folder(tmp_path, asked, config, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    succeed("inference", "--config", config(dataset_path="~/data", landmark_path="~/out"))
+    assert asked[0][1:3] == (tmp_path / "data" / "7Scenes", tmp_path / "out")
+
+
 def test_the_scenes_of_a_file_and_several_data_sets(tmp_path, asked, config):
     succeed("inference", "--config", config(localization="{loc_scene_name: [chess, heads]}", weight_path="null"))
     assert asked.pop()[5] == ["chess", "heads"]

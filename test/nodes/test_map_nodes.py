@@ -34,6 +34,7 @@ from visloc_ros.mapping import MapSummary
 from visloc_ros.nodes import anchor_node, conversions, map_builder_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
+from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.simulation import simulate
@@ -41,6 +42,11 @@ from visloc_ros.sources import ros_messages
 
 FRAME, TRUTH = simulate(SIMULATION, "map").frame(3), simulate(SIMULATION, "map").pose(3)
 """A frame of the room, and the pose of its camera."""
+
+
+def test_a_path_of_a_request_may_begin_in_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/robot")
+    assert MapsFolder("").path("~/maps/office") == Path("/home/robot/maps/office")
 
 
 def test_a_map_is_built_by_a_service_call(recording, tmp_path, ros_domain):

@@ -64,6 +64,8 @@ def test_each_image_has_a_pose_once_the_camera_is_found(client, jpegs):
 def test_a_camera_that_nobody_calibrated_is_estimated_first_and_tracked_then(client, jpegs):
     with streaming(client, map="room") as socket:
         answers = [ask(socket, jpeg, stamp_ns) for jpeg, stamp_ns in zip(jpegs, STAMPS_NS, strict=True)]
+        small = encode_jpeg(DRIVE.frame(0).image[::2, ::2], 90)
+        assert "images of one camera keep their size" in ask(socket, small, STAMPS_NS[-1] + 1)["detail"]
     estimated = [one for one in answers if "calibration" in one]
     assert {one["state"] for one in estimated} <= {"UNINITIALIZED", "INITIALIZING"}
     assert estimated[-1]["calibration"]["focal_length_px"] == pytest.approx(DRIVE.camera.focal_length_x, rel=0.02)

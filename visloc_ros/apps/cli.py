@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from typing import Any, NoReturn
@@ -46,9 +47,10 @@ class ImportedWhenRun(TyperGroup):
 
 def with_home(word: str) -> str:
     """A word of the command line with '~/' at its start, or at that of an option's value, replaced."""
-    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return f"{option}{equals}{os.path.expanduser(value)}" if value.startswith("~") else word
+    return _HOME.sub(lambda found: f"{found[1]}{os.path.expanduser(found[2])}", word)
 
+
+_HOME = re.compile(r"\A(--[^=]*=|-[a-zA-Z]|)(~.*)\Z", re.DOTALL)  # after an option of one word, or alone
 
 app = typer.Typer(
     name="visloc",

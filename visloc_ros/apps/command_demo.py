@@ -11,6 +11,7 @@ import typer
 
 from visloc_ros.apps.command_replay import finish
 from visloc_ros.apps.console import StageBars, console
+from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.replay import ReplayPlan, replay
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.progress import track
@@ -49,6 +50,7 @@ def demo(
         place = _place(data, output, bars)
         options = MAP_SIMULATED if data is None else MAP_ALL
         folder = output / place.name
+        check_outputs(folder=folder / "report")
         map_folder = folder / "maps" / place.name
         build_map(place.map_source, map_folder, options, reference_poses=place.map_poses, overwrite=True, progress=bars)
         bag = folder / "query"

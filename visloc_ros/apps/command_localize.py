@@ -75,6 +75,8 @@ def localize(
     check_outputs(folder=output)
     frames = open_source(source, source_config)
     places = [open_searchable_map(path) for path in (map_path, *filter(None, map(find_map, also or ())))]
+    for place in places if also and output is not None else ():
+        check_outputs(folder=_below(output, place.name))
     options = searched_by(search, read_config(AnchorConfig, config))
     engine = MultiMapEngine(places, options) if also else AnchorEngine(places[0], options)
     calibration = find_camera(engine, frames)

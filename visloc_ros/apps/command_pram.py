@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,8 +42,8 @@ def inference(
     if online:
         raise ConfigError(f"a data set is not searched live: {_VIEW}")
     keys = read_mapping(config)
-    folder = landmark_path or keys.get("landmark_path")
-    if not folder:
+    folder = landmark_path or _path(keys, "landmark_path")
+    if folder is None:
         raise ConfigError("name the folder for maps and results: --landmark_path, or the key landmark_path")
     data_sets = list(_data_sets(keys))
     if rec_weight_path is not None or keys.get("weight_path"):
@@ -51,7 +52,7 @@ def inference(
         logger.warning("the data set is searched without PRAM's viewer; %s", _VIEW)
     scenes = _section(keys, "localization").get("loc_scene_name") or []
     for name, data in data_sets:
-        output = Path(str(folder)) / name if len(data_sets) > 1 else Path(str(folder))
+        output = folder / name if len(data_sets) > 1 else folder
         wanted = [str(scene) for scene in scenes] if len(data_sets) == 1 else []
         run_benchmark(name, data, output, [LANDMARKS], BenchmarkConfig(), wanted)
 
@@ -68,6 +69,10 @@ def recmap(config: Annotated[Path | None, typer.Option("--config", help="YAML fi
     raise ConfigError(f"landmarks are made of a map where it is prepared: {_PREPARE}")
 
 
+def _path(keys: Mapping[str, Any], key: str) -> Path | None:
+    return Path(os.path.expanduser(str(keys[key]))) if keys.get(key) else None
+
+
 def _section(keys: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = keys.get(name)
     return section if isinstance(section, Mapping) else {}
@@ -77,7 +82,7 @@ def _data_sets(keys: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     """Our names of the data sets, and their folders; those without a protocol here are named and left out."""
     given = keys.get("dataset")
     names = given if isinstance(given, list) else [given]
-    root = Path(str(keys.get("dataset_path", "")))
+    root = _path(keys, "dataset_path") or Path()
     known = {name: title for title, (letter, _) in _DATA_SETS.items() for name in (title, letter)}
     titles = [known[name] for name in names if name in known]
     left_out = [str(name) for name in names if name not in known]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from visloc_ros.apps.console import console
 from visloc_ros.apps.flags import takes_flags
 from visloc_ros.apps.options import CameraFile, MapOrFlag
+from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.pose_files import read_poses
 from visloc_ros.apps.processes import NodeSpec, node_environment, run_until_stopped
 from visloc_ros.core.errors import ConfigError, MapError, SetupError
@@ -71,6 +72,7 @@ def view(
         raise ConfigError("a trajectory is played, a camera is live: give --trajectory or --live")
     if trajectory is None and (images is not None or ground_truth is not None):
         raise ConfigError("--images and --ground-truth are shown with a trajectory: give the trajectory, too")
+    check_outputs(rerun)
     place = open_searchable_map(map_path)
     shown = None if trajectory is None else read_shown(place, trajectory, ground_truth, images, camera)
     if rerun is not None:

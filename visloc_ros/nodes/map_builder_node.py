@@ -5,6 +5,7 @@ The source is an existing recording, or one by the robot's camera on a drive thr
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
     def _source(self, request: Any) -> tuple[Path, SourceConfig]:
         """The source of a map: that of the request, or the recording."""
         if request.source:
-            return Path(request.source), SourceConfig(image_topic=request.image_topic)
+            return _at_home(request.source), SourceConfig(image_topic=request.image_topic)
         recorded = self._finish_recording()
         return recorded.path, recorded.source_config
 
@@ -174,8 +175,8 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
             output,
             self.config.mapping,
             source_config,
-            config_file=Path(request.config_file) if request.config_file else None,
-            reference_poses=Path(request.reference_poses) if request.reference_poses else None,
+            config_file=_at_home(request.config_file) if request.config_file else None,
+            reference_poses=_at_home(request.reference_poses) if request.reference_poses else None,
             overwrite=request.overwrite,
         )
         listeners: list[LogProgress | Feedback] = [LogProgress(self), *([feedback] if feedback else [])]
@@ -191,6 +192,11 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         """Cancel a build whose request cannot be answered any more; it leaves nothing."""
         if self._process is not None:
             self._process.end()
+
+
+def _at_home(path: str) -> Path:
+    """A path of a request, '~' replaced."""
+    return Path(os.path.expanduser(path))
 
 
 def build(send: Send, plan: BuildPlan) -> MapSummary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from visloc_msgs.msg import MapInfo
@@ -25,7 +26,7 @@ class MapsFolder:
         """The path of a request. Raises ConfigError for one that is forbidden or ambiguous."""
         if self._folder is not None:
             return path_within(self._folder, requested)
-        path = Path(requested)
+        path = Path(os.path.expanduser(requested))
         if not path.is_absolute():
             raise ConfigError(f"give an absolute path, not '{path}': this node hardly runs in the folder that you mean")
         return path

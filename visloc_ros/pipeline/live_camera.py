@@ -74,7 +74,8 @@ class LiveCamera:
         if self.calibration is None or (not self._is_found and not _has_size(frame, self.calibration)):
             self._begin(frame)
         assert self.calibration is not None
-        check_image_size(self.calibration.camera, frame.image.shape[1], frame.image.shape[0])
+        height, width = frame.image.shape[:2]
+        check_image_size(self.calibration.camera, width, height, "images of one camera keep their size")
         if self._tracking is None:
             is_unordered = self._guard.judge(frame.stamp_ns) is StampVerdict.UNORDERED
             return None if is_unordered else self._calibrate(frame)
