@@ -19,7 +19,7 @@ from visloc_ros.localization.strategies.fused.config import FUSED
 
 # By their names: what stands for a model here, and lengths of descriptors of images.
 _LOCAL = {"d2net": "hloc:d2net-ss", "r2d2": "hloc:r2d2"}
-_MATCHED_BY_NETWORK = ("superpoint", "disk", "sift")
+_MATCHED_BY_NETWORK = ("superpoint", "disk")  # to map a scene; others by nearest neighbours, which need no weights
 _GLOBAL_LENGTHS = {"salad": 8448, "megaloc": 8448, "netvlad": 4096, "openibl": 4096, "eigenplaces": 2048}
 _USUAL_LENGTH = 8448
 
