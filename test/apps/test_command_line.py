@@ -68,6 +68,16 @@ def test_the_list_of_commands_imports_none_of_them():
         assert not imported & (heavy | ours)
 
 
+def test_no_command_imports_what_only_some_of_its_runs_need():
+    script = (
+        "import sys; from visloc_ros.apps.aliases import Alias; from visloc_ros.apps.commands import *;"
+        "[ListedCommand(name, Alias(name)).load() for name in COMMANDS];"
+        "print(*{'torch', 'matplotlib', 'scipy.stats', 'scipy.signal', 'fastapi', 'viser'} & set(sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=250)
+    assert loaded.stdout.split() == []
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_says_what_the_help_of_the_command_begins_with(name):
     listed = ListedCommand(name, Alias(name))
