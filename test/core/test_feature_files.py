@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import h5py
 import numpy as np
+import pycolmap
 import pytest
 from small_map import MANIFEST
 
+from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.feature_files import (
     LocalFeatures,
     read_global_descriptors,
@@ -130,3 +132,14 @@ def test_vlad_comes_with_its_codebook(parts, tmp_path):
 )
 def test_a_name_makes_a_file_name_as_hloc_s(descriptor, file):
     assert global_file_name(descriptor) == file
+
+
+def test_features_without_a_ray_are_left_out():
+    camera = pycolmap.Camera(model="OPENCV_FISHEYE", width=640, height=480, params=[150, 150, 320, 240, 0, 0, 0, 0])
+    features = features_of(unit_rows(3, 16))
+    degrees = np.array([89.0, 91.0, 45.0])
+    keypoints = np.column_stack([320 + 150 * np.deg2rad(degrees), np.full(3, 240.0)]).astype(np.float32)
+    seen = replace(features, keypoints=keypoints).with_rays(camera)
+    np.testing.assert_array_equal(seen.keypoints, keypoints[[0, 2]])
+    np.testing.assert_array_equal(seen.descriptors, features.descriptors[[0, 2]])
+    assert features_of(unit_rows(3, 16)).with_rays(guess_camera(640, 480)).keypoints.shape == (3, 2)

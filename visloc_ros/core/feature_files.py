@@ -19,9 +19,10 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.camera import HALF_PIXEL
+from visloc_ros.core.camera import HALF_PIXEL, rays
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import COPY_AGAIN, LARGEST_MODEL_BYTES, check_file
 
@@ -54,6 +55,11 @@ class LocalFeatures:
 
     def __len__(self) -> int:
         return len(self.keypoints)
+
+    def with_rays(self, camera: pycolmap.Camera) -> LocalFeatures:
+        """The features whose pixels have a ray: a fisheye sees beyond 90 degrees what COLMAP's models cannot place."""
+        has_ray = np.isfinite(rays(camera, self.keypoints)).all(axis=1)
+        return self if has_ray.all() else self.take(np.flatnonzero(has_ray))
 
     def take(self, rows: NDArray[np.integer]) -> LocalFeatures:
         """The features of these rows (K,), in this order."""

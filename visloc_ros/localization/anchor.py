@@ -101,7 +101,7 @@ class AnchorEngine:
         watch = Stopwatch()
         if features is None:
             with watch("features"):
-                features = self.extractor.extract(frame.image)
+                features = self.extractor.extract(frame.image).with_rays(frame.camera)
         return Query(frame, features, watch)
 
     def extract_many(self, frames: Sequence[Frame]) -> list[Query]:
@@ -119,7 +119,8 @@ class AnchorEngine:
         watch = Stopwatch()
         with watch("features"):
             features = self.extractor.extract_many([frame.image for frame in frames])
-        return [Query(frame, one, watch.divided(len(frames))) for frame, one in zip(frames, features, strict=True)]
+        seen = [one.with_rays(frame.camera) for frame, one in zip(frames, features, strict=True)]
+        return [Query(frame, one, watch.divided(len(frames))) for frame, one in zip(frames, seen, strict=True)]
 
     def solve(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """The second half of ``localize``."""

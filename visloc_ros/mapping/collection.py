@@ -118,7 +118,7 @@ class FrameCollector:
         if source.references is not None and pose is None and self._config.reconstruction.reference == "fixed":
             _log.info("image '%s' is left out: the reference poses do not cover it", name)
             return None
-        features = self._extractor.extract(frame.image)
+        features = self._extractor.extract(frame.image).with_rays(frame.camera)
         if len(features) < self._config.reconstruction.min_matches:
             _log.info("image '%s' is left out: it shows only %d features", name, len(features))
             return None
