@@ -35,17 +35,6 @@ def test_a_model_without_a_ros_name_is_refused():
         camera_info_fields(camera)
 
 
-@pytest.mark.parametrize("model", sorted(set(pycolmap.CameraModelId.__members__) - {"INVALID"}))
-def test_every_model_of_colmap_is_read_or_refused_by_name(model, tmp_path):
-    camera = pycolmap.Camera.create_from_model_name(1, model, 400.0, 640, 480)
-    write_camera_yaml(tmp_path / "camera.yaml", camera)
-    if model == "EQUIRECTANGULAR":
-        with pytest.raises(CalibrationError, match=r"camera\.yaml: EQUIRECTANGULAR has no focal length"):
-            read_camera_file(tmp_path / "camera.yaml")
-    else:
-        assert read_camera_file(tmp_path / "camera.yaml").params.tolist() == camera.params.tolist()
-
-
 def test_projection_agrees_with_the_definition_of_camera_info():
     """Plumb-bob without distortion: u = fx x / z + cx in ROS pixels, half a pixel more in COLMAP's."""
     camera = camera_from_camera_info_fields(640, 480, K, [0.0] * 5, "plumb_bob")
@@ -74,6 +63,18 @@ def test_a_matrix_of_another_image_size_is_refused(width, height, binning):
 def test_a_principal_point_in_the_corner_is_refused(k):
     with pytest.raises(CalibrationError, match="lies in the corner of its 640x480 pixels"):
         camera_from_camera_info_fields(640, 480, k, [], "plumb_bob")
+
+
+def test_a_matrix_of_a_taller_image_is_doubted(caplog):
+    wide = camera_from_camera_info_fields(640, 360, K, [], "plumb_bob")  # that of 640x480, of which this may be a band
+    assert wide.params.tolist() == [400, 410, 320, 240]
+    assert "(320, 240) is far from the middle of its 640x360 pixels, as of an image of 640x480" in caplog.text
+    assert "poses are 8 deg off" in caplog.text
+    caplog.clear()
+    camera_from_camera_info_fields(640, 360, K, [], "plumb_bob")
+    camera_from_camera_info_fields(1242, 375, [718, 0, 607, 0, 718, 185, 0, 0, 1], [], "plumb_bob")  # KITTI's
+    camera_from_camera_info_fields(640, 480, K, [], "plumb_bob", roi=(0, 0, 640, 360))
+    assert caplog.text == ""
 
 
 def test_a_corner_of_the_full_image_is_no_other_size():

@@ -226,6 +226,32 @@ def test_camera_info_must_be_of_the_images_size_and_finite(tmp_path):
             open_source(write_messages(tmp_path / name, [("/left/camera_info", 1, info), IMAGE]))
 
 
+def info_of_rectified_images(width=WIDTH, height=HEIGHT):
+    """CameraInfo of a driver that rectifies by itself, and fills only P."""
+    info = camera_info(1, width, height, focal=0.0)
+    info.p[:] = [60.0, 0, width / 2 - 0.5, 0, 0, 60.0, height / 2 - 0.5, 0, 0, 0, 1.0, 0]
+    return info
+
+
+def test_camera_info_with_p_alone(tmp_path):
+    source = open_source(
+        write_messages(tmp_path / "bag", [("/left/camera_info", 1, info_of_rectified_images()), IMAGE])
+    )
+    assert source.calibrated
+    assert source.camera.params.tolist() == [60.0, 60.0, WIDTH / 2, HEIGHT / 2]
+
+
+def test_p_alone_must_be_of_the_images_size_too(tmp_path):
+    other_size, other_p = info_of_rectified_images(2 * WIDTH, 2 * HEIGHT), info_of_rectified_images()
+    other_p.p[:] = info_of_rectified_images(2 * WIDTH, 2 * HEIGHT).p
+    for name, info, message in (
+        ("size", other_size, "the image is 64x48 but the calibration is for 128x96"),
+        ("p", other_p, "/left/camera_info: .*middle of an image of about 128x96"),
+    ):
+        with pytest.raises(CalibrationError, match=message):
+            open_source(write_messages(tmp_path / name, [("/left/camera_info", 1, info), IMAGE]))
+
+
 @pytest.mark.parametrize("infos", [[], [("/left/camera_info", 1, camera_info(1, focal=0.0))]], ids=["none", "zero K"])
 def test_without_a_calibration_in_camera_info_the_camera_is_guessed(tmp_path, infos):
     source = open_source(write_messages(tmp_path / "bag", [*infos, IMAGE]))

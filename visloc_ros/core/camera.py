@@ -6,10 +6,12 @@ CameraInfo is shifted by half a pixel here, and nowhere else.
 
 from __future__ import annotations
 
+import logging
+import math
 import signal
 import threading
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import pycolmap
@@ -20,6 +22,8 @@ from visloc_ros.core.geometry import Array
 
 if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # that of pycolmap, which Python does not know of, prints a trace
+
+logger = logging.getLogger(__name__)
 
 HALF_PIXEL = 0.5
 WIDEST_PX = 1 << 20
@@ -112,7 +116,8 @@ def check_image_of_calibration(camera: pycolmap.Camera) -> None:
     """Refuse intrinsics of the same image at another size. Raises CalibrationError.
 
     Its principal point is as far from the middle, as share of the size, in both directions. A camera of a cropped image
-    is for the caller to except.
+    is for the caller to except. A principal point far from the middle otherwise may be right, as in one part of an
+    image: a warning says what it means if it is not.
     """
     x, y = (camera.params[index] for index in camera.principal_point_idxs())
     columns, rows = 2.0 * x / camera.width, 2.0 * y / camera.height
@@ -128,6 +133,18 @@ def check_image_of_calibration(camera: pycolmap.Camera) -> None:
             f"({x:.0f}, {y:.0f}) is the middle of an image of about {camera.width * scale:.0f}x"
             f"{camera.height * scale:.0f}: give those of this size, and binning only with those of the full image"
         )
+    if max(abs(columns - 1.0), abs(rows - 1.0)) > _MIDDLE:
+        _warn_of_crop(camera.width, camera.height, float(x), float(y), float(camera.mean_focal_length()))
+
+
+@lru_cache(maxsize=64)  # once for a camera
+def _warn_of_crop(width: int, height: int, x: float, y: float, focal_length: float) -> None:
+    tilt = math.degrees(math.atan(math.hypot(x - 0.5 * width, y - 0.5 * height) / focal_length))
+    logger.warning(
+        "the principal point (%.0f, %.0f) is far from the middle of its %dx%d pixels, as of an image of %.0fx%.0f: "
+        "if these were cut out of the middle of such, poses are %.0f deg off; give the calibration of what is left",
+        *(x, y, width, height, 2.0 * x, 2.0 * y, tilt),
+    )
 
 
 def _colmap_model(distortion_model: str, coefficients: NDArray[np.float64]) -> tuple[str, int]:

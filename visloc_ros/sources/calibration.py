@@ -20,6 +20,14 @@ from visloc_ros.sources.rectification import is_rectified_by_name, without_disto
 
 FULL_IMAGE = (0, 0, 0, 0)
 NO_BINNING = (0, 0)
+_ROS_MODELS = {
+    **dict.fromkeys(("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"), ("plumb_bob", 5)),
+    "FULL_OPENCV": ("rational_polynomial", 8),
+    **dict.fromkeys(
+        ("SIMPLE_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE"), ("equidistant", 4)
+    ),
+}
+"""Name in ROS of COLMAP's models, and how many coefficients it has at least."""
 
 
 class CameraInfoFields(NamedTuple):
@@ -106,14 +114,11 @@ def camera_info_fields(camera: pycolmap.Camera) -> CameraInfoFields:
     Raises CalibrationError for a COLMAP model that CameraInfo cannot express.
     """
     name, params = camera.model.name, camera.params.tolist()
+    if name not in _ROS_MODELS:  # EQUIRECTANGULAR has no focal length: its getter ends the process
+        raise CalibrationError(f"CameraInfo has no distortion model for COLMAP's {name}: use OPENCV or OPENCV_FISHEYE")
+    model, least = _ROS_MODELS[name]
     fx, fy = float(camera.focal_length_x), float(camera.focal_length_y)
     cx, cy = camera.principal_point_x - HALF_PIXEL, camera.principal_point_y - HALF_PIXEL
     k = [fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0]
     extra = params[len(params) - len(camera.extra_params_idxs()) :]
-    if name in ("SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"):
-        return CameraInfoFields(k, extra + [0.0] * (5 - len(extra)), "plumb_bob")
-    if name == "FULL_OPENCV":
-        return CameraInfoFields(k, extra, "rational_polynomial")
-    if name in ("SIMPLE_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "OPENCV_FISHEYE"):
-        return CameraInfoFields(k, extra + [0.0] * (4 - len(extra)), "equidistant")
-    raise CalibrationError(f"CameraInfo has no distortion model for COLMAP's {name}: use OPENCV or OPENCV_FISHEYE")
+    return CameraInfoFields(k, extra + [0.0] * (least - len(extra)), model)
