@@ -145,8 +145,8 @@ HOSTILE = {
     "heads.zip": (zipped(**{"../evil": b"x"}), "points outside"),
     "nested.zip": (zipped(**{"a/b.zip": zipped(**{"../../../evil": b"x"})}), "points outside"),
     "empty.zip": (zipped(readme=b"nothing"), "no recording that can be read"),
-    "page.zip": (b"<html>", "not a data set"),
-    "page.tgz": (b"<html>", "not a data set"),
+    "page.zip": (b"<html>", "it is a web page"),
+    "page.tgz": (b"<html>", "it is a web page"),
     "broken.zip": (seven_scenes(), r"cannot download .*try again"),
 }
 

@@ -70,6 +70,22 @@ def test_a_clock_that_is_set_back_is_named(tmp_path, caplog):
     assert "its stamp is 3599.933 s before that of an earlier one: the clock was set back" in caplog.text
 
 
+def test_damaged_messages_and_impossible_camera_infos_cost_only_themselves(tmp_path, caplog):
+    impossible = camera_info(1)
+    impossible.k = -impossible.k
+    bag = with_infos(
+        tmp_path / "bag", [camera_info(1)] * 4 + [impossible] * 2 + [camera_info(1)] * 6, storage="sqlite3"
+    )
+    with sqlite3.connect(bag / "bag.db3") as connection:
+        connection.execute("update messages set data = x'00010000' where timestamp in (20, 70, 71)")
+    connection.close()
+    source = open_source(bag)
+    read = [frame.stamp_ns for frame in source]
+    assert (len(read), source.skipped) == (11, 1)
+    assert source.camera.focal_length_x == 60.0
+    assert "keeping the calibration so far: /left/camera_info" in caplog.text
+
+
 def test_images_before_the_simulations_clock_carry_no_stamp(tmp_path, caplog):
     source = open_source(raw_bag(tmp_path / "bag", [0, 0, 0, *STAMPS]))
     assert [frame.stamp_ns for frame in source] == STAMPS
@@ -77,7 +93,7 @@ def test_images_before_the_simulations_clock_carry_no_stamp(tmp_path, caplog):
     assert "it carries no stamp" in caplog.text
 
 
-def with_infos(path, infos, image=colour_image):
+def with_infos(path, infos, image=colour_image, storage="mcap"):
     """Each image with the CameraInfo of its index, before or behind it in turn."""
     messages = []
     for index, stamp_ns in enumerate(STAMPS):
@@ -86,7 +102,7 @@ def with_infos(path, infos, image=colour_image):
             infos[index].header = pair[0][1].header
             pair.insert(index % 2, ("/left/camera_info", infos[index]))
         messages += [(topic, 10 * index + place, message) for place, (topic, message) in enumerate(pair)]
-    return write_messages(path, messages)
+    return write_messages(path, messages, storage)
 
 
 def uncalibrated():

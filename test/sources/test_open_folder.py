@@ -242,7 +242,7 @@ def test_what_cannot_be_opened_says_why(tmp_path):
     for name, message in {
         "missing": "there is no video, image folder or bag",
         "empty": "is empty",
-        "texts": r"holds no images \(.jpg, .jpeg, .png, .webp, .heic, .heif, .hif\)",
+        "texts": r"holds no images \(.jpg, .jpeg, .jfif, .png, .webp, .heic, .heif, .hif\)",
         "a.xyz": r"'.xyz' is none of .mp4",
         "a.bag": "ROS 1 bag: convert it with 'rosbags-convert",
         "two": r"several folders of images \(left, right\)",

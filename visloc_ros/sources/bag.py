@@ -12,7 +12,7 @@ from typing import Any
 from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
 from visloc_ros.core.camera import check_image_size, is_same_camera
-from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.errors import CalibrationError, SourceError, VislocError
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.sources.bag_measurements import read_imu, read_wheel_odometry
@@ -168,7 +168,7 @@ class BagSource(OneCamera):
         if not self.camera_info_topic:
             return None
         first: CameraCalibration | None = None
-        for info in self._first_messages(self.camera_info_topic, _FIRST_INFOS):
+        for info in islice(self._messages(self.camera_info_topic), _FIRST_INFOS):
             calibration = self._calibration_in(info)
             if calibration is not None and _size(calibration) == self._size_of_first:
                 return calibration
@@ -185,7 +185,7 @@ class BagSource(OneCamera):
     @cached_property
     def _size_of_first(self) -> tuple[int, int] | None:
         """Width and height of the first image; None where it is broken, which iteration skips, counts and logs."""
-        (first,) = self._first_messages(self.image_topic, 1)
+        first = next(self._messages(self.image_topic))
         try:
             return _read_size(first)
         except SourceError:
@@ -201,18 +201,20 @@ class BagSource(OneCamera):
                 failure = error
         raise SourceError(f"none of the {len(self)} images on {self.image_topic} can be used: {failure}")
 
-    def _first_messages(self, topic: str, count: int) -> list[Any]:
-        messages = [deserialize(message) for message in islice(iterate_serialized(self._path, [topic]), count)]
-        if not messages:
+    def _messages(self, topic: str) -> Iterator[Any]:
+        is_empty = True
+        for message in iterate_serialized(self._path, [topic]):
+            is_empty = False
+            yield deserialize(message)
+        if is_empty:
             raise SourceError(f"{self._path} announces {topic} but holds no message of it: the bag is damaged")
-        return messages
 
     def _check_first_images(self) -> str:
         """Refuse depth images, and those without stamps or of another size than CameraInfo; give their frame id."""
         stamps_ns = (message.stamp_ns for message in iterate_serialized(self._path, [self.image_topic]))
         if not any(stamps_ns) and self._num_images > 1:
             raise SourceError(f"the images on {self.image_topic} carry no stamps: header.stamp is 0 in all of them")
-        (first,) = self._first_messages(self.image_topic, 1)
+        first = next(self._messages(self.image_topic))
         refuse_depth(self.image_topic, encoding_of(first))
         if self._size_of_first is not None:
             check_image_size(self.camera, *self._size_of_first)
@@ -243,11 +245,15 @@ class CameraInfos:
         self._known = b""
 
     def take(self, message: SerializedMessage) -> None:
-        """Take the next CameraInfo. Raises CalibrationError where its values cannot be."""
+        """Take the next CameraInfo; one that is damaged, or whose values cannot be, changes nothing and is logged."""
         if message.after_stamp == self._known:
             return
         self._known = message.after_stamp
-        calibration = self._calibration_in(deserialize(message))
+        try:
+            calibration = self._calibration_in(deserialize(message))
+        except VislocError as error:
+            logger.warning("keeping the calibration so far: %s", error)
+            return
         if calibration is not None and not is_same_camera(calibration.camera, self.calibration.camera):
             self.calibration = calibration
 

@@ -42,11 +42,10 @@ class SerializedMessage(NamedTuple):
 
     @property
     def stamp_ns(self) -> int:
-        """Stamp of a message that begins with a header. Raises SourceError."""
-        try:
-            seconds, nanoseconds = struct.unpack_from("<iI" if self.data[1] & 1 else ">iI", self.data, _STAMP_BEGIN)
-        except (struct.error, IndexError) as error:
-            raise SourceError(f"a message of {self.topic} is damaged: {error}") from error
+        """Stamp of a message that begins with a header; 0 where its bytes end before, as where it was not set."""
+        if len(self.data) < _STAMP_BEGIN + 8:
+            return 0
+        seconds, nanoseconds = struct.unpack_from("<iI" if self.data[1] & 1 else ">iI", self.data, _STAMP_BEGIN)
         return int(seconds) * NANOSECONDS + int(nanoseconds)
 
     @property

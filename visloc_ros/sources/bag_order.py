@@ -11,6 +11,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 _MOST_OVERTAKING = 3  # images that arrive before an earlier one; more of them show that its stamp is wrong
 _LONGEST_SWAP_NS = NANOSECONDS  # what comes later than that was not overtaken: its clock was set
 _LONGEST_PAUSE_NS = 86_400 * NANOSECONDS
+_NOT_SET = "it carries no stamp"
 
 Item = TypeVar("Item")
 
@@ -53,6 +54,8 @@ def _too_early(stamp_ns: int, previous_ns: int) -> SourceError | None:
     behind_ns = previous_ns - stamp_ns
     if behind_ns < 0:
         return None
+    if stamp_ns == 0 and previous_ns > _LONGEST_PAUSE_NS:
+        return SourceError(_NOT_SET)
     if behind_ns <= _LONGEST_SWAP_NS:
         return SourceError(f"the image's stamp {stamp_ns} ns is not after {previous_ns} ns")
     return SourceError(
@@ -63,7 +66,7 @@ def _too_early(stamp_ns: int, previous_ns: int) -> SourceError | None:
 
 def _no_stamp(stamp_ns: int, next_ns: int) -> SourceError | None:
     if stamp_ns == 0 and (next_ns == 0 or next_ns > _LONGEST_PAUSE_NS):
-        return SourceError("it carries no stamp")
+        return SourceError(_NOT_SET)
     return SourceError(f"the image's stamp {stamp_ns} ns is not after {next_ns} ns") if stamp_ns == next_ns else None
 
 
