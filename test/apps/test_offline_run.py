@@ -1,5 +1,7 @@
 """A run without ROS over a recording, and the best pose of every frame, also those odometry could not track."""
 
+from dataclasses import replace
+
 import numpy as np
 import pycolmap
 import pytest
@@ -14,7 +16,17 @@ from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.map import open_map
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import ACCEPTED, AnchorPose, Frame, LoopClosure, MapIdentity, Reason, Rejection, State
+from visloc_ros.core.types import (
+    ACCEPTED,
+    AnchorPose,
+    Frame,
+    LoopClosure,
+    MapIdentity,
+    Reason,
+    Rejection,
+    State,
+    Support,
+)
 from visloc_ros.evaluation import FrameRecord
 from visloc_ros.fusion import FusionConfig
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
@@ -124,6 +136,18 @@ def test_nothing_is_read_that_is_not_searched(monkeypatch, causal, missing, expe
     assert seen == expected
     assert best.ended_by is None
     assert all(one.map_from_camera is not None for one in best.frames)
+
+
+@pytest.mark.parametrize("support", list(Support))
+def test_a_frame_that_the_map_alone_gave_a_pose_is_not_searched_again(monkeypatch, causal, support):
+    smoothed_but(monkeypatch, causal, 0, 1, 2, 3, 4, 5)
+    pose, covariance = SE3(np.eye(3), [0.0, 3.0, 0.0]), 0.01 * np.eye(6)
+    held = replace(causal[3], state=State.LOCALIZED, map_from_camera=pose, covariance=covariance, support=support)
+    again, _ = read(causal)
+    best = best_estimate([*causal[:3], held, *causal[4:]], None, again, Engine(), None, FusionConfig())
+    keeps = support in (Support.ANCHOR, Support.MAP_TRACKING)
+    assert best.frames[3].map_from_camera.is_close(pose) == keeps
+    assert best.frames[3].state is State.LOCALIZED or not keeps
 
 
 @pytest.mark.parametrize("error", [SourceError("broken"), KeyboardInterrupt()])

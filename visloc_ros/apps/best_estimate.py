@@ -1,7 +1,8 @@
 """The best pose of every frame of a recording, from all measurements before and after it.
 
 The trajectory is smoothed over all measurements of a first pass. Frames that odometry could not track, such as those
-before its start, are then searched in the map one by one, near the poses known from that.
+before its start, keep the pose that the map alone gave them, as to a camera that stands still; all others are then
+searched in the map one by one, near the poses known from that.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ def best_estimate(
     be read, or Ctrl-C, ends that search: later frames only have the poses by smoothing.
     """
     poses = smoothed_poses(measurements, map_, config)
+    held = {record.stamp_ns: pose for record in causal if (pose := _held_by_map(record)) is not None}
+    poses = {**held, **poses}
     missing = {record.stamp_ns for record in causal} - poses.keys()
     found: dict[int, AnchorPose | Rejection] = {}
     ended_by: BaseException | None = None
@@ -59,6 +62,15 @@ def best_estimate(
     except (VislocError, KeyboardInterrupt) as error:
         ended_by = error
     return BestEstimate([_record(record, poses, found, config) for record in causal], ended_by)
+
+
+def _held_by_map(record: FrameRecord) -> tuple[SE3, Array] | None:
+    """The pose that agreeing anchors and map points gave a frame, which another search would only give again."""
+    if record.state is not State.LOCALIZED or record.support not in (Support.ANCHOR, Support.MAP_TRACKING):
+        return None
+    if record.map_from_camera is None or record.covariance is None:
+        return None
+    return record.map_from_camera, record.covariance
 
 
 def _of_stamps(frames: Iterable[Frame], stamps_ns: Set[int]) -> Iterator[Frame]:
@@ -80,7 +92,7 @@ def smoothed_poses(
     """``map_from_camera`` with its covariance (6, 6) by stamp, smoothed; none where no anchors agree."""
     smoothed = smooth(measurements, config, map_.manifest.metric, map_.manifest.gravity_aligned)
     if isinstance(smoothed, Rejection):
-        _log.warning("no trajectory could be estimated (%s): each frame is searched in the map by itself", smoothed)
+        _log.warning("no trajectory could be estimated (%s): the map alone gives the frames their poses", smoothed)
         return {}
     return {pose.stamp_ns: (pose.map_from_camera, pose.covariance) for pose in smoothed.poses}
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from odometry_scenes import TwoPlanes, make_camera
+from odometry_scenes import TwoPlanes, make_camera, texture
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
@@ -75,6 +75,30 @@ def test_an_image_with_too_few_corners_says_so():
 def test_a_camera_without_motion_waits_for_motion(scene):
     results = follow(film(scene, [SE3.identity()] * 5))
     assert {result.reason for result in results} == {Reason.DEGENERATE_MOTION}
+
+
+def passing_by(still, share, step_px=4):
+    """A film of a still image that something passes, a share of it wide, with the noise of a camera."""
+    rng, width = np.random.default_rng(0), still.shape[1]
+    passing = texture(still.shape[0], round(share * width), seed=7)
+    for left in range(-passing.shape[1], width, step_px):
+        image = still.astype(float)
+        image[:, max(left, 0) : left + passing.shape[1]] = passing[:, max(-left, 0) : width - left]
+        yield np.clip(image + rng.normal(0.0, 2.0, image.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("share", [0.18, 0.3, 0.5, 0.7])
+def test_a_camera_that_stands_does_not_follow_what_passes(scene, share):
+    still = scene.frame(0, SE3.identity()).image
+    odometry = KltOdometry(KltConfig())
+    images = [*passing_by(still, share), *passing_by(still, share)]
+    results = [odometry.track(Frame(index * STEP_NS, image, CAMERA)) for index, image in enumerate(images)]
+    assert not any(isinstance(result, OdometryPose) for result in results)
+    waits = results[len(images) // 4 :]
+    assert {result.reason for result in waits} == {Reason.DEGENERATE_MOTION}
+    walking = [SE3(rotation_matrix([0, 0.005 * i, 0]), np.array([0.03 * i, 0.0, 0.0])) for i in range(20)]
+    later = [odometry.track(scene.frame((len(images) + i) * STEP_NS, pose)) for i, pose in enumerate(walking)]
+    assert isinstance(later[-1], OdometryPose)  # once it moves, it starts
 
 
 def check_path(camera_from_odom, poses, first, last):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.images import MIN_CORRELATION, PreparedImage, turn_between
-from visloc_ros.odometry.klt.tracking import Features, detect_corners, follow_from_any, measure, seen_points
+from visloc_ros.odometry.klt.tracking import Features, detect_corners, follow, follow_from_any, measure, seen_points
 from visloc_ros.odometry.klt.two_view import (
     TwoViewGeometry,
     Wait,
@@ -24,6 +25,9 @@ from visloc_ros.tracking.robust_pose import fit_pose
 
 _KEPT_SHARE = 0.6  # of the newest reference's features, below which the present view becomes a reference, too
 _MAX_REFERENCES = 4
+_MAX_EARLIER = 8  # references that few features are left of, which still show whether the camera has moved
+_STILL_PX = 0.5  # as exact as the way back of a followed feature must be
+_STILL_SHARE = 0.25  # of the features that moved: real starts have a fiftieth; a robot's own body may have a sixth
 _MAX_REMEMBERED = 300  # views: ten seconds, in which a feature is seldom followed
 
 
@@ -55,6 +59,7 @@ class Initializer:
     def __init__(self, config: KltConfig) -> None:
         self._config = config
         self._references: list[_Reference] = []
+        self._earlier: deque[_Reference] = deque(maxlen=_MAX_EARLIER)
         self._features = Features.none()
         self._previous: PreparedImage | None = None
         self._followed_by_stamp: dict[int, Features] = {}
@@ -64,13 +69,19 @@ class Initializer:
         """Take the next view: the initialization, or the reason to wait."""
         self._features = self._followed(view)
         self._previous = view
-        self._references = [pair for pair in self._references if len(self._shared(pair)) >= self._least]
+        self._forget_lost()
         result = self._try(view)
         newest = len(self._references[-1].features) if self._references else math.inf
         if isinstance(result, Wait) and len(self._features) < _KEPT_SHARE * newest:
             result = self._add_reference(view, result)
         self._remember(view)
         return result
+
+    def _forget_lost(self) -> None:
+        """Put references aside of which too few features are still followed."""
+        kept = [pair for pair in self._references if len(self._shared(pair)) >= self._least]
+        self._earlier.extend(pair for pair in self._references if pair not in kept)
+        self._references = kept
 
     def _remember(self, view: PreparedImage) -> None:
         self._followed_by_stamp[view.stamp_ns] = self._features
@@ -115,7 +126,25 @@ class Initializer:
         geometry = estimate_two_view_geometry(first.rays, second.rays, second.pixels_per_ray, self._config)
         if isinstance(geometry, Wait):
             return geometry
+        still = self._num_still(view, _STILL_SHARE * np.count_nonzero(geometry.is_point))
+        if still > 0:
+            return Wait(geometry.counts | {"still": float(still)})
         return Initialization(reference.view, first, second, geometry, self._followed_by_stamp)
+
+    def _num_still(self, view: PreparedImage, least: float) -> int:
+        """Features of one earlier view that are where they were, once hidden or not; 0 where not more than ``least``.
+
+        What moves before a camera that stands hides features behind it, so that in the end most of those followed
+        are its own, and would give a start. Something far away is no exception: a camera that moves also turns.
+        """
+        for reference in reversed([*self._earlier, *self._references]):
+            pixels = reference.features.pixels
+            found, good = follow(reference.view.grey, view.grey, pixels, pixels, self._config.window_px, 0)
+            moved_px = np.linalg.norm(found - pixels, axis=1)
+            still = int(np.count_nonzero(good & (moved_px < _STILL_PX)))
+            if still > least:
+                return still
+        return 0
 
     def _add_reference(self, view: PreparedImage, result: Wait) -> Wait:
         """Make the present view a reference, with new corners where none are followed."""
@@ -123,6 +152,7 @@ class Initializer:
         ids = np.arange(len(corners), dtype=np.int64) + self._next_id
         self._next_id += len(corners)
         self._features = self._features.joined(measure(view.camera, ids, corners))
+        self._earlier.extend(self._references[: -_MAX_REFERENCES + 1])
         self._references = [*self._references[-_MAX_REFERENCES + 1 :], _Reference(view, self._features)]
         if len(self._features) < self._least:
             return Wait({"features": float(len(self._features))}, Reason.FEW_FEATURES)
