@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +23,22 @@ from visloc_ros.features import GlobalDescriptor, Vlad
 from visloc_ros.mapping.camera_knowledge import CameraKnowledge, assess_cameras
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.collection import FrameCollector, MapFrame, write_thumbnails
-from visloc_ros.mapping.config import MappingConfig, PairConfig, check_frame_config
+from visloc_ros.mapping.config import FrameConfig, MappingConfig, PairConfig, check_frame_config
 from visloc_ros.mapping.map_models import load_models
 from visloc_ros.mapping.map_sources import MapSource, ReferencePoses, SourceRecording, label_sources
 from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops
 from visloc_ros.mapping.pairs import Pair, loop_pairs, merge_pairs, retrieval_pairs, sequential_pairs, view_pairs
 from visloc_ros.mapping.parallel import count_workers
+from visloc_ros.mapping.parts import NewPart, created_from, describe_part, frame_of_one, part_folders
 from visloc_ros.mapping.placement import Placement, place
-from visloc_ros.mapping.reconstruction import reconstruct, registered_poses, triangulate_at_known_poses
+from visloc_ros.mapping.reconstruction import reconstruct_parts, registered_poses, triangulate_at_known_poses
 from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sparsification import sparsify
-from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
+from visloc_ros.mapping.summary import ImageCount, MapPart, MapSummary, summarize
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
+
+_log = logging.getLogger(__name__)
 
 LEAST_BYTES_AN_IMAGE = 45_000  # of the sparsest maps that still serve (results/map_size.md)
 
@@ -62,8 +66,22 @@ def build_map(
     measurements = [source.measurements for source in labelled]
     check_frame_config(config.frame, any(source.references is not None for source in labelled), measurements)
     builder = MapBuilder(config, progress or SilentProgress())
-    with staged_folder(output, overwrite=overwrite) as folder:
-        return builder.build(labelled, folder, output.resolve().name)
+    with (
+        staged_folder(output, overwrite=overwrite) as folder,
+        part_folders(output, overwrite=overwrite) as new_part,
+    ):
+        return builder.build(labelled, folder, output.resolve().name, new_part)
+
+
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """What all maps of a build are made from: ``chosen`` rows of each source, frames, their global descriptors."""
+
+    sources: Sequence[MapSource]
+    chosen: Sequence[Sequence[int]]
+    frames: Sequence[MapFrame]
+    describer: GlobalDescriptor
+    descriptors: NDArray[np.float32]
 
 
 class MapBuilder:
@@ -76,8 +94,11 @@ class MapBuilder:
         self._models = load_models(config)
         self._collector = FrameCollector(self._models.extractor, self._models.describer, config, progress, self._watch)
 
-    def build(self, sources: Sequence[MapSource], folder: Path, name: str) -> MapSummary:
-        """Make a map of the sources' frames in an existing folder."""
+    def build(self, sources: Sequence[MapSource], folder: Path, name: str, new_part: NewPart) -> MapSummary:
+        """Make a map of the sources' frames in an existing folder.
+
+        Frames that could not be joined with the others become maps in folders that ``new_part`` makes.
+        """
         chosen = self._collector.select(sources)
         check_space(folder, LEAST_BYTES_AN_IMAGE * sum(map(len, chosen)))
         frames = self._collector.extract(sources, chosen)
@@ -85,16 +106,45 @@ class MapBuilder:
         describer, descriptors = self._describe(frames)
         pairs = choose_pairs(frames, descriptors, self._config.pairs)
         matches = self._match(frames, pairs)
-        reconstruction = self._reconstruct(frames, matches)
-        placement = self._place(reconstruction, sources, frames)
+        models = self._reconstruct(frames, matches)
+        material = _Material(sources, chosen, frames, describer, descriptors)
+        names = [_registered_names(frames, model) for model in models]
+        every = [frame.name for frame in frames if any(frame.name in one for one in names)]
+        configs = [self._config.frame]
+        if len(models) > 1:
+            configs = [frame_of_one(self._config.frame, one, every) for one in names]
+        parts = []
+        for model, of_part, config in zip(models[1:], names[1:], configs[1:], strict=True):
+            place_of_part = new_part()
+            self._write(place_of_part, place_of_part.name, model, config, material, part_of=name)
+            parts.append(describe_part(place_of_part.name, of_part, names[0]))
+        left_out = [frame.name for frame in frames if frame.name not in every]
+        return self._write(folder, name, models[0], configs[0], material, left_out, parts)
+
+    def _write(
+        self,
+        folder: Path,
+        name: str,
+        reconstruction: pycolmap.Reconstruction,
+        frame: FrameConfig,
+        material: _Material,
+        left_out: Sequence[str] = (),
+        parts: Sequence[MapPart] = (),
+        part_of: str = "",
+    ) -> MapSummary:
+        """Place one reconstruction and write it as a map; ``part_of`` names the largest one, empty for that itself."""
+        frames = material.frames
+        place_it = self._place_part if part_of else self._place
+        placement = place_it(reconstruction, material.sources, frames, frame)
         cameras = self._assess_cameras(reconstruction, frames)
-        manifest = with_cameras(self._describe_map(name, sources, placement, describer), cameras)
-        reconstruction, features = self._sparsify(reconstruction, frames, descriptors.shape[1])
-        manifest = self._save(folder, manifest, frames, reconstruction, features, describer, descriptors)
+        manifest = with_cameras(self._describe_map(name, material, placement, part_of), cameras)
+        reconstruction, features = self._sparsify(reconstruction, frames, material.descriptors.shape[1])
+        manifest = self._save(folder, manifest, material, reconstruction, features)
         registered = registered_poses(reconstruction)
-        counts = count_images(sources, chosen, frames, registered)
-        left_out = [frame.name for frame in frames if frame.name not in registered]
-        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out, cameras)
+        counts = count_images(material.sources, material.chosen, frames, registered)
+        if part_of:
+            counts = [ImageCount(count.source, count.registered, count.registered) for count in counts]
+        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out, cameras, parts)
         write_card(folder, manifest, summary)
         return summary
 
@@ -120,15 +170,15 @@ class MapBuilder:
             workers = count_workers(self._config.workers)
             return match_pairs(self._models.matcher, features, pairs, self._progress, workers)
 
-    def _reconstruct(self, frames: Sequence[MapFrame], matches: PairMatches) -> pycolmap.Reconstruction:
+    def _reconstruct(self, frames: Sequence[MapFrame], matches: PairMatches) -> list[pycolmap.Reconstruction]:
         config = self._config.reconstruction
         self._progress.stage("reconstruct", len(frames))
         with self._watch("reconstruct"):
             if self._is_at_references(frames):
-                return self._reconstruct_at_references(frames, matches)
+                return [self._reconstruct_at_references(frames, matches)]
             views = [frame.view for frame in frames]
             matches = self._without_weak_loops(frames, matches)
-            return reconstruct(views, matches, config, on_image=self._progress.advance)
+            return reconstruct_parts(views, matches, config, on_image=self._progress.advance)
 
     def _reconstruct_at_references(self, frames: Sequence[MapFrame], matches: PairMatches) -> pycolmap.Reconstruction:
         """Points at the reference poses; then, beside them, the images of sources that have none."""
@@ -156,24 +206,40 @@ class MapBuilder:
         return has_references and self._config.reconstruction.reference == "fixed"
 
     def _place(
-        self, reconstruction: pycolmap.Reconstruction, sources: Sequence[MapSource], frames: Sequence[MapFrame]
+        self,
+        reconstruction: pycolmap.Reconstruction,
+        sources: Sequence[MapSource],
+        frames: Sequence[MapFrame],
+        config: FrameConfig,
     ) -> Placement:
         known = {frame.name: frame.map_from_camera for frame in frames if frame.map_from_camera is not None}
         references = known if any(source.references is not None for source in sources) else None
         recordings = [_recording_of(source, frames) for source in sources]
         at_references = self._is_at_references(frames)
-        config = self._config.frame
         return place(reconstruction, references, config, at_references=at_references, recordings=recordings)
 
-    def _describe_map(
-        self, name: str, sources: Sequence[MapSource], placement: Placement, describer: GlobalDescriptor
-    ) -> Manifest:
+    def _place_part(
+        self,
+        reconstruction: pycolmap.Reconstruction,
+        sources: Sequence[MapSource],
+        frames: Sequence[MapFrame],
+        config: FrameConfig,
+    ) -> Placement:
+        """The same where it may be impossible: a part may lie beside the measurements that place the others."""
+        try:
+            return self._place(reconstruction, sources, frames, config)
+        except MapError as error:
+            _log.warning("a part of the images is mapped without a scale: %s", error)
+            return place(reconstruction, None, replace(config, scale="none", scale_distance=0.0), at_references=False)
+
+    def _describe_map(self, name: str, material: _Material, placement: Placement, part_of: str) -> Manifest:
         models = {
             "extractor": self._models.extractor.info,
             "matcher": self._models.matcher.first.info,
-            "global": describer.info,
+            "global": material.describer.info,
         }
-        made_from = ", ".join(source.label for source in sources)
+        made_from = ", ".join(source.label for source in material.sources)
+        made_from = created_from(made_from, part_of) if part_of else made_from
         return Manifest(name, made_from, models, config=self._config.to_mapping(), **asdict(placement))
 
     def _sparsify(
@@ -187,17 +253,16 @@ class MapBuilder:
         self,
         folder: Path,
         manifest: Manifest,
-        frames: Sequence[MapFrame],
+        material: _Material,
         reconstruction: pycolmap.Reconstruction,
         features: Mapping[str, LocalFeatures],
-        describer: GlobalDescriptor,
-        descriptors: NDArray[np.float32],
     ) -> Manifest:
         with self._watch("save"):
-            thumbnails = {frame.name: frame.thumbnail for frame in frames if frame.name in features}
+            thumbnails = {frame.name: frame.thumbnail for frame in material.frames if frame.name in features}
             write_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
-            by_name = {frame.name: descriptor for frame, descriptor in zip(frames, descriptors, strict=True)}
-            centroids = centroids_of(describer)
+            pairs = zip(material.frames, material.descriptors, strict=True)
+            by_name = {frame.name: descriptor for frame, descriptor in pairs}
+            centroids = centroids_of(material.describer)
             return validate_map(folder, write_map(folder, reconstruction, features, by_name, centroids, manifest))
 
 
@@ -239,6 +304,11 @@ def count_images(
 def _recording_of(source: MapSource, frames: Sequence[MapFrame]) -> SourceRecording:
     stamps_ns = {frame.name: frame.stamp_ns for frame in frames if frame.source == source.label}
     return SourceRecording(stamps_ns, source.measurements)
+
+
+def _registered_names(frames: Sequence[MapFrame], model: pycolmap.Reconstruction) -> list[str]:
+    poses = registered_poses(model)
+    return [frame.name for frame in frames if frame.name in poses]
 
 
 def centroids_of(describer: GlobalDescriptor) -> NDArray[np.float32]:

@@ -43,10 +43,22 @@ def reconstruct(
     *,
     on_image: Callable[[], None] = lambda: None,
 ) -> pycolmap.Reconstruction:
-    """Find poses and points of images; the largest model is kept.
+    """Find poses and points of images; the largest model is kept. Raises as ``reconstruct_parts`` does."""
+    return reconstruct_parts(views, matches, config, on_image=on_image)[0]
 
-    Cameras that are not calibrated are refined. Scale and axes are arbitrary. ``on_image`` is called for every
-    image registered. Raises MapError when no model comes out.
+
+def reconstruct_parts(
+    views: Sequence[SfmImage],
+    matches: PairMatches,
+    config: ReconstructionConfig,
+    *,
+    on_image: Callable[[], None] = lambda: None,
+) -> list[pycolmap.Reconstruction]:
+    """Find poses and points of images: the largest model, then others of those that could not be joined with it.
+
+    Cameras that are not calibrated are refined. Scale and axes are arbitrary in each model. An image may be in several,
+    but each model has images that no larger one has.
+    ``on_image`` is called for every image registered. Raises MapError when no model comes out.
     """
     blank = pycolmap.Reconstruction()
     image_ids = add_views(blank, views)
@@ -63,7 +75,12 @@ def reconstruct(
             "no two images could be joined into a map: film slowly, sideways rather than turning on the spot, "
             "with plenty of texture in view"
         )
-    return _largest(models)
+    parts, names = [], set[str]()
+    for model in sorted(models.values(), key=lambda model: (-model.num_reg_images(), -model.num_points3D())):
+        if not registered_poses(model).keys() <= names:
+            parts.append(model)
+            names |= registered_poses(model).keys()
+    return parts
 
 
 def triangulate_at_known_poses(
@@ -191,14 +208,6 @@ def _drop_blind_images(reconstruction: pycolmap.Reconstruction, config: Reconstr
         if image.num_points3D < config.min_matches:
             _log.info("image '%s' is left out: it sees %d points of the map", image.name, image.num_points3D)
             reconstruction.deregister_frame(image.frame_id)
-
-
-def _largest(models: Mapping[int, pycolmap.Reconstruction]) -> pycolmap.Reconstruction:
-    largest = max(models.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
-    if len(models) > 1:
-        sizes = sorted((model.num_reg_images() for model in models.values()), reverse=True)
-        _log.warning("the images fell into separate models of %s images; the largest is kept", sizes)
-    return largest
 
 
 @contextmanager

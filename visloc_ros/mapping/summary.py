@@ -28,10 +28,25 @@ class ImageCount:
 
 
 @dataclass(frozen=True)
+class MapPart:
+    """A map of its own of images that could not be joined with the largest one: their number, the first and the last.
+
+    ``shared`` counts those that are in the largest one, too.
+    """
+
+    name: str
+    images: int
+    first: str
+    last: str
+    shared: int = 0
+
+
+@dataclass(frozen=True)
 class MapSummary:
     """Figures of a map: images chosen and registered, points, track length, error, time by stage, advice.
 
-    ``left_out`` names the images that found no place among the others. ``kilobytes_per_image`` counts what
+    ``parts`` are maps of their own of images that could not be joined with the map's, and ``left_out`` names the images
+    that found a place in none. ``kilobytes_per_image`` counts what
     localization needs: neither thumbnails nor the map card. ``cameras`` describes the sources of the images' cameras.
     """
 
@@ -50,6 +65,12 @@ class MapSummary:
     left_out: tuple[str, ...] = ()
     kilobytes_per_image: float = 0.0
     cameras: tuple[str, ...] = ()
+    parts: tuple[MapPart, ...] = ()
+
+    @property
+    def outside(self) -> int:
+        """How many of the chosen images are neither in the map nor in its parts."""
+        return self.selected_images - self.registered_images - sum(part.images - part.shared for part in self.parts)
 
     @property
     def observations_per_image(self) -> float:
@@ -63,6 +84,7 @@ class MapSummary:
         lines = [
             f"map '{self.name}': {self.registered_images} of {self.selected_images} images registered, {scale}, {up}",
             *(self._lines_by_source() if len(self.by_source) > 1 else []),
+            *self._lines_by_part(),
             f"  {self.points} points, each seen by {self.mean_track_length:.1f} images on average; an image sees "
             f"{self.observations_per_image:.0f}; reprojection error {self.reprojection_error_px:.2f} px; "
             f"{self.kilobytes_per_image:.0f} kB an image",
@@ -75,6 +97,15 @@ class MapSummary:
     def _lines_by_camera(self) -> list[str]:
         more = len(self.cameras) - _MOST_CAMERAS
         return [f"  {camera}" for camera in self.cameras[:_MOST_CAMERAS]] + ([f"  and {more} more"] if more > 0 else [])
+
+    def _lines_by_part(self) -> list[str]:
+        lines = [
+            f"  '{part.name}', a map of its own beside it: {part.images} images"
+            f" ({part.images / self.selected_images:.0%} of all), '{part.first}' to '{part.last}'"
+            + (f"; {part.shared} are in both" if part.shared else "")
+            for part in self.parts
+        ]
+        return [*lines, f"  in no map: {self.outside} images"] if lines and self.outside else lines
 
     def _lines_by_source(self) -> list[str]:
         lines = [f"  '{count.source}': {count.registered} of {count.selected} images" for count in self.by_source]
@@ -92,6 +123,7 @@ def summarize(
     stage_ms: Mapping[str, float],
     left_out: Sequence[str] = (),
     cameras: Sequence[CameraKnowledge] = (),
+    parts: Sequence[MapPart] = (),
 ) -> MapSummary:
     """Take the figures of a finished map from its manifest and reconstruction, and from the counts of its sources."""
     summary = MapSummary(
@@ -107,6 +139,7 @@ def summarize(
         seconds={stage: milliseconds / 1e3 for stage, milliseconds in stage_ms.items()},
         by_source=tuple(counts),
         left_out=tuple(left_out),
+        parts=tuple(parts),
         cameras=tuple(map(str, cameras)),
         kilobytes_per_image=sum(file.size for file in manifest.files.values()) / 1e3 / manifest.counts["images"],
     )
@@ -120,12 +153,18 @@ def advise(summary: MapSummary) -> tuple[str, ...]:
         f"no image of '{count.source}' found a place beside the others: film a passage that shows what both of them "
         "show, or make a separate map from it"
         for count in summary.by_source
-        if count.registered == 0 and registered > 0
+        if count.registered == 0 and registered > 0 and not summary.parts
     ]
-    if registered < _MIN_REGISTERED_SHARE * selected:
+    if summary.parts:
+        named = " and ".join(f"'{part.name}' ({part.images} images)" for part in summary.parts)
         lines.append(
-            f"only {registered} of {selected} images were registered: film slower and with more overlap, or raise "
-            "selection.rate_hz, pairs.window and pairs.retrieval"
+            f"the images show places that nothing connects: beside this map of {registered} images, {named} can be "
+            "opened as a map. For one map of all, film a passage that shows what both show, and build again"
+        )
+    if summary.outside > (1.0 - _MIN_REGISTERED_SHARE) * selected:
+        lines.append(
+            f"only {selected - summary.outside} of {selected} images were registered: film slower and with more "
+            "overlap, or raise selection.rate_hz, pairs.window and pairs.retrieval"
         )
     if summary.mean_track_length < _MIN_TRACK_LENGTH:
         lines.append(

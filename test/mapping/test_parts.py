@@ -1,0 +1,135 @@
+"""A film that falls into places that nothing connects: the largest becomes the map, each other one a map beside it."""
+
+from dataclasses import replace
+
+import pytest
+from kitchen_map import contents
+
+from visloc_ros.core.errors import OutputError
+from visloc_ros.core.map import open_map
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.mapping import MappingConfig, build_map, builder
+from visloc_ros.mapping.config import FrameConfig, ReconstructionConfig
+from visloc_ros.mapping.parts import frame_of_one
+from visloc_ros.mapping.reconstruction import reconstruct_parts, registered_poses
+from visloc_ros.simulation import SimulationConfig, simulate
+
+CONFIG = MappingConfig.from_mapping(
+    {
+        "selection": {"min_motion": 0.0},
+        "reconstruction": {"threads": 1},
+        "workers": 1,
+        "matcher": {"name": "nearest"},
+        "pairs": {"loops": 0},
+    }
+)
+SIMULATION = SimulationConfig(
+    width=320, height=240, focal_px=240.0, duration_s=9.0, rate_hz=4.0, samples=1, blackout_start_s=4.0, blackout_s=1.5
+)
+BEFORE, AFTER = range(16), range(22, 36)
+
+
+class Film:
+    """The frames of a recording, read once."""
+
+    name, skipped, ground_truth, calibrated = "film", 0, None, True
+
+    def __init__(self, recording):
+        self.camera, self.calibration = recording.camera, recording.calibration
+        self._frames = list(recording)
+
+    def __len__(self):
+        return len(self._frames)
+
+    def __iter__(self):
+        return iter(self._frames)
+
+
+@pytest.fixture(scope="module")
+def film():
+    """A pass through the room with a hand before the lens for a while, long enough that nothing connects the rest."""
+    return Film(simulate(SIMULATION))
+
+
+@pytest.fixture
+def nothing_connects(film, monkeypatch):
+    """The camera has gone on elsewhere while it was covered: no pair across the gap has anything in common."""
+    choose, first_after = builder.choose_pairs, list(film)[AFTER.start].name
+
+    def apart(frames, *arguments):
+        is_after = [frame.name >= first_after for frame in frames]
+        return [(i, j) for i, j in choose(frames, *arguments) if is_after[i] == is_after[j]]
+
+    monkeypatch.setattr(builder, "choose_pairs", apart)
+
+
+def names_of(film, rows):
+    return {frame.name for row, frame in enumerate(film) if row in rows}
+
+
+def test_each_part_is_a_map_that_finds_its_images(film, nothing_connects, tmp_path):
+    summary = build_map(film, tmp_path / "room", CONFIG)
+    assert {path.name for path in tmp_path.iterdir()} == {"room", "room_part2"}
+    first, second = (open_map(tmp_path / name) for name in ("room", "room_part2"))
+    assert {image.name for image in first.images} == names_of(film, BEFORE)
+    assert {image.name for image in second.images} == names_of(film, AFTER)
+    assert (first.name, second.name) == ("room", "room_part2")
+    assert second.manifest.created_from == "film, part of 'room'"
+    (part,) = summary.parts
+    ends = sorted(names_of(film, AFTER))
+    assert (part.name, part.images, part.first, part.last, part.shared) == ("room_part2", 14, ends[0], ends[-1], 0)
+    assert summary.outside == 6  # the hand
+    for words in ("16 of 36 images", "'room_part2', a map of its own beside it: 14 images (39% of all)", "no map: 6"):
+        assert words in str(summary)
+    card = (tmp_path / "room" / "map.html").read_text()
+    assert "room_part2" in card
+    assert "of 14 chosen frames" in (tmp_path / "room_part2" / "map.html").read_text()
+    engine = AnchorEngine(second)
+    assert engine.localize(list(film)[AFTER[4]]).num_inliers > 30
+
+
+def test_a_failure_leaves_the_old_map_and_its_parts_as_they_were(film, nothing_connects, tmp_path, monkeypatch):
+    build_map(film, tmp_path / "room", CONFIG)
+    before = contents(tmp_path)
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as failing:
+        write, written = builder.write_card, []
+        failing.setattr(builder, "write_card", lambda *words: fail() if written else written.append(write(*words)))
+        with pytest.raises((OSError, OutputError)):
+            build_map(film, tmp_path / "room", CONFIG, overwrite=True)
+    assert contents(tmp_path) == before
+    build_map(film, tmp_path / "room", CONFIG, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"room", "room_part2"}
+
+
+def test_a_map_of_that_name_is_left_alone(film, nothing_connects, tmp_path):
+    build_map(film, tmp_path / "mine", CONFIG)
+    (tmp_path / "mine").rename(tmp_path / "room_part2")
+    before = contents(tmp_path / "room_part2")
+    summary = build_map(film, tmp_path / "room", CONFIG, overwrite=True)
+    assert [part.name for part in summary.parts] == ["room_part3"]
+    assert contents(tmp_path / "room_part2") == before
+
+
+def test_models_that_add_no_image_are_no_parts(scene):
+    config = ReconstructionConfig(threads=1)
+    twice = [*scene.views, *(replace(view, name=f"other {view.name}") for view in scene.views)]
+    one = scene.matches()
+    apart = {**one, **{(i + 10, j + 10): rows for (i, j), rows in one.items()}}
+    parts = [set(registered_poses(model)) for model in reconstruct_parts(twice, apart, config)]
+    assert len(parts) == 2
+    assert set.union(*parts) == {view.name for view in twice}
+    assert not parts[0] & parts[1]
+
+
+def test_a_known_distance_scales_no_part_that_does_not_hold_it(caplog):
+    config, every = FrameConfig(scale="distance", scale_distance=5.0), ["1", "2", "3", "4"]
+    assert frame_of_one(config, every, every) is config
+    assert frame_of_one(config, ["1", "2"], every) == FrameConfig(scale="none")
+    named = replace(config, scale_from="1", scale_to="2")
+    assert frame_of_one(named, ["1", "2"], every) is named
+    assert frame_of_one(named, ["3", "4"], every).scale_distance == 0.0
+    assert "does not set the scale" in caplog.text
