@@ -100,7 +100,7 @@ def run(
         odometry=with_backend(backend, options.odometry),
     )
     place, truth = open_searchable_map(map_path), read_truth(ground_truth, frames)
-    engine = AnchorEngine(place, options.anchor)
+    engine = AnchorEngine(place, options.anchor, most_turns=1)
     calibration = find_camera(engine, frames)
     print_camera(calibration)
     frames = RecalibratedSource(frames, calibration)

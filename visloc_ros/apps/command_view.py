@@ -143,7 +143,7 @@ def follow(scene: Scene, place: Map, address: str, camera: str) -> None:
     from visloc_ros.sources.live_video import LiveVideo
     from visloc_ros.viewer.live_view import LiveView
 
-    live = LiveCamera(AnchorEngine(place, AnchorConfig(search=searches_of(place.manifest)[0])))
+    live = LiveCamera(AnchorEngine(place, AnchorConfig(search=searches_of(place.manifest)[0]), most_turns=1))
     shown = LiveView(scene, live)
     try:
         with LiveVideo(address, SourceConfig(camera=camera)) as video:

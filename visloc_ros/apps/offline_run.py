@@ -144,7 +144,7 @@ def run_offline(
     ``measurements`` are what other sensors recorded beside the images.
     """
     begin_s = time.monotonic()
-    engine = engine or AnchorEngine(place, config.anchor)
+    engine = engine or AnchorEngine(place, config.anchor, most_turns=1)
     run = _Run(place, config, engine, anchors or search_inline(engine, config), measurements or Measurements())
     run.process(track(progress, "localize", source, len(source)))
     if not config.causal:

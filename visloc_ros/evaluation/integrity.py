@@ -74,11 +74,14 @@ class PoseAccuracy:
 
 @dataclass(frozen=True, eq=False)
 class IntegrityQuery:
-    """One image to try; ``truth`` is its ``map_from_camera``, or None where it does not show the mapped place."""
+    """One image to try; ``truth`` is its ``map_from_camera``, or None where it does not show the mapped place.
+
+    With ``features`` it is not searched turned.
+    """
 
     group: str
     frame: Frame
-    features: LocalFeatures
+    features: LocalFeatures | None
     truth: SE3 | None = None
 
 

@@ -6,9 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
-import numpy as np
-from numpy.typing import NDArray
-
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import MapError
@@ -17,6 +14,7 @@ from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
+from visloc_ros.localization.answers import accept, landmarks_of, reject
 from visloc_ros.localization.calibration_doubt import CalibrationDoubts, is_focal_length_contradicted
 from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
 from visloc_ros.localization.config import AnchorConfig
@@ -29,12 +27,19 @@ from visloc_ros.localization.evidence import (
 )
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_cameras import cameras_for_size
-from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
+from visloc_ros.localization.map_uncertainty import map_uncertainty
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.searchable_map import open_map_for_search
 from visloc_ros.localization.strategy import Searcher
-from visloc_ros.localization.uncertainty import covariance_by_focal_length
+from visloc_ros.localization.turned_images import (
+    MOST_TURNS,
+    RISK_SHARE,
+    Turns,
+    may_be_turned,
+    turned_features,
+    turned_image,
+)
 
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
 
@@ -42,11 +47,12 @@ _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have t
 class AnchorEngine:
     """Finds single images in a map; the map and the models are loaded once.
 
-    The only state between frames is about cameras, from frames that are found: the intrinsics of uncalibrated ones, and
-    doubts about given ones.
+    The only state between frames is about cameras, from frames that are found: the intrinsics of uncalibrated ones,
+    doubts about given ones, and whether they stand upside down or on their side.
 
-    ``searcher`` searches the map, where it exists already. Raises MapError when the map was made by other
-    models than ``extractor`` (default: made from the configuration).
+    ``searcher`` searches the map, where it exists already. An image that is not found is searched turned, too, by
+    ``most_turns`` of the three other quarter turns; one suffices where the next image of the camera follows soon.
+    Raises MapError when the map was made by other models than ``extractor`` (default: made from the configuration).
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class AnchorEngine:
         extractor: LocalExtractor | None = None,
         matcher: Matcher | None = None,
         searcher: Searcher | None = None,
+        most_turns: int = MOST_TURNS,
     ) -> None:
         self.config = config or AnchorConfig()
         self.extractor = extractor or make_extractor(self.config.features)
@@ -69,6 +76,7 @@ class AnchorEngine:
         self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
         self._doubts = CalibrationDoubts(self.config.pose)
+        self._turns = Turns(most_turns)
 
     @property
     def map_identity(self) -> MapIdentity:
@@ -89,7 +97,8 @@ class AnchorEngine:
     ) -> AnchorPose | Rejection:
         """Find ``map_from_camera`` of a frame; ``prior``, a predicted one, says where to look first.
 
-        ``features`` are those of the frame where they are known already; a pose that contradicts ``hint`` is refused.
+        ``features`` are those of the frame where they are known already: it is then not searched turned. A pose that
+        contradicts ``hint`` is refused.
         Raises CalibrationError when the image has another size than its calibration, MapError or ConfigError for a hint
         that the map or the way of searching cannot use.
         """
@@ -98,11 +107,9 @@ class AnchorEngine:
     def extract(self, frame: Frame, features: LocalFeatures | None = None) -> Query:
         """The first half of ``localize``, without the prior: one that arrives meanwhile can still be used."""
         check_image_size(frame.camera, frame.image.shape[1], frame.image.shape[0])
-        watch = Stopwatch()
-        if features is None:
-            with watch("features"):
-                features = self.extractor.extract(frame.image).with_rays(frame.camera)
-        return Query(frame, features, watch)
+        if features is not None:
+            return Query(frame, features, Stopwatch())
+        return self._extract_batch([frame])[0]
 
     def extract_many(self, frames: Sequence[Frame]) -> list[Query]:
         """``extract`` for several frames, in the batches that suit the extractor.
@@ -116,17 +123,38 @@ class AnchorEngine:
         return [query for batch in batches for query in self._extract_batch(batch)]
 
     def _extract_batch(self, frames: Sequence[Frame]) -> list[Query]:
-        watch = Stopwatch()
+        watch, turns = Stopwatch(), [self._turns.expected(frame.calibration) for frame in frames]
         with watch("features"):
-            features = self.extractor.extract_many([frame.image for frame in frames])
-        seen = [one.with_rays(frame.camera) for frame, one in zip(frames, features, strict=True)]
-        return [Query(frame, one, watch.divided(len(frames))) for frame, one in zip(frames, seen, strict=True)]
+            images = [turned_image(frame.image, quarters) for frame, quarters in zip(frames, turns, strict=True)]
+            found = self.extractor.extract_many(images)
+        queries = [Query(frame, one, watch.divided(len(frames))) for frame, one in zip(frames, found, strict=True)]
+        return [_set_upright(query, one, by) for query, one, by in zip(queries, found, turns, strict=True)]
 
     def solve(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """The second half of ``localize``."""
         self._check_hint(query.hint)
+        answer, calibration = self._solve(query, prior), query.frame.calibration
+        may_turn = query.is_thorough and bool(query.by_turn) and may_be_turned(answer)
+        others = self._turns.others(calibration) if may_turn else ()
+        for turned in (self._turned(query, quarters) for quarters in others):
+            found = self._solve(turned, prior)
+            if isinstance(found, AnchorPose):
+                query, answer = turned, found
+                break
+        if isinstance(answer, AnchorPose):
+            self._turns.found(calibration, query.quarters)
+        return replace(answer, stage_ms=query.watch.stage_ms)
+
+    def _turned(self, query: Query, quarters: int) -> Query:
+        """The query with features of the image turned otherwise."""
+        with query.watch("features"):
+            if quarters not in query.by_turn:
+                query.by_turn[quarters] = self.extractor.extract(turned_image(query.frame.image, quarters))
+        return replace(_set_upright(query, query.by_turn[quarters], quarters), risk_share=RISK_SHARE)
+
+    def _solve(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
         if len(query.features) < _MIN_FEATURES:
-            return _reject(query, Reason.FEW_FEATURES, Evidence())
+            return reject(query, Reason.FEW_FEATURES, Evidence())
         estimator = self._estimator_of(query.frame.calibration)
         if estimator is None:
             return self._find(query, prior)
@@ -170,13 +198,13 @@ class AnchorEngine:
         reason: Reason | None = Reason.FEW_MATCHES
         views: list[CameraView] = []  # of this one image, the newest last
         for evidence in self._searcher.gather(blind, prior):
-            reason = self._refusal_of(evidence) or self._learn_camera(query, evidence, estimator, views)
+            reason = self._refusal_of(query, evidence) or self._learn_camera(query, evidence, estimator, views)
             if reason is None:
                 return self._refine(_with_calibration(query, estimator.calibration), evidence)
         assert reason is not None
-        return _reject(query, reason, evidence)
+        return reject(query, reason, evidence)
 
-    def _refusal_of(self, evidence: Evidence) -> Reason | None:
+    def _refusal_of(self, query: Query, evidence: Evidence) -> Reason | None:
         """Why evidence must not be trusted, whichever the camera is, or None."""
         if evidence.refusal is not None:
             return evidence.refusal
@@ -185,7 +213,7 @@ class AnchorEngine:
         if evidence.solution is None:
             return Reason.FEW_INLIERS
         assert evidence.support is not None
-        return evidence.support.refusal(self.config.max_risk)
+        return evidence.support.refusal(query.risk_share * self.config.max_risk)
 
     def _learn_camera(
         self, query: Query, evidence: Evidence, estimator: CameraEstimator, views: list[CameraView]
@@ -222,7 +250,7 @@ class AnchorEngine:
         evidence = Evidence()
         for evidence in gathered:
             if evidence.refusal is not None:
-                return _reject(query, evidence.refusal, evidence)
+                return reject(query, evidence.refusal, evidence)
             if evidence.solution is not None and self.config.guided.enabled:
                 anchor = self._find_around(query, evidence.solution.map_from_camera, evidence.rival)
                 if anchor is not None:
@@ -249,25 +277,25 @@ class AnchorEngine:
     def _judge(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
         """The pose of the evidence if it can be trusted, or the reason why not."""
         if len(evidence.correspondences) < self.config.min_matches:
-            return _reject(query, Reason.FEW_MATCHES, evidence)
+            return reject(query, Reason.FEW_MATCHES, evidence)
         if evidence.solution is None:
-            return _reject(query, Reason.FEW_INLIERS, evidence)
+            return reject(query, Reason.FEW_INLIERS, evidence)
         assert evidence.support is not None
         pixels, points = self._solver.pixels_and_points(query, evidence)
-        reason = evidence.support.refusal(self.config.max_risk)
+        reason = evidence.support.refusal(query.risk_share * self.config.max_risk)
         with query.watch("pnp"):
             is_wrong = is_focal_length_contradicted(reason, evidence.solution, pixels, points, self.config.pose)
         if is_wrong:
-            return _reject(query, Reason.INTRINSICS_MISMATCH, evidence)
+            return reject(query, Reason.INTRINSICS_MISMATCH, evidence)
         if reason is None and self._is_ambiguous(query, evidence, points):
             reason = Reason.AMBIGUOUS_PLACE
         if reason is not None:
-            return _reject(query, reason, evidence)
+            return reject(query, reason, evidence)
         with query.watch("pnp"):
             calibration = self._doubts.seen(query.frame, evidence.solution, pixels, points)
-        anchor = _accept(query, evidence, pixels, points, self._map_uncertainty, calibration)
+        anchor = accept(query, evidence, pixels, points, self._map_uncertainty, calibration)
         labels = self.map.point_labels
-        return anchor if labels is None else replace(anchor, inlier_landmarks=_landmarks(evidence, labels))
+        return anchor if labels is None else replace(anchor, inlier_landmarks=landmarks_of(evidence, labels))
 
     def _is_ambiguous(self, query: Query, evidence: Evidence, points: Array) -> bool:
         """Whether another place of the map explains the image about as well."""
@@ -285,60 +313,12 @@ class AnchorEngine:
         return rival.solution is not None and is_elsewhere(solution, points[solution.inliers], rival.solution)
 
 
+def _set_upright(query: Query, features: LocalFeatures, quarters: int) -> Query:
+    """The query with the features of its image turned counter-clockwise by quarter turns."""
+    query.by_turn[quarters] = features
+    as_given = turned_features(features, -quarters).with_rays(query.frame.camera)
+    return replace(query, features=as_given, quarters=quarters)
+
+
 def _with_calibration(query: Query, calibration: CameraCalibration) -> Query:
     return replace(query, frame=query.frame.with_calibration(calibration))
-
-
-def _accept(
-    query: Query,
-    evidence: Evidence,
-    pixels: Array,
-    points: Array,
-    of_map: MapUncertainty,
-    calibration: CameraCalibration,
-) -> AnchorPose:
-    solution, support = evidence.solution, evidence.support
-    assert solution is not None
-    assert support is not None
-    shared = of_map.of_pose(solution.map_from_camera, solution.covariance, points[solution.inliers])
-    if calibration.focal_sigma > 0:
-        pose, seen = solution.map_from_camera, points[solution.inliers]
-        shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)
-    return AnchorPose(
-        query.frame.stamp_ns,
-        solution.map_from_camera,
-        solution.covariance + shared,
-        solution.num_inliers,
-        len(evidence.correspondences),
-        solution.median_error_px,
-        pixels[solution.inliers],
-        points[solution.inliers],
-        evidence.references,
-        query.watch.stage_ms,
-        calibration,
-        solution.shared_covariance + shared,
-        support.probability,
-    )
-
-
-def _landmarks(evidence: Evidence, labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Landmarks (N,) of the inliers."""
-    assert evidence.solution is not None
-    return labels[evidence.correspondences.point_rows[evidence.solution.inliers]]
-
-
-def _reject(query: Query, reason: Reason, evidence: Evidence) -> Rejection:
-    counts: dict[str, float] = {
-        "features": len(query.features),
-        "references": len(evidence.references),
-        "matches": evidence.num_matches,
-        "correspondences": len(evidence.correspondences),
-    }
-    support = evidence.support
-    if support is not None:
-        counts["inliers"] = support.num_inliers
-        assert evidence.solution is not None
-        counts["reprojection_error_px"] = evidence.solution.median_error_px
-        counts["spread"] = support.spread
-        counts["probability"] = support.probability
-    return Rejection(query.frame.stamp_ns, reason, counts, query.watch.stage_ms)

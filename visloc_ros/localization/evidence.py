@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pycolmap
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, MapImage
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.core.types import Frame, Reason
+from visloc_ros.core.types import Frame, Image, Reason
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import AnchorConfig, PoseConfig
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
 from visloc_ros.localization.search_hint import SearchHint
+from visloc_ros.localization.turned_images import turned_features, turned_image
 from visloc_ros.localization.view_change import ViewOverlap, typical_depth, view_change
 
 Rows = NDArray[np.int64]
@@ -85,7 +87,9 @@ class Query:
 
     Where ``cameras`` are given, the frame's own is unknown: one of them is right, or none has the right focal length.
     ``hint`` is what is known beside the image about the place. Without ``is_thorough`` nearest neighbours replace a
-    learned matcher, which would take ten times as long.
+    learned matcher, which would take ten times as long. ``features`` are at their places in the image as given, found
+    in a copy turned counter-clockwise by ``quarters`` of a turn; ``by_turn`` holds those of all turns tried so far,
+    nothing where the features were given. Its pose may have ``risk_share`` of the largest risk.
     """
 
     frame: Frame
@@ -94,6 +98,19 @@ class Query:
     cameras: Sequence[pycolmap.Camera] = ()
     hint: SearchHint | None = None
     is_thorough: bool = True
+    quarters: int = 0
+    risk_share: float = 1.0
+    by_turn: dict[int, LocalFeatures] = field(default_factory=dict)
+
+    @cached_property
+    def upright(self) -> LocalFeatures:
+        """The features in the image set upright, for all that depends on how they lie to each other."""
+        return turned_features(self.features, self.quarters)
+
+    @cached_property
+    def upright_image(self) -> Image:
+        """The image set upright."""
+        return turned_image(self.frame.image, self.quarters)
 
     def for_another_search(self) -> Query:
         """The same query with a separate watch, which continues from the times so far."""
@@ -265,7 +282,7 @@ class EvidenceCollector:
 
     def _match(self, query: Query, images: Sequence[MapImage]) -> list[Matches]:
         with query.watch("matching"):
-            return self.matcher.match_many(query.features, [image.features for image in images])
+            return self.matcher.match_many(query.upright, [image.features for image in images])
 
     def _add(
         self, query: Query, clusters: list[CovisibilityCluster], image: MapImage, matches: Matches

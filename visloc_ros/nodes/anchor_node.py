@@ -141,14 +141,14 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
         features = replace(anchor.features, torch_threads=threads)
-        return AnchorEngine(open_searchable_map(path), replace(anchor, features=features))
+        return AnchorEngine(open_searchable_map(path), replace(anchor, features=features), most_turns=1)
 
     def _next_engine(self, path: Path) -> AnchorEngine:
         """An engine for another map, with the models of the one in use."""
         with self._loading:
             check_map(path)
             now = self._engine
-            return AnchorEngine(open_searchable_map(path), now.config, now.extractor, now.matcher)
+            return AnchorEngine(open_searchable_map(path), now.config, now.extractor, now.matcher, most_turns=1)
 
     def _use_engine(self, engine: AnchorEngine, path: Path) -> None:
         with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name

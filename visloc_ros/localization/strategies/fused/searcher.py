@@ -73,7 +73,7 @@ class FusedSearcher:
         """The query with the descriptor of the whole image."""
         with query.watch("global"):
             local = np.asarray(query.features.descriptors, np.float32)
-            descriptor = self._describer.describe(query.frame.image, query.features)
+            descriptor = self._describer.describe(query.upright_image, query.upright)
             reduced = self._parts.of_query(descriptor)
             return FusedQuery(local, reduced, self._fused.fusion.lam)
 

@@ -95,7 +95,7 @@ class LandmarkSearcher:
 
     def recognise(self, query: Query) -> Recognition:
         """The query's keypoints and their landmarks; keypoints that are surely background are left out."""
-        probabilities = self._recogniser.recognise(query.features)
+        probabilities = self._recogniser.recognise(query.upright)
         if query.hint is not None:
             probabilities = self.reach.weigh(probabilities, query.hint)
         kept = keep_likely_landmarks(probabilities, self._recogniser.background_threshold)

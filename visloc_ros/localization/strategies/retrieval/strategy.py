@@ -98,7 +98,7 @@ class RetrievalSearcher:
     def _similar_references(self, query: Query) -> list[int]:
         """Map images that look most alike."""
         with query.watch("global"):
-            descriptor = self._describer.describe(query.frame.image, query.features)
+            descriptor = self._describer.describe(query.upright_image, query.upright)
         with query.watch("retrieval"):
             if query.hint is None:
                 return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)

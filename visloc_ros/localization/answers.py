@@ -1,0 +1,70 @@
+"""The answer to a query: its pose in the map with what it rests on, or the reason why there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.calibration import CameraCalibration
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.types import AnchorPose, Reason, Rejection
+from visloc_ros.localization.evidence import Evidence, Query
+from visloc_ros.localization.map_uncertainty import MapUncertainty
+from visloc_ros.localization.uncertainty import covariance_by_focal_length
+
+
+def accept(
+    query: Query,
+    evidence: Evidence,
+    pixels: Array,
+    points: Array,
+    of_map: MapUncertainty,
+    calibration: CameraCalibration,
+) -> AnchorPose:
+    """The pose of a query by its evidence: pixels (N, 2) and map points (N, 3) of its correspondences."""
+    solution, support = evidence.solution, evidence.support
+    assert solution is not None
+    assert support is not None
+    shared = of_map.of_pose(solution.map_from_camera, solution.covariance, points[solution.inliers])
+    if calibration.focal_sigma > 0:
+        pose, seen = solution.map_from_camera, points[solution.inliers]
+        shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)
+    return AnchorPose(
+        query.frame.stamp_ns,
+        solution.map_from_camera,
+        solution.covariance + shared,
+        solution.num_inliers,
+        len(evidence.correspondences),
+        solution.median_error_px,
+        pixels[solution.inliers],
+        points[solution.inliers],
+        evidence.references,
+        query.watch.stage_ms,
+        calibration,
+        solution.shared_covariance + shared,
+        support.probability,
+    )
+
+
+def landmarks_of(evidence: Evidence, labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Landmarks (N,) of the inliers."""
+    assert evidence.solution is not None
+    return labels[evidence.correspondences.point_rows[evidence.solution.inliers]]
+
+
+def reject(query: Query, reason: Reason, evidence: Evidence) -> Rejection:
+    """The reason why a query has no pose, with the numbers behind it."""
+    counts: dict[str, float] = {
+        "features": len(query.features),
+        "references": len(evidence.references),
+        "matches": evidence.num_matches,
+        "correspondences": len(evidence.correspondences),
+    }
+    support = evidence.support
+    if support is not None:
+        counts["inliers"] = support.num_inliers
+        assert evidence.solution is not None
+        counts["reprojection_error_px"] = evidence.solution.median_error_px
+        counts["spread"] = support.spread
+        counts["probability"] = support.probability
+    return Rejection(query.frame.stamp_ns, reason, counts, query.watch.stage_ms)
