@@ -151,8 +151,9 @@ def test_inliers_in_one_spot_are_refused_or_not_by_the_risk_that_is_taken(world,
     from_centre = np.linalg.norm(features.keypoints - features.keypoints.mean(axis=0), axis=1)
     spot = np.argsort(from_centre)[:40]
     few = features.take(spot)
-    accepted = engine_for(world, few, max_risk=1.0).localize(world.frame())
-    rejected = engine_for(world, few, max_risk=1e-6).localize(world.frame())
+    matched = {"guided": GuidedConfig(enabled=False)}
+    accepted = engine_for(world, few, max_risk=1.0, **matched).localize(world.frame())
+    rejected = engine_for(world, few, max_risk=1e-6, **matched).localize(world.frame())
     assert isinstance(accepted, AnchorPose)
     assert isinstance(rejected, Rejection)
     assert rejected.counts["probability"] == pytest.approx(accepted.probability)

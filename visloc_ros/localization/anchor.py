@@ -41,6 +41,7 @@ from visloc_ros.localization.turned_images import (
     turned_image,
 )
 
+_AS_LIKELY_AS_NOT = 0.5
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
 
 
@@ -70,6 +71,7 @@ class AnchorEngine:
         self._searcher = searcher or open_map_for_search(map_, self.config, self.extractor, matcher)
         self.map = self._searcher.map
         """The map that the searcher uses: the whole one, or the one prepared for its way of searching."""
+        self._is_reduced = self.map is not map_
         self._solver = EvidenceSolver(self.map, self.config.pose)
         self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity)
         self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
@@ -204,8 +206,11 @@ class AnchorEngine:
         assert reason is not None
         return reject(query, reason, evidence)
 
-    def _refusal_of(self, query: Query, evidence: Evidence) -> Reason | None:
-        """Why evidence must not be trusted, whichever the camera is, or None."""
+    def _refusal_of(self, query: Query, evidence: Evidence, around: Sequence[Evidence] = ()) -> Reason | None:
+        """Why evidence must not be trusted, whichever the camera is, or None.
+
+        Where no search around a pose confirmed its place, evidence has to be as sure as both together.
+        """
         if evidence.refusal is not None:
             return evidence.refusal
         if len(evidence.correspondences) < self.config.min_matches:
@@ -213,7 +218,9 @@ class AnchorEngine:
         if evidence.solution is None:
             return Reason.FEW_INLIERS
         assert evidence.support is not None
-        return evidence.support.refusal(query.risk_share * self.config.max_risk)
+        searched = [self._confirms(one, evidence) for one in around if one.support is not None]
+        is_doubtful = bool(searched) and not any(searched)
+        return evidence.support.refusal(query.risk_share * self.config.max_risk ** (2 if is_doubtful else 1))
 
     def _learn_camera(
         self, query: Query, evidence: Evidence, estimator: CameraEstimator, views: list[CameraView]
@@ -240,29 +247,45 @@ class AnchorEngine:
     def _find(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
         """The pose of a frame whose camera is known."""
         if prior is not None and self.config.guided.enabled:
-            anchor = self._find_around(query, prior)
+            anchor = self._answer_if_sure(query, self._gather_around(query, prior))
             if anchor is not None:
                 return anchor
         return self._answer(query, self._searcher.gather(query, prior))
 
     def _answer(self, query: Query, gathered: Iterable[Evidence]) -> AnchorPose | Rejection:
-        """The pose from all points around the first one for which they suffice, or that of the last evidence."""
-        evidence = Evidence()
+        """The pose from all points around the first one for which they suffice, or that of the evidence.
+
+        Evidence that suffices, and is confirmed by the points in view of its pose, ends the search, too. Where the map
+        is reduced to few points, evidence that these speak against is not trusted.
+        """
+        evidence, around = Evidence(), []
         for evidence in gathered:
             if evidence.refusal is not None:
                 return reject(query, evidence.refusal, evidence)
             if evidence.solution is not None and self.config.guided.enabled:
-                anchor = self._find_around(query, evidence.solution.map_from_camera, evidence.rival)
+                around.append(self._gather_around(query, evidence.solution.map_from_camera, evidence.rival))
+                anchor = self._answer_if_sure(query, around[-1])
                 if anchor is not None:
                     return anchor
-        return self._judge(query, evidence)
+                if self._confirms(around[-1], evidence) and self._refusal_of(query, evidence) is None:
+                    break
+        return self._judge(query, evidence, around if self._is_reduced else ())
 
-    def _find_around(self, query: Query, prior: SE3, rival: Evidence | None = None) -> AnchorPose | Rejection | None:
-        """The pose from map points searched around a known one; None where these are too few to decide."""
+    def _confirms(self, around: Evidence, evidence: Evidence) -> bool:
+        """Whether the points in view, searched around a pose, make the place of the evidence more likely than not."""
+        solution, found, support = evidence.solution, around.solution, around.support
+        if solution is None or found is None or support is None or support.probability < _AS_LIKELY_AS_NOT:
+            return False
+        points = self.map.points[evidence.correspondences.point_rows[solution.inliers]]
+        return not is_elsewhere(solution, points, found)
+
+    def _gather_around(self, query: Query, prior: SE3, rival: Evidence | None = None) -> Evidence:
+        """Evidence from map points searched around a known pose; none where nothing of the map is in view."""
         references = self._expected_references(query, prior, self.config.guided.references)
-        if not references:
-            return None
-        evidence = replace(self._guided.gather(query, references, prior), rival=rival)
+        return replace(self._guided.gather(query, references, prior), rival=rival) if references else Evidence()
+
+    def _answer_if_sure(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection | None:
+        """The pose of evidence from points around a known one; None where these are too few to decide."""
         if query.rules_out(evidence.solution) or not self._guided.is_sure(evidence):
             return None
         answer = self._judge(query, evidence)
@@ -274,15 +297,12 @@ class AnchorEngine:
         with query.watch("retrieval"):
             return self._searcher.overlap.rank(prior, query.frame.camera, count)
 
-    def _judge(self, query: Query, evidence: Evidence) -> AnchorPose | Rejection:
+    def _judge(self, query: Query, evidence: Evidence, around: Sequence[Evidence] = ()) -> AnchorPose | Rejection:
         """The pose of the evidence if it can be trusted, or the reason why not."""
-        if len(evidence.correspondences) < self.config.min_matches:
-            return reject(query, Reason.FEW_MATCHES, evidence)
-        if evidence.solution is None:
-            return reject(query, Reason.FEW_INLIERS, evidence)
-        assert evidence.support is not None
+        reason = self._refusal_of(query, evidence, around)
+        if evidence.solution is None or len(evidence.correspondences) < self.config.min_matches:
+            return reject(query, reason or Reason.FEW_INLIERS, evidence)
         pixels, points = self._solver.pixels_and_points(query, evidence)
-        reason = evidence.support.refusal(query.risk_share * self.config.max_risk)
         with query.watch("pnp"):
             is_wrong = is_focal_length_contradicted(reason, evidence.solution, pixels, points, self.config.pose)
         if is_wrong:

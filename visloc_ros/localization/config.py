@@ -49,10 +49,7 @@ class GuidedConfig(Config):
         "Half side of the search window around a projected point, as a share of the image diagonal.",
         minimum=0.001,
     )
-    min_inliers: int = option(50, "Least number of inliers; with fewer, reference images are matched.", minimum=4)
-    min_spread: float = option(
-        0.08, "Least spread of the inliers (see stop_spread); below it, reference images are matched.", minimum=0.0
-    )
+    min_inliers: int = option(20, "Least number of inliers; with fewer, reference images are matched.", minimum=4)
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,11 @@ class GuidedSearch:
         return replace(self._evidence(found, references), solution=solution, support=support)
 
     def is_sure(self, evidence: Evidence) -> bool:
-        """Whether the pose rests on enough points that a full matching would add nothing."""
-        support, config = evidence.support, self._config.guided
-        if support is None or support.num_inliers < config.min_inliers or support.spread < config.min_spread:
+        """Whether the pose is so likely right that reference images need not be matched."""
+        support = evidence.support
+        if support is None or support.num_inliers < self._config.guided.min_inliers:
+            return False
+        if support.refusal(self._config.max_risk) is not None:
             return False
         return support.num_inliers >= _MIN_INLIER_RATIO * len(evidence.correspondences)
 

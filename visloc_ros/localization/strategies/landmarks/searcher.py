@@ -1,4 +1,4 @@
-"""Evidence by landmarks: the landmarks that a network recognises in the image are matched, one after the other.
+"""Evidence by landmarks: the landmarks that are recognised in the image are matched, one after the other.
 
 After PRAM (Xue et al. 2024, arXiv 2404.07785). There is no global descriptor and no reference image: keypoints are
 matched with the points of a landmark, as its virtual reference frame shows them. Where the pose from nearest
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map import MapImage
+from visloc_ros.core.map import Map, MapImage
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
@@ -32,6 +32,7 @@ _RATIO = 0.95  # of the distances to the nearest and the second nearest point (L
 _MIN_TOKENS = 40  # of a landmark: fewer are matched with the help of all others
 _AGREEING_LABELS = 0.5  # share of tokens, and of points, of labels that both have
 _LIKELY_CLASSES = 3  # of a token: one of these should be the landmark of the point that it matches
+_ENOUGH_INLIERS = 50  # by a learned matcher: more hardly make the pose more exact
 _RIVAL_VOTES = 0.5  # of the votes for the landmark that is found: a place that looks the same gets as many
 
 
@@ -69,7 +70,7 @@ class LandmarkSearcher:
         self._config = config
         self._nearest = NearestMatcher(ratio=_RATIO)
         self.reach, self.look_alikes = LandmarkReach(landmarks, texts), LookAlikes(landmarks)
-        self._collector = EvidenceCollector(landmarks.map, matcher, config)
+        self._collector = _collector_around(landmarks.map, matcher, config)
         self._solver = EvidenceSolver(landmarks.map, config.pose)
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
@@ -178,6 +179,14 @@ class LandmarkSearcher:
     def _try_all_points(self, query: Query, recognition: Recognition, label: int) -> Evidence:
         """Evidence of a landmark from all tokens, whichever landmark these are recognised as."""
         return self._try(query, recognition, RankedLandmark(label, np.empty(0, np.intp)))
+
+
+def _collector_around(map_: Map, matcher: Matcher, config: AnchorConfig) -> EvidenceCollector:
+    """The collector of evidence from frames around a pose, until that is sure.
+
+    Frames show a part of the map's points: hardly one gives the inliers, and the spread, at which images suffice.
+    """
+    return EvidenceCollector(map_, matcher, replace(config, stop_inliers=_ENOUGH_INLIERS, stop_spread=0.0))
 
 
 def _strength(evidence: Evidence) -> tuple[bool, int, int]:
