@@ -142,12 +142,12 @@ def landmark_room(made_once: Callable[[str, Callable[[Path], object]], Path]) ->
 
 
 def prepare_room(path: Path) -> None:
-    from visloc_ros.localization.strategies.landmarks.config import TrainingConfig
+    from visloc_ros.localization.strategies.landmarks.config import NETWORK, TrainingConfig
     from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
 
     shutil.copy(DEMO_MAP, path)
     training = TrainingConfig(size="nano", max_steps=60, batch=8, warm_up=5, device="cpu")
-    prepare_landmarks([path], PreparationConfig(training=training))
+    prepare_landmarks([path], PreparationConfig(NETWORK, training=training))
 
 
 @pytest.hookimpl(wrapper=True)

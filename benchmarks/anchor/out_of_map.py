@@ -1,7 +1,7 @@
 """Does the anchor engine reject images of other places, look-alike rooms, corrupted images and false predictions?
 
 Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json results/out_of_map.json
-With --search it first prepares the maps for that, each without images of other places.
+With --search it first prepares the maps for that.
 
 Five places are mapped: two real ones and a simulated room, by which settings of the engine were chosen, and two others,
 a drive and another room. Images that do not show a place are searched in its map without a prediction, and every second
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.landmarks.prepared import ALONE, all_places, prepared_map
+from benchmarks.landmarks.prepared import all_places, prepared_map
 from benchmarks.places import (
     PAINTED_SEED,
     FeatureCache,
@@ -80,9 +80,6 @@ def main() -> None:
     arguments = parse_arguments()
     places = all_places(arguments.data, arguments.work)
     names = [place.name for place in places if not arguments.only or place.name in arguments.only]
-    if arguments.search == LANDMARKS:
-        for place in (one for one in places if one.name in names):
-            searched_map(place, places, arguments)  # one after the other: a training takes all processors
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         parts = pool.map(partial(try_place, arguments=arguments), names)
         report = summarize([one for part in parts for one in part])
@@ -147,7 +144,7 @@ def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) 
 def searched_map(place: Place, places: list[Place], arguments: argparse.Namespace) -> Map:
     """The map of a place, prepared for the way of searching; built and prepared if missing."""
     if arguments.search == LANDMARKS:
-        return prepared_map(place, places, arguments.work, ALONE)
+        return prepared_map(place, places, arguments.work)
     maps = arguments.work / "maps"
     map_ = place.open_map(maps)
     if arguments.search == FUSED and FUSED not in map_.prepared:

@@ -13,22 +13,28 @@ import torch
 from benchmarks.places import Place, real_places, simulated_room, unseen_places
 from benchmarks.results_file import read_json, write_json
 from visloc_ros.core.map import Map, open_map
+from visloc_ros.localization.strategies.landmarks.config import NETWORK, POINTS, PreparationConfig
 from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """How maps are prepared, under a ``name`` of their folder.
+    """How maps are prepared, under a ``name`` of their folder: what recognises landmarks.
 
-    Where it ``knows_elsewhere`` the maps of the other places are shown to the recogniser, as images of elsewhere.
+    The maps of the other places are shown to a network, as images of elsewhere.
     """
 
     name: str = "default"
-    knows_elsewhere: bool = True
+    recogniser: str = POINTS
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether a network is trained."""
+        return self.recogniser == NETWORK
 
 
 DEFAULT = Preparation()
-ALONE = Preparation("alone", knows_elsewhere=False)
+TRAINED = Preparation("network", NETWORK)
 
 
 def all_places(data: Path, work: Path) -> list[Place]:
@@ -64,14 +70,15 @@ def _prepare(place: Place, places: Sequence[Place], work: Path, preparation: Pre
     """Prepare a copy of the plain map, with all processors."""
     maps, path = work / "maps", prepared_path(place, work, preparation)
     place.open_map(maps)
-    others = [one for one in places if one.name != place.name and preparation.knows_elsewhere]
+    others = [one for one in places if one.name != place.name and preparation.is_trained]
     for other in others:
         other.open_map(maps)
     if not path.exists():
         shutil.copytree(maps / place.name, path)
     start = time.monotonic()
     with all_processors():
-        prepare_landmarks([path], elsewhere=[maps / other.name for other in others])
+        config = PreparationConfig(recogniser=preparation.recogniser)
+        prepare_landmarks([path], config, elsewhere=[maps / other.name for other in others])
     write_json(_record(path), {"minutes": (time.monotonic() - start) / 60.0})
 
 

@@ -2,9 +2,10 @@
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.landmarks.search --data ../shared/data --markdown results/landmarks.md
 
-Two real places and a simulated room, by which settings of the engine were chosen, and two other places are mapped. The
-searches take turns image by image. Times are processor times of the search on one thread. Prepared maps and features
-are kept in the work folder for later runs.
+Two real places and a simulated room, by which settings of the engine were chosen, and two other places are mapped. With
+--network, maps are also searched by landmarks that a network recognises, which is trained for them. The searches take
+turns image by image. Times are processor times of the search on one thread. Prepared maps and features are kept in the
+work folder for later runs.
 """
 
 import argparse
@@ -12,7 +13,14 @@ import argparse
 import torch
 
 from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, search_in_turn
-from benchmarks.landmarks.prepared import all_places, chosen_places, preparation_minutes, prepared_map
+from benchmarks.landmarks.prepared import (
+    DEFAULT,
+    TRAINED,
+    all_places,
+    chosen_places,
+    preparation_minutes,
+    prepared_map,
+)
 from benchmarks.landmarks.queries import known_images
 from benchmarks.landmarks.storage import STORAGE_HEADER, WHAT_IS_COUNTED, storage_figures, storage_row
 from benchmarks.places import FeatureCache, Place
@@ -22,7 +30,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import RETRIEVAL
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, NETWORK, POINTS
 
 SECTION = "Beside retrieval"
 BASELINE = "retrieval, always LightGlue"
@@ -31,6 +39,7 @@ WAYS = {
     BASELINE: AnchorConfig(nearest_first=False),
     LANDMARKS: AnchorConfig(search=LANDMARKS),
 }
+BY_NETWORK = "landmarks, by a network"
 HEADER = ("place", "search", *ACCURACY_HEADER, "search, median ms", "95 % within ms")
 
 
@@ -48,6 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = new_parser(__doc__)
     add_folders(parser, "out/landmarks", "maps, rooms and features")
     parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
+    parser.add_argument("--network", nargs="*", default=(), help="places for which a network is trained, too")
     parser.add_argument("--every", type=int, default=1, help="search every n-th image only")
     add_outputs(parser)
     return parser.parse_args()
@@ -55,15 +65,24 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure_place(place: Place, arguments: argparse.Namespace) -> Figures:
     """Figures of all ways of searching one place, and its bytes."""
-    map_ = prepared_map(place, all_places(arguments.data, arguments.work), arguments.work)
+    places, work = all_places(arguments.data, arguments.work), arguments.work
+    preparations = [DEFAULT, TRAINED] if place.name in arguments.network else [DEFAULT]
+    maps = {one.recogniser: prepared_map(place, places, work, one) for one in preparations}
     models = make_extractor(), make_matcher()
-    engines = {way: AnchorEngine(map_, config, *models) for way, config in WAYS.items()}
+    engines = {way: AnchorEngine(maps[POINTS], config, *models) for way, config in WAYS.items()}
+    if NETWORK in maps:
+        engines[BY_NETWORK] = AnchorEngine(maps[NETWORK], WAYS[LANDMARKS], *models)
     images = known_images(place, FeatureCache(arguments.work / "features", engines[RETRIEVAL]), arguments.every)
     measured = search_in_turn(engines, images)
     return {
         "ways": {name: one.figures() for name, one in measured.items()},
-        "bytes": storage_figures(place, map_, arguments.work),
-        "minutes": preparation_minutes(place, arguments.work),
+        "recognisers": {
+            one.recogniser: {
+                "bytes": storage_figures(place, maps[one.recogniser], work),
+                "minutes": preparation_minutes(place, work, one),
+            }
+            for one in preparations
+        },
     }
 
 
@@ -71,7 +90,11 @@ def as_markdown(report: Figures) -> str:
     """A table of all places, then the bytes."""
     places = report["places"]
     ways = [way_row(name, way, one) for name, figures in places.items() for way, one in figures["ways"].items()]
-    rows = [storage_row(name, figures["bytes"], figures["minutes"]) for name, figures in places.items()]
+    rows = [
+        storage_row(name, recogniser, one["bytes"], one["minutes"])
+        for name, figures in places.items()
+        for recogniser, one in figures["recognisers"].items()
+    ]
     return f"{table(HEADER, ways)}\n\n### Bytes\n\n{table(STORAGE_HEADER, rows)}\n\n{WHAT_IS_COUNTED}"
 
 

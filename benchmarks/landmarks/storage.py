@@ -16,7 +16,7 @@ from visloc_ros.core.map_layout import own_layout
 from visloc_ros.evaluation.search_comparison import searched_bytes
 from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
-from visloc_ros.localization.strategies.landmarks.recogniser import INFO_NAME, WEIGHTS_NAME
+from visloc_ros.localization.strategies.landmarks.recogniser import RECOGNISER_FILES
 
 NETVLAD_LENGTH = 4096
 WHAT_IS_COUNTED = (
@@ -63,7 +63,7 @@ def _write_descriptors(path: Path, map_: Map) -> None:
 def storage_figures(place: Place, map_: Map, work: Path) -> Figures:
     """Bytes of a prepared map by part, all ways."""
     landmarks = searched_bytes(map_, LANDMARKS)
-    recogniser = sum(landmarks.pop(name) for name in (WEIGHTS_NAME, INFO_NAME))
+    recogniser = sum(landmarks.pop(name, 0) for name in RECOGNISER_FILES)
     hloc = hloc_bytes(place, work)
     retrieval = searched_bytes(map_, RETRIEVAL)
     return {
@@ -78,19 +78,20 @@ def storage_figures(place: Place, map_: Map, work: Path) -> Figures:
 
 
 STORAGE_HEADER = (
-    "map", "stock hloc", "retrieval", "landmarks", "and their recogniser", "saved beside hloc",
+    "map", "landmarks recognised by", "stock hloc", "retrieval", "landmarks", "and their network", "saved beside hloc",
     "minutes to prepare",
 )  # fmt: skip
 
 
-def storage_row(name: str, figures: Figures, minutes: float) -> list[str]:
+def storage_row(name: str, recogniser_name: str, figures: Figures, minutes: float) -> list[str]:
     """One map's bytes in kB; what is saved is a share of what hloc takes."""
     own, recogniser, hloc = figures["landmarks_total"], figures["recogniser"], figures["hloc_total"]
     return [
         name,
+        recogniser_name,
         *(f"{size / 1e3:,.0f}" for size in (hloc, figures["retrieval_total"], own, recogniser)),
         f"{saved_percent(own + recogniser, hloc):.1f} %",
-        f"{minutes:.1f}",
+        f"{minutes:.2f}",
     ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from visloc_command import DEMO_MAP, succeed, visloc
 
 QUICK = """
+recogniser: network
 training:
   size: nano
   prototypes: 16
@@ -124,7 +125,7 @@ def test_a_reduced_map_is_searched(place, small):
         ("localize", "SMALL", "WALK"),
         ("run", "SMALL", "WALK", "--output", "NEW"),
         ("prepare", "SMALL", "--for", "landmarks"),
-        ("prepare", "MAP", "--for", "landmarks", "--elsewhere", "SMALL"),
+        ("prepare", "MAP", "--for", "landmarks", "--config", "QUICK", "--elsewhere", "SMALL"),
         ("maps", "reduce", "SMALL", "--for", "landmarks", "--output", "NEW"),
         ("maps", "merge", "MAP", "SMALL", "--output", "NEW"),
         ("align-map", "SMALL", "--floor", "--output", "NEW"),
@@ -135,6 +136,7 @@ def test_a_reduced_map_is_searched(place, small):
 def test_what_needs_the_whole_map_says_so(place, small, tmp_path, words):
     folder, _ = place
     named = {"MAP": folder / "room.tar.gz", "SMALL": small[0], "WALK": folder / "walk", "NEW": tmp_path / "new"}
+    named["QUICK"] = folder / "quick.yaml"
     refused = visloc(*(named.get(word, word) for word in words))
     assert refused.exit_code != 0
     assert "holds nothing but what the search by landmarks needs" in str(refused.exception)
@@ -149,14 +151,15 @@ def test_what_needs_the_whole_map_says_so(place, small, tmp_path, words):
         (("prepare", "MAP", "MAP", "--for", "fused", "--source", "WALK"), "prepare its map alone"),
         (("compare", "MAP", "WALK", "--search", "fused"), "visloc prepare MAP --for fused"),
         (("prepare", "nowhere", "--for", "landmarks"), "there is no map"),
-        (("prepare", "MAP", "--for", "landmarks", "--elsewhere", "nowhere"), "there is no map"),
+        (("prepare", "MAP", "--for", "landmarks", "--elsewhere", "MAP"), "set recogniser to 'network'"),
+        (("prepare", "MAP", "--for", "landmarks", "--config", "QUICK", "--elsewhere", "nowhere"), "there is no map"),
         (("compare", "MAP", "WALK", "--search", "retrieval,magic"), "no way of searching 'magic'"),
         (("compare", "MAP", "WALK", "--search", "landmarks"), "visloc prepare MAP --for landmarks"),
     ],
 )
 def test_what_cannot_be_done_is_reported_in_words(place, words, complaint):
     folder, _ = place
-    named = {"MAP": DEMO_MAP, "WALK": folder / "walk"}
+    named = {"MAP": DEMO_MAP, "WALK": folder / "walk", "QUICK": folder / "quick.yaml"}
     refused = visloc(*(named.get(word, word) for word in words))
     assert refused.exit_code != 0
     assert complaint in str(refused.exception)

@@ -19,7 +19,9 @@ from visloc_ros.sources import SourceConfig, open_source
 
 @takes_source_config
 def prepare(
-    maps: Annotated[list[Path], typer.Argument(help="Maps to prepare; by landmarks, one network is trained for all.")],
+    maps: Annotated[
+        list[Path], typer.Argument(help="Maps to prepare; a network for landmarks is trained for all of them.")
+    ],
     source_config: SourceConfig,
     search: Annotated[
         str, typer.Option("--for", help=f"Way of searching to prepare for: {' or '.join(preparation_types())}.")
@@ -27,7 +29,7 @@ def prepare(
     source: Annotated[
         Path | None,
         typer.Option(
-            help="Frames of a single map's place: its recogniser learns from them, too; for fused, those that it was "
+            help="Frames of a single map's place: its network learns from them, too; for fused, those that it was "
             "built from, of which features are extracted again."
         ),
     ] = None,
@@ -42,9 +44,9 @@ def prepare(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prepare maps for another way of searching. It can be interrupted; the training then continues where it was.
+    """Prepare maps for another way of searching. A training can be interrupted; it then continues where it was.
 
-    Example: visloc prepare maps/office --for landmarks --source office.mp4 --every 5
+    Example: visloc prepare maps/office --for landmarks
     """
     types = preparation_types()
     if search not in types:

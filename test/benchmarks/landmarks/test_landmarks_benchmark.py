@@ -45,9 +45,9 @@ def test_bytes_saved_are_reported_with_the_recogniser():
         "landmarks_total": 50_000,
         "recogniser": 150_000,
     }
-    cells = storage_row("place", figures, 1.5)
+    cells = storage_row("place", "network", figures, 1.5)
     assert len(cells) == len(STORAGE_HEADER)
-    assert cells[-4:] == ["50", "150", "80.0 %", "1.5"]
+    assert cells[-4:] == ["50", "150", "80.0 %", "1.50"]
     assert saved_percent(200, 100) == -100.0
 
 

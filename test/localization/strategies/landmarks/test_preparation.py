@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.errors import ConfigError, MapError, ModelError
 from visloc_ros.core.manifest import read_manifest, write_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
@@ -15,16 +15,27 @@ from visloc_ros.core.progress import SilentProgress
 from visloc_ros.localization.search_hint import unit_embedding
 from visloc_ros.localization.strategies.landmarks import preparation
 from visloc_ros.localization.strategies.landmarks.clustering import label_points
-from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig, PreparationConfig, TrainingConfig
+from visloc_ros.localization.strategies.landmarks.config import (
+    NETWORK,
+    LandmarkConfig,
+    PreparationConfig,
+    TrainingConfig,
+)
 from visloc_ros.localization.strategies.landmarks.landmark_map import reduce_map
-from visloc_ros.localization.strategies.landmarks.opening import RecogniserOfOneMap, open_texts
+from visloc_ros.localization.strategies.landmarks.opening import (
+    RecogniserOfOneMap,
+    are_comparable,
+    open_landmarks_of,
+    open_texts,
+)
 from visloc_ros.localization.strategies.landmarks.preparation import Scene, prepare_landmarks
 from visloc_ros.localization.strategies.landmarks.text_likelihood import log_mean
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND
 
 ROOM = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
 SHORT = PreparationConfig(
-    training=TrainingConfig(size="nano", prototypes=4, max_steps=6, batch=4, warm_up=1, validate_every=3, device="cpu")
+    NETWORK,
+    training=TrainingConfig(size="nano", prototypes=4, max_steps=6, batch=4, warm_up=1, validate_every=3, device="cpu"),
 )
 
 
@@ -130,6 +141,44 @@ def test_no_map_and_no_such_map(tmp_path):
         prepare_landmarks([], SHORT)
     with pytest.raises(MapError, match="there is no map"):
         prepare_landmarks([tmp_path / "nowhere"], SHORT)
+
+
+def test_by_default_points_recognise_landmarks_and_nothing_is_trained(tmp_path):
+    path = copy_of_room(tmp_path, "room")
+    prepare_landmarks([path])
+    map_ = open_map(path)
+    assert map_.prepared["landmarks"].keys() == {"landmarks.npz", "landmarks.json", "frames.npz"}
+    assert "recogniser" not in map_.manifest.prepared["landmarks"]
+    ((landmarks, recogniser),) = open_landmarks_of([map_])
+    labels = np.append(label_points(map_, LandmarkConfig()), BACKGROUND)
+    image = map_.images[0]
+    truth, found = labels[image.point_rows], recogniser.recognise(image.features).argmax(axis=1)
+    assert (found == truth)[truth != BACKGROUND].mean() > 0.9
+    assert recogniser.num_classes == 1 + landmarks.num_landmarks
+
+
+def test_points_learn_nothing_from_frames_and_other_places(tmp_path):
+    path = copy_of_room(tmp_path, "room")
+    for options in ({"frames": []}, {"elsewhere": [path]}):
+        with pytest.raises(ConfigError, match="recogniser to 'network'"):
+            prepare_landmarks([path], **options)
+
+
+def test_texts_are_compared_of_maps_prepared_in_one_call(tmp_path):
+    paths = [copy_of_room(tmp_path, name) for name in ("here", "there")]
+    prepare_landmarks(paths)
+    maps = [open_map(path) for path in paths]
+    assert are_comparable(maps)
+    prepare_landmarks(paths[:1])
+    assert not are_comparable([open_map(path) for path in paths])
+
+
+def test_a_missing_network_is_no_map_without_one(together):
+    paths, _ = together
+    map_ = open_map(paths[0])
+    files = {name: one for name, one in map_.prepared["landmarks"].items() if not name.startswith("recogniser")}
+    with pytest.raises(ModelError, match="is missing"):
+        open_landmarks_of([replace(map_, prepared={"landmarks": files})])
 
 
 def test_classes_of_other_maps_are_not_there():

@@ -11,6 +11,7 @@ LANDMARKS = "landmarks"
 """Name of the search, and of its folder in a map."""
 MOST_LANDMARKS = 4096
 SIZES = ("nano", "tiny", "small", "full")
+POINTS, NETWORK = "points", "network"
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,12 @@ class LandmarkConfig(Config):
 
 @dataclass(frozen=True)
 class PreparationConfig(Config):
-    """Options of dividing a map into landmarks, and of training their recogniser."""
+    """Options of dividing a map into landmarks, and of recognising them."""
 
+    recogniser: str = option(
+        POINTS,
+        "What recognises landmarks: their most similar points, or a network that is trained for them.",
+        choices=(POINTS, NETWORK),
+    )
     landmarks: LandmarkConfig = section(LandmarkConfig)
     training: TrainingConfig = section(TrainingConfig)

@@ -10,12 +10,19 @@ from typing import Any
 import numpy as np
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.localization.reduced_map.provenance import prepared_files
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.localization.strategies.landmarks.landmark_files import load_landmark_map
 from visloc_ros.localization.strategies.landmarks.landmark_map import LandmarkMap
-from visloc_ros.localization.strategies.landmarks.recogniser import WEIGHTS_NAME, Recogniser, load_recogniser
+from visloc_ros.localization.strategies.landmarks.point_recogniser import PointRecogniser
+from visloc_ros.localization.strategies.landmarks.recogniser import (
+    RECOGNISER_FILES,
+    WEIGHTS_NAME,
+    Recogniser,
+    load_recogniser,
+)
 from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextLikelihood
 from visloc_ros.localization.strategies.landmarks.tokens import Float32
 
@@ -25,13 +32,17 @@ _LEAST = np.float32(1e-6)  # probability: of tokens that surely belong to anothe
 def open_landmarks_of(maps: Sequence[Map], device: str = "auto") -> list[tuple[LandmarkMap, RecogniserOfOneMap]]:
     """The landmarks of several maps, and the recogniser of each.
 
-    A recogniser that maps share is loaded once, and runs once for an image. Raises MapError where a map was not
+    A network that maps share is loaded once, and runs once for an image. Raises MapError where a map was not
     prepared, or its landmarks are broken or of another version of it; ModelError where the recogniser is.
     """
     recognisers: dict[bytes, Recogniser] = {}
-    opened = []
+    opened: list[tuple[LandmarkMap, RecogniserOfOneMap]] = []
     for map_ in maps:
         files, key = _files_of(map_), recogniser_checksum(map_)
+        if key is None:
+            landmarks = load_landmark_map(files, map_.manifest)
+            opened.append((landmarks, RecogniserOfOneMap(PointRecogniser(landmarks), 0, landmarks.num_landmarks)))
+            continue
         if key not in recognisers:
             loaded = load_recogniser(files, map_.manifest.models["extractor"].name, device)
             recognisers[key] = RememberingRecogniser(loaded) if len(maps) > 1 else loaded
@@ -39,9 +50,34 @@ def open_landmarks_of(maps: Sequence[Map], device: str = "auto") -> list[tuple[L
     return opened
 
 
-def recogniser_checksum(map_: Map) -> bytes:
-    """Checksum of a map's recogniser, the same for maps that were prepared together. Raises MapError without one."""
-    return hashlib.sha256(_files_of(map_).get(WEIGHTS_NAME, b"")).digest()
+def recogniser_checksum(map_: Map) -> bytes | None:
+    """Checksum of a map's network, which maps share that were prepared together; None where points do without one.
+
+    Raises MapError where the map was not prepared.
+    """
+    files = _files_of(map_)
+    has_network = names_network(map_.manifest.prepared[LANDMARKS]) or not files.keys().isdisjoint(RECOGNISER_FILES)
+    return hashlib.sha256(files.get(WEIGHTS_NAME, b"")).digest() if has_network else None
+
+
+def names_network(entry: object) -> bool:
+    """Whether a map was prepared with a network, by what its manifest says of its landmarks."""
+    return isinstance(entry, dict) and "recogniser" in entry
+
+
+def are_comparable(maps: Sequence[Map]) -> bool:
+    """Whether what was learned of texts in several maps was learned together."""
+    checksums = {recogniser_checksum(map_) for map_ in maps}
+    if checksums != {None}:
+        return len(checksums) == 1
+    return prepared_together([map_.manifest for map_ in maps])
+
+
+def prepared_together(manifests: Sequence[Manifest]) -> bool:
+    """Whether maps were prepared in one call, by what their manifests say."""
+    names = {manifest.name for manifest in manifests}
+    prepared = [manifest.prepared.get(LANDMARKS, {}).get("maps", ()) for manifest in manifests]
+    return all(names <= set(of_one) for of_one in prepared)
 
 
 def open_texts(map_: Map, num_landmarks: int) -> TextLikelihood | None:

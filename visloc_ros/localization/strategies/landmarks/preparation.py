@@ -1,4 +1,4 @@
-"""Prepares maps for the search by landmarks: the landmarks of each map, and one recogniser for all maps."""
+"""Prepares maps for the search by landmarks: the landmarks of each map, and, where asked for, a network for all."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from visloc_ros.localization.guided import most_similar_within
 from visloc_ros.localization.strategies.landmarks.clustering import label_points
 from visloc_ros.localization.strategies.landmarks.config import (
     LANDMARKS,
+    NETWORK,
     LandmarkConfig,
     PreparationConfig,
     TrainingConfig,
@@ -89,23 +90,32 @@ def prepare_landmarks(
     elsewhere: Sequence[Path] = (),
     texts: Mapping[str, Array] | None = None,
 ) -> list[Scene]:
-    """Write landmarks and one recogniser into maps, which it distinguishes.
+    """Write landmarks into maps, and one network that recognises those of all maps where ``config`` names it.
 
-    ``frames`` of the place of a single map train the recogniser in addition to the map's own images; ``elsewhere`` are
-    maps of other places, which are background. ``texts`` (E,) by name of image are embeddings of the text in it; with
-    several maps, names begin with that of the map and a slash. The next call continues an interrupted training. Raises
-    ConfigError where maps do not go together, or texts are of no image, MapError where a map cannot be used,
-    OutputError; the maps stay as they are until everything is done.
+    ``frames`` of the place of a single map train the network in addition to the map's own images, and may have texts;
+    ``elsewhere`` are maps of other places, which are background to the network. ``texts`` (E,) by name of image are
+    embeddings of the text in it; with several maps, names begin with that of the map and a slash. The next call
+    continues an interrupted training. Raises ConfigError where maps do not go together, texts are of no image, or there
+    is no network to train, MapError where a map cannot be used, OutputError; the maps stay as they are until everything
+    is done.
     """
     config, progress = config or PreparationConfig(), progress or SilentProgress()
+    is_trained = config.recogniser == NETWORK
+    if not is_trained and (elsewhere or (frames is not None and not texts)):
+        raise ConfigError(
+            "only a network learns from more frames and from other places: set recogniser to 'network' in the file of "
+            "--config, or leave --source and --elsewhere out"
+        )
     scenes = _scenes(paths, config.landmarks)
     images = list(_images_of(scenes))
     if frames is not None:
         images += _labelled_frames(_only(scenes), frames, progress)
     likelihood = _learn_texts(scenes, images, texts) if texts else None
-    negatives = list(_images_of_elsewhere(scenes, elsewhere))
     checkpoints = paths[0].with_name(f".{paths[0].name}.{LANDMARKS}")
-    trained = _train(images, negatives, scenes, config.training, progress, checkpoints)
+    trained = None
+    if is_trained:
+        negatives = list(_images_of_elsewhere(scenes, elsewhere))
+        trained = _train(images, negatives, scenes, config.training, progress, checkpoints)
     for scene in scenes:
         add_prepared(scene.path, LANDMARKS, partial(_write, scene, scenes, trained, likelihood))
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -224,7 +234,7 @@ def _num_classes(scenes: Sequence[Scene]) -> int:
 def _write(
     scene: Scene,
     scenes: Sequence[Scene],
-    trained: TrainedRecogniser,
+    trained: TrainedRecogniser | None,
     likelihood: TextLikelihood | None,
     folder: Path,
 ) -> Mapping[str, Any]:
@@ -233,10 +243,13 @@ def _write(
     if likelihood is not None:
         own = slice(scene.first_class, scene.first_class + scene.landmarks.num_landmarks)
         likelihood.of_rows(own).save(folder)
+    entry = {**scene.figures, "maps": [one.map.name for one in scenes]}
+    if trained is None:
+        return entry
     num_bytes = trained.save(folder, _extractor(scene))
     put_section(folder.parent, LANDMARKS, curve_section("Search by landmarks", trained.curve, trained.best))
     scores = {} if trained.best is None else asdict(trained.best)
-    return {**scene.figures, "maps": [one.map.name for one in scenes], "recogniser": {"bytes": num_bytes, **scores}}
+    return {**entry, "recogniser": {"bytes": num_bytes, **scores}}
 
 
 _REFERENCES = 20  # map images that share most of the view: their points are not hidden

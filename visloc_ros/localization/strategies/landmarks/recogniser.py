@@ -84,7 +84,7 @@ def keep_likely_landmarks(probabilities: Float32, threshold: float) -> NDArray[n
 
 
 SCHEMA_VERSION = 1
-WEIGHTS_NAME, INFO_NAME = "recogniser.pt", "recogniser.json"
+WEIGHTS_NAME, INFO_NAME = RECOGNISER_FILES = "recogniser.pt", "recogniser.json"
 REMEDY = ": run 'visloc prepare MAP --for landmarks' again"
 _LARGEST_WIDTHS = {
     "in_dim": 4096,

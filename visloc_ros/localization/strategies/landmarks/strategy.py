@@ -15,7 +15,7 @@ from visloc_ros.localization.strategy import NOTHING_ELSE, Examples, OpenedMaps,
 
 
 class LandmarkStrategy(SearchStrategy):
-    """Matches landmarks that a network recognises; one network serves all maps that are prepared together."""
+    """Matches the landmarks that points, or a network, recognise; a network serves all maps prepared together."""
 
     name, preparation = LANDMARKS, PreparationConfig
 
@@ -23,9 +23,9 @@ class LandmarkStrategy(SearchStrategy):
         """Make a searcher of each map, and the ranking of maps by the landmarks that an image shows."""
         from visloc_ros.localization.strategies.landmarks.map_ranking import LandmarkMapRanking
         from visloc_ros.localization.strategies.landmarks.opening import (
+            are_comparable,
             open_landmarks_of,
             open_texts,
-            recogniser_checksum,
         )
         from visloc_ros.localization.strategies.landmarks.searcher import LandmarkSearcher
 
@@ -33,14 +33,13 @@ class LandmarkStrategy(SearchStrategy):
             LandmarkSearcher(landmarks, recogniser, config, matcher, open_texts(map_, landmarks.num_landmarks))
             for map_, (landmarks, recogniser) in zip(maps, open_landmarks_of(maps, config.features.device), strict=True)
         ]
-        are_together = len({recogniser_checksum(map_) for map_ in maps}) == 1
-        ranking = LandmarkMapRanking(searchers, are_together=are_together) if len(maps) > 1 else None
+        ranking = LandmarkMapRanking(searchers, are_together=are_comparable(maps)) if len(maps) > 1 else None
         return OpenedMaps(searchers, ranking)
 
     def prepare(
         self, maps: Sequence[Path], options: PreparationConfig, progress: Progress, examples: Examples = NOTHING_ELSE
     ) -> list[PreparedMap]:
-        """Write landmarks and one recogniser into maps, which it distinguishes."""
+        """Write landmarks into maps, with a network that distinguishes them where the options name one."""
         from visloc_ros.localization.strategies.landmarks.preparation import prepare_landmarks
         from visloc_ros.localization.strategies.landmarks.text_likelihood import read_texts
 
@@ -52,10 +51,12 @@ class LandmarkStrategy(SearchStrategy):
         ]
 
     def is_prepared(self, manifests: Sequence[Manifest]) -> bool:
-        """Whether one recogniser knows all the maps."""
-        together = {manifest.name for manifest in manifests}
-        prepared = [manifest.prepared.get(LANDMARKS, {}).get("maps", ()) for manifest in manifests]
-        return all(together <= set(names) for names in prepared)
+        """Whether all the maps are prepared, those with a network together."""
+        from visloc_ros.localization.strategies.landmarks.opening import names_network, prepared_together
+
+        entries = [manifest.prepared.get(LANDMARKS) for manifest in manifests]
+        without_network = all(entry and not names_network(entry) for entry in entries)
+        return without_network or prepared_together(manifests)
 
     def prepared_map(self, map_: Map) -> Map:
         """Points of landmarks, labelled, and the frames that show them."""
