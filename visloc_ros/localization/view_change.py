@@ -67,7 +67,10 @@ _NEIGHBOURS = 64  # map images nearest to a predicted pose of which the shared v
 
 
 class ViewOverlap:
-    """Ranks references by how many of their points a predicted view would see, from a like direction.
+    """Ranks references by how many of their points a predicted view would see, from a like direction and distance.
+
+    A point seen from half or double the distance counts half: it looks different. Otherwise the references far ahead
+    of a camera, all of whose points are in view, would outrank those around it.
 
     Only the references nearest to the prediction are considered, so that the size of the map does not matter.
     """
@@ -95,12 +98,17 @@ class ViewOverlap:
         return order[: min(count, int(may_share.sum()))]
 
     def _shared_points(self, rows: NDArray[np.intp], map_from_camera: SE3, camera: pycolmap.Camera) -> Array:
-        """How many points of each image (row) the view sees."""
+        """How many points of each image (row) the view sees, each weighted by the ratio of its distances."""
         if len(rows) == 0:
             return np.empty(0)
         observed = [self._observed[row] for row in rows]
         observers = np.repeat(np.arange(len(rows)), [len(points) for points in observed])
         distinct, places = np.unique(np.concatenate(observed), return_inverse=True)
         pixels = project(camera, map_from_camera.inverse @ self._points[distinct])
-        inside = np.all((pixels >= 0.0) & (pixels < [camera.width, camera.height]), axis=1).astype(np.float64)
-        return np.asarray(np.bincount(observers, inside[places], len(rows)), dtype=np.float64)
+        inside = np.all((pixels >= 0.0) & (pixels < [camera.width, camera.height]), axis=1)
+        shared = np.flatnonzero(inside[places])
+        points, observers = self._points[distinct[places[shared]]], observers[shared]
+        here = np.linalg.norm(points - map_from_camera.translation, axis=1)
+        there = np.linalg.norm(points - self._centres[rows[observers]], axis=1)
+        ratios = np.minimum(here, there) / np.maximum(here, there)
+        return np.asarray(np.bincount(observers, ratios, len(rows)), dtype=np.float64)
