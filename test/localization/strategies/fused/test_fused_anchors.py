@@ -12,7 +12,8 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
-from visloc_ros.localization import AnchorConfig
+from visloc_ros.features.types import Matches
+from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.multi_map import MultiMapEngine
 from visloc_ros.localization.search_hint import PositionHint, SearchHint
@@ -102,6 +103,47 @@ def test_half_precision_moves_the_pose_by_less_than_a_millimetre(fused_world):
     ]
     one, other = (evidence.solution.map_from_camera.translation for evidence in found)
     assert np.linalg.norm(one - other) < 1e-3
+
+
+class TestLearnedMatcher:
+    """Matching frames around a pose in doubt; without guided search every pose is."""
+
+    ALWAYS = AnchorConfig.from_mapping({"search": "fused", "guided": {"enabled": False}})
+
+    def test_it_ends_with_the_first_frame_for_which_the_pose_is_accepted(self, fused_world, fused_world_map):
+        matcher = CountingMatcher(share=0.3)
+        anchor = AnchorEngine(fused_world_map, self.ALWAYS, FakeExtractor(None), matcher).localize(
+            fused_world.frame(), features=fused_world.view(near_image(fused_world), outliers=0.3)
+        )
+        assert isinstance(anchor, AnchorPose)
+        assert matcher.frames == 1
+
+    def test_it_replaces_no_pose_that_more_speaks_for(self, fused_world, fused_world_map):
+        matcher, pose = CountingMatcher(share=0.1), near_image(fused_world)
+        engine = AnchorEngine(fused_world_map, self.ALWAYS, FakeExtractor(None), matcher)
+        anchor = engine.localize(fused_world.frame(), features=fused_world.view(pose, outliers=0.3))
+        assert isinstance(anchor, AnchorPose)
+        assert matcher.frames > 1
+        assert distance(anchor, pose) < 0.03
+        assert anchor.num_inliers > 100
+
+
+class CountingMatcher:
+    """A learned matcher, as far as the search knows, that finds a share of the neighbours."""
+
+    info, batch_size = MATCHER.info, 1
+
+    def __init__(self, share):
+        self._share, self.frames = share, 0
+
+    def match(self, a, b):
+        found = MATCHER.match(a, b)
+        count = int(self._share * len(found))
+        return Matches(found.pairs[:count], found.scores[:count])
+
+    def match_many(self, query, references):
+        self.frames += len(references)
+        return [self.match(query, reference) for reference in references]
 
 
 class TestPlacesAlike:

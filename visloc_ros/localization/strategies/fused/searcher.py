@@ -52,14 +52,14 @@ class FusedSearcher:
         self._fused = replace(fused, learned={})  # the index has it
         self._describer, self._config = describer, config
         self._index = make_index(fused.index, fused.codebook, fused.learned)
-        self._collector = EvidenceCollector(fused.map, matcher, config)
+        self._collector = EvidenceCollector(fused.map, matcher, _until_accepted(config))
         self._solver = EvidenceSolver(fused.map, config.pose)
         self._point_rows = [image.point_rows for image in fused.map.images]
         self._parts = fused.image_parts
         self._covisibility = Covisibility(self._point_rows, len(fused.map.points))
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
-        """Evidence of all keypoints, then, unless nothing can be found, of the learned matcher."""
+        """Evidence of all keypoints, then, unless nothing can be found, of the learned matcher where that has more."""
         fused = self.fuse(query)
         found = self.match(query, fused)
         best = self._solve(query, found, prior)
@@ -67,7 +67,8 @@ class FusedSearcher:
         refusal = refusal_of(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
         if refusal is None and query.is_thorough and not isinstance(self.matcher, NearestMatcher):
-            yield self._collector.gather_around(query, best, self.overlap, prior)
+            learned = self._collector.gather_around(query, best, self.overlap, prior)
+            yield max(best, learned, key=_probability)
 
     def fuse(self, query: Query) -> FusedQuery:
         """The query with the descriptor of the whole image."""
@@ -141,6 +142,16 @@ class FusedSearcher:
     @cached_property
     def _views(self) -> Viewpoints:
         return Viewpoints.of(self.map.images, self.map.points)
+
+
+def _until_accepted(config: AnchorConfig) -> AnchorConfig:
+    """The learned matcher matches frames only until the pose is accepted: neighbours have found the place already."""
+    return replace(config, stop_inliers=config.guided.min_inliers, stop_spread=0.0)
+
+
+def _probability(evidence: Evidence) -> float:
+    """Probability that the pose is right; 0 without one."""
+    return 0.0 if evidence.support is None else evidence.support.probability
 
 
 def _some(found: Correspondences, rows: NDArray[np.intp]) -> Correspondences:
