@@ -69,7 +69,7 @@ UNSEEN = ("drive", "painted")
 UNSEEN_IMAGES = ("drive frames", "painted frames", "tum_fr1_rpy_start")
 NUM_PATTERNS = 36
 GOOD_PRIOR = (0.1, 3.0)  # metres, degrees
-SECTION = "Out of the map"
+SECTION, OWN_SECTION = "Out of the map", "Images of the place"
 PATTERNS = ("wall", "gradient", "noise", "clouds", "checkerboard", "tiles")
 OWN = "the place"
 HEADER = ("images", "tried", "wrong pose accepted", "right pose accepted")
@@ -83,7 +83,8 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         parts = pool.map(partial(try_place, arguments=arguments), names)
         report = summarize([one for part in parts for one in part])
-    title = SECTION if arguments.search == RETRIEVAL else f"{SECTION}, searched by {arguments.search}"
+    section = OWN_SECTION if arguments.own else SECTION
+    title = section if arguments.search == RETRIEVAL else f"{section}, searched by {arguments.search}"
     write_outputs(arguments, title, report, as_markdown(report))
 
 
@@ -108,6 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="*", help="maps to search: redkitchen, euroc, room, drive, painted")
     parser.add_argument("--processes", type=int, default=2, help="maps searched at once")
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
+    parser.add_argument("--own", action="store_true", help="search only for images that show the place")
     parser.add_argument("--attempts", type=Path, help="file that every attempt is appended to, a JSON line each")
     add_outputs(parser)
     return parser.parse_args()
@@ -130,7 +132,8 @@ def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) 
     cache = FeatureCache(arguments.work / "features", engine)
     rng = np.random.default_rng(0)
     redecorated = redecorated_samples(arguments.work) if place.name == "room" else ()
-    samples = chain(own_samples(place), redecorated, false_samples(place, places, arguments))
+    elsewhere = () if arguments.own else false_samples(place, places, arguments)
+    samples = chain(own_samples(place), redecorated, elsewhere)
     for index, sample in enumerate(islice(samples, 0, None, arguments.every)):
         features = cache(f"{sample.key}/{sample.frame.name}", sample.frame)
         query = IntegrityQuery(sample.group, sample.frame, features, sample.truth)
@@ -283,6 +286,10 @@ def as_markdown(report: Figures) -> str:
         groups.setdefault(kind_of(one["group"]), []).append(one)
     own = {kind: some for kind, some in groups.items() if kind.startswith(OWN)}
     others = {kind: some for kind, some in groups.items() if kind not in own}
+    counts = ("attempts", "accepted_wrong", "accepted_right")
+    rows = [[kind, *(str(count(some, what)) for what in counts)] for kind, some in own.items()]
+    if not others:
+        return table(HEADER, rows)
     tried = ", ".join(f"{kind} {count(some, 'attempts')}" for kind, some in others.items())
     out, unseen = report["out_of_map_attempts"], report["out_of_map_attempts_unseen"]
     wrong = sum(count(some, "accepted_wrong") for some in others.values())
@@ -292,8 +299,6 @@ def as_markdown(report: Figures) -> str:
         f"chosen: {wrong} poses accepted. The nearest miss: {miss['inliers']} inliers of {miss['correspondences']} "
         f"({miss['group']}), {miss['reason']}. Of images that show the place:"
     )
-    counts = ("attempts", "accepted_wrong", "accepted_right")
-    rows = [[kind, *(str(count(some, what)) for what in counts)] for kind, some in own.items()]
     return f"{words}\n\n{table(HEADER, rows)}"
 
 

@@ -32,8 +32,8 @@ LEAST_OF_SPECTRUM = 0.1  # of the first direction's standard deviation, that of 
 LOCAL_NOISE, IMAGE_NOISE = 0.7, 0.5  # of the length of what they are added to: cosines of 0.82 and 0.89
 AT_ONCE = 100_000
 HEADER = (
-    "storage", "index", "ms per image, median", "worst", "inliers of the exact search", "made in s", "opened in s",
-    "MB of a process",
+    "storage", "index", "ms per image, median", "95 % within", "inliers of the exact search", "made in s",
+    "opened in s", "MB of a process",
 )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def measure(codebook: Codebook, storage: str, images: list[Image]) -> list[Figur
             "storage": storage,
             "index": name,
             "ms": float(np.median([one[1] for one in of_index])),
-            "worst_ms": float(np.max([one[1] for one in of_index])),
+            "p95_ms": float(np.percentile([one[1] for one in of_index], 95)),
             "inlier_percent": 100.0 * sum(one[0] for one in of_index) / exact,
             "made_s": made if name == IVF_PQ else 0.0,
             "opened_s": opened,
@@ -164,7 +164,7 @@ def as_markdown(report: Figures) -> str:
             one["storage"],
             one["index"],
             f"{one['ms']:.0f}",
-            f"{one['worst_ms']:.0f}",
+            f"{one['p95_ms']:.0f}",
             f"{one['inlier_percent']:.1f} %",
             f"{one['made_s']:.0f}",
             f"{one['opened_s']:.1f}",

@@ -1,4 +1,4 @@
-"""Maps of the places, prepared for the search by landmarks and by fused descriptors; kept in the work folder."""
+"""Maps of the places, prepared for the search by fused descriptors; kept in the work folder."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.landmarks.prepared import prepared_map, prepared_path
 from benchmarks.places import Place
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage, open_map
@@ -18,14 +17,12 @@ from visloc_ros.localization.strategies.fused.preparation import prepare_fused
 _APART = 1000.0  # metres between places in one map
 
 
-def fused_map(
-    place: Place, places: Sequence[Place], work: Path, name: str = "default", options: Mapping[str, Any] | None = None
-) -> Map:
+def fused_map(place: Place, work: Path, name: str = "default", options: Mapping[str, Any] | None = None) -> Map:
     """A copy of the place's map that is prepared with these options, under a ``name`` of their folder."""
     path = work / "fused" / name / place.name
-    prepared_map(place, places, work)
     if not path.exists():
-        shutil.copytree(prepared_path(place, work), path)
+        place.open_map(work / "maps")
+        shutil.copytree(work / "maps" / place.name, path)
     prepare_fused(path, FusedConfig.from_mapping(options or {}))
     return replace(open_map(path), name=place.name)
 

@@ -1,9 +1,10 @@
-"""Search by fused descriptors beside retrieval and landmarks: the same images, maps and features.
+"""Search by fused descriptors beside retrieval: the same images, maps and features.
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.fused.search --data ../shared/data --markdown results/fused.md
 
 The searches take turns image by image. Times are processor times of the search on one thread. Prepared maps and
-features are kept in the work folder, shared with the landmarks' benchmarks.
+features are kept in the work folder, shared with the landmarks' benchmarks. No setting was chosen by the drive and the
+painted room.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import torch
 
 from benchmarks.fused.prepared import fused_map
 from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, search_in_turn
-from benchmarks.landmarks.prepared import all_places, chosen_places
+from benchmarks.landmarks.prepared import chosen_places
 from benchmarks.landmarks.queries import known_images
 from benchmarks.places import FeatureCache, Place
 from benchmarks.program import add_folders, add_outputs, new_parser
@@ -24,19 +25,18 @@ from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import RETRIEVAL
 from visloc_ros.localization.strategies.fused.config import FUSED
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 
-SECTION = "Beside retrieval and landmarks"
+SECTION = "Beside retrieval"
 BASELINE = "retrieval, always LightGlue"
 OPTIONS: dict[str, dict[str, Any]] = {"default": {}, "int8": {"storage": "int8"}}
-HEADER = ("search", *ACCURACY_HEADER, "search, median ms", "95 % within ms", "MB searched")
+HEADER = ("place", "search", *ACCURACY_HEADER, "search, median ms", "95 % within ms", "MB searched")
 
 
 def main() -> None:
     """Measure all places, and write the tables."""
     arguments = parse_arguments()
     torch.set_num_threads(1)
-    places = chosen_places(arguments.data, arguments.work, arguments.only, ["redkitchen"])
+    places = chosen_places(arguments.data, arguments.work, arguments.only)
     report = {**provenance(), "places": {place.name: measure_place(place, arguments) for place in places}}
     write_outputs(arguments, SECTION, report, as_markdown(report))
 
@@ -45,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
     add_folders(parser, "out/landmarks", "maps, rooms and features")
-    parser.add_argument("--only", nargs="*", help="places: redkitchen (the default), euroc, room, drive, painted")
+    parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
     parser.add_argument("--every", type=int, default=1, help="search every n-th image only")
     add_outputs(parser)
     return parser.parse_args()
@@ -53,16 +53,14 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure_place(place: Place, arguments: argparse.Namespace) -> Figures:
     """Figures of all ways of searching one place, and their bytes."""
-    places = all_places(arguments.data, arguments.work)
     extractor, matcher = make_extractor(), make_matcher()
     engines: dict[str, AnchorEngine] = {}
     megabytes: dict[str, float] = {}
     for name, options in OPTIONS.items():
-        map_ = fused_map(place, places, arguments.work, name, options)
+        map_ = fused_map(place, arguments.work, name, options)
         if not engines:
-            for way in (RETRIEVAL, LANDMARKS):
-                engines[way] = AnchorEngine(map_, AnchorConfig(search=way), extractor, matcher)
-                megabytes[way] = sum(searched_bytes(map_, way).values()) / 1e6
+            engines[RETRIEVAL] = AnchorEngine(map_, AnchorConfig(search=RETRIEVAL), extractor, matcher)
+            megabytes[RETRIEVAL] = sum(searched_bytes(map_, RETRIEVAL).values()) / 1e6
             engines[BASELINE] = AnchorEngine(map_, AnchorConfig(nearest_first=False), extractor, matcher)
             megabytes[BASELINE] = megabytes[RETRIEVAL]
         own = f"{FUSED}, {name}"
@@ -75,13 +73,14 @@ def measure_place(place: Place, arguments: argparse.Namespace) -> Figures:
 
 
 def as_markdown(report: Figures) -> str:
-    """A table for each place."""
-    return "\n\n".join(place_part(name, figures) for name, figures in report["places"].items())
+    """A row for each place and search."""
+    rows = [[name, *row] for name, figures in report["places"].items() for row in place_rows(figures)]
+    return table(HEADER, rows)
 
 
-def place_part(name: str, figures: Figures) -> str:
-    """One place's table."""
-    rows = [
+def place_rows(figures: Figures) -> list[list[str]]:
+    """One place's rows."""
+    return [
         [
             way,
             *accuracy_cells(one),
@@ -91,7 +90,6 @@ def place_part(name: str, figures: Figures) -> str:
         ]
         for way, one in figures["ways"].items()
     ]
-    return f"### {name}\n\n{table(HEADER, rows)}"
 
 
 if __name__ == "__main__":
