@@ -18,7 +18,7 @@ CONFIRMED = InlierSupport(56, 512, 56, 255, 0.07, 0.2, is_searched=True)
 @pytest.fixture
 def answer(world, near, monkeypatch):
     """The engine's answer to evidence of these supports, and how often it gathered evidence."""
-    engine = AnchorEngine(world.map, AnchorConfig(), FakeExtractor(world.view(near)), MATCHER)
+    engine = AnchorEngine(world.map, AnchorConfig(), FakeExtractor(world.view(near)), MATCHER, most_turns=0)
 
     def get(matched, searched, is_reduced=True):
         engine._is_reduced = is_reduced

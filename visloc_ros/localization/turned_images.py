@@ -24,6 +24,7 @@ MOST_TURNS = 3
 RISK_SHARE = 0.1
 """Share of the largest risk that a pose of an unexpected turn may have: few images are turned, and three are tried."""
 
+_MISSED_PER_TURN = 4  # images of a camera that was found, which seldom turns
 _NOT_FOUND = (Reason.FEW_MATCHES, Reason.FEW_INLIERS)
 _BY_LIKELIHOOD = (0, 2, 1, 3)  # as it should be, a camera mounted upside down, a phone held upright
 
@@ -56,17 +57,20 @@ def may_be_turned(answer: AnchorPose | Rejection) -> bool:
 
 @dataclass
 class _CameraTurns:
-    """The turn by which a camera's images were found last, and how many others were tried since."""
+    """The turn by which a camera's images were found last; how many images were not found, and turns tried, since."""
 
     quarters: int = 0
     num_tried: int = 0
+    num_missed: int = 0
+    was_found: bool = False
 
 
 class Turns:
     """Which counter-clockwise quarter turns set the images of each camera upright, by those that were found.
 
     A camera is known by the calibration that its frames carry. At most ``most`` other turns are tried for an image, one
-    after the other over the images of a camera.
+    after the other over the images of a camera. Where that is less than all, more images follow soon: once one of them
+    was found, every fourth that is not found is tried turned, so that a robot that is lost searches hardly less often.
     """
 
     def __init__(self, most: int) -> None:
@@ -80,6 +84,9 @@ class Turns:
     def others(self, calibration: CameraCalibration | None) -> Sequence[int]:
         """The turns to try for an image that the expected one does not find."""
         camera = self._camera(calibration)
+        camera.num_missed += 1
+        if camera.was_found and self._most < MOST_TURNS and camera.num_missed % _MISSED_PER_TURN:
+            return ()
         others = [quarters for quarters in _BY_LIKELIHOOD if quarters != camera.quarters]
         chosen = [others[(camera.num_tried + index) % len(others)] for index in range(min(self._most, len(others)))]
         camera.num_tried += len(chosen)
@@ -90,7 +97,7 @@ class Turns:
         camera = self._camera(calibration)
         if quarters != camera.quarters:
             log.info("the images of a camera are turned by %d degrees: they are searched upright", 90 * quarters)
-        camera.quarters, camera.num_tried = quarters, 0
+        camera.quarters, camera.num_tried, camera.num_missed, camera.was_found = quarters, 0, 0, True
 
     def _camera(self, calibration: CameraCalibration | None) -> _CameraTurns:
         return _CameraTurns() if calibration is None else self._cameras.setdefault(calibration, _CameraTurns())
