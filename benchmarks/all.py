@@ -17,7 +17,7 @@ BENCHMARKS = (
     Benchmark("anchor.stages", (*DATA, *ANCHOR, "--hloc-json", "{results}/stock_hloc.json")),
     Benchmark("anchor.acceptance", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.other_places", (*DATA, *ANCHOR), threads=1),
-    Benchmark("anchor.out_of_map", (*DATA, "--json", "{results}/out_of_map.json", *ANCHOR), threads=1),
+    Benchmark("anchor.out_of_map", (*DATA, "--json", "out/out_of_map.json", *ANCHOR), threads=1),
     Benchmark(
         "anchor.networks",
         (*DATA, "--rounds", "3", "--json", "{results}/networks.json", "--markdown", "{results}/networks.md"),
@@ -28,7 +28,7 @@ BENCHMARKS = (
     Benchmark("landmarks.kidnapped", (*DATA, *LANDMARKS), threads=1),
     Benchmark(
         "anchor.out_of_map",
-        (*DATA, "--search", "landmarks", "--json", "{results}/out_of_map_landmarks.json", *LANDMARKS),
+        (*DATA, "--search", "landmarks", "--json", "out/out_of_map_landmarks.json", *LANDMARKS),
         threads=1,
     ),
     Benchmark("fused.search", (*DATA, *FUSED), threads=1),

@@ -1,6 +1,6 @@
 """Does the anchor engine reject images of other places, look-alike rooms, corrupted images and false predictions?
 
-Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json results/out_of_map.json
+Run: python -m benchmarks.anchor.out_of_map --data ../shared/data --json out/out_of_map.json
 With --search it first prepares the maps for that.
 
 Five places are mapped: two real ones and a simulated room, by which settings of the engine were chosen, and two others,

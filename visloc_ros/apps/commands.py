@@ -45,7 +45,7 @@ COMMANDS = {
     "prepare": Command(
         "command_prepare",
         "prepare",
-        "Prepare maps for another way of searching. It can be interrupted; the training then continues where it was.",
+        "Prepare maps for another way of searching. A training can be interrupted; it then continues where it was.",
     ),
     "align-map": Command(
         "command_align_map",

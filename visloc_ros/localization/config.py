@@ -49,7 +49,7 @@ class GuidedConfig(Config):
         "Half side of the search window around a projected point, as a share of the image diagonal.",
         minimum=0.001,
     )
-    min_inliers: int = option(20, "Least number of inliers; with fewer, reference images are matched.", minimum=4)
+    min_inliers: int = option(50, "Least number of inliers; with fewer, reference images are matched.", minimum=4)
 
 
 @dataclass(frozen=True)
