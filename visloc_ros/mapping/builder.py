@@ -135,7 +135,7 @@ class MapBuilder:
         """Place one reconstruction and write it as a map; ``part_of`` names the largest one, empty for that itself."""
         frames = material.frames
         place_it = self._place_part if part_of else self._place
-        placement = place_it(reconstruction, material.sources, frames, frame)
+        placement = place_it(reconstruction, material, frame)
         cameras = self._assess_cameras(reconstruction, frames)
         manifest = with_cameras(self._describe_map(name, material, placement, part_of), cameras)
         reconstruction, features = self._sparsify(reconstruction, frames, material.descriptors.shape[1])
@@ -205,13 +205,8 @@ class MapBuilder:
         has_references = any(frame.map_from_camera is not None for frame in frames)
         return has_references and self._config.reconstruction.reference == "fixed"
 
-    def _place(
-        self,
-        reconstruction: pycolmap.Reconstruction,
-        sources: Sequence[MapSource],
-        frames: Sequence[MapFrame],
-        config: FrameConfig,
-    ) -> Placement:
+    def _place(self, reconstruction: pycolmap.Reconstruction, material: _Material, config: FrameConfig) -> Placement:
+        sources, frames = material.sources, material.frames
         known = {frame.name: frame.map_from_camera for frame in frames if frame.map_from_camera is not None}
         references = known if any(source.references is not None for source in sources) else None
         recordings = [_recording_of(source, frames) for source in sources]
@@ -219,15 +214,11 @@ class MapBuilder:
         return place(reconstruction, references, config, at_references=at_references, recordings=recordings)
 
     def _place_part(
-        self,
-        reconstruction: pycolmap.Reconstruction,
-        sources: Sequence[MapSource],
-        frames: Sequence[MapFrame],
-        config: FrameConfig,
+        self, reconstruction: pycolmap.Reconstruction, material: _Material, config: FrameConfig
     ) -> Placement:
         """The same where it may be impossible: a part may lie beside the measurements that place the others."""
         try:
-            return self._place(reconstruction, sources, frames, config)
+            return self._place(reconstruction, material, config)
         except MapError as error:
             _log.warning("a part of the images is mapped without a scale: %s", error)
             return place(reconstruction, None, replace(config, scale="none", scale_distance=0.0), at_references=False)
