@@ -74,6 +74,7 @@ setup(
             "retrieval = visloc_ros.localization.strategies.retrieval.strategy:RETRIEVAL_SEARCH",
             "landmarks = visloc_ros.localization.strategies.landmarks.strategy:LANDMARK_SEARCH",
             "fused = visloc_ros.localization.strategies.fused.strategy:FUSED_SEARCH",
+            "instances = visloc_ros.localization.strategies.instances.strategy:INSTANCE_SEARCH",
         ],
         "visloc_ros.odometry": [
             "klt = visloc_ros.odometry.klt.backend:KLT",

@@ -71,7 +71,7 @@ class AnchorEngine:
         self._searcher = searcher or open_map_for_search(map_, self.config, self.extractor, matcher)
         self.map = self._searcher.map
         """The map that the searcher uses: the whole one, or the one prepared for its way of searching."""
-        self._is_reduced = self.map is not map_
+        self._is_reduced = self.map.points is not map_.points
         self._solver = EvidenceSolver(self.map, self.config.pose)
         self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity)
         self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)

@@ -257,7 +257,7 @@ class EvidenceCollector:
         clusters: list[CovisibilityCluster] = []
         for rows in self._batches(candidates):
             images = [self.map.images[row] for row in rows]
-            for image, matches in zip(images, self._match(query, images), strict=True):
+            for image, matches in zip(images, self.match_images(query, images), strict=True):
                 clusters = self._add(query, clusters, image, matches)
             clusters = [self._solve(query, cluster, prior, self.config.stop_inliers) for cluster in clusters]
             sure = next((cluster.evidence for cluster in clusters if self._is_sure(cluster.evidence)), None)
@@ -280,7 +280,8 @@ class EvidenceCollector:
             for start in range(0, len(rows), self.matcher.batch_size):
                 yield rows[start : start + self.matcher.batch_size]
 
-    def _match(self, query: Query, images: Sequence[MapImage]) -> list[Matches]:
+    def match_images(self, query: Query, images: Sequence[MapImage]) -> list[Matches]:
+        """Matches of the query with each image; a way of searching may match parts of images only."""
         with query.watch("matching"):
             return self.matcher.match_many(query.upright, [image.features for image in images])
 

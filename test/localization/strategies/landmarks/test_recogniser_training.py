@@ -11,9 +11,9 @@ from token_world import LANDMARKS, SIZE, TokenWorld
 torch = pytest.importorskip("torch")
 
 from visloc_ros.core.feature_files import LocalFeatures  # noqa: E402
+from visloc_ros.localization.learning.training import CHECKPOINT_NAME  # noqa: E402
 from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser  # noqa: E402
 from visloc_ros.localization.strategies.landmarks.backends.training import (  # noqa: E402
-    CHECKPOINT_NAME,
     train_recogniser,
 )
 from visloc_ros.localization.strategies.landmarks.config import TrainingConfig  # noqa: E402

@@ -1,16 +1,8 @@
-"""Training of the recogniser on a map's own images: minutes on a processor, and it can be interrupted at any time.
-
-The state of an unfinished training is written atomically, and read as plain numbers and tensors only.
-"""
+"""Training of the recogniser on a map's own images: minutes on a processor, and it can be interrupted at any time."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import pickle
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.features.backends.weights import pick_device, pick_dtype
+from visloc_ros.localization.learning.training import ReportProgress, ResumableTraining, Schedule, fingerprint
 from visloc_ros.localization.strategies.landmarks.augmentation import SampleMaker
 from visloc_ros.localization.strategies.landmarks.backends.recogniser import save_recogniser, shape_of
 from visloc_ros.localization.strategies.landmarks.backends.recogniser_network import RecogniserNetwork, network_shape
@@ -29,14 +21,8 @@ from visloc_ros.localization.strategies.landmarks.recogniser import RecogniserIn
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, LabelledImage, landmark_prototypes
 from visloc_ros.localization.strategies.landmarks.training_curve import CurvePoint, score_recognition
 
-ReportProgress = Callable[[float, str], None]
-
-_LAST_RATE = 0.01  # of the largest learning rate
-_TIMED_STEPS = 20  # at least, before it is known how many steps there is time for
-_SPARE_TIME = 0.95
-_BETTER = 0.002  # merit by which a network must be better to count as that
 _LOW_RECALL = 0.5
-_LEAST_ACCURACY = 0.5  # below it training goes on: of 400 landmarks none is recognised for hundreds of steps
+_LEAST_ACCURACY = 0.5
 _STEPS_BEFORE_RAISING = 200
 _MOST_VALIDATED = 32
 _MOST_PROTOTYPES = 2048  # in all: every keypoint is compared with each, so that many maps would take longer and longer
@@ -82,8 +68,11 @@ def train_recogniser(
     return training.result()
 
 
-class _Training:
-    """A training's state, which changes only in ``_update`` and ``_validate``."""
+class _Training(ResumableTraining[CurvePoint]):
+    """The training of a recogniser of keypoints."""
+
+    point_type = CurvePoint
+    network: RecogniserNetwork
 
     def __init__(
         self,
@@ -95,94 +84,54 @@ class _Training:
         folder: Path | None,
     ) -> None:
         self._config = config
-        self._folder = folder
         self._device = pick_device(config.device)
         self._has_brain_floats = _has_brain_floats(self._device)
         self._samples = SampleMaker(images, negatives, config.tokens, config.seed)
         self._validation = self._samples.for_validation(_spread(validation or images, _MOST_VALIDATED))
-        self._network = _new_network(images, num_classes, config).to(self._device)
-        self._optimizer = torch.optim.AdamW(self._network.parameters(), lr=config.learning_rate)
-        self._step, self._planned, self._seconds_before = 0, config.max_steps, 0.0
         self._background_weight = config.background_weight
-        self._curve: list[CurvePoint] = []
-        self._losses: list[float] = []
-        self._best: dict[str, Tensor] = _copied(self._network.state_dict())
-        self._best_point: CurvePoint | None = None
-        self._is_changing = False
-        self._fingerprint = fingerprint((images, negatives, validation), num_classes, config) if folder else ""
-        self._started = time.monotonic()
-        self._saved = -math.inf  # the first step is saved at once
-        self._resume()
-
-    def run(self, progress: ReportProgress) -> None:
-        """Train to the end; an interruption leaves a checkpoint."""
-        try:
-            while not self._is_done():
-                self._advance()
-                progress(self._fraction(), self._words())
-        finally:
-            # A state that was just changing is not consistent; the last checkpoint stays then.
-            if not self._is_changing:
-                self._save()
+        network = _new_network(images, num_classes, config).to(self._device)
+        known = "" if folder is None else _fingerprint((images, negatives, validation), num_classes, config)
+        super().__init__(network, _schedule(config), folder, known)
 
     def result(self) -> TrainedRecogniser:
-        """The best network so far."""
-        self._network.load_state_dict(self._best)
+        """The best network."""
         probabilities = self._recognise()
         threshold = background_threshold(probabilities, [image.labels for image in self._validation])
-        return TrainedRecogniser(
-            self._network.cpu().eval(), tuple(self._curve), threshold, self._config, self._best_point
-        )
+        return TrainedRecogniser(self.network.cpu().eval(), tuple(self.curve), threshold, self._config, self.best_point)
 
-    def _advance(self) -> None:
-        loss = self._gradient()
-        self._is_changing = True
-        self._update(loss)
-        if self._step % self._config.validate_every == 0 or self._step == self._planned:
-            self._validate()
-        self._is_changing = False
-        if time.monotonic() - self._saved > self._config.checkpoint_s:
-            self._save()
-
-    def _gradient(self) -> float:
-        """Compute the gradient on the samples of this step, and give the loss."""
-        batch = self._samples.batch(self._step, self._config.batch)
+    def loss(self) -> Tensor:
+        """Cross-entropy of the classes of tokens."""
+        batch = self._samples.batch(self.step, self._config.batch)
         descriptors, positions, labels, valid = (torch.from_numpy(array).to(self._device) for array in batch)
         with self._precision():
-            logits = self._network(descriptors, positions, valid)
+            logits = self.network(descriptors, positions, valid)
         weights = torch.ones(logits.shape[-1], device=self._device)
         weights[BACKGROUND] = self._background_weight
-        loss = F.cross_entropy(logits[valid].float(), labels[valid], weights)
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self._network.parameters(), self._config.clip)
-        return float(loss.detach())
+        return F.cross_entropy(logits[valid].float(), labels[valid], weights)
 
-    def _update(self, loss: float) -> None:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._config.learning_rate * _schedule(self._step, self._planned, self._config.warm_up)
-        self._optimizer.step()
-        self._step += 1
-        self._losses.append(loss)
-        if self._step == max(self._config.warm_up, _TIMED_STEPS):
-            self._plan()
-
-    def _plan(self) -> None:
-        """Let the schedule end when the time is up."""
-        left = self._config.max_minutes * 60.0 - self._seconds()
-        possible = self._step + int(_SPARE_TIME * left / self._seconds() * self._step)
-        self._planned = max(min(self._config.max_steps, possible), self._step)
-
-    def _validate(self) -> None:
+    def score(self, mean_loss: float) -> CurvePoint:
+        """Scores on held-out images; where too little background is recognised, it counts more from now on."""
         scores = score_recognition(self._recognise(), [image.labels for image in self._validation])
-        loss = sum(self._losses) / max(len(self._losses), 1)
-        point = CurvePoint(self._step, self._seconds(), loss, **scores)
-        self._curve.append(point)
-        self._losses = []
-        if self._best_point is None or point.merit > self._best_point.merit + _BETTER:
-            self._best, self._best_point = _copied(self._network.state_dict()), point
-        if point.background_recall < _LOW_RECALL and self._step >= _STEPS_BEFORE_RAISING:
+        point = CurvePoint(self.step, self.seconds(), mean_loss, **scores)
+        if point.background_recall < _LOW_RECALL and self.step >= _STEPS_BEFORE_RAISING:
             self._background_weight = max(self._background_weight, self._config.raised_background_weight)
+        return point
+
+    def words(self, point: CurvePoint) -> str:
+        """The share of keypoints that are recognised."""
+        return f"recognises {point.accuracy:.0%} of held-out keypoints"
+
+    def is_good_enough(self, point: CurvePoint) -> bool:
+        """Whether it recognises most keypoints: of 400 landmarks none is recognised for hundreds of steps."""
+        return point.accuracy >= _LEAST_ACCURACY
+
+    def extra_state(self) -> dict[str, Any]:
+        """The weight of background."""
+        return {"background_weight": self._background_weight}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Put the weight of background back."""
+        self._background_weight = state["background_weight"]
 
     @torch.no_grad()
     def _recognise(self) -> list[Float32]:
@@ -193,7 +142,7 @@ class _Training:
                 torch.from_numpy(array)[None].to(self._device) for array in (image.descriptors, image.positions)
             )
             with self._precision():
-                logits = self._network(descriptors, positions)
+                logits = self.network(descriptors, positions)
             found.append(logits[0].float().softmax(-1).cpu().numpy())
         return found
 
@@ -201,52 +150,31 @@ class _Training:
         """Brain floats where they are native; their range needs no scaled gradients."""
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._has_brain_floats)
 
-    def _is_done(self) -> bool:
-        best = self._best_point
-        flat = best is not None and self._step - best.step >= self._config.patience and best.accuracy >= _LEAST_ACCURACY
-        return flat or self._step >= self._planned or self._seconds() >= self._config.max_minutes * 60.0
 
-    def _seconds(self) -> float:
-        return self._seconds_before + time.monotonic() - self._started
+def _schedule(config: TrainingConfig) -> Schedule:
+    return Schedule(
+        config.max_minutes,
+        config.max_steps,
+        config.learning_rate,
+        config.warm_up,
+        config.clip,
+        config.validate_every,
+        config.patience,
+        config.checkpoint_s,
+    )
 
-    def _fraction(self) -> float:
-        return 1.0 if self._is_done() else self._step / self._planned
 
-    def _words(self) -> str:
-        text = f"step {self._step} of {self._planned}"
-        return f"{text}, recognises {self._curve[-1].accuracy:.0%} of held-out keypoints" if self._curve else text
-
-    def _save(self) -> None:
-        if self._folder is None:
-            return
-        state: dict[str, Any] = {
-            "fingerprint": self._fingerprint,
-            "network": self._network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "best": self._best,
-            "best_step": self._best_point.step if self._best_point else None,
-            "curve": [asdict(point) for point in self._curve],
-            "losses": self._losses,
-            "step": self._step,
-            "planned": self._planned,
-            "seconds": self._seconds(),
-            "background_weight": self._background_weight,
-        }
-        write_checkpoint(self._folder, state)
-        self._saved = time.monotonic()
-
-    def _resume(self) -> None:
-        """Continue from a checkpoint of this training, if there is one."""
-        state = read_checkpoint(self._folder, self._fingerprint) if self._folder else None
-        if state is None:
-            return
-        self._network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self._best = state["best"]
-        self._curve = [CurvePoint(**point) for point in state["curve"]]
-        self._best_point = next((point for point in self._curve if point.step == state["best_step"]), None)
-        self._losses, self._step, self._planned = state["losses"], state["step"], state["planned"]
-        self._seconds_before, self._background_weight = state["seconds"], state["background_weight"]
+def _fingerprint(groups: Sequence[Sequence[LabelledImage]], num_classes: int, config: TrainingConfig) -> str:
+    options = {**config.to_mapping(), "num_classes": num_classes, "images": [len(images) for images in groups]}
+    return fingerprint(
+        options,
+        (
+            array
+            for images in groups
+            for image in images
+            for array in (image.descriptors, image.positions, image.labels, image.point_rows)
+        ),
+    )
 
 
 def _new_network(images: Sequence[LabelledImage], num_classes: int, config: TrainingConfig) -> RecogniserNetwork:
@@ -268,50 +196,7 @@ def _has_brain_floats(device: torch.device) -> bool:
     return pick_dtype("auto", device) == torch.bfloat16
 
 
-def _schedule(step: int, planned: int, warm_up: int) -> float:
-    """Share of the largest learning rate: linear warm-up, then half a cosine."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    done = min((step - warm_up) / max(planned - warm_up, 1), 1.0)
-    return _LAST_RATE + (1.0 - _LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * done))
-
-
-def _copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in state.items()}
-
-
 def _spread(images: Sequence[LabelledImage], count: int) -> list[LabelledImage]:
     """At most ``count`` of the images, evenly spaced, without those that have no tokens."""
     filled = [image for image in images if len(image)]
     return [filled[index * len(filled) // count] for index in range(count)] if len(filled) > count else filled
-
-
-CHECKPOINT_NAME = "training.pt"
-_ONLY_OF_THE_RUN = ("max_minutes", "checkpoint_s", "device")  # options that may change when a training goes on
-
-
-def fingerprint(groups: Sequence[Sequence[LabelledImage]], num_classes: int, config: TrainingConfig) -> str:
-    """SHA-256 of the inputs of a training: a checkpoint of another training must not be continued."""
-    options = {name: value for name, value in config.to_mapping().items() if name not in _ONLY_OF_THE_RUN}
-    digest = hashlib.sha256(json.dumps([num_classes, options], sort_keys=True).encode("utf-8"))
-    for images in groups:
-        digest.update(f"{len(images)} images".encode())
-        for image in images:
-            for array in (image.descriptors, image.positions, image.labels, image.point_rows):
-                digest.update(array.tobytes())
-    return digest.hexdigest()
-
-
-def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    """Write a training's state in place of the last one. Raises OutputError."""
-    with atomic_write(folder / CHECKPOINT_NAME) as path:
-        torch.save(state, path)
-
-
-def read_checkpoint(folder: Path, expected: str) -> dict[str, Any] | None:
-    """The state of the training with this fingerprint; None where there is none that can be read."""
-    try:
-        state = torch.load(folder / CHECKPOINT_NAME, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
-        return None
-    return state if isinstance(state, dict) and state.get("fingerprint") == expected else None

@@ -1,0 +1,201 @@
+"""Prepares maps for the search by instances: the instances of points and images, and a network that recognises them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.map import Map, MapImage, open_map
+from visloc_ros.core.map_preparation import add_prepared
+from visloc_ros.core.progress import Progress, SilentProgress, track
+from visloc_ros.localization.strategies.instances.config import INSTANCES, InstanceConfig
+from visloc_ros.localization.strategies.instances.instance_files import save_instances
+from visloc_ros.localization.strategies.instances.instance_map import InstanceMap
+from visloc_ros.localization.strategies.instances.label_masks import instance_mask, picture_of
+from visloc_ros.localization.strategies.instances.point_instances import label_points
+from visloc_ros.localization.strategies.instances.recognition import InstanceRecogniser, Recognition
+from visloc_ros.localization.strategies.instances.samples import MaskedImage
+from visloc_ros.localization.strategies.instances.styles import read_styles, stylised
+from visloc_ros.localization.strategies.instances.training_scores import TrainingPoint, point_accuracy
+
+if TYPE_CHECKING:
+    from visloc_ros.localization.strategies.instances.backends.training import Training
+
+_HELD_OUT_EVERY = 8  # images: training ends when these are not recognised better any more
+_LEAST_SHARE_OF_TRUE_PAIRS = 5.0  # percent of held-out images that may be missed by the similarity
+_STYLES_PER_IMAGE = 4  # in which held-out images are described
+_PERCENT = 100
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledMap:
+    """A map with the instance (P,) of each point, and the images that have a picture: rows, and masked pictures."""
+
+    map: Map
+    point_labels: NDArray[np.int32]
+    rows: tuple[int, ...]
+    masked: tuple[MaskedImage, ...]
+
+    @property
+    def images(self) -> list[MapImage]:
+        """The map's images that have a picture."""
+        return [self.map.images[row] for row in self.rows]
+
+    @property
+    def held_out(self) -> list[int]:
+        """Places among ``rows`` of the images that the network does not learn."""
+        return list(range(_HELD_OUT_EVERY // 2, len(self.rows), _HELD_OUT_EVERY))
+
+
+def prepare_instances(
+    path: Path, config: InstanceConfig | None = None, progress: Progress | None = None, elsewhere: Sequence[Path] = ()
+) -> Mapping[str, Any]:
+    """Write the instances of a map, and a network that recognises them, into it, and give the figures.
+
+    ``elsewhere`` are maps of other places, in which the network learns to see no instance. The next call continues an
+    interrupted training. Raises ConfigError, MapError where a map cannot be used, OutputError; the map stays as it is
+    until everything is done.
+    """
+    config, progress = config or InstanceConfig(), progress or SilentProgress()
+    labelled = label_map(open_map(path), config, progress)
+    checkpoints = path.with_name(f".{path.name}.{INSTANCES}")
+    training = _train(labelled, list(_of_elsewhere(elsewhere)), config, progress, checkpoints)
+    instances, recogniser = _described(labelled, training, config)
+    figures = _figures(labelled, instances, recogniser, training.best_point)
+    add_prepared(path, INSTANCES, partial(_write, labelled, instances, training, figures))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return figures
+
+
+def label_map(map_: Map, config: InstanceConfig, progress: Progress) -> LabelledMap:
+    """The instances of a map's points, and the masks of its images. Raises MapError where it has no pictures."""
+    labels = label_points(map_, config)
+    pictures = [
+        (row, picture) for row, image in enumerate(map_.images) if (picture := picture_of(map_, image)) is not None
+    ]
+    if not pictures:
+        raise MapError(
+            f"the map '{map_.name}' has no thumbnails of its images, from which instances are learned: build it again"
+        )
+    masked = [
+        MaskedImage(map_.images[row].name, picture, instance_mask(map_.images[row], picture, labels))
+        for row, picture in track(progress, "masking images", pictures, len(pictures))
+    ]
+    return LabelledMap(map_, labels, tuple(row for row, _ in pictures), tuple(masked))
+
+
+def _of_elsewhere(paths: Sequence[Path]) -> Iterator[MaskedImage]:
+    """The images of other places, without any instance."""
+    for path in paths:
+        map_ = open_map(path)
+        for image in map_.images:
+            picture = picture_of(map_, image)
+            if picture is not None:
+                yield MaskedImage(f"{map_.name}/{image.name}", picture, np.zeros(picture.shape[:2], np.uint16))
+
+
+def _train(
+    labelled: LabelledMap,
+    elsewhere: Sequence[MaskedImage],
+    config: InstanceConfig,
+    progress: Progress,
+    checkpoints: Path,
+) -> Training:
+    from visloc_ros.localization.strategies.instances.backends.training import Taught, train
+
+    held_out = labelled.held_out
+    taught = Taught(
+        [*(one for place, one in enumerate(labelled.masked) if place not in held_out), *elsewhere],
+        [labelled.images[place] for place in held_out],
+        [labelled.masked[place].picture for place in held_out],
+        labelled.point_labels,
+        int(labelled.point_labels.max()) + 1,
+    )
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    progress.stage("training", _PERCENT)
+    percent = 0
+
+    def report(share: float, _: str) -> None:
+        nonlocal percent
+        progress.advance(int(share * _PERCENT) - percent)
+        percent = int(share * _PERCENT)
+
+    return train(taught, read_styles(config.training.styles), config.training, report, checkpoints)
+
+
+def _described(
+    labelled: LabelledMap, training: Training, config: InstanceConfig
+) -> tuple[InstanceMap, InstanceRecogniser]:
+    """The instances as the trained network sees them in the map's images, and that network."""
+    from visloc_ros.localization.strategies.instances.backends.recogniser import NetworkRecogniser
+
+    recogniser = NetworkRecogniser(training.network)
+    found = [recogniser.recognise(one.picture) for one in labelled.masked]
+    num_classes = int(labelled.point_labels.max()) + 1
+    count = len(labelled.map.images)
+    areas = np.zeros((count, num_classes), np.float32)
+    descriptors = np.zeros((count, len(found[0].descriptor)), np.float32)
+    areas[list(labelled.rows)] = [one.areas(num_classes) for one in found]
+    descriptors[list(labelled.rows)] = [one.descriptor for one in found]
+    least = _least_similarity(labelled, found, recogniser)
+    return InstanceMap(labelled.point_labels, areas, descriptors, least, config), recogniser
+
+
+def _least_similarity(labelled: LabelledMap, found: Sequence[Recognition], recogniser: InstanceRecogniser) -> float:
+    """Dot product that nearly all held-out images, in any style, have with the image that sees most of the same."""
+    rng = np.random.default_rng(0)
+    similarities = [
+        float(found[place].descriptor @ found[nearest].descriptor) for place, nearest in _nearest_of_held_out(labelled)
+    ]
+    for place, nearest in _nearest_of_held_out(labelled):
+        for _ in range(_STYLES_PER_IMAGE):
+            other = recogniser.recognise(stylised(labelled.masked[place].picture, rng))
+            similarities.append(float(other.descriptor @ found[nearest].descriptor))
+    return float(np.percentile(similarities, _LEAST_SHARE_OF_TRUE_PAIRS)) if similarities else -1.0
+
+
+def _nearest_of_held_out(labelled: LabelledMap) -> Iterator[tuple[int, int]]:
+    """Places of the held-out images, and of the other image that sees most points of each."""
+    seen = [np.unique(image.point_rows[image.point_rows >= 0]) for image in labelled.images]
+    for place in labelled.held_out:
+        shared = [0 if other == place else len(np.intersect1d(seen[place], one)) for other, one in enumerate(seen)]
+        if max(shared) > 0:
+            yield place, int(np.argmax(shared))
+
+
+def _figures(
+    labelled: LabelledMap, instances: InstanceMap, recogniser: InstanceRecogniser, best: TrainingPoint | None
+) -> Mapping[str, Any]:
+    """The prepared map in numbers, for its manifest."""
+    learned = [place for place in range(len(labelled.rows)) if place not in labelled.held_out]
+    masks = [recogniser.recognise(labelled.masked[place].picture).mask for place in learned]
+    images = [labelled.images[place] for place in learned]
+    own = [one.mask for one in labelled.masked]
+    return {
+        "instances": instances.num_classes - 1,
+        "points_percent": round(100.0 * float((labelled.point_labels > 0).mean()), 1),
+        "coverage_percent": round(100.0 * float(np.mean([(mask > 0).mean() for mask in own])), 1),
+        "consistent_percent": round(100.0 * point_accuracy(labelled.images, own, labelled.point_labels), 1),
+        "recognised_percent": round(100.0 * point_accuracy(images, masks, labelled.point_labels), 1),
+        "held_out_percent": round(100.0 * best.accuracy, 1) if best else 0.0,
+        "steps": best.step if best else 0,
+        "seconds": round(best.seconds, 1) if best else 0.0,
+    }
+
+
+def _write(
+    labelled: LabelledMap, instances: InstanceMap, training: Training, figures: Mapping[str, Any], folder: Path
+) -> Mapping[str, Any]:
+    """Write the files of one map, and give their entry for its manifest."""
+    from visloc_ros.localization.strategies.instances.backends.recogniser import network_bytes
+
+    save_instances(folder, instances, network_bytes(training.network), labelled.map.manifest)
+    return figures
