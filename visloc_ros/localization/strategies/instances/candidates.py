@@ -29,10 +29,10 @@ class CandidateIndex:
         count = len(instances.areas)
         self._most = min(_MOST_IMAGES, max(round(_LARGEST_SHARE * count), cluster_size))
 
-    def clusters(self, recognition: Recognition, allowed: NDArray[np.bool_] | None = None) -> Iterator[list[int]]:
+    def clusters(self, recognition: Recognition, allowed: NDArray[np.bool_]) -> Iterator[list[int]]:
         """Rows of map images by cluster, the most promising first, no image twice; ``allowed`` (M,) may be matched."""
         likeness, similar = self._likeness(recognition)
-        left = similar if allowed is None else similar & allowed
+        left = similar & allowed
         num_left = self._most
         for one in rank_instances(recognition):
             rows = np.flatnonzero(left & self._shows[:, one])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map import NO_POINT, Map, MapImage
+from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, MapImage
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import GlobalDescriptor, Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
@@ -28,7 +28,9 @@ from visloc_ros.localization.strategies.instances.recognition import InstanceRec
 from visloc_ros.localization.strategies.retrieval.global_index import rank_by_descriptor
 from visloc_ros.localization.view_change import ViewOverlap, Viewpoints
 
-_NEVER = 2**31  # inliers: matching does not end early
+_NEVER = 2**31  # inliers: the images of a cluster are all matched
+_ELSEWHERE = 1.0  # radians of view change: the images hardly show the same
+_RIVALS = 2  # images elsewhere that are matched with every image that is found
 
 
 class InstanceSearcher:
@@ -52,64 +54,75 @@ class InstanceSearcher:
         self._recogniser, self._config = recogniser, config
         self._describer, self._descriptors = retrieval
         self._index = CandidateIndex(instances, config.top_k)
-        self._by_instance = InstanceCollector(self.map, replace(config, stop_inliers=_NEVER))
         self._learned = EvidenceCollector(self.map, matcher, config)
         self._solver = EvidenceSolver(self.map, config.pose)
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
-        """Evidence of one cluster of map images after the other, then of the learned matcher."""
+        """Evidence of one cluster of map images after the other, then of those around the best pose."""
         with query.watch("recognition"):
             recognition = self._recogniser.recognise(query.upright_image)
-        labels = recognition.at(query.upright.keypoints, query.upright.image_size)
-        tried: list[Evidence] = []
-        best = Evidence()
+        collector = InstanceCollector(self.map, self._config, recognition)
+        best, tried = Evidence(), list[Evidence]()
         for rows in self._clusters(query, recognition, prior):
-            found = self._by_instance.gather_labelled(query, labels, rows, prior)
+            found = collector.gather(query, [rows], prior)
             tried.append(found)
+            if found.is_by_chance:
+                best = max(best, found, key=_strength)
+                continue
+            tried.append(self._rival(query, collector, found))
+            found = self._solver.with_rival(query, found, tried)
             best = max(best, found, key=_strength)
-            if not found.is_by_chance:
-                yield self._solver.with_rival(query, found, tried)
-        best = self._solver.with_rival(query, best, tried)
+            yield found
         refusal = refusal_of(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
-        if refusal is None and query.is_thorough and not isinstance(self.matcher, NearestMatcher):
-            yield self._learned.gather_around(query, best, self.overlap, prior)
-
-    def recognise(self, query: Query) -> Recognition:
-        """The instances that a query shows."""
-        return self._recogniser.recognise(query.upright_image)
+        if refusal is None:
+            yield collector.gather_around(query, best, self.overlap, prior)
+            if query.is_thorough and not isinstance(self.matcher, NearestMatcher):
+                yield self._learned.gather_around(query, best, self.overlap, prior)
 
     def _clusters(self, query: Query, recognition: Recognition, prior: SE3 | None) -> Iterator[Sequence[int]]:
         """Map images that a prior should see, then those of instance after instance, then those that look alike."""
-        expected = self._expected(query, prior)
-        if expected:
-            yield expected
-        allowed = np.ones(len(self.map.images), bool)
+        left = np.ones(len(self.map.images), bool)
         if query.hint is not None:
-            allowed = query.hint.permits_views(self._views)
-        left = allowed.copy()
-        left[expected] = False
-        for rows in self._index.clusters(recognition, left):
+            left = query.hint.permits_views(self._views)
+        for rows in self._expected_and_recognised(query, recognition, prior, left):
             left[rows] = False
             yield rows
-        alike = [row for row in self._similar(query, np.flatnonzero(allowed)) if left[row]]
+        alike = [row for row in self._similar(query) if left[row]]
         if alike:
             yield alike
 
-    def _expected(self, query: Query, prior: SE3 | None) -> list[int]:
-        """Map images that share most of the view from a predicted pose."""
-        if prior is None:
-            return []
-        with query.watch("retrieval"):
-            return self.overlap.rank(prior, query.frame.camera, self._config.top_k_expected)
+    def _expected_and_recognised(
+        self, query: Query, recognition: Recognition, prior: SE3 | None, left: NDArray[np.bool_]
+    ) -> Iterator[list[int]]:
+        """Clusters of the map images that are ``left`` (M,)."""
+        if prior is not None:
+            with query.watch("retrieval"):
+                expected = self.overlap.rank(prior, query.frame.camera, self._config.top_k_expected)
+            yield expected
+        yield from self._index.clusters(recognition, left)
 
-    def _similar(self, query: Query, rows: NDArray[np.intp]) -> list[int]:
-        """Those of the map images by row that look most alike."""
+    def _similar(self, query: Query) -> list[int]:
+        """The map images that look most alike by the descriptor of retrieval."""
         with query.watch("global"):
             descriptor = self._describer.describe(query.upright_image, query.upright)
         with query.watch("retrieval"):
-            best = rank_by_descriptor(descriptor, self._descriptors[rows], self._config.top_k)
-            return [int(rows[place]) for place in best]
+            return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)
+
+    def _rival(self, query: Query, collector: InstanceCollector, found: Evidence) -> Evidence:
+        """Evidence of the map images elsewhere that look most like the one which sees most of what was found.
+
+        A recogniser tells places apart, as it learned; that an image cannot be told apart only its features say.
+        """
+        assert found.solution is not None
+        pose = found.solution.map_from_camera
+        with query.watch("retrieval"):
+            elsewhere = np.flatnonzero(self._views.changes(pose) > _ELSEWHERE)
+            nearest = self.overlap.rank(pose, found.solution.camera, 1)
+            if not nearest or not len(elsewhere):
+                return Evidence()
+            best = rank_by_descriptor(self._descriptors[nearest[0]], self._descriptors[elsewhere], _RIVALS)
+        return collector.gather(query, [[int(elsewhere[place]) for place in best]])
 
     @cached_property
     def _views(self) -> Viewpoints:
@@ -117,30 +130,28 @@ class InstanceSearcher:
 
 
 class InstanceCollector(EvidenceCollector):
-    """Collects evidence of nearest neighbours within instances; only keypoints of map images that see a point match."""
+    """Collects evidence of one query's nearest neighbours within instances, and of what is left.
 
-    def __init__(self, map_: Map, config: AnchorConfig) -> None:
-        super().__init__(map_, NearestMatcher(), config)
+    Of map images only the keypoints that see a point are matched.
+    """
+
+    def __init__(self, map_: Map, config: AnchorConfig, recognition: Recognition) -> None:
+        super().__init__(map_, NearestMatcher(), replace(config, stop_inliers=_NEVER))
         assert map_.point_labels is not None
         self._labels = np.append(map_.point_labels, NO_INSTANCE)  # NO_POINT is the last row
-        self._query_labels: NDArray[np.uint16] = np.empty(0, np.uint16)
-
-    def gather_labelled(
-        self, query: Query, labels: NDArray[np.uint16], rows: Sequence[int], prior: SE3 | None
-    ) -> Evidence:
-        """Evidence of map images by row; ``labels`` (N,) are the instances at the query's keypoints."""
-        self._query_labels = labels
-        return self.gather(query, [rows], prior)
+        self._recognition = recognition
 
     def match_images(self, query: Query, images: Sequence[MapImage]) -> list[Matches]:
         """Matches within each instance, then of what is left."""
         with query.watch("matching"):
-            return [self._match(query, image) for image in images]
+            features = query.upright
+            labels = self._recognition.at(features.keypoints, features.image_size)
+            return [self._match(features, labels, image) for image in images]
 
-    def _match(self, query: Query, image: MapImage) -> Matches:
+    def _match(self, features: LocalFeatures, labels: NDArray[np.uint16], image: MapImage) -> Matches:
         seen = np.flatnonzero(image.point_rows != NO_POINT)
-        labels = self._labels[image.point_rows[seen]]
-        found = match_by_instance(self.matcher, query.upright, self._query_labels, image.features.take(seen), labels)
+        of_points = self._labels[image.point_rows[seen]]
+        found = match_by_instance(self.matcher, features, labels, image.features.take(seen), of_points)
         return Matches(np.column_stack((found.pairs[:, 0], seen[found.pairs[:, 1]])).astype(np.int32), found.scores)
 
 

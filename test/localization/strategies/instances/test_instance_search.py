@@ -1,0 +1,136 @@
+"""The search by instances in an exactly known map: right masks, wrong ones, and none."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from instance_world import COUNT, GRID, ToldRecogniser, instances_of, recognition_of
+from synthetic_map import MATCHER, FakeExtractor, World, is_right, near_image
+
+from visloc_ros.core.camera import project
+from visloc_ros.core.map import NO_POINT
+from visloc_ros.core.types import AnchorPose, Reason
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.search_hint import PositionHint, SearchHint
+from visloc_ros.localization.strategies.instances.searcher import InstanceSearcher
+from visloc_ros.localization.strategies.retrieval.global_index import global_index
+
+NEAR = 2  # the map image that queries are near
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World(points=900, images=12)
+
+
+@pytest.fixture(scope="module")
+def instances(world):
+    return instances_of(world.map)
+
+
+@pytest.fixture(scope="module")
+def near(world):
+    return near_image(world, NEAR)
+
+
+def mask_at(world, instances, pose):
+    """The mask of a view, each cell the instance of the points in it that are most."""
+    camera = world.camera
+    pixels = project(camera, pose.inverse @ world.points)
+    seen = np.flatnonzero(((pixels > 0) & (pixels < [camera.width, camera.height])).all(axis=1))
+    cells = np.floor(pixels[seen] / [camera.width, camera.height] * GRID[::-1]).astype(int)
+    votes = np.zeros((COUNT + 1, *GRID), int)
+    np.add.at(votes, (instances.point_labels[seen], cells[:, 1], cells[:, 0]), 1)
+    return votes.argmax(axis=0).astype(np.uint16)
+
+
+class Search:
+    """An engine that searches a view, and the map images that it matches."""
+
+    def __init__(self, world, instances, view, recognition, config=None):
+        config = config or AnchorConfig()
+        self.recogniser = ToldRecogniser(recognition)
+        searcher = InstanceSearcher(world.map, instances, self.recogniser, global_index(world.map), config, MATCHER)
+        self.engine = AnchorEngine(world.map, config, FakeExtractor(view), MATCHER, searcher)
+        self.frame = world.frame()
+
+    def answer(self, **known):
+        return self.engine.localize(self.frame, **known)
+
+
+@pytest.fixture
+def right(world, instances, near):
+    return recognition_of(mask_at(world, instances, near), instances.areas[NEAR])
+
+
+def test_an_image_is_found_with_few_map_images(world, instances, near, right):
+    search = Search(world, instances, world.view(near), right, replace(AnchorConfig(), top_k=2))
+    anchor = search.answer()
+    assert is_right(anchor, near, 0.02)
+    assert len(search.recogniser.images) == 1
+    assert set(np.unique(anchor.inlier_landmarks)) <= set(range(1, COUNT + 1))
+
+
+@pytest.mark.parametrize("kind", ["background", "shuffled", "another place"])
+def test_wrong_masks_do_not_hide_an_image(world, instances, near, right, kind):
+    rng = np.random.default_rng(0)
+    mask = right.mask
+    if kind == "background":
+        wrong = recognition_of(np.zeros(GRID, np.uint16), instances.areas[NEAR])
+    elif kind == "shuffled":
+        wrong = recognition_of(rng.permutation(mask.ravel()).reshape(GRID), instances.areas[NEAR])
+    else:  # all instances that the image does not show: the first clusters are wrong
+        far = int(np.argmin(instances.descriptors @ instances.descriptors[NEAR]))
+        wrong = recognition_of(mask_at(world, instances, world.map.images[far].map_from_camera), instances.areas[far])
+    found = Search(world, instances, world.view(near), wrong).answer()
+    assert is_right(found, near, 0.05)
+
+
+def test_images_that_are_not_alike_fall_back_to_retrieval(world, instances, near, right):
+    nothing_alike = replace(instances, min_similarity=1.0)
+    assert is_right(Search(world, nothing_alike, world.view(near), right).answer(), near, 0.05)
+
+
+def test_an_image_of_another_place_is_refused(world, instances, near, right):
+    other = World(seed=7, points=900, images=12)
+    answer = Search(world, instances, other.view(near_image(other)), right).answer()
+    assert not isinstance(answer, AnchorPose)
+    assert answer.reason in (Reason.FEW_MATCHES, Reason.FEW_INLIERS)
+
+
+def test_a_hint_rules_map_images_out(world, instances, near, right):
+    away = SearchHint(PositionHint(near.translation + 500.0, 0.1))
+    answer = Search(world, instances, world.view(near), right).answer(hint=away)
+    assert not isinstance(answer, AnchorPose)
+    here = SearchHint(PositionHint(near.translation, 0.5))
+    assert is_right(Search(world, instances, world.view(near), right).answer(hint=here), near, 0.02)
+
+
+def test_a_place_that_looks_the_same_elsewhere_is_ambiguous(world):
+    """The map has its points and images twice, a long way apart; the recogniser knows only the first copy."""
+    apart = np.array([60.0, 0.0, 0.0])
+    count = len(world.points)
+    copies = [
+        replace(
+            image,
+            name=f"copy_{image.name}",
+            map_from_camera=replace(image.map_from_camera, translation=image.map_from_camera.translation + apart),
+            point_rows=np.where(image.point_rows == NO_POINT, NO_POINT, image.point_rows + count).astype(np.int32),
+        )
+        for image in world.map.images
+    ]
+    twice = replace(
+        world.map,
+        images=(*world.map.images, *copies),
+        points=np.concatenate((world.points, world.points + apart)),
+        global_descriptors=np.concatenate((world.map.global_descriptors, world.map.global_descriptors)),
+    )
+    twin = World(points=900, images=12)
+    twin.map = twice
+    instances = instances_of(twice, COUNT)
+    row = NEAR
+    pose = near_image(world, NEAR)
+    recognition = recognition_of(np.full(GRID, int(instances.areas[row].argmax()), np.uint16), instances.areas[row])
+    answer = Search(twin, instances, world.view(pose), recognition).answer()
+    assert not isinstance(answer, AnchorPose)
+    assert answer.reason is Reason.AMBIGUOUS_PLACE
