@@ -12,7 +12,7 @@ from visloc_ros.localization.strategies.instances.config import NO_INSTANCE
 
 Mask = NDArray[np.uint16]
 
-_SUPERPIXELS = 300
+_SUPERPIXELS = 600
 _COMPACTNESS = 10.0  # of superpixels: the library's default, for colours in CIELAB
 _REACH = 0.08  # of the image's longer side: a mask ends this far from the points that it is made of
 
