@@ -18,12 +18,12 @@ from visloc_ros.localization.strategies.instances.config import NO_INSTANCE, Ins
 
 _POINTS_PER_INSTANCE = 100
 _FEWEST, _MOST = 8, 64  # instances, where their number follows the size of the map
-_SHOWN_SHARE = (2.0, 98.0)  # percentiles of the coordinates: single points far away do not set the scale
-_LEAST_EXTENT = 1e-9  # units of the map, where all points are one
+_LEAST_DEPTH = 1e-9  # units of the map, where cameras are at the points
 _NEIGHBOURS = 16  # points that a surface is fitted to
-_FACING_WEIGHT = 0.15  # of the facing beside positions, in parts of the map's diagonal
+_FACING_WEIGHT = 0.3  # of the facing beside positions, in parts of the distance from which points are usually seen
 _SEED = 0
 _MIN_IMAGES = 3  # of an instance: fewer cannot say how it looks from elsewhere
+_MIN_POINTS = 20  # of an instance: fewer hardly give a pose
 
 
 def label_points(map_: Map, config: InstanceConfig) -> NDArray[np.int32]:
@@ -54,9 +54,8 @@ def _cluster(points: Array, view_points: Array, config: InstanceConfig) -> NDArr
     from sklearn.cluster import KMeans  # takes 0.5 s, so it is imported only when needed
 
     wanted = config.num_instances or int(np.clip(round(len(points) / _POINTS_PER_INSTANCE), _FEWEST, _MOST))
-    low, high = np.percentile(points, _SHOWN_SHARE, axis=0)
-    extent = max(float(np.linalg.norm(high - low)), _LEAST_EXTENT)
-    places = np.concatenate((points / extent, _FACING_WEIGHT * _facings(points, view_points)), axis=1)
+    depth = max(float(np.median(np.linalg.norm(points - view_points, axis=1))), _LEAST_DEPTH)
+    places = np.concatenate((points / depth, _FACING_WEIGHT * _facings(points, view_points)), axis=1)
     found = KMeans(min(wanted, len(points)), n_init=4, random_state=_SEED).fit(places)
     order = np.empty(len(found.cluster_centers_), np.intp)
     order[np.lexsort(found.cluster_centers_.T[::-1])] = np.arange(len(order))
@@ -80,9 +79,10 @@ def _facings(points: Array, view_points: Array) -> Array:
 
 
 def _without_rare(labels: NDArray[np.int32], seen: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Labels without instances that hardly any image sees, numbered without gaps."""
-    num_images = np.array([seen[labels == one].any(axis=0).sum() for one in range(1, labels.max() + 1)])
-    kept = num_images >= min(_MIN_IMAGES, seen.shape[1])
+    """Labels without instances of few points, or that hardly any image sees, numbered without gaps."""
+    sizes = np.bincount(labels)[1:]
+    num_images = np.array([seen[labels == one].any(axis=0).sum() for one in range(1, len(sizes) + 1)])
+    kept = (num_images >= min(_MIN_IMAGES, seen.shape[1])) & (sizes >= min(_MIN_POINTS, sizes.max()))
     table = np.zeros(len(kept) + 1, np.int32)
     table[1:][kept] = np.arange(1, kept.sum() + 1)
     return np.asarray(table[labels], np.int32)

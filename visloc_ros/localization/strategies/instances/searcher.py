@@ -55,6 +55,7 @@ class InstanceSearcher:
         self._describer, self._descriptors = retrieval
         self._index = CandidateIndex(instances, config.top_k)
         self._learned = EvidenceCollector(self.map, matcher, config)
+        self._of_rivals = EvidenceCollector(self.map, NearestMatcher(MIN_SIMILARITY), config)
         self._solver = EvidenceSolver(self.map, config.pose)
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
@@ -69,7 +70,7 @@ class InstanceSearcher:
             if found.is_by_chance:
                 best = max(best, found, key=_strength)
                 continue
-            tried.append(self._rival(query, collector, found))
+            tried.append(self._rival(query, found))
             found = self._solver.with_rival(query, found, tried)
             best = max(best, found, key=_strength)
             yield found
@@ -109,7 +110,7 @@ class InstanceSearcher:
         with query.watch("retrieval"):
             return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)
 
-    def _rival(self, query: Query, collector: InstanceCollector, found: Evidence) -> Evidence:
+    def _rival(self, query: Query, found: Evidence) -> Evidence:
         """Evidence of the map images elsewhere that look most like the one which sees most of what was found.
 
         A recogniser tells places apart, as it learned; that an image cannot be told apart only its features say.
@@ -122,7 +123,7 @@ class InstanceSearcher:
             if not nearest or not len(elsewhere):
                 return Evidence()
             best = rank_by_descriptor(self._descriptors[nearest[0]], self._descriptors[elsewhere], _RIVALS)
-        return collector.gather(query, [[int(elsewhere[place]) for place in best]])
+        return self._of_rivals.gather(query, [[int(elsewhere[place]) for place in best]])
 
     @cached_property
     def _views(self) -> Viewpoints:
