@@ -35,13 +35,13 @@ from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
+from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.integrity import Attempt, IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import RETRIEVAL, search_names
-from visloc_ros.localization.strategies.fused.config import FUSED
-from visloc_ros.localization.strategies.fused.preparation import prepare_fused
+from visloc_ros.localization.searchable_map import find_strategy
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.corruptions import (
@@ -149,11 +149,11 @@ def searched_map(place: Place, places: list[Place], arguments: argparse.Namespac
     if arguments.search == LANDMARKS:
         return prepared_map(place, places, arguments.work)
     maps = arguments.work / "maps"
-    map_ = place.open_map(maps)
-    if arguments.search == FUSED and FUSED not in map_.prepared:
-        prepare_fused(maps / place.name)
-        return place.open_map(maps)
-    return map_
+    map_, strategy = place.open_map(maps), find_strategy(arguments.search)
+    if strategy.preparation is None or strategy.can_search(map_.manifest):
+        return map_
+    strategy.prepare([maps / place.name], strategy.preparation(), SilentProgress())
+    return place.open_map(maps)
 
 
 def own_samples(place: Place) -> Iterator[Sample]:
