@@ -3,6 +3,7 @@
 import gc
 import weakref
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pycolmap
@@ -16,6 +17,7 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine, GuidedConfig, PoseConfig
+from visloc_ros.localization.evidence import Evidence
 from visloc_ros.localization.view_change import ViewOverlap
 
 STAGES = {"features", "global", "retrieval", "merge", "matching", "correspondences", "pnp", "guided"}
@@ -39,6 +41,16 @@ def test_a_view_of_the_map_gets_its_pose(world, near):
     assert anchor.reprojection_error_px < 2.0
     assert set(anchor.stage_ms) == STAGES
     assert set(anchor.references) <= {image.name for image in world.map.images}
+
+
+def test_the_answer_says_how_many_parts_of_the_map_were_tried(world, near, monkeypatch):
+    engine = engine_for(world, world.view(near))
+    assert engine.localize(world.frame()).attempts == 1
+    gather = engine._searcher.gather
+    monkeypatch.setattr(
+        engine._searcher, "gather", lambda query, prior: chain([Evidence(), Evidence()], gather(query, prior))
+    )
+    assert engine.localize(world.frame()).attempts == 3
 
 
 def test_several_frames_are_looked_at_in_batches_and_each_is_found(world, near, monkeypatch):

@@ -18,7 +18,7 @@ from visloc_ros.apps.outputs import check_outputs, write_json
 from visloc_ros.core.config import read_config
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS, Published, find_data_set, published_for
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, Records, run_protocol
-from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
+from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, ResultNames
 from visloc_ros.evaluation.benchmarks.scores import Score, mean_score, score_scene
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import choose_searches
@@ -40,6 +40,10 @@ def benchmark(
         str, typer.Option(help=f"Ways of searching, by commas: {', '.join(search_names())}.")
     ] = RETRIEVAL,
     every: Annotated[int, typer.Option(min=1, help="Map every n-th image of the database.")] = 1,
+    result_names: Annotated[
+        ResultNames,
+        typer.Option(help="Names in result files: as the server takes them, of the file alone, or with its folder."),
+    ] = ResultNames.server,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -53,7 +57,7 @@ def benchmark(
     searches = choose_searches(search) or [RETRIEVAL]
     options = read_config(BenchmarkConfig, config)
     wanted = [scene.strip() for scene in scenes.split(",") if scene.strip()]
-    run_benchmark(name, data, output, searches, options, wanted, every, as_json)
+    run_benchmark(name, data, output, searches, options, wanted, every, as_json, result_names)
 
 
 def run_benchmark(
@@ -65,10 +69,12 @@ def run_benchmark(
     wanted: Sequence[str] = (),
     every: int = 1,
     as_json: bool = False,
+    result_names: ResultNames = ResultNames.server,
 ) -> None:
     """Run the protocol of a data set on the scenes wanted, all where none is named, and print the figures."""
     check_outputs(folder=output)
-    chosen = [scene.thinned(every) for scene in find_data_set(name).read(data, wanted)]
+    read = find_data_set(name).read(data, wanted)
+    chosen = [scene.thinned(every).with_result_names(result_names) for scene in read]
     try:
         with StageBars() as bars:
             records = run_protocol(chosen, searches, output, options, bars)

@@ -194,7 +194,7 @@ class AnchorPose:
     ``map_covariance`` (6, 6) is the part of ``covariance`` that anchors nearby share: errors of the map and of the
     calibration; None where that is not known. ``probability`` is that of the pose being right, given what it rests on;
     None where that is not known. ``inlier_landmarks`` (N,) are the map's landmarks that the inlier points are of, from
-    1 on; empty where the search was not by landmarks.
+    1 on; empty where the search was not by landmarks. ``attempts`` is how many parts of the map were tried until then.
     """
 
     stamp_ns: int
@@ -211,6 +211,7 @@ class AnchorPose:
     map_covariance: Array | None = None
     probability: float | None = None
     inlier_landmarks: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    attempts: int = 1
 
     @property
     def own_covariance(self) -> Array:

@@ -106,13 +106,14 @@ def recall(
     ``errors`` (N, 2) are position and rotation errors; rows of NaN are failures, too.
     """
     return tuple(
-        Recall(distance, angle, 100.0 * _count_within(errors, distance, angle) / max(1, num_queries))
+        Recall(distance, angle, 100.0 * np.count_nonzero(is_within(errors, distance, angle)) / max(1, num_queries))
         for distance, angle in thresholds
     )
 
 
-def _count_within(errors: Array, distance: float, angle: float) -> int:
-    return int(np.count_nonzero((errors[:, 0] <= distance) & (errors[:, 1] <= angle)))
+def is_within(errors: Array, distance_m: float, angle_deg: float) -> NDArray[np.bool_]:
+    """Which errors (N, 2) of position and rotation are within a threshold; NaN is not."""
+    return np.asarray((errors[:, 0] <= distance_m) & (errors[:, 1] <= angle_deg))
 
 
 def motion_errors(pairs: PosePairs, begins: NDArray[np.intp], ends: NDArray[np.intp]) -> Array:

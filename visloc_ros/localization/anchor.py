@@ -258,18 +258,18 @@ class AnchorEngine:
         Evidence that suffices, and is confirmed by the points in view of its pose, ends the search, too. Where the map
         is reduced to few points, evidence that these speak against is not trusted.
         """
-        evidence, around = Evidence(), []
-        for evidence in gathered:
+        evidence, around, attempts = Evidence(), [], 0
+        for attempts, evidence in enumerate(gathered, start=1):
             if evidence.refusal is not None:
                 return reject(query, evidence.refusal, evidence)
             if evidence.solution is not None and self.config.guided.enabled:
                 around.append(self._gather_around(query, evidence.solution.map_from_camera, evidence.rival))
                 anchor = self._answer_if_sure(query, around[-1])
                 if anchor is not None:
-                    return anchor
+                    return _after(attempts, anchor)
                 if self._confirms(around[-1], evidence) and self._refusal_of(query, evidence) is None:
                     break
-        return self._judge(query, evidence, around if self._is_reduced else ())
+        return _after(attempts, self._judge(query, evidence, around if self._is_reduced else ()))
 
     def _confirms(self, around: Evidence, evidence: Evidence) -> bool:
         """Whether the points in view, searched around a pose, make the place of the evidence more likely than not."""
@@ -338,6 +338,10 @@ def _set_upright(query: Query, features: LocalFeatures, quarters: int) -> Query:
     query.by_turn[quarters] = features
     as_given = turned_features(features, -quarters).with_rays(query.frame.camera)
     return replace(query, features=as_given, quarters=quarters)
+
+
+def _after(attempts: int, answer: AnchorPose | Rejection) -> AnchorPose | Rejection:
+    return replace(answer, attempts=attempts) if isinstance(answer, AnchorPose) else answer
 
 
 def _with_calibration(query: Query, calibration: CameraCalibration) -> Query:

@@ -14,7 +14,7 @@ from visloc_ros.core.map import open_map
 from visloc_ros.evaluation.benchmarks.aachen import read_aachen
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS, PUBLISHED, published_for
 from visloc_ros.evaluation.benchmarks.extended_cmu import read_extended_cmu
-from visloc_ros.evaluation.benchmarks.protocol import read_result_file
+from visloc_ros.evaluation.benchmarks.result_files import read_result_file
 from visloc_ros.evaluation.benchmarks.run_files import QueryRecord, append_record
 from visloc_ros.evaluation.benchmarks.scores import score_scene
 

@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from benchmark_trees import pose, write_cambridge
+from benchmark_trees import write_cambridge
 
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.evaluation.benchmarks.cambridge import read_cambridge
-from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, read_result_file, run_protocol, write_result_file
+from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, run_protocol
+from visloc_ros.evaluation.benchmarks.result_files import read_result_file
 from visloc_ros.evaluation.benchmarks.run_files import read_records
 from visloc_ros.evaluation.benchmarks.scores import mean_score, score_scene
 
@@ -94,27 +95,3 @@ def test_half_a_line_of_a_killed_search_is_dropped(kitchen, tmp_path):
     path.write_text(json.dumps({"name": "no pose"}) + "\n")
     with pytest.raises(SourceError, match="remove the file"):
         read_records(path)
-
-
-def test_result_files_are_read_as_they_were_written(tmp_path):
-    poses = {f"rear/{number}.jpg": pose(number) for number in range(5)}
-    write_result_file(tmp_path / "results.txt", poses)
-    lines = (tmp_path / "results.txt").read_text().splitlines()
-    assert [len(line.split()) for line in lines] == [8] * 5
-    camera_from_map = pose(3).inverse
-    assert [float(value) for value in lines[3].split()[5:]] == camera_from_map.translation.tolist()
-    again = read_result_file(tmp_path / "results.txt")
-    assert list(again) == list(poses)
-    assert all(again[name].is_close(one, 1e-12, 1e-6) for name, one in poses.items())
-    write_result_file(tmp_path / "again.txt", again)
-    assert read_result_file(tmp_path / "again.txt").keys() == poses.keys()
-
-
-@pytest.mark.parametrize(
-    ("lines", "complaint"),
-    [("a 1 0 0 0 1 2", "form 'NAME QW"), ("a 2 0 0 0 1 2 3", "form"), ("a 1 0 0 0 1 2 3\n" * 2, "a second time")],
-)
-def test_a_broken_result_file_is_refused(tmp_path, lines, complaint):
-    (tmp_path / "results.txt").write_text(lines)
-    with pytest.raises(SourceError, match=complaint):
-        read_result_file(tmp_path / "results.txt")

@@ -1,8 +1,8 @@
 """The protocol of all data sets: builds a map of each scene at the given poses, searches its queries, and writes the
 result files and scores.
 
-In the folder of a run, ``maps/SCENE`` are the maps, ``SCENE/SEARCH.jsonl`` the results of queries, ``SCENE/SEARCH.txt``
-the result file. All of it stays when a run is interrupted, and is not done again.
+In the folder of a run, ``maps/SCENE`` are the maps, ``SCENE/SEARCH.jsonl`` the results of queries, beside the
+result files. All of it stays when a run is interrupted, and is not done again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import rescale
 from visloc_ros.core.config import Config, plugin_sections, section
-from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_folder
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.progress import Progress, SilentProgress, track
-from visloc_ros.evaluation.benchmarks.listings import pose_of, read_rows
+from visloc_ros.evaluation.benchmarks.result_files import result_poses, write_result_file, write_result_files
 from visloc_ros.evaluation.benchmarks.run_files import QueryRecord, append_record, keep_settings, read_records
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.evaluation.search_comparison import make_engines
@@ -40,7 +38,6 @@ Records = dict[str, dict[str, QueryRecord]]
 
 _RATE_HZ = 1.0  # nominal: the sets' images are counted, not timed
 Size = tuple[int, int]
-_FORM = "NAME QW QX QY QZ TX TY TZ"
 
 
 @dataclass(frozen=True)
@@ -112,18 +109,8 @@ def search_scene(
     if any(query.name not in records[name] for query in scene.queries for name in searches):
         _search(scene, open_map(map_path), records, files, config, progress)
     for name in searches:
-        write_result_file(own / f"{name}.txt", result_poses(scene, records[name]))
+        write_result_files(own, name, scene, records[name])
     return records
-
-
-def result_poses(scene: BenchmarkScene, records: Mapping[str, QueryRecord]) -> dict[str, SE3]:
-    """Poses ``map_from_camera`` of the queries that belong in the result file, by the server's names."""
-    poses: dict[str, SE3] = {}
-    for query in scene.queries:
-        record = records.get(query.name)
-        if query.result_name is not None and record is not None and record.map_from_camera is not None:
-            poses[query.result_name] = record.map_from_camera
-    return poses
 
 
 def _search(
@@ -203,26 +190,3 @@ def _fit(camera: pycolmap.Camera, sizes: dict[Size, Size]) -> pycolmap.Camera:
     if (width, height) == (camera.width, camera.height) or not is_alike:
         return camera
     return rescale(camera, width, height)
-
-
-def write_result_file(path: Path, map_from_camera: Mapping[str, SE3]) -> None:
-    """Write poses ``map_from_camera`` by the names that the server knows. Raises OutputError."""
-    lines = (_line(name, pose.inverse) for name, pose in map_from_camera.items())
-    with atomic_write(path) as file:
-        file.write_text("".join(lines), encoding="utf-8")
-
-
-def read_result_file(path: Path) -> dict[str, SE3]:
-    """Poses ``map_from_camera`` by name. Raises SourceError that names the broken line."""
-    poses: dict[str, SE3] = {}
-    for row in read_rows(path):
-        name = row.words[0]
-        if name in poses:
-            raise SourceError(f"{path}:{row.number} has the image '{name}' a second time: take one of the lines out")
-        poses[name] = pose_of(row, row.numbers(1, 7, _FORM), _FORM).inverse
-    return poses
-
-
-def _line(name: str, camera_from_map: SE3) -> str:
-    values = (*camera_from_map.quaternion, *camera_from_map.translation)
-    return f"{name} {' '.join(repr(float(value)) for value in values)}\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,27 +28,34 @@ _OTHER_FOLDER = "name another --output, or remove this one"
 class QueryRecord:
     """A query by its name in the scene: its pose ``map_from_camera`` or why there is none, and the time it took [ms].
 
-    ``search_ms`` is without the features, which all ways of searching share.
+    ``search_ms`` is without the features, which all ways of searching share. Of a query that was found, ``reference``
+    is the map image that shows most of the same, and ``order`` how many parts of the map were tried until then.
     """
 
     name: str
     map_from_camera: SE3 | None
     reason: str
     search_ms: float
+    reference: str = ""
+    inliers: int = 0
+    order: int = 0
 
     @staticmethod
     def of(name: str, result: AnchorPose | Rejection) -> QueryRecord:
         """The record of a search's result."""
         search_ms = sum(taken for stage, taken in result.stage_ms.items() if stage != _FEATURES)
         if isinstance(result, AnchorPose):
-            return QueryRecord(name, result.map_from_camera, "", search_ms)
+            reference = next(iter(result.references), "")
+            return QueryRecord(
+                name, result.map_from_camera, "", search_ms, reference, result.num_inliers, result.attempts
+            )
         return QueryRecord(name, None, result.reason.value, search_ms)
 
 
 def append_record(path: Path, record: QueryRecord) -> None:
     """Add a line to a file of records."""
     pose = None if record.map_from_camera is None else pose_to_mapping(record.map_from_camera)
-    line = {"name": record.name, "map_from_camera": pose, "reason": record.reason, "search_ms": record.search_ms}
+    line = asdict(replace(record, map_from_camera=None)) | {"map_from_camera": pose}
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
@@ -72,7 +79,8 @@ def _parse(path: Path, number: int, line: str) -> QueryRecord:
     try:
         values = json.loads(line)
         pose = None if values["map_from_camera"] is None else pose_from_mapping(values["map_from_camera"])
-        return QueryRecord(str(values["name"]), pose, str(values["reason"]), float(values["search_ms"]))
+        found = str(values.get("reference", "")), int(values.get("inliers", 0)), int(values.get("order", 0))
+        return QueryRecord(str(values["name"]), pose, str(values["reason"]), float(values["search_ms"]), *found)
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(
             f"{path}:{number} is no record of a query: remove the file, and the queries are searched again"

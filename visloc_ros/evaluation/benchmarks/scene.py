@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.errors import SourceError
+from visloc_ros.core.errors import ConfigError, SourceError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.geometry import SE3
 
 Thresholds = tuple[tuple[float, float], ...]
+
+
+class ResultNames(str, Enum):
+    """Names of images in result files: those that the data set's server takes, the file's alone, or with its folder."""
+
+    server = "server"
+    file = "file"
+    folder = "folder"
+
 
 INDOOR: Thresholds = ((0.05, 5.0),)
 OUTDOOR: Thresholds = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
@@ -80,6 +90,22 @@ class BenchmarkScene:
     def thinned(self, every: int) -> BenchmarkScene:
         """The scene with every n-th image of its database."""
         return replace(self, database=self.database[::every])
+
+    def with_result_names(self, kind: ResultNames) -> BenchmarkScene:
+        """The scene with names of this kind in its result files. Raises ConfigError where two images have one name."""
+        if kind is ResultNames.server:
+            return self
+        parts = 1 if kind is ResultNames.file else 2
+        queries = tuple(
+            query if query.result_name is None else replace(query, result_name="/".join(query.path.parts[-parts:]))
+            for query in self.queries
+        )
+        names = [query.result_name for query in queries if query.result_name is not None]
+        if len(set(names)) < len(names):
+            raise ConfigError(
+                f"images of scene '{self.name}' have the same name in different folders: leave --result-names out"
+            )
+        return replace(self, queries=queries)
 
     def checked(self) -> BenchmarkScene:
         """The scene itself. Raises SourceError where images of its lists are missing."""
