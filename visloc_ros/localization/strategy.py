@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -37,12 +37,15 @@ class Examples:
     """Sources that a preparation may learn from besides the maps.
 
     ``frames`` show the place of a single map, ``elsewhere`` are maps of other places, ``texts`` is a file of embeddings
-    of the texts in images.
+    of the texts in images. ``masks`` are files of the instances that map images show, ``styles`` files of the same
+    views in other styles, by image name; of several maps, names begin with that of the map and a slash.
     """
 
     frames: FrameSource | None = None
     elsewhere: Sequence[Path] = ()
     texts: Path | None = None
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    styles: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pycolmap
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 
 BLANK = np.full((6, 8, 3), 128, np.uint8)
+CAMERA = "SIMPLE_RADIAL 1600 1200 1470 800 600 0.02"
 STAMPS = ("1417178916116788", "1417178916199999")
 
 
@@ -119,12 +122,51 @@ def write_aachen(root: Path) -> None:
     day, night = "query/day/nexus4/4.jpg", "query/night/nexus5x/5.jpg"
     for name in (*names, day, night):
         write_image(root / "images_upright" / name)
-    camera = "SIMPLE_RADIAL 1600 1200 1470 800 600 0.02"
     images = {name: (1, pose(number)) for number, name in enumerate(names)}
-    write_model(root / "3D-models" / "aachen_v_1_1", {1: camera}, images)
+    write_model(root / "3D-models" / "aachen_v_1_1", {1: CAMERA}, images)
     for condition, name in (("day", day), ("night", night)):
         listing = root / "queries" / f"{condition}_time_queries_with_intrinsics.txt"
         write(listing, f"{name} SIMPLE_RADIAL 1600 1200 1469.2 800 600 -0.0353019")
+
+
+def write_binary_model(folder: Path, cameras: Mapping[int, str], images: Mapping[str, tuple[int, SE3]]) -> None:
+    """A COLMAP model as binary files."""
+    write_model(folder, cameras, images)
+    pycolmap.Reconstruction(folder).write_binary(folder)
+    for name in ("cameras", "images", "points3D"):
+        (folder / f"{name}.txt").unlink()
+
+
+def write_lbr_aachen(root: Path) -> None:
+    """Aachen as LBR has it: masks of queries, too, and styles of which one is in PNG and lacks an image."""
+    write_aachen(root)
+    (root / "images_upright").rename(root / "images")
+    shutil.rmtree(root / "3D-models")
+    names = sorted(path.relative_to(root / "images") for path in (root / "images").rglob("*.*"))
+    mapped = [name for name in names if name.parts[0] != "query"]
+    write_binary_model(
+        root / "3D-models", {1: CAMERA}, {name.as_posix(): (1, pose(i)) for i, name in enumerate(mapped)}
+    )
+    for name in names:
+        write_image(root / "global_seg_instance" / name.with_suffix(".png"))
+    for name in mapped:
+        write_image(root / "stylized" / "images" / name)
+        write_image(root / "stylized" / "images_aug1" / name)
+    write_image(root / "stylized" / "images_aug2" / "db" / "1.png")
+
+
+def write_lbr_robotcar(root: Path) -> None:
+    """RobotCar Seasons as LBR has it: masks, below a misspelt name, and styles of the rear camera; no lists."""
+    stamp, reference = "1417176458999821", "overcast-reference"
+    names = [f"{reference}/{camera}/{stamp}.jpg" for camera in ("rear", "left")]
+    for name in (*names, f"night/rear/{STAMPS[0]}.jpg", f"dawn/rear/{STAMPS[1]}.jpg"):
+        write_image(root / "images" / name)
+    write_binary_model(
+        root / "3D-models" / "sfm-sift", {1: CAMERA}, {name: (1, pose(number)) for number, name in enumerate(names)}
+    )
+    write_image(root / "gloabl_seg_instance" / reference / "rear" / f"{stamp}.png")
+    for style in (reference, f"{reference}_aug_d", f"{reference}_aug_nr", "_aug_r"):
+        write_image(root / "stylized" / style / "rear" / f"{stamp}.jpg")
 
 
 def write_robotcar(root: Path) -> None:

@@ -66,6 +66,12 @@ def test_published_figures_are_percentages_that_grow_with_the_thresholds():
         assert one.data_set in DATA_SETS
         assert all(0 < low <= middle <= high <= 100 for low, middle, high in one.recalls.values())
     assert published_for("12scenes") == []
+    of_lbr = {
+        one.method: one.recalls for name in ("aachen", "robotcar") for one in published_for(name) if "LBR" in one.method
+    }
+    assert of_lbr["LBR, cvpr"]["night"] == (77.0, 90.1, 99.5)
+    assert of_lbr["LBR, post-cvpr"]["night"] == (75.4, 91.6, 100.0)
+    assert of_lbr["LBR, post-cvpr (first Seasons)"]["night-rain"] == (46.1, 73.6, 92.5)
     assert published_for("7scenes")[0].medians_cm["redkitchen"] == 4
 
 

@@ -1,8 +1,8 @@
 """Aachen Day-Night v1.1 (Sattler et al., CVPR 2018; Zhang et al., IJCV 2021). Only the server has the truth.
 
-The model is ``3D-models/aachen_v_1_1``, the images are in ``images_upright`` or ``images/images_upright``, the
-queries in ``queries/day_time_queries_with_intrinsics.txt`` and ``night_time_...``. Results go by the file's name
-alone.
+The model is ``3D-models/aachen_v_1_1``, or as LBR has it ``3D-models``; the images are in ``images_upright``,
+``images/images_upright``, or for LBR ``images``; the queries in ``queries/day_time_queries_with_intrinsics.txt`` and
+``night_time_...``. Results go by the file's name alone.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from pathlib import Path, PurePosixPath
 
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file, is_folder
+from visloc_ros.evaluation.benchmarks.instance_files import with_instances
 from visloc_ros.evaluation.benchmarks.listings import only_scene, read_given_model, read_query_list
 from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
 
 TITLE = "Aachen Day-Night v1.1"
 SCENE = "aachen"
 CONDITIONS = ("day", "night")
-_IMAGE_FOLDERS = ("images_upright", "images/images_upright")
+_IMAGE_FOLDERS = ("images_upright", "images/images_upright", "images")
+_QUERIES = "query/"
 _LIST_END = "_time_queries_with_intrinsics.txt"
 
 
@@ -26,12 +28,18 @@ def read_aachen(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:
     """Read the one scene; poses are in metres, ``map_from_camera``. Raises SourceError."""
     name = only_scene(scenes, SCENE, TITLE)
     folder = _image_folder(root)
-    model = read_given_model(root / "3D-models" / "aachen_v_1_1")
-    database = [
-        DatabaseImage(image.name, folder / image.name, model.cameras[image.camera_id], image.map_from_camera)
-        for image in model.images
-    ]
-    return [BenchmarkScene(name, tuple(database), tuple(_queries(root, folder)), OUTDOOR, "m").checked()]
+    database = with_instances(root, list(_database(root / "3D-models", folder)), unstyled="images")
+    return [BenchmarkScene(name, database, tuple(_queries(root, folder)), OUTDOOR, "m").checked()]
+
+
+def _database(models: Path, folder: Path) -> Iterator[DatabaseImage]:
+    path = models / "aachen_v_1_1" if is_folder(models / "aachen_v_1_1") else models
+    model = read_given_model(path)
+    for image in model.images:
+        if image.name.startswith(_QUERIES):
+            raise SourceError(f"the model in {path} has the query '{image.name}': unpack the model of {TITLE} again")
+        camera = model.cameras[image.camera_id]
+        yield DatabaseImage(image.name, folder / image.name, camera, image.map_from_camera)
 
 
 def _queries(root: Path, folder: Path) -> Iterator[QueryImage]:

@@ -28,6 +28,7 @@ from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, DatabaseImage
 from visloc_ros.evaluation.search_comparison import make_engines
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import find_strategy, preparation_types
+from visloc_ros.localization.strategy import Examples
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.sources.folder import FolderSource
 from visloc_ros.sources.layouts import StampedImage, first_readable, stamps_at_rate
@@ -66,7 +67,7 @@ def run_protocol(
     keep_settings(folder, config.to_mapping(), scenes)
     maps = [build_scene(scene, folder / "maps", config.mapping, progress) for scene in scenes]
     for search in searches:
-        _prepare(maps, search, config, progress)
+        prepare_scenes(scenes, maps, search, config, progress)
     records = {
         scene.name: search_scene(scene, path, searches, folder, config.anchor, progress)
         for scene, path in zip(scenes, maps, strict=True)
@@ -135,12 +136,25 @@ def _search(
             records[name][record.name] = record
 
 
-def _prepare(paths: Sequence[Path], search: str, config: BenchmarkConfig, progress: Progress) -> None:
-    """Prepare maps together for a way of searching, unless they are prepared, or need no preparation."""
+def prepare_scenes(
+    scenes: Sequence[BenchmarkScene], paths: Sequence[Path], search: str, config: BenchmarkConfig, progress: Progress
+) -> None:
+    """Prepare the maps of scenes together for a way of searching, unless they are prepared, or need no preparation."""
     strategy = find_strategy(search)
     if strategy.preparation is not None and not strategy.is_prepared([read_manifest(path) for path in paths]):
         options = config.preparations.get(search) or strategy.preparation()
-        strategy.prepare(paths, options, progress)
+        strategy.prepare(paths, options, progress, _examples(scenes, paths))
+
+
+def _examples(scenes: Sequence[BenchmarkScene], paths: Sequence[Path]) -> Examples:
+    """Masks and styles of the images that the maps are made of; a query teaches nothing."""
+    named = [
+        (f"{path.name}/{image.name}" if len(scenes) > 1 else image.name, image)
+        for scene, path in zip(scenes, paths, strict=True)
+        for image in scene.database
+    ]
+    masks = {name: image.mask for name, image in named if image.mask is not None}
+    return Examples(masks=masks, styles={name: tuple(image.styles.values()) for name, image in named if image.styles})
 
 
 def _write_joined(

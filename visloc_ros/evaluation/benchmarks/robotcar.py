@@ -1,10 +1,13 @@
-"""RobotCar Seasons v2 (Maddern et al., IJRR 2017; Sattler et al., CVPR 2018). The server keeps the truth of its test.
+"""RobotCar Seasons (Maddern et al., IJRR 2017; Sattler et al., CVPR 2018), v2 and the first. Servers have the truth.
 
-The database is condition ``overcast-reference``, its poses in ``3D-models/all-merged/all.nvm``.
-``robotcar_v2_test.txt`` names the images to find, without their condition: it is the folder
+The database is condition ``overcast-reference``, its poses in ``3D-models/all-merged/all.nvm``, or in the COLMAP model
+``3D-models/sfm-sift`` of LBR. Scene ``robotcar`` has all three cameras, ``rear``, ``left`` and ``right`` one each.
+
+Of v2, ``robotcar_v2_test.txt`` names the images to find, without their condition: it is the folder
 ``images/CONDITION/CAMERA`` that holds the stamp. ``robotcar_v2_train.txt`` gives poses ``map_from_camera`` (16
-numbers) of other images: they can be scored here, and are no part of the result file. Results go by
-``CAMERA/STAMP.jpg``.
+numbers) of other images: they can be scored here, and are no part of the result file. Of the first RobotCar Seasons,
+``queries/CONDITION_queries_with_intrinsics.txt`` list the images to find; LBR's tree has no lists: then all images of
+the conditions are to be found. Results go by ``CAMERA/STAMP.jpg``.
 """
 
 from __future__ import annotations
@@ -19,11 +22,12 @@ import pycolmap
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.core.geometry import SE3, nearest_rotation
-from visloc_ros.evaluation.benchmarks.listings import Row, only_scene, read_nvm, read_rows
+from visloc_ros.evaluation.benchmarks.instance_files import with_instances
+from visloc_ros.evaluation.benchmarks.listings import Row, read_given_model, read_nvm, read_query_list, read_rows
 from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.sources.layouts import list_images
 
-TITLE = "RobotCar Seasons v2"
+TITLE = "RobotCar Seasons"
 SCENE = "robotcar"
 REFERENCE = "overcast-reference"
 CONDITIONS = (
@@ -33,6 +37,8 @@ _PRINCIPAL_POINTS = {
     "rear": (508.222931, 498.187378), "right": (502.503754, 490.259033), "left": (500.107605, 511.461426),
 }  # fmt: skip
 _FOCAL_PX, _SIDE_PX = 400.0, 1024
+_LBR_MODEL = "sfm-sift"
+_LIST_END = "queries_with_intrinsics.txt"
 _TRAIN_FORM = "NAME, and the 16 numbers of its pose"
 
 
@@ -50,33 +56,71 @@ class _Place(NamedTuple):
 
 
 def read_robotcar(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:
-    """Read the one scene; poses are in metres, ``map_from_camera``. Raises SourceError."""
-    name = only_scene(scenes, SCENE, TITLE)
-    cameras = {camera: _camera(point) for camera, point in _PRINCIPAL_POINTS.items()}
-    places = _find_places(root / "images")
-    queries = [*_tests(root, places, cameras), *_trained(root, places, cameras)]
-    database = tuple(_database(root, cameras))
-    return [BenchmarkScene(name, database, tuple(queries), OUTDOOR, "m").checked()]
+    """Read scenes, or the one of all cameras; poses are in metres, ``map_from_camera``. Raises SourceError."""
+    known = (SCENE, *_PRINCIPAL_POINTS)
+    unknown = [name for name in scenes if name not in known]
+    if unknown:
+        raise SourceError(f"{TITLE} has no scene '{unknown[0]}': choose from {', '.join(known)}, or leave --scenes out")
+    return [_read_scene(root, name) for name in dict.fromkeys(scenes or [SCENE])]
+
+
+def _read_scene(root: Path, name: str) -> BenchmarkScene:
+    cameras = {camera: _camera(point) for camera, point in _PRINCIPAL_POINTS.items() if name in (SCENE, camera)}
+    places = _find_places(root / "images", cameras)
+    database = with_instances(root, list(_database(root, cameras)), unstyled=REFERENCE)
+    queries = (*_queries(root, places, cameras), *_trained(root, places, cameras))
+    return BenchmarkScene(name, database, queries, OUTDOOR, "m").checked()
 
 
 def _database(root: Path, cameras: Mapping[str, pycolmap.Camera]) -> Iterator[DatabaseImage]:
-    path = root / "3D-models" / "all-merged" / "all.nvm"
-    for one in read_nvm(path):
-        parts = PurePosixPath(one.name).with_suffix(".jpg").parts[-3:]  # the model calls JPEG images PNG
-        if len(parts) < 3 or parts[0] != REFERENCE or parts[1] not in cameras:
-            raise SourceError(f"{path} names '{one.name}', which is no {REFERENCE}/CAMERA/STAMP: download it again")
+    path, poses = _reference(root / "3D-models")
+    for given, pose in poses:
+        parts = PurePosixPath(given).with_suffix(".jpg").parts[-3:]  # the first model calls JPEG images PNG
+        if len(parts) < 3 or parts[0] != REFERENCE or parts[1] not in _PRINCIPAL_POINTS:
+            raise SourceError(f"{path} names '{given}', which is no {REFERENCE}/CAMERA/STAMP: download it again")
         name = "/".join(parts)
-        yield DatabaseImage(name, root / "images" / name, cameras[parts[1]], one.map_from_camera)
+        if parts[1] in cameras:
+            yield DatabaseImage(name, root / "images" / name, cameras[parts[1]], pose)
 
 
-def _tests(
+def _reference(models: Path) -> tuple[Path, list[tuple[str, SE3]]]:
+    """The model that is there, with names and poses of its images."""
+    path = models / "all-merged" / "all.nvm"
+    if is_file(path) or not is_folder(models / _LBR_MODEL):
+        return path, [(one.name, one.map_from_camera) for one in read_nvm(path)]
+    model = read_given_model(models / _LBR_MODEL)
+    return models / _LBR_MODEL, [(one.name, one.map_from_camera) for one in model.images]
+
+
+def _queries(
     root: Path, places: Mapping[str, list[_Place]], cameras: Mapping[str, pycolmap.Camera]
 ) -> Iterator[QueryImage]:
-    for row in read_rows(root / "robotcar_v2_test.txt"):
-        place = _place_of(row, places)
-        camera = cameras[place.camera]
-        sent_as = f"{place.camera}/{place.stamp}.jpg"
-        yield QueryImage(place.name, root / "images" / place.name, camera, place.condition, result_name=sent_as)
+    """Images to find: those of v2, else those of the lists of the first Seasons, else all, in LBR's tree."""
+    listing, lists = root / "robotcar_v2_test.txt", sorted((root / "queries").glob(f"*{_LIST_END}"))
+    is_of_lbr = is_folder(root / "3D-models" / _LBR_MODEL)
+    if is_file(listing) or not (lists or is_of_lbr):
+        found = (_place_of(row, places, cameras) for row in read_rows(listing))
+        yield from (_query(root, place, cameras[place.camera]) for place in found if place is not None)
+    elif lists:
+        for path in lists:
+            yield from _listed(root, path, cameras)
+    else:
+        everything = (place for alike in places.values() for place in alike)
+        yield from (_query(root, place, cameras[place.camera]) for place in sorted(everything))
+
+
+def _listed(root: Path, path: Path, cameras: Mapping[str, pycolmap.Camera]) -> Iterator[QueryImage]:
+    for name, camera in read_query_list(path).items():
+        place = _Place(*PurePosixPath(name).with_suffix("").parts) if name.count("/") == 2 else None
+        if place is None or place.condition not in CONDITIONS or place.camera not in _PRINCIPAL_POINTS:
+            raise SourceError(f"{path} lists '{name}', which is no CONDITION/CAMERA/STAMP.jpg: download it again")
+        if place.camera in cameras:
+            yield _query(root, place, camera)
+
+
+def _query(root: Path, place: _Place, camera: pycolmap.Camera) -> QueryImage:
+    path, sent_as = root / "images" / place.name, f"{place.camera}/{place.stamp}.jpg"
+    return QueryImage(place.name, path, camera, place.condition, result_name=sent_as)
 
 
 def _trained(
@@ -85,27 +129,30 @@ def _trained(
     path = root / "robotcar_v2_train.txt"
     for row in read_rows(path) if is_file(path) else ():
         matrix = row.numbers(1, 16, _TRAIN_FORM).reshape(4, 4)
-        place = _place_of(row, places)
-        pose = SE3(nearest_rotation(matrix[:3, :3]), matrix[:3, 3])
-        yield QueryImage(place.name, root / "images" / place.name, cameras[place.camera], place.condition, pose)
+        place = _place_of(row, places, cameras)
+        if place is not None:
+            pose = SE3(nearest_rotation(matrix[:3, :3]), matrix[:3, 3])
+            yield QueryImage(place.name, root / "images" / place.name, cameras[place.camera], place.condition, pose)
 
 
-def _place_of(row: Row, places: Mapping[str, list[_Place]]) -> _Place:
-    """Where the image of a line lies: its stamp must be there three times, once for each camera."""
+def _place_of(row: Row, places: Mapping[str, list[_Place]], cameras: Mapping[str, pycolmap.Camera]) -> _Place | None:
+    """Where the image of a line lies, None for another camera: its stamp must be there once for each of the cameras."""
     name = PurePosixPath(row.words[0])
     camera = name.parent.name if name.parent.name in _PRINCIPAL_POINTS else "rear"
+    if camera not in cameras:
+        return None
     found = places.get(name.stem, [])
-    if sorted(place.camera for place in found) != sorted(_PRINCIPAL_POINTS):
+    if sorted(place.camera for place in found) != sorted(cameras):
         folders = ", ".join(f"{place.condition}/{place.camera}" for place in found) or "none"
         raise SourceError(
-            f"{row.path}:{row.number}: the stamp {name.stem} must be there once for each of the three cameras, and is "
-            f"in {folders}: unpack all archives of images again"
+            f"{row.path}:{row.number}: the stamp {name.stem} must be there once for each camera "
+            f"({', '.join(sorted(cameras))}), and is in {folders}: unpack all archives of images again"
         )
     return next(place for place in found if place.camera == camera)
 
 
-def _find_places(folder: Path) -> dict[str, list[_Place]]:
-    """Where images lie, by their stamps; the reference is none of the conditions."""
+def _find_places(folder: Path, cameras: Mapping[str, pycolmap.Camera]) -> dict[str, list[_Place]]:
+    """Where images of cameras lie, by their stamps; the reference is none of the conditions."""
     if not is_folder(folder):
         raise SourceError(f"there is no folder {folder}: name the folder of {TITLE}, all unpacked")
     names = sorted(path.name for path in folder.iterdir() if is_folder(path))
@@ -114,7 +161,7 @@ def _find_places(folder: Path) -> dict[str, list[_Place]]:
         raise SourceError(f"{folder / unknown[0]} is no condition of {TITLE}; there are {', '.join(CONDITIONS)}")
     places: dict[str, list[_Place]] = defaultdict(list)
     for condition in names:
-        for camera in _PRINCIPAL_POINTS if condition != REFERENCE else ():
+        for camera in cameras if condition != REFERENCE else ():
             for path in list_images(folder / condition / camera):
                 places[path.stem].append(_Place(condition, camera, path.stem))
     return places

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -32,12 +32,18 @@ OUTDOOR: Thresholds = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
 
 @dataclass(frozen=True, eq=False)
 class DatabaseImage:
-    """An image that the map is made of: its camera and its pose are given."""
+    """An image that the map is made of: its camera and its pose are given.
+
+    ``mask`` is a file of the instances that it shows, ``styles`` are files of the same view in other styles, by their
+    tags, where the data set has them.
+    """
 
     name: str
     path: Path
     camera: pycolmap.Camera
     map_from_camera: SE3
+    mask: Path | None = None
+    styles: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

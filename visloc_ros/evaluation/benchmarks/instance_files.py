@@ -1,0 +1,88 @@
+"""What LBR (Xue et al., CVPR 2022) adds to a data set: instance masks of its images, and their copies in other styles.
+
+Masks are in ``global_seg_instance``, or ``gloabl_seg_instance``, as it is called for RobotCar, by the names of the
+images as PNG; styles in folders of ``stylized``, beside a copy of the images themselves. A folder's name is that of the
+copy and a tag, such as ``images_aug1``. Both are taken for images of the database alone: masks of queries are for
+judging a recogniser, never for teaching one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import is_file, is_folder
+from visloc_ros.evaluation.benchmarks.scene import DatabaseImage
+from visloc_ros.sources.layouts import IMAGE_SUFFIXES
+
+_MASK_FOLDERS = ("global_seg_instance", "gloabl_seg_instance")
+_STYLE_FOLDER = "stylized"
+
+logger = logging.getLogger(__name__)
+
+
+def with_instances(root: Path, images: Sequence[DatabaseImage], unstyled: str) -> tuple[DatabaseImage, ...]:
+    """Images of the database with their masks and styled copies, where the data set has them.
+
+    ``unstyled`` is the folder of ``stylized`` that is a copy of the images. Raises SourceError.
+    """
+    masks, styles = _masks(root, images), _styles(root / _STYLE_FOLDER, images, unstyled)
+    return tuple(
+        replace(
+            image,
+            mask=masks.get(image.name),
+            styles={tag: paths[image.name] for tag, paths in styles.items() if image.name in paths},
+        )
+        for image in images
+    )
+
+
+def _masks(root: Path, images: Sequence[DatabaseImage]) -> dict[str, Path]:
+    folders = [root / name for name in _MASK_FOLDERS if is_folder(root / name)]
+    if not folders or not images:
+        return {}
+    if len(folders) > 1:
+        raise SourceError(f"there are masks in {folders[0]} and in {folders[1]}: take one of the folders away")
+    paths = {image.name: folders[0] / PurePosixPath(image.name).with_suffix(".png") for image in images}
+    there = {name: path for name, path in paths.items() if is_file(path)}
+    if not there:
+        raise SourceError(
+            f"{folders[0]} holds no mask of the database, such as {paths[images[0].name]}: unpack the masks again, or "
+            "take the folder away"
+        )
+    missing = len(images) - len(there)
+    if missing:
+        logger.warning("%d of %d images of the database have no mask in %s", missing, len(images), folders[0])
+    return there
+
+
+def _styles(folder: Path, images: Sequence[DatabaseImage], unstyled: str) -> dict[str, dict[str, Path]]:
+    """Files by image name, by the tag of the style."""
+    if not is_folder(folder) or not images:
+        return {}
+    styles: dict[str, dict[str, Path]] = {}
+    for style in sorted(path for path in folder.iterdir() if is_folder(path) and path.name != unstyled):
+        tag = style.name.removeprefix(unstyled).strip("_")
+        if tag in styles:
+            raise SourceError(f"{style} is a second folder of the style '{tag}': take one of the two away")
+        files = {path.relative_to(style).with_suffix("").as_posix(): path for path in _pictures(style)}
+        keys = {image.name: _key(image.name, unstyled) for image in images}
+        styles[tag] = {name: files[key] for name, key in keys.items() if key in files}
+        if not styles[tag]:
+            raise SourceError(
+                f"{style} holds no image of the database, such as {style / _key(images[0].name, unstyled)}"
+                f"{PurePosixPath(images[0].name).suffix}: unpack the styled images again, or take the folder away"
+            )
+    return styles
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES and is_file(path)]
+
+
+def _key(name: str, unstyled: str) -> str:
+    """Where an image is in a style's folder, without its suffix, since styled images may have another."""
+    return PurePosixPath(name.removeprefix(f"{unstyled}/")).with_suffix("").as_posix()
