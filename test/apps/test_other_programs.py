@@ -61,6 +61,17 @@ def test_folders_of_a_file_may_be_in_the_home_folder(tmp_path, asked, config, mo
     assert asked[0][1:3] == (tmp_path / "data" / "7Scenes", tmp_path / "out")
 
 
+@pytest.mark.parametrize("below", ["", "7Scenes/"])
+def test_landmarks_of_pram_are_taken_where_they_are(tmp_path, asked, config, below):
+    succeed("inference", "--config", config(landmark_path=tmp_path / "landmarks"))
+    assert asked.pop()[4].preparations == {}
+    scene = tmp_path / "landmarks" / below / "chess"
+    scene.mkdir(parents=True)
+    (scene / "point3D_cluster_n16_xz_birch.npy").touch()
+    succeed("inference", "--config", config(landmark_path=tmp_path / "landmarks"))
+    assert asked.pop()[4].preparations["landmarks"].landmarks.clusters == str(scene.parent)
+
+
 def test_the_scenes_of_a_file_and_several_data_sets(tmp_path, asked, config):
     succeed("inference", "--config", config(localization="{loc_scene_name: [chess, heads]}", weight_path="null"))
     assert asked.pop()[5] == ["chess", "heads"]

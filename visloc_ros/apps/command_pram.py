@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from visloc_ros.apps.command_benchmark import run_benchmark
-from visloc_ros.core.config import read_mapping
+from visloc_ros.core.config import nest, read_mapping
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import is_folder
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig
 from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
+from visloc_ros.localization.strategies.landmarks.given_clusters import has_clusters
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,10 @@ PramConfig = Annotated[Path, typer.Option("--config", help="YAML file of PRAM.")
 def inference(
     config: PramConfig,
     rec_weight_path: Annotated[Path | None, typer.Option("--rec_weight_path")] = None,
-    landmark_path: Annotated[Path | None, typer.Option("--landmark_path", help="Folder for maps and results.")] = None,
+    landmark_path: Annotated[
+        Path | None,
+        typer.Option("--landmark_path", help="Folder for maps and results; landmarks of PRAM in it are taken."),
+    ] = None,
     online: Annotated[bool | None, typer.Option("--online/--no-online")] = None,
 ) -> None:
     """Search data sets by landmarks, as visloc benchmark NAME DATA --search landmarks does."""
@@ -54,7 +58,7 @@ def inference(
     for name, data in data_sets:
         output = folder / name if len(data_sets) > 1 else folder
         wanted = [str(scene) for scene in scenes] if len(data_sets) == 1 else []
-        run_benchmark(name, data, output, [LANDMARKS], BenchmarkConfig(), wanted)
+        run_benchmark(name, data, output, [LANDMARKS], _options(folder, name), wanted)
 
 
 def main_program(config: PramConfig) -> None:
@@ -67,6 +71,13 @@ def main_program(config: PramConfig) -> None:
 def recmap(config: Annotated[Path | None, typer.Option("--config", help="YAML file of PRAM.")] = None) -> None:
     """Landmarks are made of a map where it is prepared."""
     raise ConfigError(f"landmarks are made of a map where it is prepared: {_PREPARE}")
+
+
+def _options(folder: Path, name: str) -> BenchmarkConfig:
+    """Options by which the landmarks in the folder of landmarks are taken, if there are any."""
+    title = next(title for title, (_, ours) in _DATA_SETS.items() if ours == name)
+    given = next((place for place in (folder / title, folder) if has_clusters(place)), None)
+    return BenchmarkConfig.from_mapping(nest({} if given is None else {"landmarks.landmarks.clusters": str(given)}))
 
 
 def _path(keys: Mapping[str, Any], key: str) -> Path | None:

@@ -1,11 +1,13 @@
 """Landmarks: the points of a map clustered as seen from above, so that each is a column of the place.
 
 After PRAM (Xue et al. 2024, arXiv 2404.07785): BIRCH (Zhang et al. 1996) of the points seen by three images or more,
-with the axis that points up left out. The threshold follows the size of the map, so that its unit does not matter, and
-landmarks that no pose could be computed from are merged into their neighbours.
+with the axis that points up left out, or given clusters. The threshold follows the size of the map, so that its unit
+does not matter, and landmarks that no pose could be computed from are merged into their neighbours.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,8 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import Map
 from visloc_ros.localization.reduced_map.frames import Observations
-from visloc_ros.localization.strategies.landmarks.config import LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.config import MOST_LANDMARKS, LandmarkConfig
+from visloc_ros.localization.strategies.landmarks.given_clusters import read_given_clusters
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND
 
 POSE_POINTS = 30
@@ -25,6 +28,8 @@ _FEWEST, _MOST = 8, 64  # landmarks, where their number follows the size of the 
 _MIN_POINTS = 80
 _MIN_IMAGES = 5  # that show POSE_POINTS of a landmark: with one or two, it is known from one side only
 _IMAGES_PER_LANDMARK = 8  # a landmark of a map of few images may be seen by an eighth of them
+_NONE = -1  # where no cluster is given
+_LEAST_NEAR = 0.5  # of the points of a map in the frame of the given clusters
 _NEIGHBOURS, _OUTLIER_SIGMAS = 20, 2.0  # as PRAM has them
 _SHOWN_SHARE = (2.0, 98.0)  # percentiles of the coordinates: single points far away do not set the threshold
 _THRESHOLD = 0.004  # of the map's diagonal
@@ -35,7 +40,8 @@ _MOST_SUBCLUSTERS = 8000  # Ward's method takes the square of that in memory: 0.
 def label_points(map_: Map, config: LandmarkConfig) -> NDArray[np.int32]:
     """Landmark (P,) of each point of a map, from 1 on without gaps, or BACKGROUND.
 
-    Does not depend on the order of the points or the images. Raises MapError where no point is seen often enough.
+    Does not depend on the order of the points or the images. Raises MapError where no point is seen often enough, or
+    the given clusters are broken or of another place, ConfigError where they are missing.
     """
     observations = Observations.of(map_)
     rows = np.flatnonzero(observations.track_lengths(len(map_.points)) >= config.min_track_length)
@@ -47,7 +53,9 @@ def label_points(map_: Map, config: LandmarkConfig) -> NDArray[np.int32]:
     rows = rows[canonical_order(map_.points[rows])]
     rows = rows[_is_among_others(map_.points[rows])]
     plan = map_.points[rows] @ _plan_axes(map_)
-    clusters = _cluster(plan, config)
+    clusters = _given(map_, rows, config) if config.clusters else _cluster(plan, config)
+    has_cluster = clusters != _NONE
+    rows, plan, clusters = rows[has_cluster], plan[has_cluster], clusters[has_cluster]
     labels = np.full(len(map_.points), BACKGROUND, np.int32)
     labels[rows] = _merge_small(clusters, plan, _images_of(observations, rows, len(map_.points)), len(map_.images))
     return labels
@@ -63,13 +71,47 @@ def _is_among_others(points: Array) -> NDArray[np.bool_]:
 
     Indoors, too: an isolated point is badly triangulated, and would become a separate landmark.
     """
-    from scipy.spatial import cKDTree  # takes 0.2 s, so it is imported only when needed
-
     if len(points) <= _NEIGHBOURS:
         return np.ones(len(points), bool)
+    distances = _neighbour_distances(points)
+    return np.asarray(distances <= _usual(distances))
+
+
+def _neighbour_distances(points: Array) -> Array:
+    """Mean distance (P,) of each of more than _NEIGHBOURS points (P, 3) to its neighbours."""
+    from scipy.spatial import cKDTree  # takes 0.2 s, so it is imported only when needed
+
     nearest = np.asarray(cKDTree(points).query(points, k=_NEIGHBOURS + 1)[0])
-    distances = nearest[:, 1:].mean(axis=1)
-    return np.asarray(distances <= distances.mean() + _OUTLIER_SIGMAS * distances.std())
+    return np.asarray(nearest[:, 1:].mean(axis=1))
+
+
+def _usual(distances: Array) -> float:
+    """The largest of distances (P,) that are usual."""
+    return float(distances.mean() + _OUTLIER_SIGMAS * distances.std())
+
+
+def _given(map_: Map, rows: NDArray[np.intp], config: LandmarkConfig) -> NDArray[np.intp]:
+    """Clusters (R,) of points by row: of each that of the nearest given point, _NONE where all are far away.
+
+    Raises MapError where the given points are too few, or most points of the map are far from them.
+    """
+    from scipy.spatial import cKDTree  # takes 0.2 s, so it is imported only when needed
+
+    given = read_given_clusters(Path(config.clusters).expanduser(), map_.name)
+    if len(given.points) <= _NEIGHBOURS or given.num_clusters > MOST_LANDMARKS:
+        raise MapError(
+            f"{given.path} has {len(given.points)} points in {given.num_clusters} clusters: there must be more than "
+            f"{_NEIGHBOURS} points, and at most {MOST_LANDMARKS} clusters; set 'clusters' to '' for own ones"
+        )
+    distances, nearest = cKDTree(given.points).query(map_.points[rows])
+    is_near = np.asarray(distances <= _usual(_neighbour_distances(given.points)))
+    share = float(is_near.mean())
+    if share < _LEAST_NEAR:
+        raise MapError(
+            f"{100 * share:.0f} % of the points of the map '{map_.name}' are near points of {given.path}: build the "
+            "map at the poses that those are of, or set 'clusters' to '' for own ones"
+        )
+    return np.where(is_near, given.clusters[nearest], _NONE)
 
 
 def _plan_axes(map_: Map) -> Array:

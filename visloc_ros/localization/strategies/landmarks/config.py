@@ -53,6 +53,11 @@ class LandmarkConfig(Config):
         minimum=0,
         maximum=MOST_LANDMARKS,
     )
+    clusters: str = option(
+        "",
+        "PRAM's folder of the map's scene, or with a folder for each map by its name, whose clusters of points become "
+        "landmarks; empty for own ones.",
+    )
     min_track_length: int = option(2, "Least number of images that see a point of a landmark.", minimum=2)
     thinning_radius: float = option(
         0.0156,
