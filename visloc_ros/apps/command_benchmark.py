@@ -72,7 +72,7 @@ def run_benchmark(
     result_names: ResultNames = ResultNames.server,
 ) -> None:
     """Run the protocol of a data set on the scenes wanted, all where none is named, and print the figures."""
-    check_outputs(folder=output)
+    check_outputs(folder=output, is_continued=True)
     read = find_data_set(name).read(data, wanted)
     chosen = [scene.thinned(every).with_result_names(result_names) for scene in read]
     try:

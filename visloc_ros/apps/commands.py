@@ -133,6 +133,15 @@ HIDDEN = {
     "main-robotcar": Command("command_fuseloc", "main_robotcar"),
     "main-cmu": Command("command_fuseloc", "main_cmu"),
     "main-cambridge": Command("command_fuseloc", "main_cambridge"),
+    "run-reconstruct-aachen": Command("command_lbr", "reconstruct_aachen"),
+    "run-reconstruct-robotcar": Command("command_lbr", "reconstruct_robotcar"),
+    "train-aachen": Command("command_lbr", "train_aachen"),
+    "train-robotcar": Command("command_lbr", "train_robotcar"),
+    "test-aachen": Command("command_lbr", "recognise_aachen"),
+    "test-robotcar": Command("command_lbr", "recognise_robotcar"),
+    "run-loc-aachen": Command("command_lbr", "localize_aachen"),
+    "run-loc-aachn": Command("command_lbr", "localize_aachen"),
+    "run-loc-robotcar": Command("command_lbr", "localize_robotcar"),
 }
 """Programs of other tools that are more than aliases of our commands."""
 

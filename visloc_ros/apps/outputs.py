@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 _RESULTS = (".tum", ".jsonl", ".json", ".html", ".png")
 
 
-def check_outputs(*files: Path | None, folder: Path | None = None) -> None:
+def check_outputs(*files: Path | None, folder: Path | None = None, is_continued: bool = False) -> None:
     """Check before the work that files, and a folder of files, can be written; warn of what is replaced.
 
-    Raises OutputError.
+    A job that is continued in its folder replaces nothing there. Raises OutputError.
     """
     given = [file for file in files if file is not None]
     for file in given:
@@ -39,7 +39,7 @@ def check_outputs(*files: Path | None, folder: Path | None = None) -> None:
             raise OutputError(f"cannot write to {folder}: {there} is a file, choose another folder")
         _try_to_write(folder, there)
         earlier = sorted(path.name for path in folder.glob("*") if path.suffix in _RESULTS)
-        if earlier:
+        if earlier and not is_continued:
             logger.warning("%s holds results of an earlier run, such as %s: they are replaced", folder, earlier[0])
 
 

@@ -41,9 +41,10 @@ def test_both_ways_are_scored(kitchen, told):
     assert open_map(kitchen.folder / "maps" / "redkitchen").manifest.prepared["landmarks"]["maps"] == ["redkitchen"]
 
 
-def test_the_table_has_a_row_for_each_way(kitchen, told):
+def test_the_table_has_a_row_for_each_way(kitchen, told, caplog):
     words = ("benchmark", "7scenes", kitchen.data, "--search", "retrieval,landmarks", "--output", kitchen.folder)
     shown = visloc(*words, "--config", kitchen.config).stdout.splitlines()
+    assert "replaced" not in caplog.text  # the run is continued
     rows = [line.split() for line in shown if line.strip().startswith("redkitchen")]
     assert [row[:6] for row in rows] == [
         ["redkitchen", "all", way, "3", "of", "3"] for way in ("retrieval", "landmarks")

@@ -63,9 +63,7 @@ def run_protocol(
     where the folder is of a run with other options, and as building, preparing and searching maps do.
     """
     config, progress = config or BenchmarkConfig(), progress or SilentProgress()
-    folder.mkdir(parents=True, exist_ok=True)
-    keep_settings(folder, config.to_mapping(), scenes)
-    maps = [build_scene(scene, folder / "maps", config.mapping, progress) for scene in scenes]
+    maps = build_maps(scenes, folder, config, progress)
     for search in searches:
         prepare_scenes(scenes, maps, search, config, progress)
     records = {
@@ -74,6 +72,15 @@ def run_protocol(
     }
     _write_joined(scenes, searches, records, folder)
     return records
+
+
+def build_maps(
+    scenes: Sequence[BenchmarkScene], folder: Path, config: BenchmarkConfig, progress: Progress
+) -> list[Path]:
+    """The maps of scenes in the folder of a run, built unless they are there; raises as ``run_protocol`` does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    keep_settings(folder, config.to_mapping(), scenes)
+    return [build_scene(scene, folder / "maps", config.mapping, progress) for scene in scenes]
 
 
 def folder_name(scene: str) -> str:
