@@ -199,10 +199,10 @@ class AnchorEngine:
         blind, evidence = replace(query, cameras=estimator.candidates), Evidence()
         reason: Reason | None = Reason.FEW_MATCHES
         views: list[CameraView] = []  # of this one image, the newest last
-        for evidence in self._searcher.gather(blind, prior):
+        for attempts, evidence in enumerate(self._searcher.gather(blind, prior), start=1):
             reason = self._refusal_of(query, evidence) or self._learn_camera(query, evidence, estimator, views)
             if reason is None:
-                return self._refine(_with_calibration(query, estimator.calibration), evidence)
+                return _after(attempts, self._refine(_with_calibration(query, estimator.calibration), evidence))
         assert reason is not None
         return reject(query, reason, evidence)
 

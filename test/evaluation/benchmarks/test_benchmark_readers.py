@@ -101,6 +101,16 @@ def test_robotcar(tmp_path):
     assert is_pose(known, 7)
 
 
+def test_a_camera_of_robotcar_is_a_scene(tmp_path):
+    TREES["robotcar"](tmp_path)
+    left, rear = DATA_SETS["robotcar"].read(tmp_path, ["left", "rear"])
+    assert [(scene.name, len(scene.database), len(scene.queries)) for scene in (left, rear)] == [
+        ("left", 1, 1),
+        ("rear", 1, 2),
+    ]
+    assert [query.name.split("/")[1] for query in (*left.queries, *rear.queries)] == ["left", "rear", "rear"]
+
+
 def test_extended_cmu(tmp_path):
     urban, park = read("cmu", tmp_path)
     assert (urban.name, urban.conditions) == ("slice2", ("urban",))

@@ -33,7 +33,11 @@ def read_aachen(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:
 
 
 def _database(models: Path, folder: Path) -> Iterator[DatabaseImage]:
-    path = models / "aachen_v_1_1" if is_folder(models / "aachen_v_1_1") else models
+    path = models / "aachen_v_1_1"
+    if not is_folder(path):
+        if not any(models.glob("*.bin")):
+            raise SourceError(f"there is neither a folder {path} nor a model in {models}: unpack the model of {TITLE}")
+        path = models
     model = read_given_model(path)
     for image in model.images:
         if image.name.startswith(_QUERIES):

@@ -68,6 +68,9 @@ def _read_scene(root: Path, name: str) -> BenchmarkScene:
     cameras = {camera: _camera(point) for camera, point in _PRINCIPAL_POINTS.items() if name in (SCENE, camera)}
     places = _find_places(root / "images", cameras)
     database = with_instances(root, list(_database(root, cameras)), unstyled=REFERENCE)
+    for folder in dict.fromkeys(image.path.parent for image in database):
+        if not is_folder(folder):
+            raise SourceError(f"there is no folder {folder}: unpack all images, or name another camera by --scenes")
     queries = (*_queries(root, places, cameras), *_trained(root, places, cameras))
     return BenchmarkScene(name, database, queries, OUTDOOR, "m").checked()
 
