@@ -37,14 +37,15 @@ class Examples:
     """Sources that a preparation may learn from besides the maps.
 
     ``frames`` show the place of a single map, ``elsewhere`` are maps of other places, ``texts`` is a file of embeddings
-    of the texts in images. ``masks`` are files of the instances that map images show, ``styles`` files of the same
-    views in other styles, by image name; of several maps, names begin with that of the map and a slash.
+    of the texts in images. ``masks`` is a folder of the instances that map images show, by the images' names as PNG;
+    ``styles`` are files of the same views in other styles, by image name, which of several maps begins with that of the
+    map and a slash.
     """
 
     frames: FrameSource | None = None
     elsewhere: Sequence[Path] = ()
     texts: Path | None = None
-    masks: Mapping[str, Path] = field(default_factory=dict)
+    masks: Path | None = None
     styles: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
 

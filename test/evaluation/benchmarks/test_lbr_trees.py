@@ -28,7 +28,7 @@ def test_aachen(tmp_path):
     one, two, sequence = scene.database
     assert one.path == tmp_path / "images/db/1.jpg"
     assert sequence.map_from_camera.is_close(pose(2), 1e-9, 1e-6)
-    assert sequence.mask == tmp_path / RIGHT / "sequences/nexus/3.png"
+    assert scene.masks == tmp_path / RIGHT
     assert one.styles == {
         "aug1": tmp_path / "stylized/images_aug1/db/1.jpg",
         "aug2": tmp_path / "stylized/images_aug2/db/1.png",
@@ -40,7 +40,8 @@ def test_aachen(tmp_path):
 def test_the_tree_of_hloc_has_neither_masks_nor_styles(tmp_path):
     write_aachen(tmp_path)
     (scene,) = read_aachen(tmp_path)
-    assert all(image.mask is None and not image.styles for image in scene.database)
+    assert scene.masks is None
+    assert not any(image.styles for image in scene.database)
 
 
 @pytest.mark.parametrize("spelling", [RIGHT, MISSPELT])
@@ -51,12 +52,20 @@ def test_the_rear_camera_of_robotcar(tmp_path, spelling):
     (image,) = scene.database
     assert (scene.name, image.name) == ("rear", f"{REAR}.jpg")
     assert image.map_from_camera.is_close(pose(0), 1e-9, 1e-6)
-    assert image.mask == tmp_path / spelling / f"{REAR}.png"
+    assert scene.masks == tmp_path / spelling
     assert sorted(image.styles) == ["aug_d", "aug_nr", "aug_r"]
     dawn, night = scene.queries  # all images of the conditions
     assert (dawn.condition, dawn.result_name) == ("dawn", f"rear/{STAMPS[1]}.jpg")
     assert night.camera.params.tolist() == [400, 508.222931, 498.187378, 0]
     assert scene.with_result_names(ResultNames.file).queries[0].result_name == f"{STAMPS[1]}.jpg"
+
+
+def test_another_camera_has_neither_masks_nor_styles(tmp_path):
+    write_lbr_robotcar(tmp_path)
+    write_image(tmp_path / f"images/night/left/{STAMPS[0]}.jpg")
+    left, rear = read_robotcar(tmp_path, ["left", "rear"])
+    assert (left.masks, rear.masks) == (None, tmp_path / MISSPELT)
+    assert not left.database[0].styles
 
 
 def test_lists_of_the_first_seasons(tmp_path):
@@ -90,20 +99,21 @@ def test_masks_and_styles_of_the_database_teach_and_nothing_of_queries_does(tmp_
     monkeypatch.setattr("visloc_ros.evaluation.benchmarks.protocol.read_manifest", lambda path: None)
     prepare_scenes([scene], [Path("maps/aachen")], "instances", BenchmarkConfig(), SilentProgress())
     prepare_scenes([scene] * 2, [Path("maps/one"), Path("maps/two")], "x", BenchmarkConfig(), SilentProgress())
-    names = {image.name for image in scene.database}
-    assert set(taught[0].masks) == set(taught[0].styles) == names
-    assert all((tmp_path / RIGHT / "query") not in path.parents for path in taught[0].masks.values())
+    names, queries = ({image.name for image in images} for images in (scene.database, scene.queries))
+    assert set(taught[0].styles) == names
+    assert not names & queries
+    assert not any(name.startswith("query/") for name in names)  # masks are named as the images that they are of
+    assert taught[0].masks == tmp_path / RIGHT
     assert len(taught[0].styles["db/1.jpg"]) == 2
-    assert set(taught[1].masks) == {f"{place}/{name}" for place in ("one", "two") for name in names}
+    assert set(taught[1].styles) == {f"{place}/{name}" for place in ("one", "two") for name in names}
 
 
 def test_missing_masks_are_counted(tmp_path, caplog):
     write_lbr_aachen(tmp_path)
     (tmp_path / RIGHT / "db/2.png").unlink()
     with caplog.at_level(logging.WARNING):
-        (scene,) = read_aachen(tmp_path)
+        assert read_aachen(tmp_path)
     assert "1 of 3 images of the database have no mask" in caplog.text
-    assert scene.database[1].mask is None
 
 
 def move(source, target):

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file, is_folder
-from visloc_ros.evaluation.benchmarks.instance_files import with_instances
+from visloc_ros.evaluation.benchmarks.instance_files import find_masks, with_styles
 from visloc_ros.evaluation.benchmarks.listings import only_scene, read_given_model, read_query_list
 from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
 
@@ -28,8 +28,9 @@ def read_aachen(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:
     """Read the one scene; poses are in metres, ``map_from_camera``. Raises SourceError."""
     name = only_scene(scenes, SCENE, TITLE)
     folder = _image_folder(root)
-    database = with_instances(root, list(_database(root / "3D-models", folder)), unstyled="images")
-    return [BenchmarkScene(name, database, tuple(_queries(root, folder)), OUTDOOR, "m").checked()]
+    database = with_styles(root, list(_database(root / "3D-models", folder)), unstyled="images")
+    masks = find_masks(root, database)
+    return [BenchmarkScene(name, database, tuple(_queries(root, folder)), OUTDOOR, "m", masks).checked()]
 
 
 def _database(models: Path, folder: Path) -> Iterator[DatabaseImage]:

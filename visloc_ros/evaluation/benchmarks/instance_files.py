@@ -2,8 +2,7 @@
 
 Masks are in ``global_seg_instance``, or ``gloabl_seg_instance``, as it is called for RobotCar, by the names of the
 images as PNG; styles in folders of ``stylized``, beside a copy of the images themselves. A folder's name is that of the
-copy and a tag, such as ``images_aug1``. Both are taken for images of the database alone: masks of queries are for
-judging a recogniser, never for teaching one.
+copy and a tag, such as ``images_aug1``. Both are of images of the database: those of queries teach nothing.
 """
 
 from __future__ import annotations
@@ -24,39 +23,35 @@ _STYLE_FOLDER = "stylized"
 logger = logging.getLogger(__name__)
 
 
-def with_instances(root: Path, images: Sequence[DatabaseImage], unstyled: str) -> tuple[DatabaseImage, ...]:
-    """Images of the database with their masks and styled copies, where the data set has them.
+def find_masks(root: Path, images: Sequence[DatabaseImage]) -> Path | None:
+    """The folder of masks of images of the database, None where the data set has none. Raises SourceError."""
+    folders = [root / name for name in _MASK_FOLDERS if is_folder(root / name)]
+    if not folders or not images:
+        return None
+    if len(folders) > 1:
+        raise SourceError(f"there are masks in {folders[0]} and in {folders[1]}: take one of the folders away")
+    paths = [folders[0] / PurePosixPath(image.name).with_suffix(".png") for image in images]
+    missing = sum(not is_file(path) for path in paths)
+    if missing == len(paths):
+        raise SourceError(
+            f"{folders[0]} holds no mask of the database, such as {paths[0]}: unpack the masks again, or take the "
+            "folder away"
+        )
+    if missing:
+        logger.warning("%d of %d images of the database have no mask in %s", missing, len(paths), folders[0])
+    return folders[0]
+
+
+def with_styles(root: Path, images: Sequence[DatabaseImage], unstyled: str) -> tuple[DatabaseImage, ...]:
+    """Images of the database with their copies in other styles, where the data set has them.
 
     ``unstyled`` is the folder of ``stylized`` that is a copy of the images. Raises SourceError.
     """
-    masks, styles = _masks(root, images), _styles(root / _STYLE_FOLDER, images, unstyled)
+    styles = _styles(root / _STYLE_FOLDER, images, unstyled)
     return tuple(
-        replace(
-            image,
-            mask=masks.get(image.name),
-            styles={tag: paths[image.name] for tag, paths in styles.items() if image.name in paths},
-        )
+        replace(image, styles={tag: paths[image.name] for tag, paths in styles.items() if image.name in paths})
         for image in images
     )
-
-
-def _masks(root: Path, images: Sequence[DatabaseImage]) -> dict[str, Path]:
-    folders = [root / name for name in _MASK_FOLDERS if is_folder(root / name)]
-    if not folders or not images:
-        return {}
-    if len(folders) > 1:
-        raise SourceError(f"there are masks in {folders[0]} and in {folders[1]}: take one of the folders away")
-    paths = {image.name: folders[0] / PurePosixPath(image.name).with_suffix(".png") for image in images}
-    there = {name: path for name, path in paths.items() if is_file(path)}
-    if not there:
-        raise SourceError(
-            f"{folders[0]} holds no mask of the database, such as {paths[images[0].name]}: unpack the masks again, or "
-            "take the folder away"
-        )
-    missing = len(images) - len(there)
-    if missing:
-        logger.warning("%d of %d images of the database have no mask in %s", missing, len(images), folders[0])
-    return there
 
 
 def _styles(folder: Path, images: Sequence[DatabaseImage], unstyled: str) -> dict[str, dict[str, Path]]:

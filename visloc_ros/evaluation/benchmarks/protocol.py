@@ -155,13 +155,14 @@ def prepare_scenes(
 
 def _examples(scenes: Sequence[BenchmarkScene], paths: Sequence[Path]) -> Examples:
     """Masks and styles of the images that the maps are made of; a query teaches nothing."""
-    named = [
-        (f"{path.name}/{image.name}" if len(scenes) > 1 else image.name, image)
+    styles = {
+        f"{path.name}/{image.name}" if len(scenes) > 1 else image.name: tuple(image.styles.values())
         for scene, path in zip(scenes, paths, strict=True)
         for image in scene.database
-    ]
-    masks = {name: image.mask for name, image in named if image.mask is not None}
-    return Examples(masks=masks, styles={name: tuple(image.styles.values()) for name, image in named if image.styles})
+        if image.styles
+    }
+    masks = next((scene.masks for scene in scenes if scene.masks is not None), None)  # one folder for a data set
+    return Examples(masks=masks, styles=styles)
 
 
 def _write_joined(

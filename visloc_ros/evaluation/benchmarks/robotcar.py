@@ -22,7 +22,7 @@ import pycolmap
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.core.geometry import SE3, nearest_rotation
-from visloc_ros.evaluation.benchmarks.instance_files import with_instances
+from visloc_ros.evaluation.benchmarks.instance_files import find_masks, with_styles
 from visloc_ros.evaluation.benchmarks.listings import Row, read_given_model, read_nvm, read_query_list, read_rows
 from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.sources.layouts import list_images
@@ -37,7 +37,7 @@ _PRINCIPAL_POINTS = {
     "rear": (508.222931, 498.187378), "right": (502.503754, 490.259033), "left": (500.107605, 511.461426),
 }  # fmt: skip
 _FOCAL_PX, _SIDE_PX = 400.0, 1024
-_LBR_MODEL = "sfm-sift"
+_LBR_MODEL, _LBR_CAMERA = "sfm-sift", "rear"
 _LIST_END = "queries_with_intrinsics.txt"
 _TRAIN_FORM = "NAME, and the 16 numbers of its pose"
 
@@ -67,12 +67,14 @@ def read_robotcar(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene
 def _read_scene(root: Path, name: str) -> BenchmarkScene:
     cameras = {camera: _camera(point) for camera, point in _PRINCIPAL_POINTS.items() if name in (SCENE, camera)}
     places = _find_places(root / "images", cameras)
-    database = with_instances(root, list(_database(root, cameras)), unstyled=REFERENCE)
+    database, masks = tuple(_database(root, cameras)), None
+    if _LBR_CAMERA in cameras:
+        database, masks = with_styles(root, database, unstyled=REFERENCE), find_masks(root, database)
     for folder in dict.fromkeys(image.path.parent for image in database):
         if not is_folder(folder):
             raise SourceError(f"there is no folder {folder}: unpack all images, or name another camera by --scenes")
     queries = (*_queries(root, places, cameras), *_trained(root, places, cameras))
-    return BenchmarkScene(name, database, queries, OUTDOOR, "m").checked()
+    return BenchmarkScene(name, database, queries, OUTDOOR, "m", masks).checked()
 
 
 def _database(root: Path, cameras: Mapping[str, pycolmap.Camera]) -> Iterator[DatabaseImage]:

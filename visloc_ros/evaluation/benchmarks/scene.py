@@ -34,15 +34,13 @@ OUTDOOR: Thresholds = ((0.25, 2.0), (0.5, 5.0), (5.0, 10.0))
 class DatabaseImage:
     """An image that the map is made of: its camera and its pose are given.
 
-    ``mask`` is a file of the instances that it shows, ``styles`` are files of the same view in other styles, by their
-    tags, where the data set has them.
+    ``styles`` are files of the same view in other styles, by their tags, where the data set has them.
     """
 
     name: str
     path: Path
     camera: pycolmap.Camera
     map_from_camera: SE3
-    mask: Path | None = None
     styles: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -66,8 +64,9 @@ class QueryImage:
 class BenchmarkScene:
     """A scene of a protocol; no image is opened before it is searched or mapped.
 
-    ``thresholds`` are metres and degrees, ``unit`` ("cm" or "m") is that of positions in its papers. Raises SourceError
-    where there is nothing to map or to find, or two images have one name.
+    ``thresholds`` are metres and degrees, ``unit`` ("cm" or "m") is that of positions in its papers, ``masks`` a folder
+    of the instances that images of the database show, where the data set has them. Raises SourceError where there is
+    nothing to map or to find, or two images have one name.
     """
 
     name: str
@@ -75,6 +74,7 @@ class BenchmarkScene:
     queries: tuple[QueryImage, ...]
     thresholds: Thresholds
     unit: str = "cm"
+    masks: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.database or not self.queries:
