@@ -8,12 +8,14 @@ import numpy as np
 import pycolmap
 import pytest
 
+from visloc_ros.apps.command_view import labelled_maps
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.map import NO_POINT, open_map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.localization.searchable_map import open_searchable_map, reduce_map_to
 from visloc_ros.sources.ros_images import encode_jpeg
-from visloc_ros.viewer.landmark_view import add_landmark_switch
+from visloc_ros.viewer.label_view import add_label_switches
 from visloc_ros.viewer.point_colours import GREY, point_colours
 from visloc_ros.viewer.scene import MOST_FRUSTUMS, Scene, close_server, field_of_view, open_server
 from visloc_ros.viewer.trajectory_view import Playback, ShownTrajectory, TrajectoryView
@@ -107,7 +109,7 @@ def test_a_trajectory_is_coloured_by_its_errors_and_shown_frame_by_frame(place, 
 def test_a_switch_shows_the_points_of_landmarks_instead_of_all(server, landmark_room):
     place = open_map(landmark_room)
     scene = Scene.of_map(server, place)
-    switch = add_landmark_switch(scene, place)
+    switch = add_label_switches(scene, labelled_maps(place))["landmarks"]
     points = server.scene.get_handle_by_name("/landmarks")
     assert (scene.points.visible, points.visible) == (True, False)
     assert 10 < len(points.points) < len(place.points)
@@ -124,11 +126,27 @@ def test_a_map_reduced_to_landmarks_is_shown_with_their_frames(server, landmark_
     scene = Scene.of_map(server, place)
     assert scene.show_references(place) == len(place.images) > 0
     assert len(scene.points.points) == len(place.points)
-    assert add_landmark_switch(scene, place) is not None
+    assert list(add_label_switches(scene, labelled_maps(place))) == ["landmarks"]
 
 
-def test_a_map_without_landmarks_has_no_such_switch(server, place):
-    assert add_landmark_switch(Scene.of_map(server, place), place) is None
+def test_a_map_without_labels_has_no_such_switch(server, place):
+    assert labelled_maps(place) == {}
+    assert add_label_switches(Scene.of_map(server, place), {}) == {}
+
+
+def test_the_points_of_a_map_are_hidden_while_any_labels_are_shown(server, place):
+    labels = np.arange(len(place.points)) % 3
+    labelled = dataclasses.replace(place, point_labels=labels)
+    scene = Scene.of_map(server, place)
+    switches = add_label_switches(scene, {"landmarks": labelled, "instances": labelled})
+    landmarks, instances = (server.scene.get_handle_by_name(f"/{name}") for name in switches)
+    assert np.array_equal(instances.colors, landmark_colours(labels))
+    for on in switches.values():
+        on.value = True
+    wait_until(lambda: landmarks.visible and instances.visible and not scene.points.visible)
+    switches["landmarks"].value = False
+    wait_until(lambda: not landmarks.visible)
+    assert (instances.visible, scene.points.visible) == (True, False)
 
 
 def wait_until(condition):

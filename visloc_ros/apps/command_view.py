@@ -22,7 +22,7 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation.association import truth_at
-from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
+from visloc_ros.localization.searchable_map import find_strategy, open_searchable_map, searches_of
 from visloc_ros.mapping.alignment.mesh import align_with_mesh
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
@@ -94,7 +94,7 @@ def view_map(
 ) -> None:
     """Show a map until Ctrl-C, or until the live camera ends."""
     from visloc_ros.viewer.export import add_export_buttons
-    from visloc_ros.viewer.landmark_view import add_landmark_switch
+    from visloc_ros.viewer.label_view import add_label_switches
     from visloc_ros.viewer.mesh import as_glb, moved, read_mesh, surface_points
     from visloc_ros.viewer.scene import Scene, close_server, open_server
     from visloc_ros.viewer.trajectory_view import TrajectoryView
@@ -117,10 +117,7 @@ def view_map(
             )
         if shown is not None:
             played = TrajectoryView(scene, shown)
-        try:
-            add_landmark_switch(scene, place)
-        except MapError as error:  # the map itself can be shown
-            console.print(f"its landmarks are not shown: {error}", highlight=False)
+        add_label_switches(scene, labelled_maps(place))
         add_export_buttons(server, *(() if played is None else (played.show, len(played.shown.trajectory))))
         console.print(f"{len(place.points)} points and {count} of {len(place.images)} images of {place.name}")
         console.print(f"open http://{host}:{server.get_port()} in a browser; Ctrl-C stops it", highlight=False)
@@ -134,6 +131,20 @@ def view_map(
         if played is not None:
             played.close()
         close_server(server)
+
+
+def labelled_maps(place: Map) -> dict[str, Map]:
+    """The map with labels of its points, by the ways of searching that label them and that it is prepared for."""
+    found: dict[str, Map] = {}
+    for way in searches_of(place.manifest):
+        try:
+            labelled = find_strategy(way).labelled_map(place)
+        except MapError as error:  # the map itself can be shown
+            console.print(f"its {way} are not shown: {error}", highlight=False)
+            continue
+        if labelled is not None:
+            found[way] = labelled
+    return found
 
 
 def follow(scene: Scene, place: Map, address: str, camera: str) -> None:

@@ -17,6 +17,7 @@ from visloc_ros.evaluation.association import truth_at
 from visloc_ros.evaluation.metrics import finite_median, pose_errors, recall
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import search_names
+from visloc_ros.localization.searchable_map import find_strategy
 
 THRESHOLDS = ((0.05, 5.0), (0.25, 2.0))
 """Metres and degrees within which a pose counts."""
@@ -109,10 +110,11 @@ def compare_searches(
 def searched_bytes(map_: Map, way: str) -> dict[str, int]:
     """Bytes of a map's files that a way of searching needs, by part.
 
-    Prepared files of ways of searching are in folders of their names; all others belong to retrieval.
+    Prepared files of ways of searching are in folders of their names; all others belong to a search of the whole map.
     """
     files = map_.manifest.files
-    if way in map_.manifest.prepared:
-        return {name.removeprefix(f"{way}/"): info.size for name, info in files.items() if name.startswith(f"{way}/")}
+    own = {name.removeprefix(f"{way}/"): info.size for name, info in files.items() if name.startswith(f"{way}/")}
+    if own and find_strategy(way).can_reduce:
+        return own
     prepared = tuple(f"{one}/" for one in map_.manifest.prepared)
-    return {name: info.size for name, info in files.items() if not name.startswith(prepared)}
+    return {name: info.size for name, info in files.items() if not name.startswith(prepared)} | own

@@ -104,6 +104,18 @@ class SearchStrategy(ABC):
         """
         raise MapError(f"the search by '{self.name}' needs the whole map '{map_.name}'")
 
+    @property
+    def can_reduce(self) -> bool:
+        """Whether the search needs nothing of a map but what it prepares."""
+        return type(self).prepared_map is not SearchStrategy.prepared_map
+
+    def labelled_map(self, map_: Map) -> Map | None:
+        """The prepared points of a map with their labels, to be shown; None where the search labels none.
+
+        Raises MapError where they are broken or of another version of the map.
+        """
+        return None
+
 
 class Searcher(Protocol):
     """Gathers evidence of an image's place in a map; made once for a map, then called for every image."""

@@ -64,5 +64,9 @@ class LandmarkStrategy(SearchStrategy):
 
         return load_landmark_map(map_.prepared[LANDMARKS], map_.manifest).map
 
+    def labelled_map(self, map_: Map) -> Map:
+        """The same, whose points have the labels of their landmarks."""
+        return self.prepared_map(map_)
+
 
 LANDMARK_SEARCH = LandmarkStrategy()
