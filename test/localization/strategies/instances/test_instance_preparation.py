@@ -19,8 +19,9 @@ from visloc_ros.localization.strategies.instances.config import (  # noqa: E402
     InstanceConfig,
     TrainingConfig,
 )
+from visloc_ros.localization.strategies.instances.labelled_map import label_map  # noqa: E402
 from visloc_ros.localization.strategies.instances.opening import open_instances  # noqa: E402
-from visloc_ros.localization.strategies.instances.preparation import label_map, prepare_instances  # noqa: E402
+from visloc_ros.localization.strategies.instances.preparation import prepare_instances  # noqa: E402
 from visloc_ros.localization.strategies.instances.strategy import INSTANCE_SEARCH  # noqa: E402
 from visloc_ros.localization.strategies.instances.training_scores import point_accuracy  # noqa: E402
 from visloc_ros.localization.strategy import Examples  # noqa: E402

@@ -1,5 +1,7 @@
 """Stylised copies and training samples: reproducible, never mirrored, and every mask stays on its picture."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -40,6 +42,19 @@ def test_the_mask_of_a_sample_lies_on_its_picture_which_is_not_mirrored(striped)
         red = one[..., 0][seen.nonzero()]
         columns = seen.nonzero()[1]
         assert np.corrcoef(columns, red)[0, 1] > 0.5
+
+
+def test_copies_in_other_styles_have_the_mask_of_their_image(striped):
+    """Of another size, and blue where the image is not."""
+    copy = cv2.resize(striped.picture, (200, 150), interpolation=cv2.INTER_AREA)
+    copy[..., 2] = 200
+    inputs, masks = SampleMaker([replace(striped, copies=(copy,))], [], 0.0, 0).batch(3, 24)
+    is_copy = inputs[..., 2].max(axis=(1, 2)) > 150
+    assert 4 < is_copy.sum() < 20
+    centres = inputs[is_copy][:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE].astype(int)
+    shown = 1 + 4 * (4 * centres[..., 1] // 256) + 4 * centres[..., 0] // 256
+    agree = (masks[is_copy] == shown)[masks[is_copy] > 0]
+    assert agree.mean() > 0.9
 
 
 def test_a_step_has_the_same_samples_again_and_other_steps_others(striped):

@@ -4,92 +4,58 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from visloc_ros.core.errors import MapError
-from visloc_ros.core.map import Map, MapImage, open_map
-from visloc_ros.core.map_preparation import add_prepared
-from visloc_ros.core.progress import Progress, SilentProgress, track
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_preparation import add_prepared, put_section
+from visloc_ros.core.progress import Progress, SilentProgress
+from visloc_ros.localization.strategies.instances.card import instance_section
 from visloc_ros.localization.strategies.instances.config import INSTANCES, InstanceConfig
 from visloc_ros.localization.strategies.instances.instance_files import save_instances
 from visloc_ros.localization.strategies.instances.instance_map import InstanceMap
-from visloc_ros.localization.strategies.instances.label_masks import instance_mask, picture_of
-from visloc_ros.localization.strategies.instances.point_instances import label_points
+from visloc_ros.localization.strategies.instances.label_masks import picture_of
+from visloc_ros.localization.strategies.instances.labelled_map import LabelledMap, label_map
 from visloc_ros.localization.strategies.instances.recognition import InstanceRecogniser, Recognition
 from visloc_ros.localization.strategies.instances.samples import MaskedImage
 from visloc_ros.localization.strategies.instances.styles import read_styles, stylised
 from visloc_ros.localization.strategies.instances.training_scores import TrainingPoint, point_accuracy
+from visloc_ros.localization.strategy import NOTHING_ELSE, Examples
 
 if TYPE_CHECKING:
     from visloc_ros.localization.strategies.instances.backends.training import Training
 
-_HELD_OUT_EVERY = 8  # images: training ends when these are not recognised better any more
 _LEAST_SHARE_OF_TRUE_PAIRS = 5.0  # percent of held-out images that may be missed by the similarity
 _STYLES_PER_IMAGE = 4  # in which held-out images are described
 _PERCENT = 100
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledMap:
-    """A map with the instance (P,) of each point, and the images that have a picture: rows, and masked pictures."""
-
-    map: Map
-    point_labels: NDArray[np.int32]
-    rows: tuple[int, ...]
-    masked: tuple[MaskedImage, ...]
-
-    @property
-    def images(self) -> list[MapImage]:
-        """The map's images that have a picture."""
-        return [self.map.images[row] for row in self.rows]
-
-    @property
-    def held_out(self) -> list[int]:
-        """Places among ``rows`` of the images that the network does not learn."""
-        return list(range(_HELD_OUT_EVERY // 2, len(self.rows), _HELD_OUT_EVERY))
-
-
 def prepare_instances(
-    path: Path, config: InstanceConfig | None = None, progress: Progress | None = None, elsewhere: Sequence[Path] = ()
+    path: Path,
+    config: InstanceConfig | None = None,
+    progress: Progress | None = None,
+    examples: Examples = NOTHING_ELSE,
 ) -> Mapping[str, Any]:
     """Write the instances of a map, and a network that recognises them, into it, and give the figures.
 
-    ``elsewhere`` are maps of other places, in which the network learns to see no instance. The next call continues an
-    interrupted training. Raises ConfigError, MapError where a map cannot be used, OutputError; the map stays as it is
-    until everything is done.
+    Of ``examples`` maps of elsewhere show no instance, ``masks`` replace the map's own instances, and ``styles`` are
+    learned with the masks of their images. The next call continues an interrupted training. Raises ConfigError,
+    SourceError for images and masks, MapError where a map cannot be used, OutputError; the map stays as it is until
+    everything is done.
     """
     config, progress = config or InstanceConfig(), progress or SilentProgress()
-    labelled = label_map(open_map(path), config, progress)
+    masks = examples.masks or (Path(config.masks) if config.masks else None)
+    labelled = label_map(open_map(path), config, progress, masks, examples.styles)
     checkpoints = path.with_name(f".{path.name}.{INSTANCES}")
-    training = _train(labelled, list(_of_elsewhere(elsewhere)), config, progress, checkpoints)
+    training = _train(labelled, list(_of_elsewhere(examples.elsewhere)), config, progress, checkpoints)
     instances, recogniser = _described(labelled, training, config)
     figures = _figures(labelled, instances, recogniser, training.best_point)
     add_prepared(path, INSTANCES, partial(_write, labelled, instances, training, figures))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return figures
-
-
-def label_map(map_: Map, config: InstanceConfig, progress: Progress) -> LabelledMap:
-    """The instances of a map's points, and the masks of its images. Raises MapError where it has no pictures."""
-    labels = label_points(map_, config)
-    pictures = [
-        (row, picture) for row, image in enumerate(map_.images) if (picture := picture_of(map_, image)) is not None
-    ]
-    if not pictures:
-        raise MapError(
-            f"the map '{map_.name}' has no thumbnails of its images, from which instances are learned: build it again"
-        )
-    masked = [
-        MaskedImage(map_.images[row].name, picture, instance_mask(map_.images[row], picture, labels))
-        for row, picture in track(progress, "masking images", pictures, len(pictures))
-    ]
-    return LabelledMap(map_, labels, tuple(row for row, _ in pictures), tuple(masked))
 
 
 def _of_elsewhere(paths: Sequence[Path]) -> Iterator[MaskedImage]:
@@ -194,8 +160,17 @@ def _figures(
 def _write(
     labelled: LabelledMap, instances: InstanceMap, training: Training, figures: Mapping[str, Any], folder: Path
 ) -> Mapping[str, Any]:
-    """Write the files of one map, and give their entry for its manifest."""
+    """Write the files and the section of the card of one map, and give the entry for its manifest."""
     from visloc_ros.localization.strategies.instances.backends.recogniser import network_bytes
 
     save_instances(folder, instances, network_bytes(training.network), labelled.map.manifest)
+    masked = labelled.masked
+    section = instance_section(
+        [one.picture for one in masked],
+        [one.mask for one in masked],
+        [one.name for one in masked],
+        figures,
+        training.curve,
+    )
+    put_section(folder.parent, INSTANCES, section)
     return figures

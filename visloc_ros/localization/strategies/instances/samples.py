@@ -25,11 +25,15 @@ _NO_COLOUR = (0, 0, 0)
 
 @dataclass(frozen=True, eq=False)
 class MaskedImage:
-    """A small picture (H, W, 3) of a map image, and its instance mask (H, W)."""
+    """A small picture (H, W, 3) of a map image, its instance mask (H, W), and copies of the view in other styles.
+
+    Picture, mask and copies show the same whole image, and may have different sizes.
+    """
 
     name: str
     picture: Image
     mask: NDArray[np.uint16]
+    copies: tuple[Image, ...] = ()
 
 
 class SampleMaker:
@@ -46,8 +50,12 @@ class SampleMaker:
 
     def _sample(self, rng: np.random.Generator) -> tuple[Image, NDArray[np.uint16]]:
         image = self._images[int(rng.integers(len(self._images)))]
-        crop = _random_crop(rng, image.picture.shape[1::-1])
-        picture = np.asarray(cv2.warpAffine(image.picture, crop, INPUT_SIZE, flags=cv2.INTER_LINEAR), np.uint8)
+        size = image.mask.shape[1::-1]
+        crop = _random_crop(rng, size)
+        seen = (image.picture, *image.copies)[int(rng.integers(1 + len(image.copies)))]
+        to_mask = np.array(size) / seen.shape[1::-1]
+        of_seen = np.column_stack((crop[:, :2] * to_mask, crop[:, 2] + crop[:, :2] @ (0.5 * to_mask - 0.5)))
+        picture = np.asarray(cv2.warpAffine(seen, of_seen, INPUT_SIZE, flags=cv2.INTER_LINEAR), np.uint8)
         if rng.random() < self._stylise:
             picture = stylised(picture, rng, self._styles)
         return picture, sampled_mask(image.mask, crop)

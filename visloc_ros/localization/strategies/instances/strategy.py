@@ -51,7 +51,7 @@ class InstanceStrategy(SearchStrategy):
             raise ConfigError(
                 f"the search by '{INSTANCES}' learns from the maps' own images: leave --source and --texts out"
             )
-        figures = [prepare_instances(path, options, progress, examples.elsewhere) for path in maps]
+        figures = [prepare_instances(path, options, progress, examples) for path in maps]
         return [
             PreparedMap(
                 path,
