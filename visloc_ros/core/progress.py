@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
@@ -26,6 +26,22 @@ class SilentProgress:
 
     def advance(self, steps: int = 1) -> None:
         """Ignore the steps."""
+
+
+_PERCENT = 100
+
+
+def in_percent(progress: Progress, name: str) -> Callable[[float], None]:
+    """Begin a stage of a hundred steps; the result receives the share that is done so far."""
+    progress.stage(name, _PERCENT)
+    done = 0
+
+    def report(share: float) -> None:
+        nonlocal done
+        progress.advance(int(share * _PERCENT) - done)
+        done = int(share * _PERCENT)
+
+    return report
 
 
 def track(progress: Progress, name: str, items: Iterable[Item], total: int) -> Iterator[Item]:

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from visloc_ros.core.atomic_write import atomic_write
 
-ReportProgress = Callable[[float, str], None]
+ReportProgress = Callable[[float], None]
+"""Receives the share that is done."""
 
 _LAST_RATE = 0.01  # of the largest learning rate
 _TIMED_STEPS = 20  # at least, before it is known how many steps there is time for
@@ -103,10 +104,6 @@ class ResumableTraining(ABC, Generic[Point]):
     def score(self, mean_loss: float) -> Point:
         """Scores of the network as it is; ``mean_loss`` is that since the last ones."""
 
-    @abstractmethod
-    def words(self, point: Point) -> str:
-        """The scores in a few words, for the progress."""
-
     def is_good_enough(self, point: Point) -> bool:
         """Whether a network of these scores is worth keeping when it gets no better."""
         return True
@@ -124,7 +121,7 @@ class ResumableTraining(ABC, Generic[Point]):
         try:
             while not self._is_done():
                 self._advance()
-                progress(self._fraction(), self._words())
+                progress(self._fraction())
         finally:
             # A state that was just changing is not consistent; the last checkpoint stays then.
             if not self._is_changing:
@@ -177,10 +174,6 @@ class ResumableTraining(ABC, Generic[Point]):
 
     def _fraction(self) -> float:
         return 1.0 if self._is_done() else self.step / self._planned
-
-    def _words(self) -> str:
-        text = f"step {self.step} of {self._planned}"
-        return f"{text}, {self.words(self.curve[-1])}" if self.curve else text
 
     def _save(self) -> None:
         if self._folder is None:

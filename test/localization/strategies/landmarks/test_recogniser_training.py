@@ -63,7 +63,7 @@ class Interrupt:
     def __init__(self, after):
         self.left = after
 
-    def __call__(self, fraction, text):
+    def __call__(self, share):
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt
@@ -133,7 +133,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_been(data, usual, tmp
     with pytest.raises(KeyboardInterrupt):
         train(data, progress=Interrupt(after), checkpoint_folder=tmp_path)
     steps = []
-    resumed = train(data, progress=lambda fraction, text: steps.append(fraction), checkpoint_folder=tmp_path)
+    resumed = train(data, progress=steps.append, checkpoint_folder=tmp_path)
     assert len(steps) == 12 - after
     assert_equal(resumed, usual)
 

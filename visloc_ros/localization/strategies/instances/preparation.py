@@ -12,7 +12,7 @@ import numpy as np
 
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_preparation import add_prepared, put_section
-from visloc_ros.core.progress import Progress, SilentProgress
+from visloc_ros.core.progress import Progress, SilentProgress, in_percent
 from visloc_ros.localization.strategies.instances.card import instance_section
 from visloc_ros.localization.strategies.instances.config import INSTANCES, InstanceConfig
 from visloc_ros.localization.strategies.instances.instance_files import save_instances
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _LEAST_SHARE_OF_TRUE_PAIRS = 5.0  # percent of held-out images that may be missed by the similarity
 _STYLES_PER_IMAGE = 4  # in which held-out images are described
-_PERCENT = 100
 
 
 def prepare_instances(
@@ -86,14 +85,7 @@ def _train(
         int(labelled.point_labels.max()) + 1,
     )
     checkpoints.mkdir(parents=True, exist_ok=True)
-    progress.stage("training", _PERCENT)
-    percent = 0
-
-    def report(share: float, _: str) -> None:
-        nonlocal percent
-        progress.advance(int(share * _PERCENT) - percent)
-        percent = int(share * _PERCENT)
-
+    report = in_percent(progress, "training")
     return train(taught, read_styles(config.training.styles), config.training, report, checkpoints)
 
 

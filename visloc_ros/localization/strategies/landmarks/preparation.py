@@ -18,7 +18,7 @@ from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, open_map
 from visloc_ros.core.map_preparation import add_prepared, put_section
-from visloc_ros.core.progress import Progress, SilentProgress, track
+from visloc_ros.core.progress import Progress, SilentProgress, in_percent, track
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.guided import most_similar_within
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
     from visloc_ros.localization.strategies.landmarks.backends.training import TrainedRecogniser
 
 _HELD_OUT_EVERY = 8  # images: training ends when these are not recognised better any more
-_PERCENT = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,14 +202,7 @@ def _train(
 
     taught, held_out = split_images(images, _HELD_OUT_EVERY)
     checkpoints.mkdir(parents=True, exist_ok=True)
-    progress.stage("training", _PERCENT)
-    percent = 0
-
-    def report(share: float, _: str) -> None:
-        nonlocal percent
-        progress.advance(int(share * _PERCENT) - percent)
-        percent = int(share * _PERCENT)
-
+    report = in_percent(progress, "training")
     return train_recogniser(taught, negatives, held_out, _num_classes(scenes), config, report, checkpoints)
 
 

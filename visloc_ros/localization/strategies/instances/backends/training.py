@@ -65,8 +65,9 @@ class Training(ResumableTraining[TrainingPoint]):
     def loss(self) -> Tensor:
         """Cross-entropy of the hardest pixels, and of which instances are there at all."""
         inputs, labels = (torch.from_numpy(array).to(self._device) for array in self._samples.batch(self.step, _BATCH))
-        torch.manual_seed(self.step)  # of the dropout: an interrupted training continues as it was
-        logits, presence, _ = self.network.train()(inputs.permute(0, 3, 1, 2).float() / 255.0)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.step)  # of the dropout: an interrupted training continues as it was
+            logits, presence, _ = self.network.train()(inputs.permute(0, 3, 1, 2).float() / 255.0)
         weights = torch.ones(logits.shape[1], device=self._device)
         weights[NO_INSTANCE] = _WEIGHT_OF_NONE
         of_pixels = F.cross_entropy(logits, labels, weights, reduction="none").flatten(1)
@@ -80,10 +81,6 @@ class Training(ResumableTraining[TrainingPoint]):
         masks = [recogniser.recognise(picture).mask for picture in self._taught.held_out_pictures]
         accuracy = point_accuracy(self._taught.held_out, masks, self._taught.point_labels)
         return TrainingPoint(self.step, self.seconds(), mean_loss, accuracy)
-
-    def words(self, point: TrainingPoint) -> str:
-        """The share of points that are recognised."""
-        return f"recognises the instance of {point.accuracy:.0%} of the points in held-out images"
 
 
 def train(

@@ -52,14 +52,14 @@ def train_recogniser(
     validation: Sequence[LabelledImage],
     num_classes: int,
     config: TrainingConfig | None = None,
-    progress: ReportProgress = lambda fraction, text: None,
+    progress: ReportProgress = lambda share: None,
     checkpoint_folder: Path | None = None,
 ) -> TrainedRecogniser:
     """Train a network on labelled images; ``negatives`` are images of other places, ``validation`` is held out.
 
     The training continues a checkpoint of the same images and options in ``checkpoint_folder``, and leaves one there
-    when it is interrupted. ``progress`` receives the share that is done and a line about it; an exception that it
-    raises ends the training. Raises MapError when no image shows a landmark, OutputError where no checkpoint can be
+    when it is interrupted. ``progress`` receives the share that is done; an exception that it raises
+    ends the training. Raises MapError when no image shows a landmark, OutputError where no checkpoint can be
     written, ModelError for an absent GPU.
     """
     config = config or TrainingConfig()
@@ -116,10 +116,6 @@ class _Training(ResumableTraining[CurvePoint]):
         if point.background_recall < _LOW_RECALL and self.step >= _STEPS_BEFORE_RAISING:
             self._background_weight = max(self._background_weight, self._config.raised_background_weight)
         return point
-
-    def words(self, point: CurvePoint) -> str:
-        """The share of keypoints that are recognised."""
-        return f"recognises {point.accuracy:.0%} of held-out keypoints"
 
     def is_good_enough(self, point: CurvePoint) -> bool:
         """Whether it recognises most keypoints: of 400 landmarks none is recognised for hundreds of steps."""
