@@ -1,5 +1,7 @@
 """Spoiled frames and priors: what is done to an image, that the turned camera took it so, how far off priors are."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pycolmap
@@ -14,12 +16,15 @@ from visloc_ros.evaluation.metrics import position_error, rotation_error_deg
 from visloc_ros.simulation.corruptions import (
     blurred,
     false_prior,
+    grainy,
     mirrored,
     occluded,
     patterns,
     perturbed,
+    tinted,
     turned_upside_down,
     upside_down,
+    with_gamma,
 )
 
 PINHOLE = pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[50, 52, 30, 25])
@@ -60,6 +65,37 @@ def test_a_mirror_swaps_left_and_right_and_keeps_the_camera(frame):
 def test_blur_takes_detail_away(frame):
     sharp, soft = (cv2.Laplacian(one.image, cv2.CV_64F).var() for one in (frame, blurred(frame, 2.0)))
     assert soft < 0.05 * sharp
+
+
+def test_gamma_darkens_or_brightens_all_but_black_and_white(frame):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    darker, brighter = (with_gamma(replace(frame, image=levels), gamma).image.astype(int) for gamma in (3.0, 1 / 3))
+    assert darker[8, 0] == int(255 * (128 / 255) ** 3)
+    assert (darker <= levels).all()
+    assert (brighter >= levels).all()
+    assert [one.ravel()[[0, 255]].tolist() for one in (darker, brighter)] == [[0, 255]] * 2
+    assert np.ptp(darker) == np.ptp(brighter) == 255
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3)])
+def test_coloured_light_gives_each_channel_its_gain(frame, shape):
+    image = np.full(shape, 100, np.uint8)
+    assert np.unique(tinted(replace(frame, image=image), (1.0, 0.6, 0.3)).image, axis=None).tolist() == [30, 60, 100]
+
+
+@pytest.mark.parametrize("electrons", [50.0, 1000.0])
+def test_grain_keeps_the_light_and_has_the_variance_of_counted_photons(frame, electrons):
+    grey = np.full((480, 640), 128, np.uint8)
+    noisy = grainy(replace(frame, image=grey), electrons, np.random.default_rng(0)).image
+    light, seen = (electrons * (values / 255.0) ** 2.2 for values in (128.0, noisy + 0.5))
+    assert seen.mean() == pytest.approx(light, rel=0.03)
+    assert seen.var() == pytest.approx(light + 2.0**2, rel=0.1)
+
+
+def test_grain_is_the_same_for_the_same_generator(frame):
+    first, again, other = (grainy(frame, 100.0, np.random.default_rng(seed)).image for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("share", [0.25, 0.75])

@@ -37,8 +37,24 @@ def test_light_has_a_colour(floor):
     assert red > green > blue
 
 
-@pytest.mark.parametrize("name", LIGHTS)
+@pytest.mark.parametrize("name", ["day", "evening"])
 def test_the_lights_neither_drown_nor_burn_the_room(plain_room, name):
     texture = np.concatenate([quad.texture.reshape(-1, 3) for quad in bake(plain_room, LIGHTS[name]).quads])
     assert 80 < texture.mean() < 190
     assert np.mean(texture == 255) < 0.02
+
+
+def test_at_night_little_light_is_left_but_around_one_lamp(plain_room):
+    night = bake(plain_room, LIGHTS["night"])
+    assert np.concatenate([quad.texture.ravel() for quad in night.quads]).mean() < 45
+    floor = next(quad for quad in night.quads if quad.normal[2] > 0.9)
+    near, far = (brightness_at(floor, point) for point in ((5.2, 0.7), (0.8, 4.3)))
+    assert near > 3.0 * far > 0.0
+
+
+def brightness_at(quad, xy):
+    """The mean grey level of a spot of a horizontal quad."""
+    offset = np.array([*xy, 0.0]) - quad.corner
+    s, t = (offset @ edge / (edge @ edge) for edge in (quad.right, quad.down))
+    row, column = round(t * quad.texture.shape[0]), round(s * quad.texture.shape[1])
+    return quad.texture[row - 5 : row + 5, column - 5 : column + 5].mean()

@@ -15,6 +15,8 @@ from visloc_ros.core.types import Frame, Image
 
 _HALF_TURN = np.diag([-1.0, -1.0, 1.0])
 _TANGENTIAL = {"OPENCV": (6, 8), "FULL_OPENCV": (6, 8)}
+_DISPLAY_GAMMA = 2.2
+_READ_ELECTRONS = 2.0  # of a CMOS sensor
 _FALSE_DISTANCE_M, _FALSE_ANGLE_DEG = 0.5, 30.0
 
 
@@ -37,6 +39,24 @@ def turned_upside_down(map_from_camera: SE3) -> SE3:
 def blurred(frame: Frame, sigma_px: float) -> Frame:
     """The image out of focus."""
     return replace(frame, image=np.asarray(cv2.GaussianBlur(frame.image, (0, 0), sigma_px)))
+
+
+def with_gamma(frame: Frame, gamma: float) -> Frame:
+    """The image with its grey levels raised to a power: above 1 darker, below 1 brighter."""
+    return replace(frame, image=_as_image(255.0 * (frame.image / 255.0) ** gamma))
+
+
+def tinted(frame: Frame, gains: tuple[float, float, float]) -> Frame:
+    """The image in coloured light, by a gain each for red, green and blue; a grey image becomes a coloured one."""
+    return replace(frame, image=_as_image(frame.rgb * np.array(gains)))
+
+
+def grainy(frame: Frame, white_electrons: float, rng: np.random.Generator) -> Frame:
+    """The image with the noise of few photons: shot noise of ``white_electrons`` where it is white, and read noise."""
+    light = (frame.image / 255.0) ** _DISPLAY_GAMMA
+    electrons = rng.poisson(white_electrons * light) + rng.normal(0.0, _READ_ELECTRONS, light.shape)
+    seen = np.clip(electrons / white_electrons, 0.0, 1.0)
+    return replace(frame, image=_as_image(255.0 * seen ** (1.0 / _DISPLAY_GAMMA)))
 
 
 def occluded(frame: Frame, share: float, rng: np.random.Generator) -> Frame:

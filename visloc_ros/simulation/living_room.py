@@ -25,7 +25,7 @@ _WALL_SIDE = ("back", "bottom")  # hidden sides of an object that stands against
 _FRAMES = ((60, 44, 34), (176, 146, 72), (206, 196, 180), (40, 42, 46))
 
 
-# By day the window and the sky, in the evening the ceiling lamp and a floor lamp in the corner.
+# By day the window and the sky, in the evening the ceiling lamp and a floor lamp in the corner, at night only that one.
 LIGHTS = {
     "day": Light(
         (0.76, 0.77, 0.80),
@@ -40,6 +40,9 @@ LIGHTS = {
             Lamp((3.0, 2.5, 2.70), ((0.25, 0.0, 0.0), (0.0, -0.25, 0.0)), (4.3, 3.8, 3.1)),
             Lamp((5.2, 0.7, 1.9), ((0.2, 0.0, 0.0), (0.0, -0.2, 0.0)), (1.1, 0.95, 0.7)),
         ),
+    ),
+    "night": Light(
+        (0.02, 0.024, 0.035), (Lamp((5.2, 0.7, 1.9), ((0.2, 0.0, 0.0), (0.0, -0.2, 0.0)), (2.2, 1.7, 1.0)),)
     ),
 }
 

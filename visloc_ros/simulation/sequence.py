@@ -65,7 +65,7 @@ class SimulationConfig(Config):
     light: str = option(
         "auto",
         "light in the room; auto: day to map, evening to localize; none: as painted",
-        choices=("auto", "day", "evening", "none"),
+        choices=("auto", *LIGHTS, "none"),
     )
     exposure_ms: float = option(
         6.0, "exposure time in ms, which blurs motion; 0 freezes it", minimum=0.0, maximum=1000.0
