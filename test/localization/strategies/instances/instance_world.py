@@ -20,7 +20,7 @@ def instances_of(place, count=COUNT):
         seen = labels[image.point_rows[image.point_rows != NO_POINT]]
         areas[row] = np.bincount(seen, minlength=count + 1) / max(len(seen), 1)
     descriptors = areas / np.linalg.norm(areas, axis=1, keepdims=True)
-    return InstanceMap(labels, areas, descriptors.astype(np.float32), -1.0, InstanceConfig(num_instances=count))
+    return InstanceMap(labels, areas, descriptors.astype(np.float32), -1.0)
 
 
 def recognition_of(mask, areas, count=COUNT):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from visloc_ros.localization.strategies.instances.candidates import CandidateIndex
-from visloc_ros.localization.strategies.instances.config import InstanceConfig
 from visloc_ros.localization.strategies.instances.instance_map import InstanceMap
 from visloc_ros.localization.strategies.instances.recognition import Recognition
 
@@ -18,7 +17,7 @@ def instances():
     areas = np.full((IMAGES, 6), 0.005, np.float32)
     areas[np.arange(IMAGES), np.arange(IMAGES) // 20 + 1] = 0.4
     descriptors = np.column_stack((np.cos(angles), np.sin(angles))).astype(np.float32)
-    return InstanceMap(np.zeros(0, np.int32), areas, descriptors, -1.0, InstanceConfig())
+    return InstanceMap(np.zeros(0, np.int32), areas, descriptors, -1.0)
 
 
 def seen(shown, angle):
@@ -45,12 +44,12 @@ def test_at_most_a_share_of_a_map_and_at_most_forty_images_are_matched(instances
     for most, size in ((30, 10), (30, 3)):
         clusters = list(CandidateIndex(instances, size).clusters(query, EVERYWHERE))
         assert sum(map(len, clusters)) <= most
-    small = InstanceMap(instances.point_labels, instances.areas[:4], instances.descriptors[:4], -1.0, instances.config)
+    small = InstanceMap(instances.point_labels, instances.areas[:4], instances.descriptors[:4], -1.0)
     assert sum(map(len, CandidateIndex(small, 4).clusters(query, EVERYWHERE[:4]))) == 4
 
 
 def test_images_that_are_not_alike_enough_or_ruled_out_are_left_out(instances):
-    near = InstanceMap(instances.point_labels, instances.areas, instances.descriptors, 0.9, instances.config)
+    near = InstanceMap(instances.point_labels, instances.areas, instances.descriptors, 0.9)
     query = seen([1, 2, 3, 4, 5], 0.0)
     rows = [row for rows in CandidateIndex(near, 40).clusters(query, EVERYWHERE) for row in rows]
     assert rows

@@ -27,7 +27,7 @@ from visloc_ros.localization.strategies.instances.training_scores import point_a
 from visloc_ros.localization.strategy import Examples  # noqa: E402
 
 DEMO_MAP = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
-SHORT = InstanceConfig(num_instances=8, training=TrainingConfig(max_steps=50, device="cpu"))
+SHORT = InstanceConfig(num_instances=8, training=TrainingConfig(samples_per_image=16, device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ class InterruptingProgress(SilentProgress):
 
 
 def test_an_interrupted_training_leaves_the_map_and_ends_with_the_same_network(tmp_path):
-    config = replace(SHORT, training=replace(SHORT.training, max_steps=4))
+    config = replace(SHORT, training=replace(SHORT.training, samples_per_image=1))
     whole, cut = tmp_path / "whole.tar.gz", tmp_path / "cut.tar.gz"
     for path in (whole, cut):
         shutil.copy(DEMO_MAP, path)

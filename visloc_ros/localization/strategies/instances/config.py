@@ -17,8 +17,8 @@ MOST_INSTANCES = 4096
 class TrainingConfig(Config):
     """Options of training the recogniser of instances."""
 
-    max_minutes: float = option(8.0, "Longest training [min].", minimum=0.01)
-    max_steps: int = option(800, "Largest number of steps.", minimum=1)
+    max_minutes: float = option(20.0, "Longest training [min].", minimum=0.01)
+    samples_per_image: int = option(160, "Samples of each map image; with fewer than 50 images more.", minimum=1)
     stylise: float = option(
         0.5,
         "Share of the samples in another style: light, colours, noise, blur. 0 learns the map's own images only.",

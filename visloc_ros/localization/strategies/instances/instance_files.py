@@ -28,15 +28,16 @@ _AGAIN = ": run 'visloc prepare MAP --for instances' again"
 class _Description:
     """The content of ``instances.json``."""
 
-    config: InstanceConfig
     made_from: Mapping[str, str]
     num_classes: int
     min_similarity: float
     weights_sha256: str
 
 
-def save_instances(folder: Path, instances: InstanceMap, weights: bytes, manifest: Manifest) -> None:
-    """Write the files into an existing folder. Raises OSError."""
+def save_instances(
+    folder: Path, instances: InstanceMap, weights: bytes, config: InstanceConfig, manifest: Manifest
+) -> None:
+    """Write the files into an existing folder; ``config`` is only kept for people. Raises OSError."""
     arrays = {
         "point_label": instances.point_labels.astype(np.uint16),
         "area": instances.areas.astype(np.float16),
@@ -46,7 +47,7 @@ def save_instances(folder: Path, instances: InstanceMap, weights: bytes, manifes
     (folder / WEIGHTS_NAME).write_bytes(weights)
     description = {
         "schema_version": SCHEMA_VERSION,
-        "config": instances.config.to_mapping(),
+        "config": config.to_mapping(),
         "made_from": origin_of(manifest),
         "num_classes": instances.num_classes,
         "min_similarity": instances.min_similarity,
@@ -78,8 +79,7 @@ def _parse(values: Mapping[str, Any]) -> _Description:
         raise ValueError("'num_classes' must be a number of classes")
     if not -1.0 <= min_similarity <= 1.0:
         raise ValueError("'min_similarity' must be a dot product of unit vectors")
-    config = InstanceConfig.from_mapping(values["config"])
-    return _Description(config, dict(values["made_from"]), num_classes, min_similarity, str(values["weights_sha256"]))
+    return _Description(dict(values["made_from"]), num_classes, min_similarity, str(values["weights_sha256"]))
 
 
 def _read_arrays(map_: Map, content: bytes, described: _Description) -> InstanceMap:
@@ -97,5 +97,4 @@ def _read_arrays(map_: Map, content: bytes, described: _Description) -> Instance
         arrays["area"].astype(np.float32),
         arrays["descriptor"].astype(np.float32),
         described.min_similarity,
-        described.config,
     )

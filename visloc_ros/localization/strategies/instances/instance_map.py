@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.localization.strategies.instances.config import InstanceConfig
 from visloc_ros.localization.strategies.instances.recognition import Float32
 
 
@@ -24,7 +23,6 @@ class InstanceMap:
     areas: Float32
     descriptors: Float32
     min_similarity: float
-    config: InstanceConfig
 
     @property
     def num_classes(self) -> int:

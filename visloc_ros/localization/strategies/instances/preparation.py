@@ -50,9 +50,9 @@ def prepare_instances(
     labelled = label_map(open_map(path), config, progress, masks, examples.styles)
     checkpoints = path.with_name(f".{path.name}.{INSTANCES}")
     training = _train(labelled, list(_of_elsewhere(examples.elsewhere)), config, progress, checkpoints)
-    instances, recogniser = _described(labelled, training, config)
+    instances, recogniser = _described(labelled, training)
     figures = _figures(labelled, instances, recogniser, training.best_point)
-    add_prepared(path, INSTANCES, partial(_write, labelled, instances, training, figures))
+    add_prepared(path, INSTANCES, partial(_write, labelled, instances, training, config, figures))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return figures
 
@@ -89,9 +89,7 @@ def _train(
     return train(taught, read_styles(config.training.styles), config.training, report, checkpoints)
 
 
-def _described(
-    labelled: LabelledMap, training: Training, config: InstanceConfig
-) -> tuple[InstanceMap, InstanceRecogniser]:
+def _described(labelled: LabelledMap, training: Training) -> tuple[InstanceMap, InstanceRecogniser]:
     """The instances as the trained network sees them in the map's images, and that network."""
     from visloc_ros.localization.strategies.instances.backends.recogniser import NetworkRecogniser
 
@@ -104,7 +102,7 @@ def _described(
     areas[list(labelled.rows)] = [one.areas(num_classes) for one in found]
     descriptors[list(labelled.rows)] = [one.descriptor for one in found]
     least = _least_similarity(labelled, found, recogniser)
-    return InstanceMap(labelled.point_labels, areas, descriptors, least, config), recogniser
+    return InstanceMap(labelled.point_labels, areas, descriptors, least), recogniser
 
 
 def _least_similarity(labelled: LabelledMap, found: Sequence[Recognition], recogniser: InstanceRecogniser) -> float:
@@ -150,12 +148,17 @@ def _figures(
 
 
 def _write(
-    labelled: LabelledMap, instances: InstanceMap, training: Training, figures: Mapping[str, Any], folder: Path
+    labelled: LabelledMap,
+    instances: InstanceMap,
+    training: Training,
+    config: InstanceConfig,
+    figures: Mapping[str, Any],
+    folder: Path,
 ) -> Mapping[str, Any]:
     """Write the files and the section of the card of one map, and give the entry for its manifest."""
     from visloc_ros.localization.strategies.instances.backends.recogniser import network_bytes
 
-    save_instances(folder, instances, network_bytes(training.network), labelled.map.manifest)
+    save_instances(folder, instances, network_bytes(training.network), config, labelled.map.manifest)
     masked = labelled.masked
     section = instance_section(
         [one.picture for one in masked],

@@ -26,6 +26,7 @@ from visloc_ros.localization.strategies.instances.samples import MaskedImage, Sa
 from visloc_ros.localization.strategies.instances.training_scores import TrainingPoint, point_accuracy
 
 _BATCH = 16
+_FEW_IMAGES = 50  # are learned as long as so many
 _LEARNING_RATE, _WARM_UP, _CLIP = 2e-3, 50, 5.0
 _VALIDATE_EVERY, _PATIENCE = 100, 500
 _CHECKPOINT_S = 30.0
@@ -60,7 +61,7 @@ class Training(ResumableTraining[TrainingPoint]):
             load_backbone(network, Path(config.weights))
         arrays = [array for image in taught.images for array in (image.picture, image.mask)]
         known = "" if folder is None else fingerprint(config.to_mapping(), [*arrays, *styles])
-        super().__init__(network.to(self._device), _schedule(config), folder, known)
+        super().__init__(network.to(self._device), _schedule(config, len(taught.images)), folder, known)
 
     def loss(self) -> Tensor:
         """Cross-entropy of the hardest pixels, and of which instances are there at all."""
@@ -95,10 +96,10 @@ def train(
     return training
 
 
-def _schedule(config: TrainingConfig) -> Schedule:
+def _schedule(config: TrainingConfig, num_images: int) -> Schedule:
     return Schedule(
         config.max_minutes,
-        config.max_steps,
+        max(config.samples_per_image * max(num_images, _FEW_IMAGES) // _BATCH, 1),
         _LEARNING_RATE,
         _WARM_UP,
         _CLIP,
