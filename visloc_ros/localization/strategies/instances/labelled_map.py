@@ -39,8 +39,13 @@ class LabelledMap:
 
     @property
     def held_out(self) -> list[int]:
-        """Places among ``rows`` of the images that the network does not learn."""
-        return list(range(_HELD_OUT_EVERY // 2, len(self.rows), _HELD_OUT_EVERY))
+        """Places among ``rows`` of the images that judge the network: it does not learn them, unless there are few."""
+        return list(range(_HELD_OUT_EVERY // 2, len(self.rows), _HELD_OUT_EVERY)) or list(range(len(self.rows)))
+
+    @property
+    def learned(self) -> list[int]:
+        """Places among ``rows`` of the images that the network learns."""
+        return [place for place in range(len(self.rows)) if place % _HELD_OUT_EVERY != _HELD_OUT_EVERY // 2]
 
 
 def label_map(

@@ -19,17 +19,15 @@ from visloc_ros.localization.strategies.instances.instance_files import save_ins
 from visloc_ros.localization.strategies.instances.instance_map import InstanceMap
 from visloc_ros.localization.strategies.instances.label_masks import picture_of
 from visloc_ros.localization.strategies.instances.labelled_map import LabelledMap, label_map
-from visloc_ros.localization.strategies.instances.recognition import InstanceRecogniser, Recognition
+from visloc_ros.localization.strategies.instances.recognition import InstanceRecogniser
 from visloc_ros.localization.strategies.instances.samples import MaskedImage
-from visloc_ros.localization.strategies.instances.styles import read_styles, stylised
+from visloc_ros.localization.strategies.instances.similarity_margin import least_similarity
+from visloc_ros.localization.strategies.instances.styles import read_styles
 from visloc_ros.localization.strategies.instances.training_scores import TrainingPoint, point_accuracy
 from visloc_ros.localization.strategy import NOTHING_ELSE, Examples
 
 if TYPE_CHECKING:
     from visloc_ros.localization.strategies.instances.backends.training import Training
-
-_LEAST_SHARE_OF_TRUE_PAIRS = 5.0  # percent of held-out images that may be missed by the similarity
-_STYLES_PER_IMAGE = 4  # in which held-out images are described
 
 
 def prepare_instances(
@@ -76,11 +74,10 @@ def _train(
 ) -> Training:
     from visloc_ros.localization.strategies.instances.backends.training import Taught, train
 
-    held_out = labelled.held_out
     taught = Taught(
-        [*(one for place, one in enumerate(labelled.masked) if place not in held_out), *elsewhere],
-        [labelled.images[place] for place in held_out],
-        [labelled.masked[place].picture for place in held_out],
+        [*(labelled.masked[place] for place in labelled.learned), *elsewhere],
+        [labelled.images[place] for place in labelled.held_out],
+        [labelled.masked[place].picture for place in labelled.held_out],
         labelled.point_labels,
         int(labelled.point_labels.max()) + 1,
     )
@@ -101,39 +98,16 @@ def _described(labelled: LabelledMap, training: Training) -> tuple[InstanceMap, 
     descriptors = np.zeros((count, len(found[0].descriptor)), np.float32)
     areas[list(labelled.rows)] = [one.areas(num_classes) for one in found]
     descriptors[list(labelled.rows)] = [one.descriptor for one in found]
-    least = _least_similarity(labelled, found, recogniser)
+    least = least_similarity(labelled, found, recogniser)
     return InstanceMap(labelled.point_labels, areas, descriptors, least), recogniser
-
-
-def _least_similarity(labelled: LabelledMap, found: Sequence[Recognition], recogniser: InstanceRecogniser) -> float:
-    """Dot product that nearly all held-out images, in any style, have with the image that sees most of the same."""
-    rng = np.random.default_rng(0)
-    similarities = [
-        float(found[place].descriptor @ found[nearest].descriptor) for place, nearest in _nearest_of_held_out(labelled)
-    ]
-    for place, nearest in _nearest_of_held_out(labelled):
-        for _ in range(_STYLES_PER_IMAGE):
-            other = recogniser.recognise(stylised(labelled.masked[place].picture, rng))
-            similarities.append(float(other.descriptor @ found[nearest].descriptor))
-    return float(np.percentile(similarities, _LEAST_SHARE_OF_TRUE_PAIRS)) if similarities else -1.0
-
-
-def _nearest_of_held_out(labelled: LabelledMap) -> Iterator[tuple[int, int]]:
-    """Places of the held-out images, and of the other image that sees most points of each."""
-    seen = [np.unique(image.point_rows[image.point_rows >= 0]) for image in labelled.images]
-    for place in labelled.held_out:
-        shared = [0 if other == place else len(np.intersect1d(seen[place], one)) for other, one in enumerate(seen)]
-        if max(shared) > 0:
-            yield place, int(np.argmax(shared))
 
 
 def _figures(
     labelled: LabelledMap, instances: InstanceMap, recogniser: InstanceRecogniser, best: TrainingPoint | None
 ) -> Mapping[str, Any]:
     """The prepared map in numbers, for its manifest."""
-    learned = [place for place in range(len(labelled.rows)) if place not in labelled.held_out]
-    masks = [recogniser.recognise(labelled.masked[place].picture).mask for place in learned]
-    images = [labelled.images[place] for place in learned]
+    masks = [recogniser.recognise(labelled.masked[place].picture).mask for place in labelled.learned]
+    images = [labelled.images[place] for place in labelled.learned]
     own = [one.mask for one in labelled.masked]
     return {
         "instances": instances.num_classes - 1,
