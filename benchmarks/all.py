@@ -8,9 +8,9 @@ lists the failed ones. Maps and features are kept in ``out/``.
 from benchmarks.suite import Benchmark, parse_arguments, run_suite
 
 DATA = ("--data", "{data}")
-ANCHOR, FUSED, LANDMARKS, MAPS, ODOMETRY, ROBUSTNESS = (
+ANCHOR, FUSED, INSTANCES, LANDMARKS, MAPS, ODOMETRY, ROBUSTNESS = (
     ("--markdown", f"{{results}}/{name}.md")
-    for name in ("anchor", "fused", "landmarks", "map_size", "odometry", "robustness")
+    for name in ("anchor", "fused", "instances", "landmarks", "map_size", "odometry", "robustness")
 )
 BENCHMARKS = (
     Benchmark("main_job", (*DATA, "--runs", "3", "--output", "{results}/main_job.json")),
@@ -34,6 +34,15 @@ BENCHMARKS = (
     Benchmark("fused.search", (*DATA, *FUSED), threads=1),
     Benchmark("fused.million", FUSED),
     Benchmark("fused.picture", (*DATA, "--output", "out/pictures"), threads=1),
+    Benchmark(
+        "instances.style",
+        (
+            *(*DATA, "--every", "2", "--json", "out/instances_style.json", *INSTANCES),
+            *("--plot", "{results}/instances_style.png"),
+        ),
+        threads=1,
+    ),
+    Benchmark("instances.changed", INSTANCES, threads=1),
     Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("load", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),
