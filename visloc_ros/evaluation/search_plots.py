@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogFormatter
 
 from visloc_ros.evaluation.drawing import finite_rows, put_legend_above
 from visloc_ros.evaluation.plot_style import LIGHT, new_figure, say_nothing_to_show, style, to_png, write_picture
@@ -17,6 +19,7 @@ from visloc_ros.evaluation.top_view import draw_top_view
 
 _COLOURS = (LIGHT.anchor, LIGHT.fused, LIGHT.warn, LIGHT.bad, LIGHT.truth)
 _SHOWN_M = (0.002, 2.0)
+_FEW_DECADES = (2.0, 0.5)  # of a logarithmic axis: up to 2, some numbers between the powers are written, up to 0.5 all
 
 
 def write_query_plot(path: Path, record: RunRecord) -> None:
@@ -72,6 +75,7 @@ def _draw_errors(axes: Axes, records: Mapping[str, SearchRecord]) -> None:
         share = 100.0 * np.arange(1, len(sorted_m) + 1) / len(sorted_m)
         axes.step(np.clip(sorted_m, *_SHOWN_M), share, where="post", color=colour, label=name)
     axes.set(xscale="log", xlim=_SHOWN_M, ylim=(0.0, 101.0), xlabel="m", ylabel="%")
+    _write_plain_numbers(axes.xaxis)
     put_legend_above(axes)
 
 
@@ -83,3 +87,10 @@ def _draw_times(axes: Axes, records: Mapping[str, SearchRecord]) -> None:
         box.set_facecolor(colour)
     axes.set_xticks(range(1, len(records) + 1), list(records))
     axes.set(yscale="log", ylabel="ms")
+    _write_plain_numbers(axes.yaxis)
+
+
+def _write_plain_numbers(axis: Axis) -> None:
+    """Numbers of a logarithmic axis without powers of ten: those between these where it spans few decades."""
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(LogFormatter(minor_thresholds=_FEW_DECADES))
