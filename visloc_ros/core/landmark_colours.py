@@ -1,4 +1,4 @@
-"""A fixed colour for each landmark of a map, the same in every picture and on every topic."""
+"""A fixed colour for each landmark or instance of a map, the same in every picture and on every topic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEGREES = 360.0
 
 
 def landmark_colours(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Colours (N, 3), RGB, of landmarks by number (N,), from 1 on; grey for 0, which is none."""
+    """Colours (N, 3), RGB, of landmarks or instances by number (N,), from 1 on; grey for 0, which is none."""
     labels = np.asarray(labels).reshape(-1)
     hues = np.mod(labels * _GOLDEN, 1.0).astype(np.float32) * _DEGREES
     pixels = np.column_stack((hues, _SHADES[labels % len(_SHADES)])).astype(np.float32)[None]

@@ -70,8 +70,8 @@ class Map:
 
     ``vlad_centroids`` (C, D) is empty where the global descriptors are not VLAD. ``thumbnails`` are small pictures by
     image name, encoded as JPEG; maps of stock hloc have none. ``prepared`` are the contents of files by name that a way
-    of searching has made, by its name (``core/map_preparation.py``). ``point_labels`` (P,) say which landmark, from 1
-    on, each point belongs to, 0 for none; None where the points are not divided into landmarks.
+    of searching has made, by its name (``core/map_preparation.py``). ``point_labels`` (P,) say which landmark or
+    instance, from 1 on, each point belongs to, 0 for none; None where the points are not divided.
     """
 
     name: str

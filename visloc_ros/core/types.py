@@ -193,8 +193,9 @@ class AnchorPose:
     ``calibration`` is the camera that the pose holds for, which may be estimated; None where that is not known.
     ``map_covariance`` (6, 6) is the part of ``covariance`` that anchors nearby share: errors of the map and of the
     calibration; None where that is not known. ``probability`` is that of the pose being right, given what it rests on;
-    None where that is not known. ``inlier_landmarks`` (N,) are the map's landmarks that the inlier points are of, from
-    1 on; empty where the search was not by landmarks. ``attempts`` is how many parts of the map were tried until then.
+    None where that is not known. ``inlier_landmarks`` (N,) are the landmarks or instances of the map that the inlier
+    points are of, from 1 on, 0 for none; empty where the search was by neither. ``attempts`` is how many parts of the
+    map were tried until then.
     """
 
     stamp_ns: int

@@ -53,7 +53,8 @@ class LocalizeAnswer(BaseModel):
     )
     inlier_points: list[list[float]] | None = Field(default=None, description="on request: the points there, N x 3")
     inlier_landmarks: list[int] | None = Field(
-        default=None, description="on request: the landmark of each, from 1; none where they are not searched by"
+        default=None,
+        description="on request: the landmark or instance of each, from 1, 0 for none",
     )
     reason: str | None = Field(default=None, description="why there is no pose")
     advice: str | None = Field(default=None, description="what to do about it")
