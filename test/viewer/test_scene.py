@@ -134,6 +134,13 @@ def test_a_map_without_labels_has_no_such_switch(server, place):
     assert add_label_switches(Scene.of_map(server, place), {}) == {}
 
 
+def test_broken_labels_are_named_and_the_map_is_shown_without_them(landmark_room, capsys):
+    whole = open_map(landmark_room)
+    broken = dict.fromkeys(whole.prepared["landmarks"], b"")
+    assert labelled_maps(dataclasses.replace(whole, prepared={"landmarks": broken})) == {}
+    assert "its landmarks are not shown: " in capsys.readouterr().out
+
+
 def test_the_points_of_a_map_are_hidden_while_any_labels_are_shown(server, place):
     labels = np.arange(len(place.points)) % 3
     labelled = dataclasses.replace(place, point_labels=labels)

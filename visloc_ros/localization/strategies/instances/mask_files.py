@@ -30,6 +30,7 @@ MASK_SUFFIX = "_mask.png"
 Mask = NDArray[np.uint16]
 
 _NUM_COLOURS = 1 << 24
+_MOST_CLASSES = MOST_INSTANCES + 1
 
 
 def labels_of_files(map_: Map, folder: Path) -> tuple[NDArray[np.int32], dict[str, Mask]]:
@@ -42,15 +43,15 @@ def labels_of_files(map_: Map, folder: Path) -> tuple[NDArray[np.int32], dict[st
         raise SourceError(f"there is no folder of masks at {folder}")
     classes = read_classes(folder / CLASSES_NAME)
     paths = _find_masks(map_, folder)
-    masks, votes = {}, [np.empty((0, 2), np.int64)]
+    masks, votes = {}, [np.empty(0, np.int64)]
     for image in map_.images:
         mask = read_mask(paths[image.name], classes)
         seen = np.flatnonzero(image.point_rows != NO_POINT)
         shown = at_pixels(mask, image.features.keypoints[seen], image.features.image_size)
-        votes.append(np.column_stack((image.point_rows[seen], shown)).astype(np.int64))
+        votes.append(image.point_rows[seen].astype(np.int64) * _MOST_CLASSES + shown)
         masks[image.name] = _as_large_as_picture(mask, map_.thumbnails.get(image.name))
     labels = _majority(np.concatenate(votes), len(map_.points))
-    has_points = np.zeros(MOST_INSTANCES + 1, bool)
+    has_points = np.zeros(_MOST_CLASSES, bool)
     has_points[labels] = True
     if not has_points[NO_INSTANCE + 1 :].any():
         raise SourceError(
@@ -151,9 +152,12 @@ def _as_large_as_picture(mask: Mask, thumbnail: bytes | None) -> Mask:
 
 
 def _majority(votes: NDArray[np.int64], num_points: int) -> NDArray[np.int32]:
-    """The most frequent class (P,) of each point in votes (N, 2), an instance rather than none, then the first one."""
-    pairs, counts = np.unique(votes, axis=0, return_counts=True)
-    points, classes = pairs.T
+    """The most frequent class (P,) of each point, an instance rather than none, then the first one.
+
+    ``votes`` (N,) are the points by row times ``_MOST_CLASSES``, plus the class: far quicker to count than pairs.
+    """
+    codes, counts = np.unique(votes, return_counts=True)
+    points, classes = np.divmod(codes, _MOST_CLASSES)
     order = np.lexsort((-classes, classes != NO_INSTANCE, counts, points))
     labels = np.full(num_points, NO_INSTANCE, np.int32)
     labels[points[order]] = classes[order]  # of each point the last one counts
