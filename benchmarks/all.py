@@ -43,6 +43,7 @@ BENCHMARKS = (
         threads=1,
     ),
     Benchmark("instances.changed", INSTANCES, threads=1),
+    Benchmark("instances.picture", (*DATA, "--output", "out/pictures"), threads=1),
     Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("load", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),
