@@ -178,10 +178,10 @@ def divide_room(path: Path) -> None:
     pictures = [picture_of(place, image) for image in place.images]
     found = [NetworkRecogniser(network).recognise(picture) for picture in pictures if picture is not None]
     areas = np.stack([one.areas(int(labels.max()) + 1) for one in found])
-    known = InstanceMap(labels, areas, np.stack([one.descriptor for one in found]), -1.0, InstanceConfig())
+    known = InstanceMap(labels, areas, np.stack([one.descriptor for one in found]), -1.0)
 
     def write(folder: Path) -> dict[str, int]:
-        save_instances(folder, known, network_bytes(network), place.manifest)
+        save_instances(folder, known, network_bytes(network), InstanceConfig(), place.manifest)
         return {"instances": known.num_classes - 1}
 
     add_prepared(path, INSTANCES, write)
