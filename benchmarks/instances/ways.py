@@ -20,12 +20,12 @@ from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import search_names
 from visloc_ros.localization.searchable_map import find_strategy
+from visloc_ros.localization.strategies.instances.config import INSTANCES
 
-PREPARATIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
-"""Of a way of searching that is measured with several preparations, their names and options; others have the defaults.
-
-For example ``{"landmarks": {"landmarks": {}, "landmarks, by a network": {"recogniser": "network"}}}``.
-"""
+PREPARATIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    INSTANCES: {INSTANCES: {}, "instances, unstyled": {"training": {"stylise": 0.0}}}
+}
+"""Of a way of searching that is measured with several preparations their names and options; others have the defaults."""
 
 
 @dataclass(frozen=True)
