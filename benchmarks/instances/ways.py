@@ -25,7 +25,7 @@ from visloc_ros.localization.strategies.instances.config import INSTANCES
 PREPARATIONS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     INSTANCES: {INSTANCES: {}, "instances, unstyled": {"training": {"stylise": 0.0}}}
 }
-"""Of a way of searching that is measured with several preparations their names and options; others have the defaults."""
+"""Of a way of searching that is measured with several preparations, names and options; others have the defaults."""
 
 
 @dataclass(frozen=True)

