@@ -146,7 +146,7 @@ def test_what_needs_the_whole_map_says_so(place, small, tmp_path, words):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("prepare", "MAP", "--for", "magic"), "give --for fused or --for landmarks"),
+        (("prepare", "MAP", "--for", "magic"), "give --for fused or --for instances or --for landmarks"),
         (("prepare", "MAP", "--for", "fused", "--elsewhere", "MAP"), "leave --elsewhere and --texts out"),
         (("prepare", "MAP", "MAP", "--for", "fused", "--source", "WALK"), "prepare its map alone"),
         (("compare", "MAP", "WALK", "--search", "fused"), "visloc prepare MAP --for fused"),
