@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.types import Image
-from visloc_ros.localization.learning.curve_drawing import Curve, draw_curves, legend, loss_curve
+from visloc_ros.localization.curve_drawing import Curve, draw_curves, legend, loss_curve
 from visloc_ros.localization.strategies.instances.config import NO_INSTANCE
 from visloc_ros.localization.strategies.instances.pictures import painted
 from visloc_ros.localization.strategies.instances.training_scores import TrainingPoint

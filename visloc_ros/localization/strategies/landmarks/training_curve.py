@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from visloc_ros.localization.learning.curve_drawing import Curve, draw_curves, legend, loss_curve
+from visloc_ros.localization.curve_drawing import Curve, draw_curves, legend, loss_curve
 from visloc_ros.localization.strategies.landmarks.tokens import BACKGROUND, Float32, Labels
 
 _BACKGROUND_MERIT = 0.1  # of a network, beside its accuracy on landmarks
