@@ -112,6 +112,10 @@ def as_grey(path):
     cv2.imwrite(str(path), np.ones((30, 64), np.uint8))
 
 
+def turned(path):
+    cv2.imwrite(str(path), np.ones((64, 30, 3), np.uint8))
+
+
 def as_16_bits(path):
     cv2.imwrite(str(path), np.ones((30, 64, 3), np.uint16))
 
@@ -125,6 +129,7 @@ def as_16_bits(path):
         (as_jpeg, "is a JPEG, which changes colours"),
         (as_grey, "has shades of grey"),
         (as_16_bits, "has 16 bits for each colour"),
+        (turned, "has 30x64 pixels, its image 640x480: turn the mask"),
     ],
 )
 def test_a_broken_mask_is_refused_by_its_name(place, masks, damage, words):

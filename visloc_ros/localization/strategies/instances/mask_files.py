@@ -46,6 +46,7 @@ def labels_of_files(map_: Map, folder: Path) -> tuple[NDArray[np.int32], dict[st
     masks, votes = {}, [np.empty(0, np.int64)]
     for image in map_.images:
         mask = read_mask(paths[image.name], classes)
+        _check_upright(paths[image.name], mask, image)
         seen = np.flatnonzero(image.point_rows != NO_POINT)
         shown = at_pixels(mask, image.features.keypoints[seen], image.features.image_size)
         votes.append(image.point_rows[seen].astype(np.int64) * _MOST_CLASSES + shown)
@@ -141,6 +142,15 @@ def _candidates(folder: Path, image: MapImage) -> Iterator[Path]:
         yield folder / own.with_suffix(".png")
     yield folder / f"{flat}.png"
     yield folder / f"{flat}{MASK_SUFFIX}"
+
+
+def _check_upright(path: Path, mask: Mask, image: MapImage) -> None:
+    """Refuse the mask of an image that was turned, by its EXIF data or by hand."""
+    (height, width), camera = mask.shape, image.camera
+    if (width - height) * (camera.width - camera.height) < 0:
+        raise SourceError(
+            f"{path} has {width}x{height} pixels, its image {camera.width}x{camera.height}: turn the mask as the image"
+        )
 
 
 def _as_large_as_picture(mask: Mask, thumbnail: bytes | None) -> Mask:
