@@ -145,5 +145,8 @@ def test_masks_without_any_listed_colour_and_folders_without_masks_are_refused(p
     (masks / CLASSES_NAME).write_text("0 0\n77 1\n")
     with pytest.raises(SourceError, match=r"show no point of the map 'demo_room' with a colour of classes\.txt"):
         labels_of_files(place, masks)
+    (masks / CLASSES_NAME).unlink()
+    with pytest.raises(SourceError, match=r"classes\.txt: it is missing: write a line 'COLOUR CLASS' for each class"):
+        labels_of_files(place, masks)
     with pytest.raises(SourceError, match="there is no folder of masks at"):
         labels_of_files(place, tmp_path / "nowhere")

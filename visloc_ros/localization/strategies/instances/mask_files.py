@@ -64,7 +64,8 @@ def labels_of_files(map_: Map, folder: Path) -> tuple[NDArray[np.int32], dict[st
 
 def read_classes(path: Path) -> Mask:
     """Class of each of the 2**24 colours. Raises SourceError where a line is not ``COLOUR CLASS``."""
-    lines = read_text(path, SourceError, LARGEST_SETTINGS_BYTES).splitlines()
+    advice = ": write a line 'COLOUR CLASS' for each class into it, the first one '0 0'"
+    lines = read_text(path, SourceError, LARGEST_SETTINGS_BYTES, advice).splitlines()
     pairs = [_read_pair(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not pairs or pairs[0] != (0, NO_INSTANCE):
         raise SourceError(f"{path} must begin with the line '0 0': black shows no instance")
