@@ -120,6 +120,16 @@ def test_a_switch_shows_the_points_of_landmarks_instead_of_all(server, landmark_
     wait_until(lambda: scene.points.visible and not points.visible)
 
 
+def test_a_switch_shows_all_points_in_the_colours_of_instances(server, instance_room):
+    place = open_map(instance_room)
+    labelled = labelled_maps(place)
+    add_label_switches(Scene.of_map(server, place), labelled)
+    points = server.scene.get_handle_by_name("/instances")
+    assert np.allclose(points.points, place.points, atol=1e-4)
+    assert np.array_equal(points.colors, landmark_colours(labelled["instances"].point_labels))
+    assert len(np.unique(points.colors, axis=0)) >= place.manifest.prepared["instances"]["instances"]
+
+
 def test_a_map_reduced_to_landmarks_is_shown_with_their_frames(server, landmark_room, tmp_path):
     reduce_map_to(landmark_room, "landmarks", tmp_path / "small")
     place = open_searchable_map(tmp_path / "small")

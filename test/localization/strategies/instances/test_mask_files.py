@@ -123,7 +123,6 @@ def as_16_bits(path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda path: path.unlink(), "1 of the 4 images of the map 'demo_room' have no mask"),
         (truncate, "the PNG image is truncated"),
         (lambda path: path.write_bytes(b""), "the image is empty"),
         (as_jpeg, "is a JPEG, which changes colours"),
@@ -139,6 +138,20 @@ def test_a_broken_mask_is_refused_by_its_name(place, masks, damage, words):
         labels_of_files(place, masks)
     assert words in str(refused.value)
     assert name.rpartition(".")[0] in str(refused.value)
+
+
+def test_images_without_a_mask_are_left_out_unless_none_has_one(place, masks, caplog):
+    name = place.images[2].name
+    whole = labels_of_files(place, masks)[0]
+    (masks / f"{name.rpartition('.')[0]}.png").unlink()
+    labels, found = labels_of_files(place, masks)
+    assert set(found) == {image.name for image in place.images} - {name}
+    assert f"1 of 4 map images have no mask in {masks}, such as {name}" in caplog.text
+    assert (labels == whole).mean() > 0.5
+    for path in masks.glob("*.png"):
+        path.unlink()
+    with pytest.raises(SourceError, match="no image of the map 'demo_room' has a mask in"):
+        labels_of_files(place, masks)
 
 
 def test_masks_without_any_listed_colour_and_folders_without_masks_are_refused(place, masks, tmp_path):

@@ -67,6 +67,8 @@ def label_map(
             f"the map '{map_.name}' has no thumbnails of its images, from which instances are learned: build it again"
         )
     labels, of_files = labels_of_files(map_, masks) if masks else (label_points(map_, config), {})
+    if of_files:
+        pictures = [(row, picture) for row, picture in pictures if map_.images[row].name in of_files]
     masked = []
     for row, picture in track(progress, "masking images", pictures, len(pictures)):
         image = map_.images[row]

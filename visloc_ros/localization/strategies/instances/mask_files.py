@@ -6,6 +6,7 @@ list has such a number and its class, the first one ``0 0``. Colours that are no
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,12 +30,14 @@ MASK_SUFFIX = "_mask.png"
 
 Mask = NDArray[np.uint16]
 
+_log = logging.getLogger(__name__)
+
 _NUM_COLOURS = 1 << 24
 _MOST_CLASSES = MOST_INSTANCES + 1
 
 
 def labels_of_files(map_: Map, folder: Path) -> tuple[NDArray[np.int32], dict[str, Mask]]:
-    """Instance (P,) of each point of a map by the masks in a folder, and the mask (H, W) of each image by its name.
+    """Instance (P,) of each point of a map by the masks in a folder, and the masks (H, W) of images by their names.
 
     A mask covers the whole of its image, whatever its size; it gets that of the map's own small picture. A point has
     the instance that most of its observations show; masks keep only instances of points. Raises SourceError.
@@ -44,7 +47,7 @@ def labels_of_files(map_: Map, folder: Path) -> tuple[NDArray[np.int32], dict[st
     classes = read_classes(folder / CLASSES_NAME)
     paths = _find_masks(map_, folder)
     masks, votes = {}, [np.empty(0, np.int64)]
-    for image in map_.images:
+    for image in (one for one in map_.images if one.name in paths):
         mask = read_mask(paths[image.name], classes)
         _check_upright(paths[image.name], mask, image)
         seen = np.flatnonzero(image.point_rows != NO_POINT)
@@ -124,14 +127,16 @@ def _read_pair(path: Path, number: int, line: str) -> tuple[int, int]:
 
 
 def _find_masks(map_: Map, folder: Path) -> dict[str, Path]:
-    """The masks of all images of a map, by name of image."""
+    """The masks of a map's images, by name of image."""
     found = {image.name: next(filter(is_file, _candidates(folder, image)), None) for image in map_.images}
     missing = [name for name, path in found.items() if path is None]
-    if missing:
+    if len(missing) == len(found):
         raise SourceError(
-            f"{len(missing)} of the {len(found)} images of the map '{map_.name}' have no mask in {folder}, such as "
-            f"{missing[0]}: name each mask as its image, with .png at its end"
+            f"no image of the map '{map_.name}' has a mask in {folder}, such as {missing[0]}: name each mask as its "
+            "image, with .png at its end"
         )
+    if missing:
+        _log.warning("%d of %d map images have no mask in %s, such as %s", len(missing), len(found), folder, missing[0])
     return {name: path for name, path in found.items() if path is not None}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -61,6 +62,12 @@ class InstanceStrategy(SearchStrategy):
             )
             for path, one in zip(maps, figures, strict=True)
         ]
+
+    def labelled_map(self, map_: Map) -> Map:
+        """The map, whose points have the labels of their instances."""
+        from visloc_ros.localization.strategies.instances.instance_files import load_instances
+
+        return replace(map_, point_labels=load_instances(map_, map_.prepared[INSTANCES])[0].point_labels)
 
 
 INSTANCE_SEARCH = InstanceStrategy()
