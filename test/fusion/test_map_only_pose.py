@@ -1,6 +1,7 @@
 """The pose by the map alone, before odometry has a scale: of a camera that stands still, sets out, or moves."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -273,7 +274,8 @@ def test_points_of_an_unconfirmed_anchor_lead_nowhere():
     assert fuser.estimate(2 * FRAME).map_from_camera is None
 
 
-def test_followed_map_points_lead_on_where_odometry_begins_a_segment():
+@pytest.mark.parametrize("anchors_first", [False, True])
+def test_followed_map_points_lead_on_where_odometry_begins_a_segment(anchors_first):
     """A new segment has a scale of its own: until anchors tell it, the points of the last ones hold the pose."""
     run = simulate_run(replace(EXACT, path="eight", duration_s=16.0, rate_hz=10.0, anchor_period_s=0.5), 3)
     lost, begins = 100, 104
@@ -283,17 +285,33 @@ def test_followed_map_points_lead_on_where_odometry_begins_a_segment():
     fuser, followed, estimates, waiting = Fuser(CONFIG, metric=True), None, [], list(run.anchors)
     for index, stamp_ns in enumerate(run.stamps_ns):
         fuser.add_odometry(odometry[index])
-        if followed is not None:
-            small, pose = 1e-6 * np.eye(6), run.truth[index]
-            fuser.add_tracked(TrackedPose(stamp_ns, pose, 1e-4 * np.eye(6), followed, small, 50, 60, 0.5))
-        while waiting and waiting[0][0] <= stamp_ns:
-            anchor = waiting.pop(0)[1]
-            followed = followed if isinstance(fuser.add_anchor(anchor), Rejection) else anchor.stamp_ns
+        points = followed
+        for joins_anchors in (anchors_first, not anchors_first):
+            if not joins_anchors and points is not None:
+                small, pose = 1e-6 * np.eye(6), run.truth[index]
+                fuser.add_tracked(TrackedPose(stamp_ns, pose, 1e-4 * np.eye(6), points, small, 50, 60, 0.5))
+            while joins_anchors and waiting and waiting[0][0] <= stamp_ns:
+                anchor = waiting.pop(0)[1]
+                followed = followed if isinstance(fuser.add_anchor(anchor), Rejection) else anchor.stamp_ns
         estimates.append(fuser.estimate(stamp_ns))
     assert {one.state for one in estimates[lost - 10 :]} == {State.LOCALIZED}
     assert position_errors(replace(run, odometry=odometry), estimates).max() < 0.05
     assert {one.scale for one in estimates[lost:begins]} == {None}
     assert estimates[-1].scale == pytest.approx(float(run.scales[-1]), rel=0.05)
+    check_motions(estimates[lost - 10 :], run.truth[lost - 10 :])
+
+
+def check_motions(estimates, truth):
+    """``odom`` moves as the camera does wherever it claims to know the motion, also as odometry takes over."""
+    measured = 0
+    for (before, after), (start, end) in zip(pairwise(estimates), pairwise(truth), strict=True):
+        if after.motion_covariance is not None:
+            step = before.odom_from_camera.inverse @ after.odom_from_camera
+            assert step.is_close(start.inverse @ end, 2e-3, 0.2)
+            measured += 1
+        else:
+            assert after.scale is None  # between two anchors' points
+    assert measured > 0.8 * len(estimates)
 
 
 def test_a_long_rest_and_a_long_way_without_odometry_keep_no_more_than_their_last_minute():

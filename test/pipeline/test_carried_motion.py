@@ -1,40 +1,53 @@
 """Poses carried on through frames that were not followed: where they are, and how far they say they may be off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, Reason, State
+from visloc_ros.fusion.config import StateConfig
 from visloc_ros.pipeline.carried_motion import LONGEST_NS, CarriedMotion
 
 FRAME_NS = NANOSECONDS // 30
 MAP_FROM_ODOM = SE3.from_rotation_vector([0.0, 0.0, 0.4], [3.0, -1.0, 0.5])
 
 
-def estimate_at(index, odom_from_camera):
+def estimate_at(index, odom_from_camera, noise=0.0):
     return Estimate(
         index * FRAME_NS, State.LOCALIZED, map_from_odom=MAP_FROM_ODOM, odom_from_camera=odom_from_camera,
-        covariance=1e-8 * np.eye(6), scale=1.0, age_ns=NANOSECONDS, distance_since_fix=1.0,
+        covariance=(1e-8 + noise) * np.eye(6), scale=1.0, age_ns=NANOSECONDS, distance_since_fix=1.0,
+        motion_covariance=2.0 * noise * np.eye(6),
     )  # fmt: skip
+
+
+def new_motion():
+    return CarriedMotion(StateConfig())
+
+
+def squared_error(carried, true):
+    error = pose_difference(MAP_FROM_ODOM @ true, carried.map_from_camera)
+    return float(error @ np.linalg.solve(carried.covariance, error))
 
 
 def steady(index):
     return SE3.from_rotation_vector([0.0, 0.02 * index, 0.0], [0.03 * index, 0.0, 0.0])
 
 
-def shaken(seed, count):
-    """A camera with random accelerations in every frame, of 2 m/s2 and 4 rad/s2 a coordinate."""
+def shaken(seed, count, linear=2.0, angular=4.0):
+    """A camera with random accelerations in every frame, a coordinate in m/s2 and rad/s2."""
     rng, interval_s = np.random.default_rng(seed), FRAME_NS / NANOSECONDS
-    accelerations = rng.normal(size=(count, 6)) * np.repeat([4.0, 2.0], 3)
+    accelerations = rng.normal(size=(count, 6)) * np.repeat([angular, linear], 3)
     velocities = np.cumsum(accelerations * interval_s, axis=0)
     places = np.cumsum(velocities * interval_s, axis=0)
     return [SE3.from_rotation_vector(place[:3], place[3:]) for place in places]
 
 
 def test_a_steady_motion_goes_on_exactly_and_what_passed_is_reported():
-    motion = CarriedMotion()
+    motion = new_motion()
     for index in range(10):
         motion.add(estimate_at(index, SE3.from_rotation_vector([0.0, 0.0, 0.0], [0.03 * index, 0.0, 0.0])))
     carried = motion.at(11 * FRAME_NS)
@@ -48,19 +61,18 @@ def test_a_steady_motion_goes_on_exactly_and_what_passed_is_reported():
 def test_errors_are_as_large_as_the_covariance_says(ahead):
     squared = []
     for seed in range(40):
-        motion, poses = CarriedMotion(), shaken(seed, 120)
+        motion, poses = new_motion(), shaken(seed, 120)
         for index in range(0, 120 - ahead, ahead):
             carried = motion.at(index * FRAME_NS)
             if index > 10 * ahead and carried is not None:
-                error = pose_difference(MAP_FROM_ODOM @ poses[index], carried.map_from_camera)
-                squared.append(error @ np.linalg.solve(carried.covariance, error))
+                squared.append(squared_error(carried, poses[index]))
             motion.add(estimate_at(index, poses[index]))
     assert len(squared) > 1000
     assert 3.0 < np.mean(squared) < 9.0  # six degrees of freedom
 
 
 def test_the_farther_ahead_the_less_is_known():
-    motion = CarriedMotion()
+    motion = new_motion()
     for index, pose in enumerate(shaken(0, 20)):
         motion.add(estimate_at(index, pose))
     sigmas = [np.sqrt(np.trace(motion.at((19 + ahead) * FRAME_NS).covariance)) for ahead in (1, 2, 3)]
@@ -68,7 +80,7 @@ def test_the_farther_ahead_the_less_is_known():
 
 
 def test_nothing_is_made_up_without_a_motion_or_after_too_long():
-    motion = CarriedMotion()
+    motion = new_motion()
     assert motion.at(FRAME_NS) is None
     for index in range(10):
         motion.add(estimate_at(index, steady(index)))
@@ -78,5 +90,55 @@ def test_nothing_is_made_up_without_a_motion_or_after_too_long():
     assert motion.at(11 * FRAME_NS) is None
     motion.reset()
     motion.add(estimate_at(0, steady(0)))
-    motion.add(estimate_at(1, steady(1)))
-    assert motion.at(2 * FRAME_NS) is None  # how well such predictions do is not known yet
+    assert motion.at(FRAME_NS) is None
+
+
+def test_a_step_that_was_not_measured_is_no_velocity():
+    motion = new_motion()
+    for index in range(10):
+        motion.add(estimate_at(index, steady(index)))
+    motion.add(replace(estimate_at(10, steady(9)), motion_covariance=None))  # odom waits where the motion is not known
+    assert motion.at(11 * FRAME_NS) is None
+    motion.add(estimate_at(11, steady(10)))
+    assert motion.at(12 * FRAME_NS).odom_from_camera.is_close(steady(11), 1e-3, 0.1)
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_the_first_predictions_hold_before_any_acceleration_was_seen(ahead):
+    squared = []
+    for seed in range(200):
+        motion, poses = new_motion(), shaken(seed, 20, linear=1.0, angular=2.0)
+        for index in (8, 9):
+            motion.add(estimate_at(index, poses[index]))
+        squared.append(squared_error(motion.at((9 + ahead) * FRAME_NS), poses[9 + ahead]))
+    assert np.mean(squared) < 12.0
+    assert np.mean(np.array(squared) > 20.1) <= 0.02  # beyond three standard deviations
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 4])
+def test_a_velocity_from_uncertain_poses_is_as_uncertain_as_they_are(ahead):
+    """Points followed from a map give each pose an error of its own: 1 cm here, 30 times that in a velocity."""
+    rng, variance, squared, ratios = np.random.default_rng(0), 1e-4, [], []
+    for _ in range(40):
+        motion = new_motion()
+        for index in range(40):
+            error = np.sqrt(variance) * rng.standard_normal(6)
+            motion.add(estimate_at(index, perturbed(steady(index), error), variance))
+            carried = motion.at((index + ahead) * FRAME_NS)
+            if carried is not None:
+                true = steady(index + ahead)
+                squared.append(squared_error(carried, true))
+                missed = np.linalg.norm((MAP_FROM_ODOM @ true).translation - carried.map_from_camera.translation)
+                ratios.append(np.sqrt(carried.covariance[0, 0]) / missed)
+    assert 3.0 < np.mean(squared) < 9.0
+    assert np.median(ratios) < 1.5
+
+
+def test_a_prediction_that_is_too_uncertain_is_not_localized():
+    motion = new_motion()
+    for index in range(10):
+        motion.add(estimate_at(index, steady(index), noise=1e-3))  # 3 cm
+    assert motion.at(10 * FRAME_NS).state is State.LOCALIZED
+    far = motion.at(13 * FRAME_NS)
+    assert far.state is State.DEGRADED
+    assert far.reason is Reason.OVERLOADED

@@ -268,7 +268,8 @@ class Estimate:
     ``map_from_odom`` and ``odom_from_camera`` are metric when the map is (``metric``); ``covariance`` belongs
     to ``map_from_camera``. ``distance_since_fix`` is in map units, ``age_ns`` since the last accepted anchor's
     image, ``anchor_probability`` that of this anchor being right. ``support``: points of the map followed into this
-    frame or one just before it, a recent anchor, or odometry alone.
+    frame or one just before it, a recent anchor, or odometry alone. ``motion_covariance`` (6, 6), about the axes of the
+    map, is of the motion of ``odom_from_camera`` since the frame before; None where that was not measured.
     """
 
     stamp_ns: int
@@ -283,6 +284,7 @@ class Estimate:
     distance_since_fix: float | None = None
     anchor_probability: float | None = None
     support: Support = Support.NONE
+    motion_covariance: Array | None = None
 
     @cached_property
     def map_from_camera(self) -> SE3 | None:

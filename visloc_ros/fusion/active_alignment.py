@@ -20,7 +20,7 @@ from visloc_ros.fusion.health import PoseSupport
 from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis
 from visloc_ros.fusion.initialization.kidnapping_detection import KidnappingDetector
 from visloc_ros.fusion.innovation import ANCHOR, Innovation
-from visloc_ros.fusion.odometry_model.history import OdometrySample
+from visloc_ros.fusion.odometry_model.history import OdometrySample, RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
 from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors
 from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
@@ -52,6 +52,13 @@ class ActiveAlignment:
     def at(self, sample: OdometrySample) -> StateEstimate:
         """Estimate at any odometry sample of the segment."""
         return self._smoother.at(sample)
+
+    def motion_covariance(self, start: StateEstimate, motion: RelativeMotion) -> Array:
+        """Covariance (6, 6) of a motion by odometry: its noise, and the scale's as at the start."""
+        scale_alone = np.zeros((7, 7))
+        scale_alone[6, 6] = start.covariance[6, 6]
+        end = self._smoother.odometry.propagate(StateEstimate(start.state, scale_alone), motion)
+        return end.covariance[:6, :6]
 
     def reaches(self, stamp_ns: int) -> bool:
         """Whether an anchor of this stamp is not older than the smoother's window."""

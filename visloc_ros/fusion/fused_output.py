@@ -80,6 +80,7 @@ class FusedOutput:
         self.scale: float | None = None
         self._before_ns: int | None = None
         self.newest_ns: int | None = None
+        self._motion_covariance: Array | None = None
         self.forget_map()
 
     def forget_map(self) -> None:
@@ -120,12 +121,19 @@ class FusedOutput:
     def begin_frame(self, stamp_ns: int) -> None:
         """Go on to the next frame."""
         self._before_ns, self.newest_ns = self.newest_ns, stamp_ns
+        self._motion_covariance = None
 
-    def advance(self, camera_from_camera: SE3) -> None:
-        """Add an increment of odometry, whose scale is known."""
+    @property
+    def goes_on(self) -> bool:
+        """Whether the frame before has a pose, and the newest one none yet."""
+        return self.pose_ns is not None and self.pose_ns == self._before_ns
+
+    def advance(self, camera_from_camera: SE3, covariance: Array | None) -> None:
+        """Add an increment of odometry, whose scale is known, with its covariance (6, 6) where that is known."""
         assert self._slewed is not None
         assert self.scale is not None
         self._slewed = self._slewed.advanced(camera_from_camera, self.scale)
+        self._motion_covariance = covariance
 
     def correct(self, stamp_ns: int, target: SE3, fix_ns: int) -> None:
         """Set the target at a frame, by a fix; step there where there was no pose before, or one that was LOST."""
@@ -143,14 +151,14 @@ class FusedOutput:
     def follow_map(self, known: MapOnlyEstimate) -> None:
         """Take the pose by the map alone, of a frame that has none yet."""
         stamp_ns, output = known.stamp_ns, self._slewed
-        goes_on = self.pose_ns is not None and self.pose_ns == self._before_ns
         if output is None:
             output = SlewedOutput.begin(known.map_from_camera)
-        elif goes_on:
+        elif self.goes_on and known.motion is not None:
             output = output.advanced(known.motion, 1.0)
+            self._motion_covariance = known.motion_covariance
         output = output.corrected(known.map_from_camera)
         seconds = (stamp_ns - (self.pose_ns or stamp_ns)) / NANOSECONDS
-        self._slewed = output.slewed(seconds, self._config.slew) if goes_on else output.stepped()
+        self._slewed = output.slewed(seconds, self._config.slew) if self.goes_on else output.stepped()
         self.pose_ns, self._fix_ns = stamp_ns, known.newest_ns
 
     def estimate(self, stamp_ns: int, support: PoseSupport, metric: bool) -> Estimate:
@@ -168,6 +176,7 @@ class FusedOutput:
             age_ns=support.age_ns,
             distance_since_fix=support.distance,
             support=judge_support(support, self._config.state),
+            motion_covariance=self._motion_covariance,
         )
 
     def estimate_by_map(self, known: MapOnlyEstimate, metric: bool) -> Estimate:

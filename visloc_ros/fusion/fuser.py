@@ -35,7 +35,7 @@ from visloc_ros.fusion.initialization.map_only_pose import MapOnlyPose
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_anchor, is_valid_loop, is_valid_odometry, is_valid_tracked
-from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample
+from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample, RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
 from visloc_ros.fusion.smoothing.factors.sensors import make_sensor_factors, scale_prior
 
@@ -61,6 +61,7 @@ class Fuser(Estimator):
         self._history = OdometryHistory(self._config.history_s, self._config.max_gap_s)
         self._output = FusedOutput(self._config)
         self._odometry_lost: Reason | None = None
+        self._step: RelativeMotion | None = None  # of odometry, to the newest frame from the one before
         self.relocalize()
 
     def restart(self) -> None:
@@ -128,13 +129,14 @@ class Fuser(Estimator):
         if newest_ns is not None and result.stamp_ns <= newest_ns:
             return
         self._output.begin_frame(result.stamp_ns)
+        self._step = None
         if isinstance(result, Rejection):
             self._odometry_lost = result.reason
         elif not is_valid_odometry(result):
             self._odometry_lost = Reason.BAD_MESSAGE
         else:
             self._odometry_lost = None
-            self._advance(result)
+            self._advance(result, newest_ns)
         self._judge_waiting()
         self._advance_map_only(result.stamp_ns)
 
@@ -213,20 +215,28 @@ class Fuser(Estimator):
             anchor_probability=self._alignment.anchor_probability,
         )
 
-    def _advance(self, pose: OdometryPose) -> None:
+    def _advance(self, pose: OdometryPose, before_ns: int | None) -> None:
         previous = self._history.latest
         sample = self._history.append(pose)
         if previous is not None and previous.segment != sample.segment:
             self._start_search()
             self._output.scale = None
+        elif previous is not None and previous.stamp_ns == before_ns and not pose.is_recovered:
+            self._step = previous.motion_to(sample)
         if previous is None or self._output.odom_from_camera is None:
             return
-        motion = previous.motion_to(sample)
-        self._output.advance(motion.camera_from_camera)
+        motion = self._step or previous.motion_to(sample)
+        self._output.advance(motion.camera_from_camera, self._step_covariance())
         if self._alignment is not None:
             self._output.pose_ns = sample.stamp_ns
             self._update_output(self._alignment)
             self._output.slew(motion.seconds)
+
+    def _step_covariance(self) -> Array | None:
+        """Covariance (6, 6) of odometry's motion since the frame before, None where it was not measured."""
+        if self._step is None or self._alignment is None or self._current is None:
+            return None
+        return self._alignment.motion_covariance(self._current[1], self._step)
 
     def _judge_waiting(self) -> None:
         """Judge anchors that arrived before their odometry, which may begin with poses of earlier frames."""
@@ -348,7 +358,9 @@ class Fuser(Estimator):
         self._current = latest, newest
         if not self._is_led and self._output.pose_ns == self._output.newest_ns:
             return  # the output is at a later frame, whose pose is by the map alone
-        self._output.scale = newest.state.scale
+        is_scaled, self._output.scale = self._output.scale is not None, newest.state.scale
+        if not is_scaled and self._step is not None and self._output.goes_on:  # from a pose by the map alone
+            self._output.advance(self._step.camera_from_camera, self._step_covariance())
         self._output.correct(latest.stamp_ns, newest.state.map_from_camera, alignment.stamp_ns)
 
     def _miss_tracked(self, stamp_ns: int) -> None:

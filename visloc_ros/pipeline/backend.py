@@ -112,7 +112,7 @@ class Backend(PoseBackend):
         self._estimator = ESTIMATORS[Mode(config.mode)](config.fusion, False)
         self._continuity = OdometryContinuity()
         self._output = Output(config, others_odometry)
-        self._motion = CarriedMotion()
+        self._motion = CarriedMotion(config.fusion.state)
         self._guard = StampGuard()
         self._map: MapIdentity | None = None
         self._prior: BasePrior | None = None

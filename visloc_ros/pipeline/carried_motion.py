@@ -3,80 +3,126 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.tangent import move_covariance, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Estimate, Reason
+from visloc_ros.core.types import Estimate, Reason, State, Support
+from visloc_ros.fusion.config import StateConfig
+from visloc_ros.fusion.health import PoseSupport, judge_pose
 
 LONGEST_NS = 300_000_000  # for which a pose is carried on: a hand or a robot may move differently after it
 _LONGEST_STEP = 4.0  # times the interval that the velocity is taken from
-_FEWEST, _REMEMBERED = 3, 15  # predictions: the least for an estimate of accelerations, the most in its mean
+# Standard deviations of a coordinate of the acceleration, m/s2 and rad/s2, before any is observed: wheels and walking
+# people reach about three times as much, and a hand or a head turns its camera about a joint half a metre away.
+_USUAL = np.array([1.0, 2.0])
+_TRUST, _REMEMBERED = 2.0, 15.0  # predictions: those that the usual acceleration counts as, and those that are averaged
+_STATES = (State.LOCALIZED, State.DEGRADED, State.LOST)
+
+
+@dataclass(frozen=True, eq=False)
+class _Prediction:
+    """``odom_from_camera`` at a stamp; ``growth`` is by how much an acceleration of 1 moves it.
+
+    ``noise`` (6, 6) is what the error of the observed velocity has grown to.
+    """
+
+    odom_from_camera: SE3
+    growth: float
+    noise: Array
 
 
 class CarriedMotion:
-    """Carries the newest pose on at constant velocity; followed frames show the error by accelerations."""
+    """Carries the newest pose on at constant velocity; followed frames show the error by accelerations.
 
-    def __init__(self) -> None:
+    The velocity is that between the last two frames that were followed. Where their motion was not measured it is
+    unknown, and nothing is predicted.
+    """
+
+    def __init__(self, limits: StateConfig) -> None:
+        self._limits = limits
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: stamps may start again."""
         self._known: deque[tuple[Estimate, SE3]] = deque(maxlen=2)
-        self._accelerations, self._count = np.zeros(2), 0
+        self._squares, self._weights = np.zeros(2), np.zeros(2)
 
     def add(self, estimate: Estimate) -> None:
         """Take the estimate of a frame that was followed; one without a pose ends the known motion."""
-        odom_from_camera = estimate.odom_from_camera
-        if odom_from_camera is None or estimate.covariance is None:
-            self._known.clear()
-            return
+        odom_from_camera, noise = estimate.odom_from_camera, estimate.motion_covariance
         predicted = self._predicted(estimate.stamp_ns)
-        if predicted is not None:
-            self._learn(odom_from_camera, *predicted)
-        self._known.append((estimate, odom_from_camera))
+        if predicted is not None and odom_from_camera is not None and noise is not None:
+            self._learn(pose_difference(odom_from_camera, predicted.odom_from_camera), predicted, noise)
+        if noise is None:
+            self._known.clear()
+        if odom_from_camera is not None and estimate.covariance is not None:
+            self._known.append((estimate, odom_from_camera))
 
     def at(self, stamp_ns: int) -> Estimate | None:
         """The newest estimate carried on to a stamp, with reason OVERLOADED; None where the motion is not known."""
         predicted = self._predicted(stamp_ns)
-        if predicted is None or self._count < _FEWEST:
+        if predicted is None:
             return None
-        (last, before), (odom_from_camera, growth) = self._known[-1], predicted
-        passed_ns, step = stamp_ns - last.stamp_ns, odom_from_camera.translation - before.translation
+        last, start = self._known[-1]
+        passed_ns, step = stamp_ns - last.stamp_ns, predicted.odom_from_camera.translation - start.translation
         distance, age_ns = last.distance_since_fix, last.age_ns
-        return replace(
+        carried = replace(
             last,
             stamp_ns=stamp_ns,
             reason=last.reason or Reason.OVERLOADED,
-            odom_from_camera=odom_from_camera,
-            covariance=self._covariance(last, step, growth),
+            odom_from_camera=predicted.odom_from_camera,
+            covariance=self._covariance(last, step, predicted),
             age_ns=None if age_ns is None else age_ns + passed_ns,
             distance_since_fix=None if distance is None else distance + float(np.linalg.norm(step)),
+            motion_covariance=None,
         )
+        return replace(carried, state=max(last.state, self._judged(carried), key=_STATES.index))
 
-    def _predicted(self, stamp_ns: int) -> tuple[SE3, float] | None:
-        """``odom_from_camera`` at a stamp, and by how much an acceleration of 1 moves it."""
+    def _predicted(self, stamp_ns: int) -> _Prediction | None:
         if len(self._known) < 2:
             return None
         (earlier, first), (last, second) = self._known
         interval_ns, passed_ns = last.stamp_ns - earlier.stamp_ns, stamp_ns - last.stamp_ns
         if not 0 < passed_ns <= min(LONGEST_NS, _LONGEST_STEP * interval_ns) or interval_ns > LONGEST_NS:
             return None
-        # The velocity is that of the middle of the interval.
-        growth = 0.5 * passed_ns * (passed_ns + interval_ns) / NANOSECONDS**2
-        return carried_on(first, second, passed_ns / interval_ns), growth
+        ratio = passed_ns / interval_ns
+        assert last.motion_covariance is not None
+        return _Prediction(
+            carried_on(first, second, ratio),
+            # The velocity is that of the middle of the interval.
+            0.5 * passed_ns * (passed_ns + interval_ns) / NANOSECONDS**2,
+            # The error of the last pose is in the velocity, too: both move the prediction the same way.
+            ratio * (ratio + 1.0) * last.motion_covariance,
+        )
 
-    def _learn(self, odom_from_camera: SE3, predicted: SE3, growth: float) -> None:
-        """Update the mean squares, a coordinate, of the linear and the angular acceleration."""
-        error = pose_difference(odom_from_camera, predicted).reshape(2, 3) / growth
-        self._count = min(self._count + 1, _REMEMBERED)
-        self._accelerations += (np.square(error).mean(axis=1) - self._accelerations) / self._count
+    def _learn(self, error: Array, predicted: _Prediction, noise: Array) -> None:
+        """Update the mean squares, a coordinate, of the linear and the angular acceleration, in usual ones.
 
-    def _covariance(self, last: Estimate, step: Array, growth: float) -> Array | None:
-        if last.covariance is None or last.map_from_odom is None:
-            return None
+        An error (6,) shows less of them the more noise is in it.
+        """
+        usual = np.square(_USUAL * predicted.growth)
+        noises = np.diag(predicted.noise + noise).reshape(2, 3).mean(axis=1) / usual
+        squares = np.square(error).reshape(2, 3).mean(axis=1) / usual - noises
+        weights, kept = np.square(1.0 / (1.0 + noises)), 1.0 - 1.0 / _REMEMBERED
+        self._squares = kept * self._squares + weights * squares
+        self._weights = kept * self._weights + weights
+
+    def _covariance(self, last: Estimate, step: Array, predicted: _Prediction) -> Array:
+        assert last.covariance is not None
+        assert last.map_from_odom is not None
         moved = move_covariance(last.covariance, last.map_from_odom.rotation @ step)
-        return np.asarray(moved + np.diag(np.repeat(self._accelerations, 3)) * growth**2)
+        squares = (_TRUST + np.maximum(self._squares, 0.0)) / (_TRUST + self._weights)
+        added = np.diag(np.repeat(squares * np.square(_USUAL * predicted.growth), 3))
+        return np.asarray(moved + predicted.noise + added)
+
+    def _judged(self, carried: Estimate) -> State:
+        """State by what is known of the pose now; what contradicted the last one is in that one's state."""
+        assert carried.covariance is not None
+        is_tracked = carried.support is Support.MAP_TRACKING
+        distance, age_ns = carried.distance_since_fix or 0.0, carried.age_ns or 0
+        support = PoseSupport(distance, age_ns, carried.covariance, is_contradicted=False, is_tracked=is_tracked)
+        return judge_pose(support, self._limits)

@@ -42,14 +42,16 @@ UNSEGMENTED = -1
 class MapOnlyEstimate:
     """``map_from_camera`` of a frame with its covariance (6, 6), and what it rests on.
 
-    ``motion`` is ``camera_from_camera`` since the frame before, in map units. ``num_anchors`` agree; the newest of them
-    is of ``newest_ns``, and the camera has gone ``distance`` since. ``is_contradicted`` where the last one disagrees.
+    ``motion`` is ``camera_from_camera`` since the frame before, in map units, with its covariance (6, 6); both are None
+    where it was not measured. ``num_anchors`` agree; the newest of them is of ``newest_ns``, and the camera has gone
+    ``distance`` since. ``is_contradicted`` where the last one disagrees.
     """
 
     stamp_ns: int
     map_from_camera: SE3
     covariance: Array
-    motion: SE3
+    motion: SE3 | None
+    motion_covariance: Array | None
     num_anchors: int
     newest_ns: int
     distance: float
@@ -186,11 +188,13 @@ class MapOnlyPose:
         if known is None or stamp_ns != self._newest_ns or not self._agreeing:
             return None
         newest_ns = max(self._agreeing)
+        motion, motion_covariance = self._motion_to(stamp_ns)
         return MapOnlyEstimate(
             stamp_ns,
             known.map_from_camera,
             known.covariance,
-            self._motion_to(stamp_ns),
+            motion,
+            motion_covariance,
             len(self._agreeing),
             newest_ns,
             self._distance_since(newest_ns),
@@ -226,15 +230,15 @@ class MapOnlyPose:
         self._agreeing = {one.stamp_ns: one.anchor for one in hypothesis.fixes}
         self._is_contradicted = fix not in hypothesis.fixes
 
-    def _motion_to(self, stamp_ns: int) -> SE3:
-        """``camera_from_camera`` since the frame before; none in a standstill, and none between two anchors' points."""
+    def _motion_to(self, stamp_ns: int) -> tuple[SE3, Array] | tuple[None, None]:
+        """``camera_from_camera`` since the frame before, with its covariance; None between two anchors' points."""
         before, after = self._tracked.get(self._before_ns), self._tracked.get(stamp_ns)
-        stands = self._rest is not None and self._rest.begin_ns < stamp_ns
-        if stands or before is None or after is None:
-            return SE3.identity()
-        if before.anchor_stamp_ns != after.anchor_stamp_ns:
-            return SE3.identity()
-        return before.map_from_camera.inverse @ after.map_from_camera
+        if self._rest is not None and self._rest.begin_ns < stamp_ns:
+            return SE3.identity(), np.zeros((6, 6))
+        if before is None or after is None or before.anchor_stamp_ns != after.anchor_stamp_ns:
+            return None, None
+        covariance = before.covariance_since_anchor + after.covariance_since_anchor
+        return before.map_from_camera.inverse @ after.map_from_camera, covariance
 
     def _distance_since(self, stamp_ns: int) -> float:
         places = [one.map_from_camera.translation for one in self._tracked.values() if one.stamp_ns >= stamp_ns]
