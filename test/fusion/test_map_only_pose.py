@@ -301,6 +301,27 @@ def test_followed_map_points_lead_on_where_odometry_begins_a_segment(anchors_fir
     check_motions(estimates[lost - 10 :], run.truth[lost - 10 :])
 
 
+def test_odometry_that_goes_on_after_a_loss_adds_no_motion_twice():
+    """Followed points bridge the loss; odometry then gives the whole motion since its own last pose."""
+    run = simulate_run(replace(EXACT, path="eight", duration_s=10.0, rate_hz=10.0, anchor_period_s=0.5), 3)
+    lost, found, fuser, estimates, followed = 80, 84, Fuser(CONFIG, metric=True), [], None
+    waiting = list(run.anchors)
+    for index, (stamp_ns, pose) in enumerate(zip(run.stamps_ns, run.truth, strict=True)):
+        is_lost = lost <= index < found
+        fuser.add_odometry(Rejection(stamp_ns, Reason.FEW_FEATURES) if is_lost else run.odometry[index])
+        if followed is not None:
+            small = 1e-6 * np.eye(6)
+            fuser.add_tracked(TrackedPose(stamp_ns, pose, 1e-4 * np.eye(6), followed, small, 50, 60, 0.5))
+        while waiting and waiting[0][0] <= stamp_ns:
+            anchor = waiting.pop(0)[1]
+            followed = followed if isinstance(fuser.add_anchor(anchor), Rejection) else anchor.stamp_ns
+        estimates.append(fuser.estimate(stamp_ns))
+    for index in range(lost, len(estimates)):
+        step = estimates[index - 1].odom_from_camera.inverse @ estimates[index].odom_from_camera
+        assert step.is_close(run.truth[index - 1].inverse @ run.truth[index], 2e-3, 0.2)
+    assert position_errors(run, estimates).max() < 0.01
+
+
 def check_motions(estimates, truth):
     """``odom`` moves as the camera does wherever it claims to know the motion, also as odometry takes over."""
     measured = 0

@@ -81,6 +81,7 @@ class FusedOutput:
         self._before_ns: int | None = None
         self.newest_ns: int | None = None
         self._motion_covariance: Array | None = None
+        self._odom_at_odometry: SE3 | None = None  # odom_from_camera at odometry's last pose
         self.forget_map()
 
     def forget_map(self) -> None:
@@ -118,8 +119,10 @@ class FusedOutput:
         assert self._slewed is not None
         return np.outer(self._slewed.remaining, self._slewed.remaining)
 
-    def begin_frame(self, stamp_ns: int) -> None:
-        """Go on to the next frame."""
+    def begin_frame(self, stamp_ns: int, odometry_ns: int | None) -> None:
+        """Go on to the next frame; ``odometry_ns`` is of odometry's last pose before it."""
+        if self._slewed is not None and odometry_ns == self.newest_ns:
+            self._odom_at_odometry = self._slewed.odom_from_camera
         self._before_ns, self.newest_ns = self.newest_ns, stamp_ns
         self._motion_covariance = None
 
@@ -129,10 +132,14 @@ class FusedOutput:
         return self.pose_ns is not None and self.pose_ns == self._before_ns
 
     def advance(self, camera_from_camera: SE3, covariance: Array | None) -> None:
-        """Add an increment of odometry, whose scale is known, with its covariance (6, 6) where that is known."""
+        """Add the motion since odometry's last pose, with its covariance (6, 6) where that is known; it has a scale.
+
+        It replaces what followed points have added meanwhile.
+        """
         assert self._slewed is not None
         assert self.scale is not None
-        self._slewed = self._slewed.advanced(camera_from_camera, self.scale)
+        start = self._odom_at_odometry or self._slewed.odom_from_camera
+        self._slewed = replace(self._slewed, odom_from_camera=start).advanced(camera_from_camera, self.scale)
         self._motion_covariance = covariance
 
     def correct(self, stamp_ns: int, target: SE3, fix_ns: int) -> None:

@@ -128,7 +128,8 @@ class Fuser(Estimator):
         newest_ns = self._output.newest_ns
         if newest_ns is not None and result.stamp_ns <= newest_ns:
             return
-        self._output.begin_frame(result.stamp_ns)
+        latest = self._history.latest
+        self._output.begin_frame(result.stamp_ns, None if latest is None else latest.stamp_ns)
         self._step = None
         if isinstance(result, Rejection):
             self._odometry_lost = result.reason

@@ -42,9 +42,9 @@ UNSEGMENTED = -1
 class MapOnlyEstimate:
     """``map_from_camera`` of a frame with its covariance (6, 6), and what it rests on.
 
-    ``motion`` is ``camera_from_camera`` since the frame before, in map units, with its covariance (6, 6); both are None
-    where it was not measured. ``num_anchors`` agree; the newest of them is of ``newest_ns``, and the camera has gone
-    ``distance`` since. ``is_contradicted`` where the last one disagrees.
+    ``motion`` is ``camera_from_camera`` since the frame before, in map units, None where it is not known, with its
+    covariance (6, 6), None where it was not measured. ``num_anchors`` agree; the newest of them is of ``newest_ns``,
+    and the camera has gone ``distance`` since. ``is_contradicted`` where the last one disagrees.
     """
 
     stamp_ns: int
@@ -230,15 +230,28 @@ class MapOnlyPose:
         self._agreeing = {one.stamp_ns: one.anchor for one in hypothesis.fixes}
         self._is_contradicted = fix not in hypothesis.fixes
 
-    def _motion_to(self, stamp_ns: int) -> tuple[SE3, Array] | tuple[None, None]:
-        """``camera_from_camera`` since the frame before, with its covariance; None between two anchors' points."""
+    def _motion_to(self, stamp_ns: int) -> tuple[SE3 | None, Array | None]:
+        """``camera_from_camera`` since the frame before, with its covariance where it was measured."""
         before, after = self._tracked.get(self._before_ns), self._tracked.get(stamp_ns)
         if self._rest is not None and self._rest.begin_ns < stamp_ns:
             return SE3.identity(), np.zeros((6, 6))
-        if before is None or after is None or before.anchor_stamp_ns != after.anchor_stamp_ns:
+        if before is None or after is None:
             return None, None
+        if before.anchor_stamp_ns != after.anchor_stamp_ns:  # these points would add the two anchors' difference
+            return self._continued(before, stamp_ns), None
         covariance = before.covariance_since_anchor + after.covariance_since_anchor
         return before.map_from_camera.inverse @ after.map_from_camera, covariance
+
+    def _continued(self, last: TrackedPose, stamp_ns: int) -> SE3 | None:
+        """``camera_from_camera`` since the last pose at the velocity that led to it."""
+        earlier = next((one for one in reversed(self._tracked.values()) if one.stamp_ns < last.stamp_ns), None)
+        if earlier is None or earlier.anchor_stamp_ns != last.anchor_stamp_ns:
+            return None
+        interval_ns = last.stamp_ns - earlier.stamp_ns
+        if interval_ns > LONGEST_GAP_NS:
+            return None
+        ratio = (stamp_ns - last.stamp_ns) / interval_ns
+        return last.map_from_camera.inverse @ carried_on(earlier.map_from_camera, last.map_from_camera, ratio)
 
     def _distance_since(self, stamp_ns: int) -> float:
         places = [one.map_from_camera.translation for one in self._tracked.values() if one.stamp_ns >= stamp_ns]
