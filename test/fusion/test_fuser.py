@@ -287,6 +287,22 @@ def test_kidnapped_camera_is_found_after_hysteresis():
     assert end.map_from_camera.is_close(jump @ run.truth[-1], translation=1e-6, degrees=1e-4)
 
 
+def test_a_first_fix_that_followed_points_refute_is_given_up_at_once():
+    """Odometry that begins at twice the scale it then keeps, as by views of little parallax: two anchors fit it."""
+    scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
+    run, begun = simulate_run(scenario, 0), 12
+    run = replace(run, anchors=[(arrival, replace(one, probability=0.99999)) for arrival, one in run.anchors])
+    there = run.odometry[begun].odom_from_camera.translation
+    for index in range(begun):
+        pose = run.odometry[index].odom_from_camera
+        stretched = SE3(pose.rotation, there + 2.0 * (pose.translation - there))
+        run.odometry[index] = replace(run.odometry[index], odom_from_camera=stretched)
+    estimates = play(Fuser(CONFIG, metric=True), run, followed=FollowedPoints(scenario, run, 0))
+    errors = position_errors(run, estimates)
+    assert np.sum(errors > 0.1) <= 1  # the frame in which the fix was made, before any point was followed from it
+    assert estimates[-1].state is State.LOCALIZED
+
+
 def test_lookalike_places_do_not_pull_the_pose_away():
     for seed in range(5):
         run, estimates, _ = fused(replace(QUICK, alias_share=0.15), seed)

@@ -18,7 +18,7 @@ from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.health import PoseSupport
 from visloc_ros.fusion.initialization.alignment_search import AlignmentHypothesis
-from visloc_ros.fusion.initialization.kidnapping_detection import KidnappingDetector
+from visloc_ros.fusion.initialization.kidnapping_detection import NOISE_FACTOR, KidnappingDetector
 from visloc_ros.fusion.innovation import ANCHOR, Innovation
 from visloc_ros.fusion.odometry_model.history import OdometrySample, RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import StateEstimate
@@ -82,6 +82,18 @@ class ActiveAlignment:
         innovation = fix.tracked_motion.add(motion, fix.sample, scale, self._smoother.odometry, self._config)
         return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES) if innovation is None else innovation
 
+    def is_refuted_by(self, tracked: Innovation) -> bool:
+        """Whether a refused tracked pose is far from a first fix that no further anchor has confirmed.
+
+        Two anchors fit any scale: where odometry has changed its own between them, all that comes after is wrong.
+        """
+        is_far = tracked.squared > NOISE_FACTOR**2 * chi_square_quantile(self._config.gate.probability, 6)
+        return is_far and not self._is_confirmed
+
+    @property
+    def _is_confirmed(self) -> bool:
+        return self._smoother.count_since(0) >= CONFIRMING_ANCHORS
+
     def add_loop(self, loop: LoopClosure, ends: tuple[OdometrySample, OdometrySample]) -> Verdict:
         """Add a loop between two samples, unless it begins before the window or fails the gate."""
         if not self._smoother.covers(loop.earlier_ns):
@@ -97,8 +109,7 @@ class ActiveAlignment:
         distance = self._smoother.latest_state.scale * self._smoother.path_since_anchor(sample)
         is_tracked = self._smoother.is_tracked(sample.stamp_ns, round(self._config.max_gap_s * NANOSECONDS))
         age_ns, is_contradicted = sample.stamp_ns - newest.stamp_ns, self._detector.is_suspected
-        is_confirmed = self._smoother.count_since(0) >= CONFIRMING_ANCHORS
-        return PoseSupport(distance, age_ns, covariance, is_contradicted, is_tracked, is_confirmed)
+        return PoseSupport(distance, age_ns, covariance, is_contradicted, is_tracked, self._is_confirmed)
 
     def kidnapping_covariance(self, map_from_camera: SE3) -> Array:
         """The term that a suspected kidnapping adds to the covariance (6, 6) of a pose."""

@@ -81,6 +81,13 @@ class Fuser(Estimator):
         self._output.forget_map()
         self._map_only = MapOnlyPose(self._config)
 
+    def _give_up_fix(self) -> None:
+        """Forget a wrong alignment and the poses by it."""
+        self._start_search()
+        self._current, self._output.scale = None, None
+        self._output.forget_map()
+        self._map_only.end()
+
     def _start_search(self) -> None:
         """Drop the alignment and search for a new one."""
         self._drop(self._candidates)
@@ -273,6 +280,8 @@ class Fuser(Estimator):
             return innovation
         self._innovations.append(innovation)
         if not innovation.accepted:
+            if self._alignment.is_refuted_by(innovation):
+                self._give_up_fix()
             return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": innovation.squared})
         self._update_output(self._alignment)
         self._map_only.follow(tracked)
