@@ -152,6 +152,19 @@ def test_a_frame_that_there_was_no_time_for_has_no_pose_where_none_can_be_carrie
     assert (estimate.map_from_camera, estimate.reason) == (None, Reason.OVERLOADED)
 
 
+@pytest.mark.parametrize("forgets", ["relocalize", "other map"])
+def test_a_pose_that_was_forgotten_is_not_carried_on(forgets):
+    robot = Robot()
+    robot.run(range(60))
+    if forgets == "relocalize":
+        robot.backend.relocalize()
+    else:
+        robot.anchors.add(anchor_of(55, MapIdentity("hall", metric=False)))
+        robot.backend.join_anchors()
+    estimate = robot.backend.add_odometry(Rejection(stamp_of(60), Reason.OVERLOADED))
+    assert (estimate.state, estimate.map_from_camera) == (State.INITIALIZING, None)
+
+
 def test_without_the_cameras_place_on_the_base_there_is_a_reason_and_nothing_else():
     robot = Robot(mount=lambda: None)
     last = robot.run(range(60))

@@ -355,7 +355,8 @@ class Backend(PoseBackend):
 
     def _carry_on(self, stamp_ns: int) -> Estimate:
         """Publish the newest pose carried on to a frame that was not followed, or this reason for having none."""
-        carried = self._motion.at(stamp_ns)
+        is_known = self._estimator.raw_map_from_odom is not None  # it may have been forgotten since
+        carried = self._motion.at(stamp_ns) if is_known else None
         estimate = carried or replace(self._estimator.estimate(stamp_ns), reason=Reason.OVERLOADED)
         self._publish(estimate)
         return estimate
