@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_vector
-from visloc_ros.simulation.path import PATHS, Choreography, Span, Turn
+from visloc_ros.simulation.path import PATHS, Choreography, EasedPath, Span, Turn
 from visloc_ros.simulation.sequence import SimulationConfig, simulate
 
 STEP = 0.02
@@ -121,3 +121,13 @@ def test_a_turn_about_an_axis_of_the_camera_leaves_that_axis_as_it_is(about, axi
     before, after = PATHS["map"].pose(3.0), walk.pose(3.0)
     assert rotation_angle_deg(before.rotation, after.rotation) == pytest.approx(90.0)
     np.testing.assert_allclose(after.rotation @ axis, before.rotation @ axis, atol=1e-12)
+
+
+def test_an_eased_path_sets_out_and_stops_gently_and_keeps_to_the_path():
+    path, rate_hz = EasedPath(PATHS["localize"], 3.0), 20.0
+    places = np.array([path.pose(index / rate_hz).translation for index in range(-1, 62)])
+    accelerations = np.diff(places, n=2, axis=0) * rate_hz**2
+    assert np.linalg.norm(accelerations, axis=1).max() < 4.0
+    assert np.allclose(places[1], PATHS["localize"].pose(0.0).translation)
+    assert np.allclose(places[-1], PATHS["localize"].pose(2.5).translation)  # half a second is lost on the way
+    assert np.allclose(path.pose(1.5).translation, PATHS["localize"].pose(1.25).translation)

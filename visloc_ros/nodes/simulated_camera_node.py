@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from geometry_msgs.msg import PoseStamped
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.own_process import give_way
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL, camera_to_msg, header, pose_to_msg, transform_to_msg
 from visloc_ros.nodes.qos import RELIABLE, SENSOR, TF_STATIC
 from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.simulation.path import PATHS, EasedPath, PosePath
 from visloc_ros.sources.ros_images import encode_jpeg
 
 JPEG_QUALITY = 95
@@ -33,7 +35,10 @@ class SimulatedCameraNodeConfig(Config):
 
 
 class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
-    """Plays one pass through the room forwards and backwards at the camera's rate, as far as it is drawn already."""
+    """Plays one pass through the room forwards and backwards at the camera's rate; at first only its begin.
+
+    The camera slows down before it turns back, as every camera must.
+    """
 
     default_name = "simulated_camera_node"
     config_type = SimulatedCameraNodeConfig
@@ -48,12 +53,17 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
     def configure(self) -> None:
         """Draw the first images of the pass; the others follow beside the camera."""
         self.get_logger().info("rendering the simulated room")
-        self._sequence = simulate(self.config.simulation, "localize")
+        config = self.config.simulation
+        count, begun = config.num_frames, max(2, round(DRAWN_FIRST_S * config.rate_hz))
+        self._num_begun = begun if begun < count else 0
+        tour = _Tour(PATHS["localize"], config.rate_hz, self._num_begun, count)
+        duration_s = (self._num_begun + count) / config.rate_hz
+        self._sequence = simulate(replace(config, duration_s=duration_s), "localize", path=tour)
         self._truth = self._sequence.ground_truth.poses
         self._jpegs: list[bytes] = []
         self._index, self._step = 0, 1
-        first = min(len(self._sequence), max(2, round(DRAWN_FIRST_S * self.config.simulation.rate_hz)))
-        self._draw(first)
+        self._shown = range(self._num_begun or count)
+        self._draw(len(self._shown))
         self._is_ended = threading.Event()
         rest = threading.Thread(target=self.guard.callback("drawing", self._draw_rest), name="drawing", daemon=True)
         self.undo(rest.join)
@@ -91,9 +101,13 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
 
     def _advance(self) -> None:
         """Go on to the next image: forwards, then backwards, so that the motion never jumps."""
-        if not 0 <= self._index + self._step < len(self._jpegs):
+        is_drawn = len(self._jpegs) == len(self._sequence)
+        if self._index == 0 and self._num_begun and is_drawn:  # at rest where the whole pass begins
+            self._shown = range(self._num_begun, len(self._sequence))
+            self._index, self._step = self._shown.start, 1
+        if self._index + self._step not in self._shown:
             self._step = -self._step
-        if 0 <= self._index + self._step < len(self._jpegs):
+        if self._index + self._step in self._shown:
             self._index += self._step
 
     def _draw(self, count: int) -> None:
@@ -105,6 +119,22 @@ class SimulatedCameraNode(VislocNode[SimulatedCameraNodeConfig]):
         give_way()
         while len(self._jpegs) < len(self._sequence) and not self._is_ended.is_set():
             self._draw(len(self._jpegs) + 1)
+
+
+@dataclass(frozen=True)
+class _Tour:
+    """First the begin of a path in some frames, then the whole of it in others, each from rest to rest."""
+
+    path: PosePath
+    rate_hz: float
+    num_begun: int
+    num_whole: int
+
+    def pose(self, seconds: float) -> SE3:
+        """Give ``map_from_camera`` at a time."""
+        is_begin = seconds * self.rate_hz < self.num_begun - 0.5
+        first, count = (0, self.num_begun) if is_begin else (self.num_begun, self.num_whole)
+        return EasedPath(self.path, (count - 1) / self.rate_hz).pose(seconds - first / self.rate_hz)
 
 
 def main() -> None:

@@ -28,6 +28,24 @@ class PosePath(Protocol):
 
 
 @dataclass(frozen=True)
+class EasedPath:
+    """A path walked from rest to rest in a duration; setting out and stopping take half a second each."""
+
+    path: PosePath
+    duration_s: float
+
+    def pose(self, seconds: float) -> SE3:
+        """Give ``map_from_camera`` at a time; before and after the duration the camera rests."""
+        passed_s = min(max(seconds, 0.0), self.duration_s)
+        ramp_s, left_s = max(min(0.5, self.duration_s / 2.0), 1e-9), self.duration_s - passed_s
+        if passed_s < ramp_s:
+            return self.path.pose(passed_s**2 / (2.0 * ramp_s))
+        if left_s < ramp_s:
+            return self.path.pose(self.duration_s - ramp_s - left_s**2 / (2.0 * ramp_s))
+        return self.path.pose(passed_s - ramp_s / 2.0)
+
+
+@dataclass(frozen=True)
 class Wave:
     """One coordinate over time: ``mean + rate t + sum of amplitude sin(2 pi t / period + phase)``."""
 
