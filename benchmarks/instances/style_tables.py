@@ -27,7 +27,8 @@ def as_markdown(report: Figures) -> str:
     details = [row for place, figures in places.items() for row in detail_rows(place, figures)]
     return (
         f"Found within {WITHIN}, in %, by the level of the alteration; 0 is the image as it is. Wrong poses and errors "
-        f"are those of all levels.\n\n{table(HEADER, means)}\n\n### By place and alteration\n\n"
+        f"are those of all levels. A building is a room in one map with other places.\n\n"
+        f"{table(HEADER, means)}\n\n### By place and alteration\n\n"
         f"Within {THRESHOLDS[CLOSEST][0]:g} m, {THRESHOLDS[CLOSEST][1]:g}°, in %, at levels "
         f"{' / '.join(map(str, ALL_LEVELS))}.\n\n{table(('place, alteration', *ways), details)}"
     )
