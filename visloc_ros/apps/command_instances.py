@@ -15,13 +15,13 @@ from visloc_ros.apps.console import AsJson, console, print_json
 from visloc_ros.apps.options import MapArgument
 from visloc_ros.apps.outputs import check_outputs, writing
 from visloc_ros.core.errors import ConfigError, SourceError
-from visloc_ros.core.files import LARGEST_IMAGE_BYTES, exists, is_folder, read_bytes
+from visloc_ros.core.files import exists, is_folder
 from visloc_ros.core.map_layout import thumbnail_name
 from visloc_ros.core.types import Image
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import open_source
 from visloc_ros.sources.layouts import IMAGE_SUFFIXES
-from visloc_ros.sources.photos import decode_photo, read_photo_header
+from visloc_ros.sources.photos import read_photo
 from visloc_ros.sources.ros_images import encode_png
 
 if TYPE_CHECKING:
@@ -125,9 +125,4 @@ def _read(path: Path) -> Iterator[tuple[str, Image]]:
     if is_folder(path) or path.suffix.lower() not in IMAGE_SUFFIXES:
         yield from ((frame.name, frame.image) for frame in open_source(path))
         return
-    data = read_bytes(path, SourceError, LARGEST_IMAGE_BYTES)
-    try:
-        image = decode_photo(read_photo_header(data), data)
-    except SourceError as error:
-        raise SourceError(f"cannot read {path}: {error}") from error
-    yield path.name, image
+    yield path.name, read_photo(path)

@@ -5,12 +5,14 @@ HEIC and HEIF, as phones write them, are read by libheif, which turns them uprig
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.types import Image
 from visloc_ros.sources.image_header import ImageHeader, read_image_header
 from visloc_ros.sources.panorama import refuse_named_panorama
@@ -47,6 +49,15 @@ def decode_photo(header: ImageHeader, data: bytes, depth: BitDepth | None = None
     if header.is_upright:
         return image
     return np.ascontiguousarray(np.rot90(np.fliplr(image) if header.is_mirrored else image, -header.clockwise_turns))
+
+
+def read_photo(path: Path) -> Image:
+    """The photo of a file as ``decode_photo`` gives it. Raises SourceError that names the file."""
+    data = read_bytes(path, SourceError, LARGEST_IMAGE_BYTES)
+    try:
+        return decode_photo(read_photo_header(data), data)
+    except SourceError as error:
+        raise SourceError(f"cannot read {path}: {error}") from error
 
 
 def is_heif(data: bytes) -> bool:

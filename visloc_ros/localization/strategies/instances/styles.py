@@ -15,11 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.errors import SourceError
-from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.types import Image
 from visloc_ros.sources import open_source
-from visloc_ros.sources.photos import decode_photo, read_photo_header
+from visloc_ros.sources.photos import read_photo
 
 Colours = NDArray[np.float32]
 """A picture (H, W, 3) in [0, 1]."""
@@ -110,11 +108,7 @@ def read_styles(folder: str) -> list[Image]:
 
 def read_picture(path: Path) -> Image:
     """A small picture (H, W, 3) of an image file. Raises SourceError."""
-    data = read_bytes(path, SourceError, LARGEST_IMAGE_BYTES)
-    try:
-        return _small(decode_photo(read_photo_header(data), data))
-    except SourceError as error:
-        raise SourceError(f"cannot read {path}: {error}") from error
+    return _small(read_photo(path))
 
 
 def _small(image: Image) -> Image:
