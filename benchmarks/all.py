@@ -18,6 +18,7 @@ BENCHMARKS = (
     Benchmark("anchor.acceptance", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.other_places", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.out_of_map", (*DATA, "--json", "out/out_of_map.json", *ANCHOR), threads=1),
+    Benchmark("anchor.spoilt_images", (*DATA, *ANCHOR), threads=1),
     Benchmark(
         "anchor.networks",
         (*DATA, "--rounds", "3", "--json", "{results}/networks.json", "--markdown", "{results}/networks.md"),

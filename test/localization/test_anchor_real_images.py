@@ -13,7 +13,7 @@ from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.trajectory_files import read_tum
-from visloc_ros.core.types import AnchorPose, Frame, Reason
+from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
 from visloc_ros.features import FeatureConfig, MatcherConfig, Vlad, VladConfig, make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 
@@ -94,6 +94,27 @@ def test_an_unseen_image_is_found_within_a_few_centimetres(engine, truth, index,
     assert rotation_angle_deg(anchor.map_from_camera.rotation, truth.poses[index].rotation) < 2.0
     assert anchor.num_inliers >= 50
     assert 0.0 < np.sqrt(np.trace(anchor.covariance[:3, :3])) < 0.1
+
+
+def spoilt(image, kind):
+    """An image out of focus, or with the noise of few electrons, of which white has 3.3."""
+    if kind == "blurred":
+        return cv2.GaussianBlur(image, (0, 0), 3.0)
+    electrons = np.random.default_rng(0).poisson(image / 255.0 * 3.3) / 3.3
+    return np.clip(255.0 * electrons, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("index", "kind"), [(15, "blurred"), (15, "noisy"), (35, "noisy")])
+def test_a_spoilt_image_is_found_at_half_its_size(engine, truth, index, kind):
+    frame = read_frame(index, truth)
+    frame = replace(frame, image=spoilt(frame.image, kind))
+    features = engine.extractor.extract(frame.image)
+    assert isinstance(engine.localize(frame, features=features), Rejection)
+    anchor = engine.localize(frame)
+    assert isinstance(anchor, AnchorPose)
+    error = np.linalg.norm(anchor.map_from_camera.translation - truth.poses[index].translation)
+    assert error < min(0.15, 4.0 * np.sqrt(np.trace(anchor.covariance[:3, :3])))
+    assert rotation_angle_deg(anchor.map_from_camera.rotation, truth.poses[index].rotation) < 3.0
 
 
 def test_a_map_image_is_its_own_nearest_reference(engine, truth):

@@ -18,7 +18,7 @@ CONFIRMED = InlierSupport(56, 512, 56, 255, 0.07, 0.2, is_searched=True)
 @pytest.fixture
 def answer(world, near, monkeypatch):
     """The engine's answer to evidence of these supports, and how often it gathered evidence."""
-    engine = AnchorEngine(world.map, AnchorConfig(), FakeExtractor(world.view(near)), MATCHER, most_turns=0)
+    engine, features = AnchorEngine(world.map, AnchorConfig(), FakeExtractor(None), MATCHER), world.view(near)
 
     def get(matched, searched, is_reduced=True):
         engine._is_reduced = is_reduced
@@ -32,7 +32,7 @@ def answer(world, near, monkeypatch):
 
         monkeypatch.setattr(engine._searcher, "gather", gather_supported)
         monkeypatch.setattr(engine._guided, "gather", lambda *given: replace(around(*given), support=searched))
-        return engine.localize(world.frame()), len(gathered)
+        return engine.localize(world.frame(), features=features), len(gathered)
 
     return get
 

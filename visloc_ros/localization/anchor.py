@@ -12,7 +12,7 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.core.types import AnchorPose, Frame, Image, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.localization.answers import accept, landmarks_of, reject
 from visloc_ros.localization.calibration_doubt import CalibrationDoubts, is_focal_length_contradicted
@@ -26,20 +26,13 @@ from visloc_ros.localization.evidence import (
     is_elsewhere,
 )
 from visloc_ros.localization.guided import GuidedSearch
+from visloc_ros.localization.image_copies import MOST_TURNS, CopyChooser, ImageCopy
 from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import map_uncertainty
 from visloc_ros.localization.models import check_models
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.searchable_map import open_map_for_search
 from visloc_ros.localization.strategy import Searcher
-from visloc_ros.localization.turned_images import (
-    MOST_TURNS,
-    RISK_SHARE,
-    Turns,
-    may_be_turned,
-    turned_features,
-    turned_image,
-)
 
 _AS_LIKELY_AS_NOT = 0.5
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
@@ -51,8 +44,9 @@ class AnchorEngine:
     The only state between frames is about cameras, from frames that are found: the intrinsics of uncalibrated ones,
     doubts about given ones, and whether they stand upside down or on their side.
 
-    ``searcher`` searches the map, where it exists already. An image that is not found is searched turned, too, by
-    ``most_turns`` of the three other quarter turns; one suffices where the next image of the camera follows soon.
+    ``searcher`` searches the map, where it exists already. An image that is not found is searched at half its size, and
+    turned by ``most_turns`` of the three other quarter turns; one suffices where the next image of the camera follows
+    soon.
     Raises MapError when the map was made by other models than ``extractor`` (default: made from the configuration).
     """
 
@@ -78,7 +72,7 @@ class AnchorEngine:
         self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
         self._doubts = CalibrationDoubts(self.config.pose)
-        self._turns = Turns(most_turns)
+        self._copies = CopyChooser(most_turns)
 
     @property
     def map_identity(self) -> MapIdentity:
@@ -99,7 +93,7 @@ class AnchorEngine:
     ) -> AnchorPose | Rejection:
         """Find ``map_from_camera`` of a frame; ``prior``, a predicted one, says where to look first.
 
-        ``features`` are those of the frame where they are known already: it is then not searched turned. A pose that
+        ``features`` are those of the frame where they are known already: no copy of it is then searched. A pose that
         contradicts ``hint`` is refused.
         Raises CalibrationError when the image has another size than its calibration, MapError or ConfigError for a hint
         that the map or the way of searching cannot use.
@@ -125,34 +119,37 @@ class AnchorEngine:
         return [query for batch in batches for query in self._extract_batch(batch)]
 
     def _extract_batch(self, frames: Sequence[Frame]) -> list[Query]:
-        watch, turns = Stopwatch(), [self._turns.expected(frame.calibration) for frame in frames]
+        watch, copies = Stopwatch(), [self._copies.expected(frame.calibration) for frame in frames]
         with watch("features"):
-            images = [turned_image(frame.image, quarters) for frame, quarters in zip(frames, turns, strict=True)]
+            images = [self._copied(frame, copy) for frame, copy in zip(frames, copies, strict=True)]
             found = self.extractor.extract_many(images)
         queries = [Query(frame, one, watch.divided(len(frames))) for frame, one in zip(frames, found, strict=True)]
-        return [_set_upright(query, one, by) for query, one, by in zip(queries, found, turns, strict=True)]
+        return [_by_copy(query, one, copy) for query, one, copy in zip(queries, found, copies, strict=True)]
+
+    def _copied(self, frame: Frame, copy: ImageCopy) -> Image:
+        return copy.of(frame.image, self.config.features.resize_max)
 
     def solve(self, query: Query, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """The second half of ``localize``."""
         self._check_hint(query.hint)
         answer, calibration = self._solve(query, prior), query.frame.calibration
-        may_turn = query.is_thorough and bool(query.by_turn) and may_be_turned(answer)
-        others = self._turns.others(calibration) if may_turn else ()
-        for turned in (self._turned(query, quarters) for quarters in others):
-            found = self._solve(turned, prior)
-            if isinstance(found, AnchorPose):
-                query, answer = turned, found
-                break
+        if isinstance(answer, Rejection) and query.is_thorough and query.by_copy:
+            for copy in self._copies.others(calibration, answer.reason):
+                other = self._of_copy(query, copy)
+                found = self._solve(other, prior)
+                if isinstance(found, AnchorPose):
+                    query, answer = other, found
+                    break
         if isinstance(answer, AnchorPose):
-            self._turns.found(calibration, query.quarters)
+            self._copies.found(calibration, query.copy)
         return replace(answer, stage_ms=query.watch.stage_ms)
 
-    def _turned(self, query: Query, quarters: int) -> Query:
-        """The query with features of the image turned otherwise."""
+    def _of_copy(self, query: Query, copy: ImageCopy) -> Query:
+        """The query with features of another copy of the image."""
         with query.watch("features"):
-            if quarters not in query.by_turn:
-                query.by_turn[quarters] = self.extractor.extract(turned_image(query.frame.image, quarters))
-        return replace(_set_upright(query, query.by_turn[quarters], quarters), risk_share=RISK_SHARE)
+            if copy not in query.by_copy:
+                query.by_copy[copy] = self.extractor.extract(self._copied(query.frame, copy))
+        return replace(_by_copy(query, query.by_copy[copy], copy), risk_share=copy.risk_share)
 
     def _solve(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
         if len(query.features) < _MIN_FEATURES:
@@ -333,11 +330,12 @@ class AnchorEngine:
         return rival.solution is not None and is_elsewhere(solution, points[solution.inliers], rival.solution)
 
 
-def _set_upright(query: Query, features: LocalFeatures, quarters: int) -> Query:
-    """The query with the features of its image turned counter-clockwise by quarter turns."""
-    query.by_turn[quarters] = features
-    as_given = turned_features(features, -quarters).with_rays(query.frame.camera)
-    return replace(query, features=as_given, quarters=quarters)
+def _by_copy(query: Query, features: LocalFeatures, copy: ImageCopy) -> Query:
+    """The query with the features of a copy of its image."""
+    query.by_copy[copy] = features
+    camera = query.frame.camera
+    as_given = copy.features_as_given(features, (camera.width, camera.height)).with_rays(camera)
+    return replace(query, features=as_given, copy=copy)
 
 
 def _after(attempts: int, answer: AnchorPose | Rejection) -> AnchorPose | Rejection:

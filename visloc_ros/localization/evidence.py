@@ -21,9 +21,9 @@ from visloc_ros.core.types import Frame, Image, Reason
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import AnchorConfig, PoseConfig
+from visloc_ros.localization.image_copies import AS_GIVEN, ImageCopy, turned_features, turned_image
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
 from visloc_ros.localization.search_hint import SearchHint
-from visloc_ros.localization.turned_images import turned_features, turned_image
 from visloc_ros.localization.view_change import ViewOverlap, typical_depth, view_change
 
 Rows = NDArray[np.int64]
@@ -88,8 +88,8 @@ class Query:
     Where ``cameras`` are given, the frame's own is unknown: one of them is right, or none has the right focal length.
     ``hint`` is what is known beside the image about the place. Without ``is_thorough`` nearest neighbours replace a
     learned matcher, which would take ten times as long. ``features`` are at their places in the image as given, found
-    in a copy turned counter-clockwise by ``quarters`` of a turn; ``by_turn`` holds those of all turns tried so far,
-    nothing where the features were given. Its pose may have ``risk_share`` of the largest risk.
+    in a ``copy`` of it; ``by_copy`` holds those of all copies tried so far, at their places in the copy, nothing where
+    the features were given. Its pose may have ``risk_share`` of the largest risk.
     """
 
     frame: Frame
@@ -98,19 +98,19 @@ class Query:
     cameras: Sequence[pycolmap.Camera] = ()
     hint: SearchHint | None = None
     is_thorough: bool = True
-    quarters: int = 0
+    copy: ImageCopy = AS_GIVEN
     risk_share: float = 1.0
-    by_turn: dict[int, LocalFeatures] = field(default_factory=dict)
+    by_copy: dict[ImageCopy, LocalFeatures] = field(default_factory=dict)
 
     @cached_property
     def upright(self) -> LocalFeatures:
         """The features in the image set upright, for all that depends on how they lie to each other."""
-        return turned_features(self.features, self.quarters)
+        return turned_features(self.features, self.copy.quarters)
 
     @cached_property
     def upright_image(self) -> Image:
         """The image set upright."""
-        return turned_image(self.frame.image, self.quarters)
+        return turned_image(self.frame.image, self.copy.quarters)
 
     def for_another_search(self) -> Query:
         """The same query with a separate watch, which continues from the times so far."""
