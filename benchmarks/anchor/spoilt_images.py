@@ -119,7 +119,9 @@ def search_images(place: Place, engines: Mapping[str, Mapping[str, AnchorEngine]
         elsewhere = others(place.name, engines) if index % 3 == 0 else []
         for name, spoil in SPOILT.items():
             start = time.thread_time()
-            query = extracting.extract(replace(frame, image=spoil(frame.image, rng)))
+            query = extracting.extract(
+                replace(frame, image=spoil(frame.image, rng), calibration=None)
+            )  # not remembered
             features_s = time.thread_time() - start
             for other in [place.name, *elsewhere]:
                 pose = true_pose(truth, frame.stamp_ns) if other == place.name else None

@@ -73,6 +73,17 @@ def test_a_pose_by_half_the_size_may_have_less_risk(world, near):
     assert isinstance(camera.strict_engine(max_risk=1.2 * risk / HALF_RISK_SHARE).localize(camera.frame), AnchorPose)
 
 
+def test_a_camera_whose_last_image_was_found_at_half_its_size_may_have_all_the_risk_there(world):
+    copies, one = CopyChooser(3), CameraCalibration(world.camera, CalibrationSource.GIVEN)
+    shares = [copies.risk_share(one, HALF)]
+    for copy in (HALF, AS_GIVEN):
+        copies.found(one, copy)
+        shares.append(copies.risk_share(one, HALF))
+    assert shares == [HALF_RISK_SHARE, 1.0, HALF_RISK_SHARE]
+    copies.found(None, HALF)
+    assert copies.risk_share(None, HALF) == HALF_RISK_SHARE
+
+
 def halves_after(copies, calibration, reason=Reason.FEW_INLIERS):
     """Whether each of the next twelve images that are not found is searched at half its size."""
     return [any(copy.is_half for copy in copies.others(calibration, reason)) for _ in range(12)]

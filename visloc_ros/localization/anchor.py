@@ -149,7 +149,8 @@ class AnchorEngine:
         with query.watch("features"):
             if copy not in query.by_copy:
                 query.by_copy[copy] = self.extractor.extract(self._copied(query.frame, copy))
-        return replace(_by_copy(query, query.by_copy[copy], copy), risk_share=copy.risk_share)
+        risk_share = self._copies.risk_share(query.frame.calibration, copy)
+        return replace(_by_copy(query, query.by_copy[copy], copy), risk_share=risk_share)
 
     def _solve(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
         if len(query.features) < _MIN_FEATURES:

@@ -46,11 +46,6 @@ class ImageCopy:
             image = resize_image(image, half_size(image, longest))
         return turned_image(image, self.quarters)
 
-    @property
-    def risk_share(self) -> float:
-        """Share of the largest risk that a pose by this copy may have where another one was expected."""
-        return HALF_RISK_SHARE if self.is_half else TURN_RISK_SHARE
-
     def features_as_given(self, features: LocalFeatures, image_size: tuple[int, int]) -> LocalFeatures:
         """The copy's features at their places in the image (width, height) as given."""
         upright = turned_features(features, -self.quarters)
@@ -100,12 +95,13 @@ def turned_features(features: LocalFeatures, quarters: int) -> LocalFeatures:
 
 @dataclass
 class _CameraCopies:
-    """The turn by which a camera's images were found last; how many images were not found, and turns tried, since."""
+    """The copy by which a camera's images were found last; how many images were not found, and turns tried, since."""
 
     quarters: int = 0
     num_tried: int = 0
     num_missed: int = 0
     was_found: bool = False
+    was_half: bool = False
 
 
 class CopyChooser:
@@ -139,6 +135,15 @@ class CopyChooser:
             return (half,) if camera.num_missed < _PATIENCE else ()
         return half, *self._turns(camera)
 
+    def risk_share(self, calibration: CameraCalibration | None, copy: ImageCopy) -> float:
+        """Share of the largest risk that a pose by one of the other copies may have.
+
+        All of it at half the size, where that found the camera's last image.
+        """
+        if copy.is_half:
+            return 1.0 if self._camera(calibration).was_half else HALF_RISK_SHARE
+        return TURN_RISK_SHARE
+
     def _turns(self, camera: _CameraCopies) -> Sequence[ImageCopy]:
         others = [quarters for quarters in _BY_LIKELIHOOD if quarters != camera.quarters]
         chosen = [others[(camera.num_tried + index) % len(others)] for index in range(min(self._most, len(others)))]
@@ -150,7 +155,8 @@ class CopyChooser:
         camera = self._camera(calibration)
         if copy.quarters != camera.quarters:
             log.info("the images of a camera are turned by %d degrees: they are searched upright", 90 * copy.quarters)
-        camera.quarters, camera.num_tried, camera.num_missed, camera.was_found = copy.quarters, 0, 0, True
+        camera.quarters, camera.num_tried, camera.num_missed = copy.quarters, 0, 0
+        camera.was_found, camera.was_half = True, copy.is_half
 
     def _camera(self, calibration: CameraCalibration | None) -> _CameraCopies:
         return _CameraCopies() if calibration is None else self._cameras.setdefault(calibration, _CameraCopies())
