@@ -78,11 +78,11 @@ def engines_of(place: Place, work: Path, names: Collection[str]) -> dict[str, An
 def search_images(engines: Mapping[str, AnchorEngine], images: Iterable[tuple[Frame, SE3]]) -> dict[str, Figures]:
     """Figures of each way by the same images, which come with their true poses, and the same features of them."""
     records = {name: SearchRecord() for name in engines}
-    extractor = next(iter(engines.values())).extractor
+    first = next(iter(engines.values()))
     for frame, truth in images:
-        features = extractor.extract(frame.image)
+        query = first.extract(frame)
         for name, engine in engines.items():
-            records[name].add(engine.localize(frame, features=features), truth)
+            records[name].add(engine.solve(query.for_another_search()), truth)
     return {name: figures_of(record) for name, record in records.items()}
 
 
