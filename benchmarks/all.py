@@ -35,6 +35,7 @@ BENCHMARKS = (
     Benchmark("fused.search", (*DATA, *FUSED), threads=1),
     Benchmark("fused.million", FUSED),
     Benchmark("fused.picture", (*DATA, "--output", "out/pictures"), threads=1),
+    Benchmark("instances.search", (*DATA, *INSTANCES), threads=1),
     Benchmark(
         "instances.style",
         (
