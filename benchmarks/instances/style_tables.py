@@ -18,18 +18,20 @@ HEADER = ("images", "search", *(f"level {level}" for level in ALL_LEVELS), "wron
 CLOSEST = 0
 """The threshold that summaries and the picture show."""
 
+_BORNE = 90.0  # percent found
+
 
 def as_markdown(report: Figures) -> str:
-    """Means over all alterations, then every place and alteration."""
+    """Means over all alterations, then the places and alterations that not all ways bear."""
     places = report["places"]
     means = [row for unseen in GROUPS for row in mean_rows(places, unseen)]
     ways = list(next(iter(places.values()))["alterations"]["darker"][0])
     details = [row for place, figures in places.items() for row in detail_rows(place, figures)]
+    metres, degrees = THRESHOLDS[CLOSEST]
     return (
         f"Found within {WITHIN}, in %, by the level of the alteration; 0 is the image as it is. Wrong poses and errors "
-        f"are those of all levels. A building is a room in one map with other places.\n\n"
-        f"{table(HEADER, means)}\n\n### By place and alteration\n\n"
-        f"Within {THRESHOLDS[CLOSEST][0]:g} m, {THRESHOLDS[CLOSEST][1]:g}°, in %, at levels "
+        f"are those of all levels. A building is a room in one map with other places.\n\n{table(HEADER, means)}\n\n"
+        f"Where a way finds less than {_BORNE:g} %: within {metres:g} m, {degrees:g}°, in %, at levels "
         f"{' / '.join(map(str, ALL_LEVELS))}.\n\n{table(('place, alteration', *ways), details)}"
     )
 
@@ -45,10 +47,11 @@ def mean_rows(places: Mapping[str, Figures], unseen: bool) -> Iterator[list[str]
 
 
 def detail_rows(place: str, figures: Figures) -> Iterator[list[str]]:
-    """A row for each alteration of a place's images: the recalls of all ways by level."""
+    """The recalls of all ways by level, a row for each alteration of a place's images that some way does not bear."""
     for name, levels in figures["alterations"].items():
         recalls = {way: [recalls_of([level[way]])[CLOSEST] for level in levels] for way in levels[0]}
-        yield [f"{place}, {name}", *(" / ".join(f"{one:.0f}" for one in of_way) for of_way in recalls.values())]
+        if min(one for of_way in recalls.values() for one in of_way) < _BORNE:
+            yield [f"{place}, {name}", *(" / ".join(f"{one:.0f}" for one in of_way) for of_way in recalls.values())]
 
 
 def row_cells(by_level: Sequence[Sequence[Figures]]) -> list[str]:
