@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from instance_world import COUNT, GRID, ToldRecogniser, instances_of, recognition_of
-from synthetic_map import MATCHER, FakeExtractor, World, is_right, near_image
+from synthetic_map import MATCHER, FakeExtractor, World, is_right, near_image, unit
 
 from visloc_ros.core.camera import project
 from visloc_ros.core.map import NO_POINT
@@ -106,31 +106,48 @@ def test_a_hint_rules_map_images_out(world, instances, near, right):
     assert is_right(Search(world, instances, world.view(near), right).answer(hint=here), near, 0.02)
 
 
-def test_a_place_that_looks_the_same_elsewhere_is_ambiguous(world):
-    """The map has its points and images twice, a long way apart; the recogniser knows only the first copy."""
-    apart = np.array([60.0, 0.0, 0.0])
-    count = len(world.points)
-    copies = [
-        replace(
-            image,
-            name=f"copy_{image.name}",
-            map_from_camera=replace(image.map_from_camera, translation=image.map_from_camera.translation + apart),
-            point_rows=np.where(image.point_rows == NO_POINT, NO_POINT, image.point_rows + count).astype(np.int32),
+def twice(place, alike):
+    """A map with its points and images twice, 60 m apart; a share of the second copy's points looks ``alike``."""
+    rng, apart, count = np.random.default_rng(0), np.array([60.0, 0.0, 0.0]), len(place.points)
+    copies = []
+    for image in place.images:
+        others = unit(rng.normal(size=image.features.descriptors.shape))
+        is_alike = (image.point_rows % 10 < 10 * alike)[:, None]
+        descriptors = np.where(is_alike, image.features.descriptors, others)
+        copies.append(
+            replace(
+                image,
+                name=f"copy_{image.name}",
+                features=replace(image.features, descriptors=descriptors),
+                map_from_camera=replace(image.map_from_camera, translation=image.map_from_camera.translation + apart),
+                point_rows=np.where(image.point_rows == NO_POINT, NO_POINT, image.point_rows + count).astype(np.int32),
+            )
         )
-        for image in world.map.images
-    ]
-    twice = replace(
-        world.map,
-        images=(*world.map.images, *copies),
-        points=np.concatenate((world.points, world.points + apart)),
-        global_descriptors=np.concatenate((world.map.global_descriptors, world.map.global_descriptors)),
+    return replace(
+        place,
+        images=(*place.images, *copies),
+        points=np.concatenate((place.points, place.points + apart)),
+        global_descriptors=np.concatenate((place.global_descriptors, place.global_descriptors)),
     )
+
+
+def search_twice(world, near, row, alike):
+    """The answer to a view near an image of the first copy, in which image ``row`` and its main instance are seen."""
     twin = World(points=900, images=12)
-    twin.map = twice
-    instances = instances_of(twice, COUNT)
-    row = NEAR
-    pose = near_image(world, NEAR)
-    recognition = recognition_of(np.full(GRID, int(instances.areas[row].argmax()), np.uint16), instances.areas[row])
-    answer = Search(twin, instances, world.view(pose), recognition).answer()
+    twin.map = twice(world.map, alike)
+    instances = instances_of(twin.map, COUNT)
+    mask = np.full(GRID, int(instances.areas[row].argmax()), np.uint16)
+    return Search(twin, instances, world.view(near), recognition_of(mask, instances.areas[row])).answer()
+
+
+def test_a_place_that_looks_the_same_elsewhere_is_ambiguous(world, near):
+    """The recogniser knows only the first copy."""
+    answer = search_twice(world, near, NEAR, alike=1.0)
     assert not isinstance(answer, AnchorPose)
     assert answer.reason is Reason.AMBIGUOUS_PLACE
+
+
+def test_instances_of_a_place_that_looks_less_alike_do_not_hide_the_right_one(world, near):
+    """The recogniser sees the second copy, where three points of ten look the same."""
+    answer = search_twice(world, near, NEAR + len(world.map.images), alike=0.3)
+    assert is_right(answer, near, 0.05)

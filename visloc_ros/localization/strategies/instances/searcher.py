@@ -67,13 +67,12 @@ class InstanceSearcher:
         for rows in self._clusters(query, recognition, prior):
             found = collector.gather(query, [rows], prior)
             tried.append(found)
-            if found.is_by_chance:
-                best = max(best, found, key=_strength)
-                continue
-            tried.append(self._rival(query, found))
-            found = self._solver.with_rival(query, found, tried)
+            if not found.is_by_chance:
+                tried.append(self._rival(query, found))
+                found = max(found, tried[-1], key=_strength)  # the cluster may be of the place that only looks alike
+                yield self._solver.with_rival(query, found, tried)
             best = max(best, found, key=_strength)
-            yield found
+        best = self._solver.with_rival(query, best, tried)
         refusal = refusal_of(best, self._config.min_matches)
         yield replace(best, refusal=refusal)
         if refusal is None:
