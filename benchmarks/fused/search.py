@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.fused.prepared import fused_map
 from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, search_in_turn
-from benchmarks.landmarks.prepared import chosen_places
+from benchmarks.landmarks.prepared import add_places, chosen_places
 from benchmarks.landmarks.queries import known_images
 from benchmarks.places import FeatureCache, Place
 from benchmarks.program import add_folders, add_outputs, new_parser
@@ -45,8 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
     add_folders(parser, "out/landmarks", "maps, rooms and features")
-    parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
-    parser.add_argument("--every", type=int, default=1, help="search every n-th image only")
+    add_places(parser)
     add_outputs(parser)
     return parser.parse_args()
 

@@ -1,5 +1,6 @@
 """Maps of the places, prepared for the search by landmarks; made once, and kept in the work folder."""
 
+import argparse
 import os
 import shutil
 import time
@@ -40,6 +41,12 @@ TRAINED = Preparation("network", NETWORK)
 def all_places(data: Path, work: Path) -> list[Place]:
     """Those by which settings of the engine were chosen, then the others."""
     return [*real_places(data), simulated_room(work), *unseen_places(data, work)]
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose places, and the images searched for there."""
+    parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
+    parser.add_argument("--every", type=int, default=1, help="search every n-th image only")
 
 
 def chosen_places(data: Path, work: Path, only: Sequence[str] | None, default: Sequence[str] = ()) -> list[Place]:

@@ -16,6 +16,7 @@ from benchmarks.landmarks.measured import ACCURACY_HEADER, accuracy_cells, searc
 from benchmarks.landmarks.prepared import (
     DEFAULT,
     TRAINED,
+    add_places,
     all_places,
     chosen_places,
     preparation_minutes,
@@ -56,9 +57,8 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
     add_folders(parser, "out/landmarks", "maps, rooms and features")
-    parser.add_argument("--only", nargs="*", help="places: redkitchen, euroc, room, drive, painted")
+    add_places(parser)
     parser.add_argument("--network", nargs="*", default=(), help="places for which a network is trained, too")
-    parser.add_argument("--every", type=int, default=1, help="search every n-th image only")
     add_outputs(parser)
     return parser.parse_args()
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from seen_copies import LONGEST, Camera
-from synthetic_map import World, is_right, near_image
+from synthetic_map import is_right
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.map import LocalFeatures
@@ -12,16 +12,6 @@ from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.localization.image_copies import AS_GIVEN, HALF_RISK_SHARE, CopyChooser, ImageCopy
 
 HALF = ImageCopy(is_half=True)
-
-
-@pytest.fixture(scope="module")
-def world():
-    return World()
-
-
-@pytest.fixture(scope="module")
-def near(world):
-    return near_image(world)
 
 
 @pytest.mark.parametrize("lacks_others", [False, True])

@@ -14,16 +14,6 @@ from visloc_ros.core.types import AnchorPose, Reason
 from visloc_ros.localization.image_copies import AS_GIVEN, CopyChooser, ImageCopy, turned_features, turned_image
 
 
-@pytest.fixture(scope="module")
-def world():
-    return World()
-
-
-@pytest.fixture(scope="module")
-def near(world):
-    return near_image(world)
-
-
 @pytest.mark.parametrize("quarters", range(4))
 def test_an_image_is_found_as_it_is_given_however_it_is_turned(world, near, quarters):
     camera = Camera(world, near, ImageCopy(quarters))

@@ -12,14 +12,16 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2
 
+from visloc_msgs.msg import Anchor
 from visloc_msgs.srv import Localize
-from visloc_ros.core.types import Frame
+from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import camera_to_msg, header
-from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.sources.ros_images import encode_jpeg
+from visloc_ros.sources.ros_messages import anchor_from_msg
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 TIMEOUT_S = 60.0
@@ -74,6 +76,20 @@ class Harness:
         messages: list = []
         self.probe.create_subscription(message_type, topic, messages.append, qos)
         return messages
+
+    def anchor_and_picture(self, frame: Frame) -> tuple[AnchorPose, PointCloud2, CompressedImage]:
+        """What an anchor node finds of a frame: its anchor, the map's points, and the picture of its inliers."""
+        anchors, clouds = self.received(Anchor, "anchor"), self.received(PointCloud2, "map_points", LATCHED)
+        pictures = self.received(CompressedImage, "matches/compressed")
+        infos, images = self.camera()
+        topics = ("/visloc/anchor", "/visloc/matches/compressed")
+        self.wait_for(lambda: clouds and all(map(self.probe.count_publishers, topics)), "topics of the node")
+        infos.publish(camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+        images.publish(jpeg_msg(frame.image, frame.stamp_ns))
+        self.wait_for(lambda: anchors and pictures, "anchor and picture")
+        anchor = anchor_from_msg(anchors[0]).result
+        assert isinstance(anchor, AnchorPose)
+        return anchor, clouds[0], pictures[0]
 
     def call(self, service_type: type, name: str, request: object) -> object:
         """Call a service and wait for its answer."""

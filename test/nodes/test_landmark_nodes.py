@@ -8,11 +8,10 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from node_harness import COMPRESSED, DEMO_MAP, jpeg_msg, localize_request, started
+from node_harness import COMPRESSED, DEMO_MAP, localize_request, started
 from rclpy.logging import get_logger
-from sensor_msgs.msg import CompressedImage, PointCloud2
+from sensor_msgs.msg import PointCloud2
 
-from visloc_msgs.msg import Anchor
 from visloc_msgs.srv import LoadMap, Localize
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.geometry import SE3
@@ -25,7 +24,6 @@ from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.map_tracking import FollowedMap
 from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.sources import ros_messages
 
 ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
 BY_LANDMARKS = ("-p", "anchor.search:=landmarks")
@@ -34,25 +32,11 @@ BY_LANDMARKS = ("-p", "anchor.search:=landmarks")
 def test_an_image_is_found_by_landmarks_and_they_are_reported_and_drawn(landmark_room, ros_domain):
     frame = ROOM.frame(1)
     with started(AnchorNode, "-p", f"map_path:={landmark_room}", *BY_LANDMARKS, *COMPRESSED) as harness:
-        anchors, clouds = harness.received(Anchor, "anchor"), harness.received(PointCloud2, "map_points", LATCHED)
-        pictures = harness.received(CompressedImage, "matches/compressed")
-        infos, images = harness.camera()
-        harness.wait_for(
-            lambda: (
-                all(harness.probe.count_publishers(f"/visloc/{one}") for one in ("anchor", "matches/compressed"))
-                and clouds
-            ),
-            "topics of the node",
-        )
-        infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
-        images.publish(jpeg_msg(frame.image, frame.stamp_ns))
-        harness.wait_for(lambda: anchors and pictures, "anchor and picture")
+        anchor, cloud, _ = harness.anchor_and_picture(frame)
         labels, points = harness.node._engine.map.point_labels, harness.node._engine.map.points
-    anchor = ros_messages.anchor_from_msg(anchors[0]).result
-    assert isinstance(anchor, AnchorPose)
     assert anchor.map_from_camera.is_close(ROOM.pose(1), 0.05, 1.0)
     assert len(anchor.inlier_landmarks) == anchor.num_inliers
-    shown, colours = conversions.coloured_points_from_msg(clouds[0])
+    shown, colours = conversions.coloured_points_from_msg(cloud)
     assert np.allclose(shown, points, atol=1e-5)
     assert np.array_equal(colours, landmark_colours(labels))
     for point, landmark in islice(zip(anchor.inlier_points, anchor.inlier_landmarks, strict=True), 20):

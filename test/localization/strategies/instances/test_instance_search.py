@@ -131,13 +131,21 @@ def twice(place, alike):
     )
 
 
-def search_twice(world, near, row, alike):
+def search_twice(world, near, row, alike, min_similarity=-1.0, **known):
     """The answer to a view near an image of the first copy, in which image ``row`` and its main instance are seen."""
     twin = World(points=900, images=12)
     twin.map = twice(world.map, alike)
-    instances = instances_of(twin.map, COUNT)
+    instances = replace(instances_of(twin.map, COUNT), min_similarity=min_similarity)
     mask = np.full(GRID, int(instances.areas[row].argmax()), np.uint16)
-    return Search(twin, instances, world.view(near), recognition_of(mask, instances.areas[row])).answer()
+    config = replace(AnchorConfig(), top_k=1)
+    return Search(twin, instances, world.view(near), recognition_of(mask, instances.areas[row]), config).answer(**known)
+
+
+def test_the_fall_back_to_retrieval_takes_images_that_a_hint_permits(world, near):
+    """Images of both copies look the same, so that retrieval alone would take one of the first copy."""
+    there = near.translation + np.array([60.0, 0.0, 0.0])
+    answer = search_twice(world, near, NEAR, 1.0, min_similarity=1.5, hint=SearchHint(PositionHint(there, 0.5)))
+    assert is_right(answer, replace(near, translation=there), 0.05)
 
 
 def test_a_place_that_looks_the_same_elsewhere_is_ambiguous(world, near):

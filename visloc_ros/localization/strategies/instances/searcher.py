@@ -82,13 +82,14 @@ class InstanceSearcher:
 
     def _clusters(self, query: Query, recognition: Recognition, prior: SE3 | None) -> Iterator[Sequence[int]]:
         """Map images that a prior should see, then those of instance after instance, then those that look alike."""
-        left = np.ones(len(self.map.images), bool)
+        permitted = np.ones(len(self.map.images), bool)
         if query.hint is not None:
-            left = query.hint.permits_views(self._views)
+            permitted = query.hint.permits_views(self._views)
+        left = permitted.copy()
         for rows in self._expected_and_recognised(query, recognition, prior, left):
             left[rows] = False
             yield rows
-        alike = [row for row in self._similar(query) if left[row]]
+        alike = [row for row in self._similar(query, np.flatnonzero(permitted)) if left[row]]
         if alike:
             yield alike
 
@@ -102,17 +103,18 @@ class InstanceSearcher:
             yield expected
         yield from self._index.clusters(recognition, left)
 
-    def _similar(self, query: Query) -> list[int]:
-        """The map images that look most alike by the descriptor of retrieval."""
+    def _similar(self, query: Query, rows: NDArray[np.intp]) -> list[int]:
+        """Those of the map images by row that look most alike by the descriptor of retrieval."""
         with query.watch("global"):
             descriptor = self._describer.describe(query.upright_image, query.upright)
         with query.watch("retrieval"):
-            return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)
+            best = rank_by_descriptor(descriptor, self._descriptors[rows], self._config.top_k)
+            return [int(rows[place]) for place in best]
 
     def _rival(self, query: Query, found: Evidence) -> Evidence:
         """Evidence of the map images elsewhere that look most like the one which sees most of what was found.
 
-        A recogniser tells places apart, as it learned; that an image cannot be told apart only its features say.
+        A recogniser distinguishes places as it has learned; whether the image does, only its features say.
         """
         assert found.solution is not None
         pose = found.solution.map_from_camera
