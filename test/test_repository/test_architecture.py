@@ -23,6 +23,7 @@ LAYERS = (
     "map_tracking",
     "fusion",
     "pipeline",
+    "geo",
     "simulation",
     "evaluation",
     "viewer",

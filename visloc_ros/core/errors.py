@@ -36,6 +36,10 @@ class ManifestError(MapError):
     """A map's manifest is missing or garbled, or it is for other models or another version."""
 
 
+class GeoError(VislocError):
+    """A database of geotagged views is missing or broken, or a request to a provider of views failed."""
+
+
 class ModelError(VislocError):
     """A learned model or its weights are missing, or do not match their checksum."""
 

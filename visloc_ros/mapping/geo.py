@@ -14,6 +14,7 @@ from scipy.optimize import least_squares
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array, Sim3, nearest_rotation
 from visloc_ros.core.tangent import perturbed_similarity
+from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.mapping.gravity import Up
 from visloc_ros.sources.measurements import GeoPosition
 
@@ -49,7 +50,7 @@ def local_positions(positions: Sequence[GeoPosition], origin: GeoPosition) -> Ar
     Missing heights are set to the mean of the others.
     """
     geodetic = _geodetic([*positions, origin])
-    return np.asarray(pycolmap.GPSTransform().ellipsoid_to_enu(geodetic[:-1], *geodetic[-1]))
+    return EnuFrame(*geodetic[-1]).from_geodetic(geodetic[:-1])
 
 
 def middle_position(positions: Sequence[GeoPosition]) -> GeoPosition:

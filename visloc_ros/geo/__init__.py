@@ -1,0 +1,1 @@
+"""Where on the earth a photo was taken, found in geotagged views of streets, without a built map."""
