@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from visloc_ros.core.geometry import Array, rotation_matrix
 from visloc_ros.simulation.lighting import Lamp, Light
+from visloc_ros.simulation.painter import Painter
 from visloc_ros.simulation.pictures import books, landscape, mosaic, page, picture, rug, shapes, wallpaper
-from visloc_ros.simulation.room import Quad, Room, make_quad
+from visloc_ros.simulation.room import Quad, Room
 from visloc_ros.simulation.textures import Material, bricks, fabric, planks, plaster
 
 LENGTH, WIDTH, HEIGHT = 6.0, 5.0, 2.8
@@ -47,51 +46,17 @@ LIGHTS = {
 }
 
 
-@dataclass(frozen=True)
-class _Painter:
-    """Makes quads whose texture depends only on the seed and the quad's name."""
-
-    seed: int
-
-    def panel(
-        self, name: str, centre: ArrayLike, normal: ArrayLike, up: ArrayLike, size: tuple[float, float],
-        material: Material, density: float = 330.0,
-    ) -> Quad:  # fmt: skip
-        """A painted rectangle of ``size`` metres."""
-        rng = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
-        return make_quad(name, centre, normal, up, size, material(rng, *size, density))
-
-    def box(
-        self, name: str, foot: ArrayLike, size: tuple[float, float, float], material: Material,
-        front: Material | None = None, yaw_deg: float = 0.0, hidden: tuple[str, ...] = ("bottom",),
-    ) -> Iterator[Quad]:  # fmt: skip
-        """A box of (width, depth, height) on ``foot``, the middle of its base; at yaw 0 its front looks along -y."""
-        width, depth, height = size
-        turn = rotation_matrix(np.radians(yaw_deg) * _Z)
-        middle = np.asarray(foot) + 0.5 * height * _Z
-        faces = (
-            ("front", -_Y, _Z, (width, height), depth), ("back", _Y, _Z, (width, height), depth),
-            ("left", -_X, _Z, (depth, height), width), ("right", _X, _Z, (depth, height), width),
-            ("top", _Z, _Y, (width, depth), height), ("bottom", -_Z, _Y, (width, depth), height),
-        )  # fmt: skip
-        for face, normal, up, extent, thickness in faces:
-            if face not in hidden:
-                surface = front if front is not None and face == "front" else material
-                centre = middle + 0.5 * thickness * (turn @ normal)
-                yield self.panel(f"{name} {face}", centre, turn @ normal, turn @ up, extent, surface)
-
-
 @lru_cache(maxsize=1)
 def make_living_room(seed: int = 0) -> Room:
     """Make the room: map origin in a lower corner, x along its length, y along its width, z up, metres."""
-    paint = _Painter(seed)
+    paint = Painter(seed)
     parts: Sequence[Iterator[Quad]] = (
         _shell(paint), _north(paint), _east(paint), _south(paint), _west(paint), _middle(paint), _ceiling(paint),
     )  # fmt: skip
     return Room(tuple(quad for part in parts for quad in part))
 
 
-def _shell(paint: _Painter) -> Iterator[Quad]:
+def _shell(paint: Painter) -> Iterator[Quad]:
     middle = 0.5 * np.array([LENGTH, WIDTH, HEIGHT])
     x, y, z = np.diag(middle)
     yield paint.panel("floor", middle - z, _Z, _Y, (LENGTH, WIDTH), planks((150, 106, 70), 0.11), 280.0)
@@ -103,7 +68,7 @@ def _shell(paint: _Painter) -> Iterator[Quad]:
 
 
 def _hang(
-    paint: _Painter, name: str, centre: Array, normal: Array, size: tuple[float, float], art: Material
+    paint: Painter, name: str, centre: Array, normal: Array, size: tuple[float, float], art: Material
 ) -> Iterator[Quad]:
     """A picture 3 cm thick on a wall."""
     frame = _FRAMES[zlib.crc32(name.encode()) % len(_FRAMES)]
@@ -113,7 +78,7 @@ def _hang(
     yield paint.panel(f"{name} front", centre + 0.03 * normal, normal, _Z, size, picture(art, frame), 480.0)
 
 
-def _north(paint: _Painter) -> Iterator[Quad]:
+def _north(paint: Painter) -> Iterator[Quad]:
     yield from _bookcase(paint, 1.75, WIDTH - 0.16)
     yield from paint.box("sideboard", (4.35, WIDTH - 0.24, 0.0), (1.7, 0.44, 0.78), _OAK, hidden=_WALL_SIDE)
     yield from paint.box("sideboard crate", (3.95, WIDTH - 0.24, 0.78), (0.42, 0.28, 0.26), _PINE, yaw_deg=12)
@@ -126,7 +91,7 @@ def _north(paint: _Painter) -> Iterator[Quad]:
     yield from _hang(paint, "study", np.array([0.48, WIDTH, 1.5]), -_Y, (0.6, 0.8), shapes)
 
 
-def _bookcase(paint: _Painter, x: float, y: float) -> Iterator[Quad]:
+def _bookcase(paint: Painter, x: float, y: float) -> Iterator[Quad]:
     """Five boards between two sides, books of different depth on each."""
     width, depth, shelf = 1.5, 0.3, 0.4
     for side in (-1, 1):
@@ -145,7 +110,7 @@ def _bookcase(paint: _Painter, x: float, y: float) -> Iterator[Quad]:
             yield from paint.box(f"books {level} {part}", foot, size, fabric((52, 44, 40)), books, hidden=_WALL_SIDE)
 
 
-def _east(paint: _Painter) -> Iterator[Quad]:
+def _east(paint: Painter) -> Iterator[Quad]:
     yield from _table(paint, "desk", (LENGTH - 0.36, 2.1), (1.6, 0.66, 0.74), _OAK, 90)
     yield from paint.box(
         "desk screen", (LENGTH - 0.2, 2.1, 0.80), (0.75, 0.05, 0.45), plaster((46, 48, 52)), shapes, -84
@@ -160,7 +125,7 @@ def _east(paint: _Painter) -> Iterator[Quad]:
 
 
 def _table(
-    paint: _Painter,
+    paint: Painter,
     name: str,
     centre: tuple[float, float],
     size: tuple[float, float, float],
@@ -181,7 +146,7 @@ def _table(
     )
 
 
-def _south(paint: _Painter) -> Iterator[Quad]:
+def _south(paint: Painter) -> Iterator[Quad]:
     cloth, cushion = fabric((96, 104, 128)), fabric((176, 110, 70))
     yield from paint.box("sofa seat", (2.9, 0.52, 0.0), (1.7, 0.72, 0.42), cloth)
     yield from paint.box("sofa back", (2.9, 0.13, 0.0), (2.1, 0.2, 0.82), cloth, hidden=("front", "bottom"))
@@ -199,7 +164,7 @@ def _south(paint: _Painter) -> Iterator[Quad]:
     yield from paint.box("small crate", (5.05, 0.33, 0.46), (0.42, 0.36, 0.32), _OAK, yaw_deg=-14)
 
 
-def _west(paint: _Painter) -> Iterator[Quad]:
+def _west(paint: Painter) -> Iterator[Quad]:
     yield from _hang(paint, "window", np.array([0.0, 2.7, 1.62]), _X, (1.75, 1.3), landscape)
     yield from paint.box("bench", (0.28, 2.7, 0.0), (1.7, 0.42, 0.45), _PINE, yaw_deg=90, hidden=_WALL_SIDE)
     yield from paint.box("bench books", (0.25, 3.25, 0.45), (0.4, 0.2, 0.25), fabric((90, 70, 60)), books, 96)
@@ -209,14 +174,14 @@ def _west(paint: _Painter) -> Iterator[Quad]:
     yield from paint.box("cupboard", (0.3, 0.62, 0.0), (0.7, 0.46, 0.92), _WALNUT, yaw_deg=90, hidden=_WALL_SIDE)
 
 
-def _middle(paint: _Painter) -> Iterator[Quad]:
+def _middle(paint: Painter) -> Iterator[Quad]:
     yield paint.panel("rug", (3.0, 2.55, 0.006), _Z, _Y, (2.7, 1.9), rug)
     yield from _table(paint, "low table", (3.05, 2.6), (1.0, 0.6, 0.4), _WALNUT, 17)
     yield from paint.box("low table books", (2.85, 2.55, 0.4), (0.3, 0.22, 0.12), fabric((150, 60, 54)), page, 40)
     yield from paint.box("low table box", (3.3, 2.7, 0.4), (0.22, 0.18, 0.16), _PINE, shapes, -25)
 
 
-def _ceiling(paint: _Painter) -> Iterator[Quad]:
+def _ceiling(paint: Painter) -> Iterator[Quad]:
     for row, x in enumerate((1.2, 3.0, 4.8)):
         foot = (x, 0.5 * WIDTH, HEIGHT - 0.16)
         yield from paint.box(f"beam {row}", foot, (0.16, WIDTH, 0.16), _BEAM, hidden=("front", "back", "top"))
