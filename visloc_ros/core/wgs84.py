@@ -46,12 +46,16 @@ class EnuFrame:
         return SE3(np.column_stack([east, north, up]), origin)
 
 
+def earth_positions(geodetic: ArrayLike) -> Array:
+    """Metres (N, 3) in the earth-centred, earth-fixed frame of latitudes and longitudes in degrees (N, 2)."""
+    points = np.asarray(geodetic, np.float64).reshape(-1, 2)
+    return np.asarray(_WGS84.ellipsoid_to_ecef(np.column_stack([points, np.zeros(len(points))])))
+
+
 def distances_m(geodetic: ArrayLike, latitude: float, longitude: float) -> Array:
     """Straight distances in metres (N,) of latitudes and longitudes in degrees (N, 2) from a position.
 
     They are those along the ground to 0.01 % up to 300 km; beyond they grow shorter than these.
     """
-    points = np.asarray(geodetic, np.float64).reshape(-1, 2)
-    on_ellipsoid = np.column_stack([np.vstack([points, [latitude, longitude]]), np.zeros(len(points) + 1)])
-    earth = _WGS84.ellipsoid_to_ecef(on_ellipsoid)
-    return np.asarray(np.linalg.norm(earth[:-1] - earth[-1], axis=1))
+    here = earth_positions([[latitude, longitude]])[0]
+    return np.asarray(np.linalg.norm(earth_positions(geodetic) - here, axis=1))

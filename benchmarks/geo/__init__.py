@@ -1,0 +1,1 @@
+"""Geolocation: how exact, how robust, how fast."""
