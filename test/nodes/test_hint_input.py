@@ -13,11 +13,11 @@ from sensor_msgs.msg import Imu, NavSatFix
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import Anchor
+from visloc_ros.core.geo_reference import GEO_SIGMA_M
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.manifest import Manifest, read_manifest, write_manifest
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.types import AnchorPose, Rejection
-from visloc_ros.mapping.alignment.poses import SIGMA_M
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.hint_input import COMPASS_OFFSET, COMPASS_SIGMA, HintInput
@@ -86,10 +86,10 @@ def test_a_fix_is_a_position_without_height(sensors):
     sensors.send("fix", fix(north_m=20.0))
     position = sensors.at().position
     np.testing.assert_allclose(position.position_in_map, [0.0, 20.0], atol=0.05)
-    assert position.sigma_m == pytest.approx(np.hypot(3.0, SIGMA_M))
+    assert position.sigma_m == pytest.approx(np.hypot(3.0, GEO_SIGMA_M))
     assert sensors.at().heading is None
     later = sensors.at(NOW + SECOND).position
-    assert later.sigma_m == pytest.approx(np.linalg.norm([3.0, SIGMA_M, 2.0]))
+    assert later.sigma_m == pytest.approx(np.linalg.norm([3.0, GEO_SIGMA_M, 2.0]))
     assert sensors.at(NOW + 3 * SECOND) is None
 
 
@@ -140,7 +140,7 @@ def test_no_fix_is_none_and_an_unstated_error_is_that_of_a_phone(sensors):
     sensors.send("fix", lost)
     assert sensors.at() is None
     sensors.send("fix", fix(position_covariance_type=NavSatFix.COVARIANCE_TYPE_UNKNOWN))
-    assert sensors.at().position.sigma_m == pytest.approx(np.hypot(SIGMA_M, SIGMA_M))
+    assert sensors.at().position.sigma_m == pytest.approx(np.hypot(GEO_SIGMA_M, GEO_SIGMA_M))
     assert not sensors.input.rejected
 
 

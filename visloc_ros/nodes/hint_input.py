@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
 
+from visloc_ros.core.geo_reference import GEO_SIGMA_M
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.localization import HeadingHint, PositionHint, SearchHint
-from visloc_ros.mapping.alignment.poses import SIGMA_M
 from visloc_ros.mapping.geo import local_positions
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import heading_from_msg, position_from_msg
@@ -59,7 +59,7 @@ class HintInput:
         age_s, (position, sigma_m) = found
         east_north_up = local_positions([position], GeoPosition(**manifest.geo_origin))[0]
         # A receiver's error hardly changes while a map is recorded, so the map's error is that of one of its positions.
-        return PositionHint(east_north_up[:2], float(np.linalg.norm([sigma_m, SIGMA_M, SPEED * age_s])))
+        return PositionHint(east_north_up[:2], float(np.linalg.norm([sigma_m, GEO_SIGMA_M, SPEED * age_s])))
 
     def _heading(self, stamp_ns: int, camera_frame: str) -> HeadingHint | None:
         found = self._headings.nearest(stamp_ns, MAX_COMPASS_AGE_NS)
@@ -81,7 +81,7 @@ class HintInput:
             return
         try:
             position = position_from_msg(message)
-            self._fixes.add(checked_stamp(message.header.stamp), (position, position.sigma or SIGMA_M))
+            self._fixes.add(checked_stamp(message.header.stamp), (position, position.sigma or GEO_SIGMA_M))
         except MessageError as error:
             self.rejected.note("bad fix", str(error))
 
