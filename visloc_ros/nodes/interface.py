@@ -48,6 +48,9 @@ DESCRIPTIONS = {
     "/tf": "`map -> odom` and `odom -> base_link`, sent by the fusion node alone. It listens whether another "
     "node sends them, too; with `publish_odom_to_base_tf: false` it corrects that node's `odom -> base_link`.",
     "pose": "`map_from_base` at the stamp of the image, with its covariance.",
+    "gps/filtered": "Where `base_frame` is on the earth, at the stamp of the image, while `LOCALIZED` or `DEGRADED` "
+    "in a map on the earth. The covariance holds the map's own error and, for the height, that of the sea's level; "
+    "where the map's height is not known the altitude is NaN.",
     "odom": "`odom_from_base`, scaled and continuous, with its velocity. Made only for subscribers.",
     "status": "State of the pose, its reason, and what the pose rests on; one for each frame.",
     "odom_path": "The last poses in `odom`, twice a second.",

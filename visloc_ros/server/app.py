@@ -24,6 +24,7 @@ from visloc_ros.server.build_route import BUILD_PATH
 from visloc_ros.server.build_route import router as build_router
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import ClientBusyError, QueueFullError, SearchRequest
+from visloc_ros.server.geojson import GEOJSON, geojson_answer, is_wanted
 from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.page_route import PageFiles
@@ -69,7 +70,7 @@ async def metrics(service: Admitted) -> PlainTextResponse:
     return PlainTextResponse(service.metrics.text())
 
 
-@router.post("/localize", responses=REFUSALS)
+@router.post("/localize", responses={**REFUSALS, 200: {"content": {GEOJSON: {}}}}, response_model=LocalizeAnswer)
 async def localize(
     request: Request,
     service: Admitted,
@@ -82,14 +83,18 @@ async def localize(
     camera: Annotated[str, Form(description="instead: 'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")] = "",
     prior: Annotated[str, Form(description="predicted map_from_camera, 'qw qx qy qz tx ty tz'")] = "",
     inliers: Annotated[bool, Form(description="whether to list the pixels and points that support the pose")] = False,
-) -> LocalizeAnswer:
-    """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated."""
+) -> LocalizeAnswer | JSONResponse:
+    """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated.
+
+    Asked for application/geo+json, the answer is a feature on the earth.
+    """
     search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers)
     client = "" if request.client is None else request.client.host
     service.queue.check_room(client)  # before the image is in memory
     data = await image.read()
     with service.metrics.search_seconds.time():
-        return await service.localize(data, search, client)
+        answer = await service.localize(data, search, client)
+    return geojson_answer(answer) if is_wanted(request.headers.get("accept", "")) else answer
 
 
 def make_app(config: ServerConfig) -> FastAPI:
