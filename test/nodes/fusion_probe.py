@@ -10,11 +10,13 @@ from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from sensor_msgs.msg import NavSatFix
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.types import Anchor as CoreAnchor
 from visloc_ros.core.types import AnchorPose, MapIdentity, OdometryPose, OdometryScale, Reason, Rejection, TrackedPose
@@ -63,6 +65,8 @@ class Probe(Node):
         self.search_priors: list[PoseWithCovarianceStamped] = []
         self.odoms: list[Odometry] = []
         self.raw: list[TransformStamped] = []
+        self.fixes: list[NavSatFix] = []
+        self.on_earth: GeoReference | None = None  # where the map is that the anchors are of
         self.frames_received = 0  # by the odometry node that it plays
         self.innovations: list[Innovation] = []
         self.odometry = self.create_publisher(OdometryStatus, "odometry_status", RELIABLE)
@@ -79,6 +83,7 @@ class Probe(Node):
         self.create_subscription(Odometry, "odom", self.odoms.append, RELIABLE)
         self.create_subscription(Innovation, "innovation", self.innovations.append, RELIABLE)
         self.create_subscription(TransformStamped, "map_to_odom_raw", self.raw.append, RELIABLE)
+        self.create_subscription(NavSatFix, "gps/filtered", self.fixes.append, RELIABLE)
 
     def _take_tf(self, message: TFMessage) -> None:
         for item in message.transforms:
@@ -130,7 +135,7 @@ class Probe(Node):
 
     def send_result(self, result: AnchorPose | Rejection, map_name: str = "room") -> None:
         """What a search in a metric map gave."""
-        anchor = CoreAnchor(result, MapIdentity(map_name, metric=True))
+        anchor = CoreAnchor(result, MapIdentity(map_name, metric=True, on_earth=self.on_earth))
         self.anchor.publish(conversions.anchor_to_msg(anchor, "map", "camera"))
 
     def send_initial_pose(self, pose: SE3, frame_id: str = "map", sigma: float = 0.5) -> None:

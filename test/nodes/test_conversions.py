@@ -10,6 +10,7 @@ from sensor_msgs.msg import Image, Imu
 
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import (
     Anchor,
@@ -137,6 +138,10 @@ def test_an_anchor_round_trips_with_everything_it_rests_on():
     found = ros_messages.anchor_from_msg(conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera"))
     again = found.result
     assert found.map == ROOM
+    for origin in (GeoReference(-33.9, 151.2, 20.0), GeoReference(55.7, 13.2)):
+        here = replace(ROOM, on_earth=origin)
+        message = conversions.anchor_to_msg(Anchor(anchor, here), "map", "camera")
+        assert ros_messages.anchor_from_msg(message).map == here
     assert isinstance(again, AnchorPose)
     assert again.map_from_camera.is_close(POSE, 1e-12, 1e-6)
     assert np.allclose(again.covariance, anchor.covariance)
@@ -156,6 +161,14 @@ def test_an_anchor_whose_pixels_and_points_do_not_belong_together_is_refused():
     message = conversions.anchor_to_msg(Anchor(anchor, ROOM), "map", "camera")
     message.inlier_landmarks = [1]
     with pytest.raises(ros_messages.MessageError, match="1 landmarks belong to 2 points"):
+        ros_messages.anchor_from_msg(message)
+
+
+def test_an_anchor_of_a_map_at_no_place_on_the_earth_is_refused():
+    on_earth = replace(ROOM, on_earth=GeoReference(55.7, 13.2))
+    message = conversions.anchor_to_msg(Anchor(Rejection(STAMP_NS, Reason.STALE), on_earth), "map", "camera")
+    message.origin_latitude = float("nan")
+    with pytest.raises(ros_messages.MessageError, match="no place"):
         ros_messages.anchor_from_msg(message)
 
 

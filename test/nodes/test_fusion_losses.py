@@ -1,5 +1,7 @@
 """What the fusion node does when it does not know where it is: it says so, and no policy hides it."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ rclpy = pytest.importorskip("rclpy")
 from fusion_probe import FRAME_NS, Setup, map_from_base, parameters, running, stamp_of
 
 from visloc_msgs.msg import LocalizationStatus
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.sources import ros_messages
 
 AHEAD_NS = 100_000_000
@@ -64,6 +67,7 @@ def test_while_lost_no_pose_is_claimed_and_hold_alone_goes_on_with_the_transform
 
 def test_inflate_goes_on_with_a_covariance_of_at_least_the_lost_sigma(ros_domain):
     with running(*parameters(loss_policy="inflate", fusion__state__lost_sigma=0.8, **SOON_LOST)) as setup:
+        setup.probe.on_earth = GeoReference(55.7, 13.2)
         setup.localize()
         lost = lost_stamps(play_without_anchors(setup))
         assert {stamp + AHEAD_NS for stamp in lost} <= set(setup.probe.edge("map", "odom"))
@@ -74,6 +78,10 @@ def test_inflate_goes_on_with_a_covariance_of_at_least_the_lost_sigma(ros_domain
         assert sigmas[0] >= 0.8
         assert np.all(np.diff(sigmas) > 0)
         assert ros_messages.pose_from_msg(poses[lost[-1]].pose.pose).is_close(map_from_base(89), 0.05, 1.0)
+        fixes = {ros_messages.stamp_from_msg(one.header.stamp): one for one in setup.probe.fixes}
+        assert not set(lost) & set(fixes)  # receivers of fixes know of no state
+        assert set(poses) - set(lost) == set(fixes)
+        assert all(math.isnan(one.altitude) and one.position_covariance[8] == math.inf for one in fixes.values())
 
 
 @pytest.mark.parametrize(("policy", "goes_on"), [("hold", True), ("stop_tf", False)])

@@ -16,12 +16,17 @@ from fusion_probe import (
     stamp_of,
 )
 from nav_msgs.msg import Path
+from sensor_msgs.msg import NavSatFix
+from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import LocalizationStatus, OdometryStatus
+from visloc_ros.core.geo_reference import GEO_SIGMA_M, GeoReference
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection
+from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.nodes import conversions
+from visloc_ros.nodes.geo_output import GEOID_SIGMA_M
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.sources import ros_messages
 
@@ -39,6 +44,7 @@ def largest_true_step(first: int, last: int) -> float:
 def test_exact_messages_give_exact_transforms_at_the_images_stamps(ros_domain):
     """``map -> odom`` is dated ahead; a planner takes the z axis of odom for up, however the camera is mounted."""
     with running(*parameters(transform_tolerance=0.2)) as setup:
+        setup.probe.on_earth = GeoReference(55.7, 13.2, 60.0)
         setup.localize(80, anchors=(0, 20, 40, 60))
         probe, last = setup.probe, stamp_of(79)
         assert (probe.statuses[-1].state, probe.statuses[-1].metric) == (LocalizationStatus.LOCALIZED, True)
@@ -59,6 +65,19 @@ def test_exact_messages_give_exact_transforms_at_the_images_stamps(ros_domain):
             assert ros_messages.pose_from_msg(messages[-1].pose.pose).is_close(pose, 0.01, 0.1)
             assert np.linalg.eigvalsh(ros_messages.covariance_from_msg(messages[-1].pose))[0] > 0
         assert_velocity_is_true(probe.odoms, 79)
+        assert_fix_is_true(probe.fixes[-1], probe.poses[-1], 79)
+
+
+def assert_fix_is_true(fix, pose, index):
+    """The fix is the pose of a frame on the earth; its errors are those of the pose, the map and the sea's level."""
+    assert fix.header == Header(stamp=pose.header.stamp, frame_id="base_link")
+    assert fix.position_covariance_type == NavSatFix.COVARIANCE_TYPE_KNOWN
+    place = [fix.latitude, fix.longitude, fix.altitude]
+    found = EnuFrame(55.7, 13.2, 60.0).from_geodetic(place)[0]
+    np.testing.assert_allclose(found, map_from_base(index).translation, atol=0.01)
+    of_pose = np.array(pose.pose.covariance).reshape(6, 6)[:3, :3]
+    expected = of_pose + np.diag([GEO_SIGMA_M**2, GEO_SIGMA_M**2, (2 * GEO_SIGMA_M) ** 2 + GEOID_SIGMA_M**2])
+    np.testing.assert_allclose(np.array(fix.position_covariance).reshape(3, 3), expected, atol=1e-6)
 
 
 def assert_velocity_is_true(odoms, index):
@@ -167,6 +186,7 @@ def test_odom_never_jumps_when_another_map_is_loaded(ros_domain):
         assert (states[55], states[56]) == (LocalizationStatus.LOCALIZED, LocalizationStatus.INITIALIZING)
         assert states[99] == LocalizationStatus.LOCALIZED
         assert setup.probe.statuses[-1].map_name == "other room"
+        assert not setup.probe.fixes  # neither map is on the earth
         assert largest_step(setup.probe.edge("odom", "base_link")) < 1.5 * largest_true_step(30, 100)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity, OdometryPose, Reason, Rejection, State
@@ -115,6 +116,17 @@ def test_anchors_of_another_map_begin_the_search_again_and_odom_goes_on():
     assert robot.backend.map_name == "hall"
     assert np.linalg.norm(after.odom_from_base.translation - before.odom_from_base.translation) < 0.2
     assert robot.heard.priors == ["room"]
+
+
+def test_a_map_that_was_moved_on_the_earth_is_another_one():
+    robot = Robot()
+    robot.run(range(60))
+    moved = replace(ROOM, on_earth=GeoReference(55.7, 13.2))
+    robot.anchors.add(anchor_of(55, moved))
+    robot.backend.add_odometry(odometry_at(60))
+    robot.backend.add_odometry(odometry_at(61))
+    assert robot.heard.published[-1].estimate.state is State.INITIALIZING
+    assert robot.backend.on_earth == moved.on_earth
 
 
 def test_frames_out_of_order_are_left_out_and_a_clock_that_jumps_back_begins_again():

@@ -15,6 +15,7 @@ import typer
 
 from visloc_ros.apps.console import AsJson, console, print_advice, print_camera, print_json
 from visloc_ros.apps.flags import find_map, needed, takes_flags
+from visloc_ros.apps.hint_options import Hints, takes_hints
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
@@ -31,6 +32,7 @@ from visloc_ros.core.advice import advise, count_reasons
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.map import Map
 from visloc_ros.core.result_mapping import result_to_mapping
@@ -39,7 +41,7 @@ from visloc_ros.core.types import Anchor, AnchorPose, Frame, Rejection
 from visloc_ros.evaluation import AnchorRecord, RunRecord, summarize
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.localization import AnchorConfig, AnchorEngine, MultiMapEngine, find_camera
+from visloc_ros.localization import AnchorConfig, AnchorEngine, MultiMapEngine, SearchHint, find_camera
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import SourceConfig, open_source
 
@@ -48,8 +50,10 @@ TRUTH_TOLERANCE_NS = 5_000_000
 
 @takes_flags
 @takes_source_config
+@takes_hints
 def localize(
     source_config: SourceConfig,
+    hints: Hints,
     map_path: MapOrFlag = None,
     source: SourceOrFlag = None,
     also: Annotated[
@@ -79,6 +83,7 @@ def localize(
         check_outputs(folder=_below(output, place.name))
     options = searched_by(search, read_config(AnchorConfig, config))
     engine = MultiMapEngine(places, options) if also else AnchorEngine(places[0], options)
+    hints.of("", places[0].identity)  # a wrong one is refused before anything is written
     calibration = find_camera(engine, frames)
     print_camera(calibration)
     truth = None if also else read_truth(ground_truth, frames)
@@ -87,9 +92,9 @@ def localize(
         with report:
             for decoded in decode(frames):
                 frame = decoded.frame
-                anchor = find(engine, frame)
+                anchor = find(engine, frame, hints.of(frame.name, places[0].identity))
                 report.add(frame.name or str(frame.stamp_ns), anchor, decoded.decode_ms)
-                line = describe(frame.name, anchor.result, truth)
+                line = describe(frame.name, anchor.result, truth, anchor.map.on_earth)
                 console.print(f"{line}  {anchor.map.name}" if also else line, highlight=False, soft_wrap=True)
     finally:  # a bad image, or Ctrl-C, does not lose earlier results
         if timings:
@@ -98,14 +103,16 @@ def localize(
             print_json(report.figures())
 
 
-def find(engine: AnchorEngine | MultiMapEngine, frame: Frame) -> Anchor:
+def find(engine: AnchorEngine | MultiMapEngine, frame: Frame, hint: SearchHint | None) -> Anchor:
     """The result for a frame, and its map."""
     if isinstance(engine, MultiMapEngine):
-        return engine.localize(frame)
-    return Anchor(engine.localize(frame), engine.map_identity)
+        return engine.localize(frame, hint=hint)
+    return Anchor(engine.localize(frame, hint=hint), engine.map_identity)
 
 
-def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None) -> str:
+def describe(
+    name: str, result: AnchorPose | Rejection, truth: Trajectory | None, on_earth: GeoReference | None = None
+) -> str:
     """One line about a frame: its pose and the support, or why there is none."""
     stamp = f"{result.stamp_ns / NANOSECONDS:.3f} {name}"
     milliseconds = f"{sum(result.stage_ms.values()):.0f} ms"
@@ -115,6 +122,8 @@ def describe(name: str, result: AnchorPose | Rejection, truth: Trajectory | None
     line = (
         f"{stamp}  x {x:.3f} y {y:.3f} z {z:.3f}  {result.num_inliers} inliers  {result.reprojection_error_px:.2f} px"
     )
+    if on_earth is not None:
+        line += f"  {on_earth.geo_pose(result.map_from_camera, result.covariance)}"
     if result.calibration is not None and result.calibration.focal_sigma:
         line += f"  f {result.calibration.camera.mean_focal_length():.0f} px ({result.calibration.source.value})"
     true_pose = truth.nearest(result.stamp_ns, TRUTH_TOLERANCE_NS) if truth else None
@@ -217,7 +226,7 @@ class QueryReport:
         self._decode_ms.append(decode_ms)
         if self._folder is not None:
             with writing(self._folder):
-                self._outcomes.write(json.dumps(_outcome(name, result)) + "\n")
+                self._outcomes.write(json.dumps(self._outcome(name, result)) + "\n")
                 self._outcomes.flush()
                 if isinstance(result, AnchorPose):
                     self._poses.write(tum_line(result.stamp_ns, result.map_from_camera))
@@ -243,7 +252,7 @@ class QueryReport:
 
     def figures(self) -> dict[str, Any]:
         """All images together, and each as in poses.jsonl."""
-        outcomes = [_outcome(name, result) for name, result in zip(self._names, self._results, strict=True)]
+        outcomes = [self._outcome(name, result) for name, result in zip(self._names, self._results, strict=True)]
         return {**self._summary(self._record()), "frames": outcomes}
 
     def _write_summary(self, folder: Path) -> None:
@@ -256,6 +265,9 @@ class QueryReport:
     def _summary(self, record: RunRecord) -> dict[str, Any]:
         return _summary(self._results, record) | {"stage_ms": stage_spreads(self.stages_ms())} | provenance()
 
+    def _outcome(self, name: str, result: AnchorPose | Rejection) -> dict[str, Any]:
+        return {"name": name} | result_to_mapping(result, on_earth=self._place.identity.on_earth)
+
     def _record(self) -> RunRecord:
         return RunRecord(
             title=f"{self._source} in {self._place.name}",
@@ -267,10 +279,6 @@ class QueryReport:
             metric=self._place.manifest.metric,
             calibration=self._calibration,
         )
-
-
-def _outcome(name: str, result: AnchorPose | Rejection) -> dict[str, Any]:
-    return {"name": name} | result_to_mapping(result)
 
 
 def _summary(results: Sequence[AnchorPose | Rejection], record: RunRecord) -> dict[str, Any]:

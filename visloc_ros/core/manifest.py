@@ -13,6 +13,7 @@ import numpy as np
 
 from visloc_ros.core.errors import ManifestError, MapError
 from visloc_ros.core.files import COPY_AGAIN, check_fetched, is_file, read_text
+from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 
 FORMAT_VERSION = 1
 UNCERTAINTY_VERSION = 1  # of how a map's own error is estimated; an estimate of another version is made again
@@ -122,6 +123,18 @@ class Manifest:
     format_version: int = FORMAT_VERSION
 
     @property
+    def on_earth(self) -> GeoReference | None:
+        """Where the map's origin is on the earth, None where that is not known. Raises ManifestError."""
+        origin = self.geo_origin
+        if not (self.metric and self.gravity_aligned and {"latitude", "longitude"} <= origin.keys()):
+            return None
+        axes_deg = self.alignment.get("residuals", {}).get("axes_error_deg", AXES_SIGMA_DEG)
+        try:
+            return GeoReference(origin["latitude"], origin["longitude"], origin.get("altitude"), axes_deg)
+        except (MapError, TypeError, AttributeError) as error:
+            raise ManifestError(f"the entry 'geo_origin' is garbled ({error}): copy the map again") from error
+
+    @property
     def whole_files(self) -> Mapping[str, FileInfo]:
         """The files of the whole map, also where this one holds only some of them."""
         return self.files if self.reduced is None else {**self.reduced.files, **self.files}
@@ -226,6 +239,10 @@ def _check_types(path: Path, manifest: Manifest) -> None:
         raise ManifestError(f"{path}: the entry 'uncertainty' is garbled: copy the map again or rebuild it")
     if manifest.reduced is not None and manifest.reduced.search not in list(manifest.prepared):
         raise ManifestError(f"{path}: the entry 'reduced' is garbled: copy the map again or reduce the whole one again")
+    try:
+        _ = manifest.on_earth
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
     for role, model in manifest.models.items():
         if not all(isinstance(value, str) for value in (model.name, model.licence, model.sha256)):
             raise ManifestError(f"{path}: the model '{role}' is garbled: copy the map again or rebuild it")

@@ -87,7 +87,8 @@ class Map:
     @property
     def identity(self) -> MapIdentity:
         """The description of this map that its poses carry."""
-        return MapIdentity(self.name, self.manifest.metric, self.manifest.gravity_aligned)
+        manifest = self.manifest
+        return MapIdentity(self.name, manifest.metric, manifest.gravity_aligned, on_earth=manifest.on_earth)
 
     @property
     def camera_positions(self) -> Array:

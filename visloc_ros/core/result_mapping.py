@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 
@@ -25,8 +26,13 @@ def pose_from_mapping(values: dict[str, Any]) -> SE3:
     return SE3.from_quaternion(wxyz, translation)
 
 
-def result_to_mapping(result: AnchorPose | Rejection, with_inliers: bool = False) -> dict[str, Any]:
-    """A pose with what it rests on, or the reason why there is none; ``with_inliers`` with each one."""
+def result_to_mapping(
+    result: AnchorPose | Rejection, with_inliers: bool = False, on_earth: GeoReference | None = None
+) -> dict[str, Any]:
+    """A pose with what it rests on, or the reason why there is none; ``with_inliers`` with each one.
+
+    Where the map is ``on_earth``, with the same pose there.
+    """
     common: dict[str, Any] = {"stamp_ns": result.stamp_ns, "success": isinstance(result, AnchorPose)}
     common["timings_ms"] = dict(result.stage_ms)
     if isinstance(result, Rejection):
@@ -36,6 +42,9 @@ def result_to_mapping(result: AnchorPose | Rejection, with_inliers: bool = False
         "inlier_points": result.inlier_points.tolist(),
         "inlier_landmarks": result.inlier_landmarks.tolist(),
     }
+    earth = {}
+    if on_earth is not None:
+        earth["geo_pose"] = on_earth.geo_pose(result.map_from_camera, result.covariance).to_mapping()
     return (
         common
         | {
@@ -49,6 +58,7 @@ def result_to_mapping(result: AnchorPose | Rejection, with_inliers: bool = False
             "camera": None if result.calibration is None else result.calibration.to_mapping(),
             "references": list(result.references),
         }
+        | earth
         | (inliers if with_inliers else {})
     )
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
 
 Image = NDArray[np.uint8]
@@ -177,13 +178,15 @@ class LoopClosure:
 class MapIdentity:
     """Which map a pose refers to, whether its units are metres, and whether its z axis points up.
 
-    ``path`` is where it lies on the machine that searches it; empty where that is not known.
+    ``path`` is where it lies on the machine that searches it; empty where that is not known. ``on_earth`` is where its
+    origin is on the earth, None where that is not known.
     """
 
     name: str
     metric: bool
     gravity_aligned: bool = False
     path: str = ""
+    on_earth: GeoReference | None = None
 
 
 @dataclass(frozen=True, eq=False)

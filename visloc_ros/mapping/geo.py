@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.geo_reference import HEIGHT_FACTOR
 from visloc_ros.core.geometry import Array, Sim3, nearest_rotation
 from visloc_ros.core.tangent import perturbed_similarity
 from visloc_ros.core.wgs84 import EnuFrame
@@ -21,7 +22,6 @@ from visloc_ros.sources.measurements import GeoPosition
 _MIN_POSITIONS = 4
 _MIN_INLIER_SHARE = 0.5
 _INLIER_DEVIATIONS = 3.0
-_HEIGHT_FACTOR = 2.0  # satellites are only above: heights are about half as good as positions
 _HYPOTHESES = 200
 _SIZE = 7  # rotation (3), logarithm of the scale, translation (3)
 _SINGULAR = 1e-12
@@ -112,7 +112,7 @@ class _Problem:
         size = float(np.sqrt(np.mean(np.square(centres - mean).sum(axis=1))))
         if size == 0 or np.ptp(positions, axis=0).max() == 0:
             raise MapError("the GPS positions or the camera do not move: the scale cannot be found from them")
-        sigmas = sigma[:, None] * np.array([1.0, 1.0, _HEIGHT_FACTOR])
+        sigmas = sigma[:, None] * np.array([1.0, 1.0, HEIGHT_FACTOR])
         direction = np.array([0.0, 0.0, 1.0]) if up is None else up.direction
         up_sigma = np.inf if up is None else np.radians(up.error_deg)
         return _Problem((centres - mean) / size, positions, sigmas, direction, float(up_sigma), mean, size)

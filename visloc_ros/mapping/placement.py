@@ -11,12 +11,13 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.geo_reference import AXES_SIGMA_DEG
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg
 from visloc_ros.core.gravity import GRAVITY, MIN_BLOCKS, find_gravity, measure_blocks
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.mapping.config import SCALE_NAMES, FrameConfig, scale_source
 from visloc_ros.mapping.geo import GeoFit, fit_to_positions
-from visloc_ros.mapping.gravity import RELIABLE_ERROR_DEG, Up, find_up, level
+from visloc_ros.mapping.gravity import Up, find_up, level
 from visloc_ros.mapping.map_sources import SourceRecording, pose_at
 from visloc_ros.mapping.reconstruction import registered_poses
 from visloc_ros.mapping.scale import align_to_references, scale_to_distance, transform
@@ -143,7 +144,7 @@ class _Placer:
     def _has_good_axes(self, geo: GeoFit) -> bool:
         if self._config.gravity == "none":
             return False
-        if geo.axes_error_deg <= RELIABLE_ERROR_DEG:
+        if geo.axes_error_deg <= AXES_SIGMA_DEG:
             return True
         error = MapError(
             f"the GPS positions determine the axes only to {geo.axes_error_deg:.0f} deg: the path is too short or too "

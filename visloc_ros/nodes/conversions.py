@@ -266,6 +266,10 @@ def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMs
     message = AnchorMsg(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
     message.map_name, message.metric = anchor.map.name, anchor.map.metric
     message.map_path, message.gravity_aligned = anchor.map.path, anchor.map.gravity_aligned
+    origin = anchor.map.on_earth
+    if origin is not None:
+        message.on_earth, message.origin_altitude = True, math.nan if origin.altitude is None else origin.altitude
+        message.origin_latitude, message.origin_longitude = origin.latitude, origin.longitude
     message.stages = stages_to_msg(result.stage_ms)
     message.latency_ms = float(sum(result.stage_ms.values()))
     if isinstance(result, Rejection):

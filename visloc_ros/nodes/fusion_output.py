@@ -33,6 +33,7 @@ from visloc_ros.nodes.conversions import (
     twist_with_covariance_to_msg,
 )
 from visloc_ros.nodes.fusion_status import status_to_msg, words_for
+from visloc_ros.nodes.geo_output import GeoOutput
 from visloc_ros.nodes.pose_priors import PoseKeeper
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
 from visloc_ros.nodes.transforms import TransformBroadcaster, TransformWatch
@@ -83,6 +84,7 @@ class FusionOutput(BackendListener):
         self._node, self._config, self._backend = node, config, backend
         self._odom_publisher = node.publisher(Odometry, "odom", RELIABLE)
         self._pose_publisher = node.publisher(PoseWithCovarianceStamped, "pose", LATCHED)
+        self._geo = GeoOutput(node, config.base_frame)
         self._raw_publisher = node.publisher(TransformStamped, "map_to_odom_raw", RELIABLE)
         self._camera_pose_publisher = node.publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
         self._prior_publisher = node.publisher(PoseWithCovarianceStamped, "search_prior", RELIABLE)
@@ -123,6 +125,7 @@ class FusionOutput(BackendListener):
             self._publish_odometry(published.odom)
         if published.pose is not None and published.sends_pose:
             self._publish_pose(estimate.stamp_ns, published.pose)
+        self._geo.publish(published, self._backend().on_earth)
         if published.pose is not None and self.keeper is not None:
             last = LastPose(
                 self._backend().map_name, estimate.stamp_ns, published.pose.map_from_base, published.pose.covariance

@@ -48,6 +48,9 @@ DESCRIPTIONS = {
     "/tf": "`map -> odom` and `odom -> base_link`, sent by the fusion node alone. It listens whether another "
     "node sends them, too; with `publish_odom_to_base_tf: false` it corrects that node's `odom -> base_link`.",
     "pose": "`map_from_base` at the stamp of the image, with its covariance.",
+    "gps/filtered": "Where `base_frame` is on the earth, at the stamp of the image, while `LOCALIZED` or `DEGRADED` "
+    "in a map on the earth. The covariance holds the map's own error and, for the height, that of the sea's level; "
+    "where the map's height is not known the altitude is NaN.",
     "odom": "`odom_from_base`, scaled and continuous, with its velocity. Made only for subscribers.",
     "status": "State of the pose, its reason, and what the pose rests on; one for each frame.",
     "odom_path": "The last poses in `odom`, twice a second.",
@@ -81,7 +84,7 @@ DESCRIPTIONS = {
     "anchor_node/list_maps": "The maps in the folder `maps_folder`, and which of them can be used.",
     "anchor_node/load_map": "Use another map; while it loads, and if it is broken, the old one stays in use.",
     "anchor_node/save_map": "Pack the map in use into one file, which ends in `.tar.gz`.",
-    "anchor_node/localize": "Find one image in the map.",
+    "anchor_node/localize": "Find one image in the map, perhaps near a rough position or heading.",
     "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it again, `odom` goes on.",
     "fusion_node/set_initial_pose": "Where the robot is believed to be, as `/initialpose`, with an answer.",
     "fusion_node/set_mode": "Change what the pose is made from: `fused`, `hloc` or `odom`.",

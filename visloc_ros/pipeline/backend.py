@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -133,6 +134,11 @@ class Backend(PoseBackend):
     def estimator(self) -> Estimator:
         """The estimator, for inspection."""
         return self._estimator
+
+    @property
+    def on_earth(self) -> GeoReference | None:
+        """Where on the earth the map is that the anchors come from, None where that is not known."""
+        return None if self._map is None else self._map.on_earth
 
     @property
     def map_name(self) -> str:
@@ -332,8 +338,8 @@ class Backend(PoseBackend):
         return is_known
 
     def _follow_map(self, identity: MapIdentity) -> None:
-        """Forget the alignment when the anchors come from another map than before."""
-        if self._map is not None and identity.name != self._map.name:
+        """Forget the alignment when the anchors come from another map than before, or it has moved on the earth."""
+        if self._map is not None and (identity.name, identity.on_earth) != (self._map.name, self._map.on_earth):
             self._estimator.relocalize()
         if self._map is None and self._prior is None and self._estimator.pose_prior is None:
             self._prior = self._listener.prior_of_map(identity.name)

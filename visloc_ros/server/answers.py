@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from visloc_ros.core.advice import ADVICE
+from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 from visloc_ros.core.map_folder import MapEntry
 from visloc_ros.core.result_mapping import result_from_mapping, result_to_mapping
 from visloc_ros.core.types import Anchor, MapIdentity, Rejection
@@ -29,6 +31,40 @@ class Pose(BaseModel):
     tz: float
 
 
+class MapOrigin(BaseModel):
+    """Where the origin of a map with axes east, north, up is, in WGS 84."""
+
+    latitude: float = Field(ge=-90.0, le=90.0, description="degrees")
+    longitude: float = Field(ge=-180.0, le=180.0, description="degrees")
+    altitude: float | None = Field(default=None, allow_inf_nan=False, description="metres")
+    axes_sigma_deg: float = Field(
+        default=AXES_SIGMA_DEG, ge=0.0, allow_inf_nan=False, description="standard deviation of the map's axes"
+    )
+
+    @classmethod
+    def of(cls, reference: GeoReference | None) -> MapOrigin | None:
+        """The origin of a map, None where that is not known."""
+        return None if reference is None else cls(**asdict(reference))
+
+    @property
+    def reference(self) -> GeoReference:
+        """The same as the type of the core."""
+        return GeoReference(**self.model_dump())
+
+
+class PoseOnEarth(BaseModel):
+    """A pose on the earth, in WGS 84; the error of the map's own place is part of its errors."""
+
+    latitude: float = Field(description="degrees")
+    longitude: float = Field(description="degrees")
+    altitude: float | None = Field(
+        description="metres above the ellipsoid or the sea, as the positions that the map was aligned with"
+    )
+    heading_deg: float | None = Field(description="of the optical axis, clockwise from true north")
+    heading_sigma_deg: float | None = Field(description="its standard deviation")
+    covariance: list[list[float]] = Field(description="3 x 3, of the position east, north, up, in metres squared")
+
+
 class LocalizeAnswer(BaseModel):
     """A pose with what it rests on, or the reason why there is none."""
 
@@ -36,7 +72,9 @@ class LocalizeAnswer(BaseModel):
     map: str = Field(description="name of the map that was searched")
     metric: bool = Field(description="whether one unit of the map is one metre")
     gravity_aligned: bool = Field(description="whether its z axis points up")
+    map_origin: MapOrigin | None = Field(default=None, description="where the map is on the earth, if that is known")
     map_from_camera: Pose | None = None
+    geo_pose: PoseOnEarth | None = Field(default=None, description="the same pose on the earth")
     convention: str = CONVENTION
     covariance: list[list[float]] | None = Field(default=None, description="6 x 6")
     probability: float | None = Field(default=None, description="of the pose being right")
@@ -66,14 +104,21 @@ class LocalizeAnswer(BaseModel):
         """The answer to a search in the map of this name here."""
         result = anchor.result
         advice = ADVICE[result.reason] if isinstance(result, Rejection) else None
-        values = result_to_mapping(result, with_inliers)
+        values = result_to_mapping(result, with_inliers, anchor.map.on_earth)
         del values["stamp_ns"]
-        metric, gravity_aligned = anchor.map.metric, anchor.map.gravity_aligned
-        return cls(map=map_name, metric=metric, gravity_aligned=gravity_aligned, advice=advice, **values)
+        return cls(
+            map=map_name,
+            metric=anchor.map.metric,
+            gravity_aligned=anchor.map.gravity_aligned,
+            map_origin=MapOrigin.of(anchor.map.on_earth),
+            advice=advice,
+            **values,
+        )
 
     def anchor(self, stamp_ns: int) -> Anchor:
         """The result as one for the image of a stamp. Raises KeyError, TypeError and ValueError."""
-        identity = MapIdentity(self.map, self.metric, self.gravity_aligned)
+        on_earth = None if self.map_origin is None else self.map_origin.reference
+        identity = MapIdentity(self.map, self.metric, self.gravity_aligned, on_earth=on_earth)
         return Anchor(result_from_mapping(self.model_dump(), stamp_ns), identity)
 
 
@@ -88,6 +133,7 @@ class MapStatus(BaseModel):
     points: int = 0
     metric: bool = False
     gravity_aligned: bool = False
+    map_origin: MapOrigin | None = Field(default=None, description="where it is on the earth, if that is known")
     size_bytes: int = 0
 
     @classmethod
@@ -104,6 +150,7 @@ class MapStatus(BaseModel):
             points=manifest.counts.get("points", 0),
             metric=manifest.metric,
             gravity_aligned=manifest.gravity_aligned,
+            map_origin=MapOrigin.of(manifest.on_earth),
             size_bytes=entry.size,
         )
 

@@ -17,6 +17,7 @@ from visloc_ros import __version__
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.watchdog import WATCHDOG
+from visloc_ros.localization.rough_pose import rough_pose_in_words
 from visloc_ros.server.answers import NO_TOKEN, Health, LocalizeAnswer, Problem
 from visloc_ros.server.body_limit import BodyLimit, Limit
 from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
@@ -24,6 +25,7 @@ from visloc_ros.server.build_route import BUILD_PATH
 from visloc_ros.server.build_route import router as build_router
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import ClientBusyError, QueueFullError, SearchRequest
+from visloc_ros.server.geojson import GEOJSON, geojson_answer, is_wanted
 from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.page_route import PageFiles
@@ -69,7 +71,7 @@ async def metrics(service: Admitted) -> PlainTextResponse:
     return PlainTextResponse(service.metrics.text())
 
 
-@router.post("/localize", responses=REFUSALS)
+@router.post("/localize", responses={**REFUSALS, 200: {"content": {GEOJSON: {}}}}, response_model=LocalizeAnswer)
 async def localize(
     request: Request,
     service: Admitted,
@@ -82,14 +84,29 @@ async def localize(
     camera: Annotated[str, Form(description="instead: 'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")] = "",
     prior: Annotated[str, Form(description="predicted map_from_camera, 'qw qx qy qz tx ty tz'")] = "",
     inliers: Annotated[bool, Form(description="whether to list the pixels and points that support the pose")] = False,
-) -> LocalizeAnswer:
-    """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated."""
-    search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers)
+    position: Annotated[str, Form(description="rough position in the map, 'x y' or 'x y z'; needs its sigma")] = "",
+    gps: Annotated[str, Form(description="instead, in a map on the earth: 'latitude longitude' in degrees")] = "",
+    position_sigma: Annotated[float | None, Form(description="its standard deviation along each axis, metres")] = None,
+    heading: Annotated[
+        float | None,
+        Form(description="rough heading, degrees clockwise from the map's y axis, on the earth north"),
+    ] = None,
+    heading_sigma: Annotated[float | None, Form(description="its standard deviation, degrees")] = None,
+    text: Annotated[str, Form(description="embedding of a text that the image shows: its numbers")] = "",
+) -> LocalizeAnswer | JSONResponse:
+    """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated.
+
+    A pose that contradicts the rough position or heading is rejected. Asked for application/geo+json, the answer is a
+    feature on the earth.
+    """
+    known = rough_pose_in_words(position, gps, position_sigma, heading, heading_sigma, text)
+    search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers, known)
     client = "" if request.client is None else request.client.host
     service.queue.check_room(client)  # before the image is in memory
     data = await image.read()
     with service.metrics.search_seconds.time():
-        return await service.localize(data, search, client)
+        answer = await service.localize(data, search, client)
+    return geojson_answer(answer) if is_wanted(request.headers.get("accept", "")) else answer
 
 
 def make_app(config: ServerConfig) -> FastAPI:

@@ -19,11 +19,12 @@ from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.errors import CalibrationError, DeadlineError, SourceError, VislocError
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.newest import Newest
 from visloc_ros.core.result_mapping import pose_to_mapping
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection, State
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.pipeline.live_camera import LiveCamera
 from visloc_ros.server.device_queue import QueueFullError
@@ -219,7 +220,7 @@ class StreamSession:
 
     def __init__(self, engine: AnchorEngine, search: Search, camera_of: CameraOfSize | None) -> None:
         self._camera = LiveCamera(engine, QueuedEngine(engine.map_identity, search))
-        self._camera_of = camera_of
+        self._camera_of, self._on_earth = camera_of, engine.map_identity.on_earth
         self._depth = BitDepth()
 
     def process(self, data: bytes, stamp_ns: int) -> dict[str, Any]:
@@ -231,7 +232,7 @@ class StreamSession:
             return _refused(str(error))
         if estimate is None:
             return _refused("the stamp is not later than that of the image before")
-        answer = estimate_to_mapping(estimate)
+        answer = estimate_to_mapping(estimate, self._on_earth)
         answer["searches"] = [search_to_mapping(result) for result in self._camera.take_searches()]
         if not is_tracked and self._camera_of is None and self._camera.calibration is not None:
             answer["calibration"] = self._camera.calibration.to_mapping()
@@ -260,13 +261,17 @@ def search_to_mapping(result: AnchorPose | Rejection) -> dict[str, Any]:
     return {"stamp_ns": result.stamp_ns, "success": True, "map_from_camera": pose, "num_inliers": result.num_inliers}
 
 
-def estimate_to_mapping(estimate: Estimate) -> dict[str, Any]:
+def estimate_to_mapping(estimate: Estimate, on_earth: GeoReference | None = None) -> dict[str, Any]:
     """A fused pose, or the reason why there is none, as plain values for JSON."""
-    pose, age_ns = estimate.map_from_camera, estimate.age_ns
+    pose, age_ns, geo_pose = estimate.map_from_camera, estimate.age_ns, None
+    is_reliable = estimate.state in (State.LOCALIZED, State.DEGRADED)
+    if on_earth is not None and is_reliable and pose is not None and estimate.covariance is not None:
+        geo_pose = on_earth.geo_pose(pose, estimate.covariance).to_mapping()
     return {
         "state": estimate.state.value,
         "reason": None if estimate.reason is None else estimate.reason.value,
         "map_from_camera": None if pose is None else pose_to_mapping(pose),
+        "geo_pose": geo_pose,
         "covariance": None if pose is None or estimate.covariance is None else estimate.covariance.tolist(),
         "support": estimate.support.value,
         "metric": estimate.metric,

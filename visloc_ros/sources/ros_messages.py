@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from visloc_ros.core.errors import VislocError
+from visloc_ros.core.errors import MapError, VislocError
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.core.plausibility import (
     FARTHEST,
@@ -159,7 +160,18 @@ def anchor_from_msg(message: Any) -> Anchor:
     result = _anchor_pose_from_msg(message) if message.accepted else _no_anchor_from_msg(message)
     # Older bags have no path.
     path = getattr(message, "map_path", "")
-    return Anchor(result, MapIdentity(message.map_name, message.metric, message.gravity_aligned, path))
+    on_earth = _origin_from_msg(message)
+    return Anchor(result, MapIdentity(message.map_name, message.metric, message.gravity_aligned, path, on_earth))
+
+
+def _origin_from_msg(message: Any) -> GeoReference | None:
+    if not getattr(message, "on_earth", False):  # which older bags lack
+        return None
+    altitude = None if math.isnan(message.origin_altitude) else message.origin_altitude
+    try:
+        return GeoReference(message.origin_latitude, message.origin_longitude, altitude)
+    except MapError as error:
+        raise MessageError(str(error)) from error
 
 
 def _no_anchor_from_msg(message: Any) -> Rejection:

@@ -10,13 +10,14 @@ from collections.abc import Container, Iterable
 import numpy as np
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GEO_SIGMA_M
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.geo import fit_to_positions
-from visloc_ros.mapping.gravity import RELIABLE_ERROR_DEG, Up, find_up
+from visloc_ros.mapping.gravity import Up, find_up
 from visloc_ros.mapping.map_sources import ReferencePoses, pose_at
 from visloc_ros.mapping.scale import align_to_references
 from visloc_ros.sources import FrameSource
@@ -29,8 +30,6 @@ _OUTLIER_DEVIATIONS = 3.0  # of the median distance, as a standard deviation
 _LEAST_TOLERANCE_M = 0.02
 _MOST_OUTLIERS = 0.5
 _EARLIEST_NS = 10**9 * NANOSECONDS  # stamps of 2001 and later; smaller numbers are numbers of images
-SIGMA_M = 5.0
-"""Standard deviation of positions that do not state theirs: of a phone under the open sky."""
 _LEVEL_ERROR_DEG = 1.0  # of a map that is gravity-aligned by its manifest
 
 
@@ -97,8 +96,8 @@ def align_to_positions(map_: Map, source: FrameSource) -> MapFit:
     up = find_up([image.map_from_camera for image in map_.images])
     if map_.manifest.gravity_aligned:
         up = Up(np.array([0.0, 0.0, 1.0]), map_.manifest.gravity_error_deg or _LEVEL_ERROR_DEG, "map")
-    fit = fit_to_positions(centres, positions, up, SIGMA_M)
-    if fit.axes_error_deg > RELIABLE_ERROR_DEG:
+    fit = fit_to_positions(centres, positions, up, GEO_SIGMA_M)
+    if fit.axes_error_deg > AXES_SIGMA_DEG:
         raise MapError(
             f"the positions fix the axes only to {fit.axes_error_deg:.0f} deg: the path is too short or too straight "
             "for their errors"
