@@ -5,7 +5,7 @@ The settings that all views share are in ``database.json``, so that a query's im
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.types import Image
 from visloc_ros.features.config import FeatureConfig, GlobalConfig
 from visloc_ros.features.registry import make_extractor, make_global_descriptor
-from visloc_ros.features.types import GlobalDescriptor
+from visloc_ros.features.types import GlobalDescriptor, ModelInfo
 from visloc_ros.geo.array_files import COMPUTE_AGAIN, read_arrays
 from visloc_ros.geo.database import DATABASE_NAME, GeoDatabase
 from visloc_ros.geo.keypoint_files import read_keypoints, write_keypoints
@@ -32,7 +32,7 @@ Float32 = NDArray[np.float32]
 MAX_KEYPOINTS = 1024
 """Of a view by default: a street shows its facades at many sizes, of which a photo from elsewhere has a part."""
 
-_SETTINGS = "local_features"
+_SETTINGS, _GLOBAL = "local_features", "global_descriptors"
 _SHARED = ("name", "max_keypoints", "detection_threshold", "nms_radius", "resize_max")
 
 
@@ -113,7 +113,9 @@ def describe_globally(
     missing = [name for name in _with_image(database) if _descriptor_file(database, name, config.name) is None]
     if not missing:
         return 0
+    config = _as_before(database, config)
     descriptor = open_or_make_vlad(database) if config.name == VLAD else make_global_descriptor(config)
+    _settle_descriptor(database, config, descriptor.info)
     for name in track(progress or SilentProgress(), f"descriptors {config.name}", missing, len(missing)):
         vector = _describe(database, name, descriptor, config.name == VLAD)
         with atomic_write(database.descriptor_path(name, config.name)) as path, path.open("wb") as file:
@@ -126,9 +128,10 @@ class ImageDescriber:
 
     def __init__(self, database: GeoDatabase, config: GlobalConfig | None = None) -> None:
         """Raises GeoError, ConfigError or ModelError."""
-        config = config or GlobalConfig(name=VLAD)
+        config = _as_before(database, config or GlobalConfig(name=VLAD))
         self._extractor = make_extractor(feature_config(database, config.device))
         self._descriptor = open_vlad(database) if config.name == VLAD else make_global_descriptor(config)
+        _check_same(database, self._descriptor.info)
 
     def describe(self, image: Image) -> tuple[LocalFeatures, Float32]:
         """Local features and the unit vector (G,) of a uint8 image, (H, W) grey or (H, W, 3) RGB."""
@@ -149,6 +152,29 @@ def _settle(database: GeoDatabase, config: FeatureConfig) -> None:
     elif stored != wanted:
         differing = ", ".join(f"{key} {stored.get(key)}" for key in _SHARED if stored.get(key) != wanted[key])
         raise GeoError(f"the local features of {database.folder} were made with {differing}: give the same settings")
+
+
+def _as_before(database: GeoDatabase, config: GlobalConfig) -> GlobalConfig:
+    """The settings with what they leave to the database: weights and size of the descriptors that it has."""
+    stored = database.settings().get(_GLOBAL, {}).get(config.name, {})
+    weights, resize_max = stored.get("weights", ""), stored.get("resize_max", 0)
+    return replace(config, weights=config.weights or weights, resize_max=config.resize_max or resize_max)
+
+
+def _settle_descriptor(database: GeoDatabase, config: GlobalConfig, info: ModelInfo) -> None:
+    """Store which weights the first descriptor was made with. Raises GeoError where there are some by others."""
+    _check_same(database, info)
+    mine = {"weights": config.weights, "resize_max": config.resize_max, "sha256": info.sha256}
+    database.write_settings(**{_GLOBAL: {**database.settings().get(_GLOBAL, {}), config.name: mine}})
+
+
+def _check_same(database: GeoDatabase, info: ModelInfo) -> None:
+    stored = database.settings().get(_GLOBAL, {}).get(info.name, {})
+    if stored.get("sha256", info.sha256) != info.sha256:
+        raise GeoError(
+            f"the descriptors '{info.name}' of {database.folder} were made with other weights: give the same ones, or "
+            f"remove all {info.name}_descriptor.npy and the entry in {DATABASE_NAME}"
+        )
 
 
 def _describe(database: GeoDatabase, name: str, descriptor: GlobalDescriptor, by_features: bool) -> Float32:
