@@ -16,6 +16,7 @@ from visloc_ros.geo.features import (
     ImageDescriber,
     describe_globally,
     describe_locally,
+    feature_config,
     load_descriptors,
     load_image,
     load_keypoints,
@@ -197,3 +198,17 @@ def test_descriptors_by_other_weights_are_refused(tmp_path):
     add(database, "wall_1", facade(1))
     with pytest.raises(GeoError, match="other weights"):
         describe_globally(database)
+
+
+def test_features_of_superpoint_by_others_are_not_mixed_with_ours(tmp_path):
+    database = GeoDatabase.create(tmp_path / "others")
+    for seed in range(2):
+        add(database, f"wall_{seed}", facade(seed))
+    arrays = {"keypoints": np.ones((3, 2)), "scores": np.ones(3), "descriptors": np.eye(256, 3)}
+    np.savez(database.keypoints_path("wall_0"), **arrays)
+    assert feature_config(database).name == "superpoint"
+    with pytest.raises(GeoError, match="made with name superpoint"):
+        describe_locally(database, FeatureConfig())
+    np.savez(database.keypoints_path("wall_0"), **arrays | {"descriptors": np.eye(128, 3)})
+    with pytest.raises(GeoError, match="which model"):
+        feature_config(database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ from visloc_ros.geo.features import describe_globally
 from visloc_ros.geo.panoramas import CutConfig
 from visloc_ros.geo.photo_list import read_photo_list
 from visloc_ros.sources.camera_files import read_given_calibration
+
+_SHOWN = 10  # photos left out for one reason
 
 
 def add(
@@ -63,7 +66,11 @@ def add(
 
 
 def _print(report: AddReport, num_views: int) -> None:
+    by_reason: dict[str, list[str]] = defaultdict(list)
     for name, reason in report.left_out.items():
-        console.print(f"left out {name}: {reason}", highlight=False, soft_wrap=True)
+        by_reason[reason].append(name)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - _SHOWN} more (--json names all)" if len(names) > _SHOWN else ""
+        console.print(f"left out {', '.join(names[:_SHOWN])}{more}: {reason}", highlight=False, soft_wrap=True)
     known = f", {report.num_known} photos were there already" if report.num_known else ""
     console.print(f"{len(report.added)} views added{known}; the database has {num_views}", highlight=False)

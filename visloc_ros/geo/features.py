@@ -33,6 +33,7 @@ MAX_KEYPOINTS = 1024
 """Of a view by default: a street shows its facades at many sizes, of which a photo from elsewhere has a part."""
 
 _SETTINGS, _GLOBAL = "local_features", "global_descriptors"
+_SUPERPOINT, _SUPERPOINT_DIM = "superpoint", 256  # geonavpy's databases have its features, and do not say so
 _SHARED = ("name", "max_keypoints", "detection_threshold", "nms_radius", "resize_max")
 
 
@@ -76,8 +77,8 @@ def load_descriptors(database: GeoDatabase, model: str = VLAD) -> tuple[list[str
 
 
 def feature_config(database: GeoDatabase, device: str = "auto") -> FeatureConfig:
-    """How the database's local features are extracted; the defaults while it has none. Raises ConfigError."""
-    stored = database.settings().get(_SETTINGS, {"max_keypoints": MAX_KEYPOINTS})
+    """How the database's local features are extracted; the defaults while it has none. Raises ConfigError, GeoError."""
+    stored = _stored_settings(database) or {"max_keypoints": MAX_KEYPOINTS}
     return FeatureConfig.from_mapping({**stored, "device": device}, f"{DATABASE_NAME}: {_SETTINGS}.")
 
 
@@ -145,18 +146,45 @@ def _with_image(database: GeoDatabase) -> list[str]:
 
 def _settle(database: GeoDatabase, config: FeatureConfig) -> None:
     """Store the settings of the first local features. Raises GeoError where there are features by others."""
-    wanted = {key: asdict(config)[key] for key in _SHARED}
-    stored: dict[str, Any] | None = database.settings().get(_SETTINGS)
-    if stored is None or not any(is_file(database.keypoints_path(name)) for name in database.names):
+    wanted, stored = {key: asdict(config)[key] for key in _SHARED}, _stored_settings(database)
+    differing = [f"{key} {value}" for key, value in stored.items() if value != wanted.get(key)]
+    if differing and _first_keypoints(database) is not None:
+        raise GeoError(
+            f"the local features of {database.folder} were made with {', '.join(differing)}: give the same settings"
+        )
+    if wanted != stored:
         database.write_settings(**{_SETTINGS: wanted})
-    elif stored != wanted:
-        differing = ", ".join(f"{key} {stored.get(key)}" for key in _SHARED if stored.get(key) != wanted[key])
-        raise GeoError(f"the local features of {database.folder} were made with {differing}: give the same settings")
+
+
+def _stored_settings(database: GeoDatabase) -> dict[str, Any]:
+    """The settings in ``database.json``, or what the features of others show of theirs; empty without either."""
+    stored = _section(database, _SETTINGS)
+    first = None if stored else _first_keypoints(database)
+    if first is None:
+        return stored
+    features, model = read_keypoints(first, (0, 0))
+    name = model or (_SUPERPOINT if features.descriptors.shape[1] == _SUPERPOINT_DIM else "")
+    if not name:
+        raise GeoError(
+            f"{first} does not say which model found its keypoints: add '{_SETTINGS}' with 'name' to {DATABASE_NAME}"
+        )
+    return {"name": name}
+
+
+def _section(database: GeoDatabase, name: str) -> dict[str, Any]:
+    section = database.settings().get(name, {})
+    if not isinstance(section, dict) or not all(isinstance(one, dict) for one in section.values() if name == _GLOBAL):
+        raise GeoError(f"'{name}' in {database.folder / DATABASE_NAME} is no object of keys and values")
+    return section
+
+
+def _first_keypoints(database: GeoDatabase) -> Path | None:
+    return next((path for path in map(database.keypoints_path, database.names) if is_file(path)), None)
 
 
 def _as_before(database: GeoDatabase, config: GlobalConfig) -> GlobalConfig:
     """The settings with what they leave to the database: weights and size of the descriptors that it has."""
-    stored = database.settings().get(_GLOBAL, {}).get(config.name, {})
+    stored = _section(database, _GLOBAL).get(config.name, {})
     weights, resize_max = stored.get("weights", ""), stored.get("resize_max", 0)
     return replace(config, weights=config.weights or weights, resize_max=config.resize_max or resize_max)
 
@@ -165,11 +193,11 @@ def _settle_descriptor(database: GeoDatabase, config: GlobalConfig, info: ModelI
     """Store which weights the first descriptor was made with. Raises GeoError where there are some by others."""
     _check_same(database, info)
     mine = {"weights": config.weights, "resize_max": config.resize_max, "sha256": info.sha256}
-    database.write_settings(**{_GLOBAL: {**database.settings().get(_GLOBAL, {}), config.name: mine}})
+    database.write_settings(**{_GLOBAL: {**_section(database, _GLOBAL), config.name: mine}})
 
 
 def _check_same(database: GeoDatabase, info: ModelInfo) -> None:
-    stored = database.settings().get(_GLOBAL, {}).get(info.name, {})
+    stored = _section(database, _GLOBAL).get(info.name, {})
     if stored.get("sha256", info.sha256) != info.sha256:
         raise GeoError(
             f"the descriptors '{info.name}' of {database.folder} were made with other weights: give the same ones, or "
