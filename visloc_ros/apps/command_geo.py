@@ -1,0 +1,14 @@
+"""``visloc geo``: where on the earth a photo was taken, by geotagged views."""
+
+from __future__ import annotations
+
+import typer
+
+from visloc_ros.apps.command_geo_add import add
+from visloc_ros.apps.command_geo_descriptors import global_descriptors, local_descriptors
+
+app = typer.Typer(no_args_is_help=True, help="Find where on the earth photos were taken, by geotagged street views.")
+
+app.command()(add)
+app.command()(local_descriptors)
+app.command()(global_descriptors)
