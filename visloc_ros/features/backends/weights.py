@@ -56,16 +56,32 @@ def load_weights(network: nn.Module, path: Path, rename: Callable[[str], str] = 
     ``entry`` names the one dictionary of several in the file.
     Raises ModelError when the file is damaged or belongs to another model.
     """
+    state = read_state(path, type(network).__name__, entry)
+    named = {rename(name): value for name, value in state.items()}
+    try:
+        network.load_state_dict({name: value for name, value in named.items() if name}, strict=True)
+    except RuntimeError as error:
+        raise _not_the_weights(path, type(network).__name__, error) from error
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_state(path: Path, network: str, entry: str = "") -> Mapping[str, torch.Tensor]:
+    """The state dictionary in a file, or the one of several that is called ``entry``, without anything pickled.
+
+    Raises ModelError, which names the network, when it is damaged or holds something else.
+    """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if entry and isinstance(state, Mapping):
-            state = state.get(entry)
-        named = {rename(name): value for name, value in _plain_state(state).items()}
-        network.load_state_dict({name: value for name, value in named.items() if name}, strict=True)
+            state = state.get(entry, state)
+        return _plain_state(state)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:_MAX_REASON]
-        raise ModelError(f"{path} does not hold the weights of {type(network).__name__}: {reason}") from error
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        raise _not_the_weights(path, network, error) from error
+
+
+def _not_the_weights(path: Path, network: str, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())[:_MAX_REASON]
+    return ModelError(f"{path} does not hold the weights of {network}: {reason}")
 
 
 def pick_device(name: str, threads: int = 0) -> torch.device:
