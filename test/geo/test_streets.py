@@ -1,5 +1,6 @@
 import http.server
 import json
+import sys
 import threading
 
 import numpy as np
@@ -152,8 +153,8 @@ def test_an_area_that_cannot_be_is_an_error(point, place, radius, sampling, word
 
 
 def test_without_osmnx_the_error_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "osmnx", None)
-    with pytest.raises(SetupError, match=r"visloc_ros\[geo\].*--network"):
+    monkeypatch.setitem(sys.modules, "osmnx", None)
+    with pytest.raises(SetupError, match=r"pip install .*--network"):
         osm.streets_around(60.0, 10.0, 100.0)
 
 

@@ -48,7 +48,7 @@ def _osmnx() -> Any:
         import osmnx
     except ImportError as error:
         raise SetupError(
-            "asking OpenStreetMap for streets needs the package osmnx: pip install 'visloc_ros[geo]', or give a saved "
+            "asking OpenStreetMap for streets needs the package osmnx: pip install 'osmnx>=2', or give a saved "
             "network with --network FILE"
         ) from error
     osmnx.settings.use_cache = True
