@@ -59,12 +59,13 @@ def test_all_steps_cost_what_their_dry_runs_say_and_show_no_key(service, network
         before = sum(service.asked.values())
         estimated = json.loads(succeed("geo", step, *words, "--dry-run", "--json").stdout)
         assert (sum(service.asked.values()), estimated["step"]) == (before, step)
+        assert before or not (tmp_path / "streets").exists()
         shown = succeed("--verbose", "geo", step, *words, "--json")
         counted = json.loads(shown.stdout)
         assert sum(service.asked.values()) - before == counted["requests"] == estimated["requests"] > 0
         assert counted["usd"] == pytest.approx(estimated["usd"])
         again = succeed("geo", step, *words)
-        assert "0 requests, 0.00 USD" in again.stdout
+        assert "0 requests, 0.000 USD" in again.stdout
         output += [shown.output, again.output]
     succeed("geo", "postview", *database, "--credentials", keys, "--output", page)
     assert {marker["lines"][0] for marker in data_of(page)["markers"]} == set(PLACES)

@@ -1,5 +1,7 @@
+import http.server
 import io
 import logging
+import threading
 
 import httpx
 import pytest
@@ -11,6 +13,7 @@ from visloc_ros.geo.providers.base import fetch_image
 from visloc_ros.geo.providers.cost import Budget, Cost, StopError
 from visloc_ros.geo.providers.credentials import Secret, read_secret
 from visloc_ros.geo.providers.http import HttpClient, HttpError
+from visloc_ros.geo.providers.threads import in_threads
 
 URL = "https://example.net/path"
 
@@ -91,7 +94,7 @@ def test_limits_stop_before_they_are_exceeded(service):
     client = HttpClient(Budget(max_usd=0.021), transport=service.transport)
     for _ in range(3):
         client.get(URL, usd=0.007)
-    with pytest.raises(StopError, match=r"--max-usd 0.02 \(0.02 USD are spent\)"):
+    with pytest.raises(StopError, match=r"--max-usd 0.02 \(0.021 USD are spent\)"):
         client.get(URL, usd=0.007)
     assert service.asked["/path"] == 6
     assert client.budget.spent == Cost(3, pytest.approx(0.021))
@@ -112,6 +115,51 @@ def test_an_image_that_is_cut_off_is_asked_for_again_and_then_reported(client, s
     with pytest.raises(GeoError, match="broken, twice"):
         fetch_image(client, URL)
     assert service.asked["/path"] == 4
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(waits):
+    """Of a real server, which closes the connection before all bytes that it announced."""
+    whole, asked = jpeg(), []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(whole)))
+            self.end_headers()
+            self.wfile.write(whole if len(asked) > 1 else whole[:100])
+
+        def log_message(self, *words):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = HttpClient(Budget(), sleep=waits.append)
+        assert fetch_image(client, f"http://127.0.0.1:{server.server_port}/a.jpg") == whole
+        server.shutdown()
+    assert (asked, len(waits)) == (["/a.jpg"] * 2, 1)
+
+
+def test_what_was_asked_for_before_a_limit_is_given_all_the_same():
+    begun, all_run = [], threading.Barrier(4)
+
+    def work(item):
+        begun.append(item)
+        if item < 4:
+            all_run.wait(60)
+        if item == 0:
+            raise StopError("enough")
+        if item == 1:
+            raise GeoError("this one alone")
+        return 10 * item
+
+    given = {}
+    with pytest.raises(StopError, match="enough"):
+        given.update(in_threads(work, range(1000), workers=4))
+    assert isinstance(given.pop(1), GeoError)
+    assert sorted(given) == sorted(set(begun) - {0, 1})
+    assert all(result == 10 * item for item, result in given.items())
+    assert len(begun) < 100
 
 
 def test_a_png_becomes_a_jpeg(client, service):

@@ -79,7 +79,8 @@ def postview(
     if as_json:
         print_json({"places": len(markers), "page": output})
     else:
-        console.print(f"{len(markers)} places: {output}", highlight=False, soft_wrap=True)
+        count = "1 place" if len(markers) == 1 else f"{len(markers)} places"
+        console.print(f"{count}: {output}", highlight=False, soft_wrap=True)
     _open(output, show)
 
 

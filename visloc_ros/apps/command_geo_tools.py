@@ -27,6 +27,7 @@ from visloc_ros.apps.geo_options import (
     join_words,
 )
 from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.files import is_folder
 from visloc_ros.geo import collecting
 from visloc_ros.geo.collecting import Collected
 from visloc_ros.geo.database import GeoDatabase
@@ -65,8 +66,9 @@ def metadata(
     _check_terms(provider, accept_terms)
     budget = Budget(max_requests, max_usd)
     source = open_provider(provider, budget, credentials, is_key_needed=not dry_run)
-    streets = GeoDatabase.create(database)
-    with RequestLog(database) as log:
+    if not dry_run:
+        GeoDatabase.create(database)
+    with RequestLog(database if is_folder(database) else None) as log:
         requests = list(collecting.open_requests(source.requests(area), log))
         if dry_run:
             _print_cost("metadata", collecting.search_cost(source, requests), as_json)
@@ -74,7 +76,7 @@ def metadata(
         _run(
             "find views",
             len(requests),
-            lambda progress: collecting.collect_views(streets, source, area, log, progress),
+            lambda progress: collecting.collect_views(GeoDatabase(database), source, area, log, progress),
             budget,
             as_json,
         )

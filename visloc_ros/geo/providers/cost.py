@@ -23,7 +23,7 @@ class Cost:
 
     def __str__(self) -> str:
         words = "1 request" if self.requests == 1 else f"{self.requests} requests"
-        return f"{'at least ' if self.at_least else ''}{words}, {self.usd:.2f} USD"
+        return f"{'at least ' if self.at_least else ''}{words}, {self.usd:.3f} USD"
 
 
 def total(costs: Iterable[Cost]) -> Cost:
@@ -58,7 +58,7 @@ class Budget:
                 )
             if self._max_usd is not None and after.usd > self._max_usd and not math.isclose(after.usd, self._max_usd):
                 raise StopError(
-                    f"stopped before --max-usd {self._max_usd:.2f} ({self._spent.usd:.2f} USD are spent): what came is "
+                    f"stopped before --max-usd {self._max_usd:.2f} ({self._spent.usd:.3f} USD are spent): what came is "
                     "kept, the same command continues"
                 )
             self._spent = after

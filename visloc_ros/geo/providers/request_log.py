@@ -17,9 +17,9 @@ _WAIT_S = 10.0
 class RequestLog:
     """Requests that were answered, with the further ones that each led to. Used by one thread."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open the file, made if it is missing. Raises GeoError where it is none of ours, OutputError."""
-        self._path = folder / LOG_NAME
+    def __init__(self, folder: Path | None) -> None:
+        """Open the file, made if it is missing; without a folder nothing is kept. Raises GeoError for another file."""
+        self._path = Path(":memory:") if folder is None else folder / LOG_NAME
         try:
             self._file = sqlite3.connect(self._path, timeout=_WAIT_S)
             # Safe when the process is killed; where the power fails, the last requests may be sent again.
