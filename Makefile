@@ -5,7 +5,7 @@ DATA ?=
 VENV := .venv
 RUN := $(VENV)/bin
 # Named by packages, and needed by none of what is used of them: a second OpenCV, and what evo draws and stores with.
-UNUSED := opencv-python natsort numexpr pandas seaborn
+UNUSED := opencv-python natsort numexpr seaborn
 
 # A sourced ROS 2 installation must not mix with the packages in .venv.
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH

@@ -49,7 +49,7 @@ setup(
     maintainer="visloc_ros maintainers",
     maintainer_email="maintainers@visloc-ros.invalid",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["templates/*", "profiles/*", "page/*", "page/three/*", "vocabulary/*"]},
+    package_data={"": ["templates/*", "profiles/*", "page/*", "page/three/*", "templates/leaflet/*", "vocabulary/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -61,6 +61,7 @@ setup(
     extras_require={
         "ros": requirements("requirements-ros.in"),
         "rerun": ["rerun-sdk"],
+        "geo": ["osmnx>=2"],
         "docs": ["mkdocs-material", "mkdocstrings-python"],
     },
     zip_safe=False,

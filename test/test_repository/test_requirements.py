@@ -14,7 +14,14 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOCK = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
-OPTIONAL = {"cv_bridge", "kornia", "lightglue", "rerun", "tf2_ros"}  # used where a robot or a user has them installed
+OPTIONAL = {
+    "cv_bridge",
+    "kornia",
+    "lightglue",
+    "osmnx",
+    "rerun",
+    "tf2_ros",
+}  # used where they are installed
 
 
 def normalise(name: str) -> str:

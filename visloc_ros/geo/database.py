@@ -19,7 +19,7 @@ from visloc_ros.core.atomic_write import atomic_folder, atomic_write
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.files import check_name, is_file, is_folder, read_text
 from visloc_ros.core.wgs84 import EnuFrame
-from visloc_ros.geo.metadata import METADATA_NAME, read_view, write_view
+from visloc_ros.geo.metadata import METADATA_NAME, metadata_text, read_view, write_view
 from visloc_ros.geo.view import View
 
 DATABASE_NAME, IMAGE_NAME, KEYPOINTS_NAME = "database.json", "image.jpg", "keypoints.npz"
@@ -86,7 +86,7 @@ class GeoDatabase:
         Raises OutputError.
         """
         with atomic_folder(self.entry(view.name)) as folder:
-            write_view(folder, view, self.origin_for(view))
+            (folder / METADATA_NAME).write_text(metadata_text(view, self.origin_for(view)), encoding="utf-8")
             if image is not None:
                 (folder / IMAGE_NAME).write_bytes(image)
 

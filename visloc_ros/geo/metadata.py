@@ -66,9 +66,13 @@ def read_view(folder: Path) -> View:
 
 def write_view(folder: Path, view: View, anchor: EnuFrame) -> None:
     """Write the metadata of a view into its folder; ``E`` is relative to an anchor that looks north."""
-    text = json.dumps(values_of(view, anchor), indent=1, allow_nan=False)
     with atomic_write(folder / METADATA_NAME) as path:
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(metadata_text(view, anchor), encoding="utf-8")
+
+
+def metadata_text(view: View, anchor: EnuFrame) -> str:
+    """The content of ``metadata.json``."""
+    return json.dumps(values_of(view, anchor), indent=1, allow_nan=False) + "\n"
 
 
 def view_of(name: str, values: Mapping[str, Any]) -> View:
