@@ -86,6 +86,7 @@ class GeoReason(str, Enum):
 
     NO_REFERENCES = "NO_REFERENCES"
     FEW_MATCHES = "FEW_MATCHES"
+    NO_PARALLAX = "NO_PARALLAX"
     FEW_INLIERS = "FEW_INLIERS"
     NARROW_INLIERS = "NARROW_INLIERS"
     NO_REGULAR_SOLUTION = "NO_REGULAR_SOLUTION"
@@ -95,6 +96,7 @@ class GeoReason(str, Enum):
 REASON_TEXTS: Mapping[GeoReason, str] = {
     GeoReason.NO_REFERENCES: "no geotagged view was given to compare the photo with",
     GeoReason.FEW_MATCHES: "no view shares enough matches with the photo that agree with one motion of the camera",
+    GeoReason.NO_PARALLAX: "the views that agree are not from places far enough apart",
     GeoReason.FEW_INLIERS: "too few points agree with one pose of the photo",
     GeoReason.NARROW_INLIERS: "the points that agree cover too small a part of the photo",
     GeoReason.NO_REGULAR_SOLUTION: "the points that agree do not determine a pose",
