@@ -27,7 +27,7 @@ _FOCAL_GAIN, _FOCAL_CHANGE = 1.5, 0.1
 _MIN_FREED_INLIERS = 30
 _LOOSENED = (6.0, 2.0, 1.0)  # robust losses one after the other: the inliers of a wrong camera are far off
 _SAMPLE, _POSES_OF_SAMPLE = 3, 4  # P3P: three matches give up to four poses
-_MOST_FALSE_ALARMS = 0.01
+MOST_FALSE_ALARMS = 0.01
 """Expected for an image; wrong matches are not quite independent, so that more images of other places have such a pose:
 one in a hundred by landmarks and by fused descriptors, eight by retrieval."""
 
@@ -261,21 +261,28 @@ def _judge(
 def is_by_chance(num_inliers: int, num_matches: int, camera: pycolmap.Camera, max_error_px: float) -> bool:
     """Whether a pose may be by wrong matches alone, by its inliers within ``max_error_px`` of ``num_matches``."""
     share = math.pi * max_error_px**2 / (camera.width * camera.height)
-    return _log_false_alarms(num_inliers, num_matches, min(share, 1.0)) > math.log(_MOST_FALSE_ALARMS)
+    return log_false_alarms(num_inliers, num_matches, min(share, 1.0)) > math.log(MOST_FALSE_ALARMS)
 
 
-def _log_false_alarms(num_inliers: int, num_matches: int, share: float) -> float:
-    """Logarithm of the expected number of poses that agree with as many wrong matches.
+def log_false_alarms(
+    num_inliers: int,
+    num_matches: int,
+    share: float,
+    sample: int = _SAMPLE,
+    models_of_sample: int = _POSES_OF_SAMPLE,
+) -> float:
+    """Logarithm of the expected number of models that agree with as many wrong matches.
 
-    ``share`` is the part of the image in which a match agrees. Infinite for a pose that agrees with its sample only.
+    ``share`` is the part of the image in which a match agrees; ``sample`` matches give up to ``models_of_sample``
+    models, by default camera poses. Infinite for a model that agrees with its sample only.
     """
-    if num_inliers <= _SAMPLE:
+    if num_inliers <= sample:
         return math.inf
     return (
-        math.log(_POSES_OF_SAMPLE * (num_matches - _SAMPLE))
+        math.log(models_of_sample * (num_matches - sample))
         + _log_choose(num_matches, num_inliers)
-        + _log_choose(num_inliers, _SAMPLE)
-        + (num_inliers - _SAMPLE) * math.log(share)
+        + _log_choose(num_inliers, sample)
+        + (num_inliers - sample) * math.log(share)
     )
 
 

@@ -188,7 +188,16 @@ class FolderSource:
 def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     """Open a folder of images. Raises SourceError, CalibrationError or ConfigError."""
     layout = read_kapture(root, config.rate_hz) or read_dataset(root, config.rate_hz)
-    layout = layout or _read_plain(root, config.rate_hz)
+    return _source_of(layout or _read_plain(root, config.rate_hz), root.resolve().name, config)
+
+
+def open_photo(path: Path, config: SourceConfig) -> FolderSource:
+    """Open a single photo; files beside it serve as in its folder. Raises as ``open_folder`` does."""
+    stamps_ns = stamps_from_names([path.stem]) or [0]
+    return _source_of(make_layout(path.parent, [path], stamps_ns, None), path.name, config)
+
+
+def _source_of(layout: Layout, name: str, config: SourceConfig) -> FolderSource:
     selected = config.select(len(layout.images), lambda: [image.stamp_ns for image in layout.images])
     images = tuple(layout.images[index] for index in selected)
     common = config.read_calibration() or _recorded(layout.camera)
@@ -202,7 +211,7 @@ def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     guess = guess_photo_calibration(first, header, layout.camera_by_name)
     calibration = guess if known is None else _upright(first, known, header)
     _check_size(first, calibration.camera, header)
-    return FolderSource(root.resolve().name, images, calibration, layout.ground_truth, layout.imu, turns_upright)
+    return FolderSource(name, images, calibration, layout.ground_truth, layout.imu, turns_upright)
 
 
 def _recorded(camera: pycolmap.Camera | None) -> CameraCalibration | None:

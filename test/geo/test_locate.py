@@ -1,0 +1,152 @@
+"""Photos in a simulated street, located by matches with tagged views: every error is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from visloc_ros.core.tangent import pose_difference
+from visloc_ros.geo.orientation import rotation_of
+from visloc_ros.geo.solving import GeoKind, GeoPose, GeoReason, GeoRejection, Reference, SolvingConfig, Tag, locate
+from visloc_ros.simulation.street_canyon import CanyonConfig, CanyonTrial, TagErrors, simulate_canyon
+
+EXACT, USUAL = TagErrors(), TagErrors(1.5, 1.0, 0.5)
+
+
+def located(trial: CanyonTrial, config: SolvingConfig | None = None, prior: Tag | None = None) -> GeoPose:
+    pose = locate(trial.camera, trial.keypoints, trial.references, config, prior)
+    assert isinstance(pose, GeoPose), pose
+    return pose
+
+
+def error_of(pose: GeoPose, trial: CanyonTrial) -> np.ndarray:
+    assert pose.enu_from_camera is not None
+    return pose_difference(trial.enu_from_camera, pose.enu_from_camera)
+
+
+def nees(pose: GeoPose, trial: CanyonTrial) -> float:
+    error = error_of(pose, trial)
+    return float(error @ np.linalg.solve(pose.covariance, error))
+
+
+@pytest.mark.parametrize("policy", ["displacement", "expansion"])
+def test_the_pose_is_exact_without_noise(policy: str) -> None:
+    trial = simulate_canyon(1, CanyonConfig(noise_px=0.0))
+    five = replace(trial, references=trial.references[:5])
+    pose = located(five, SolvingConfig(policy=policy))
+    error = error_of(pose, five)
+    assert pose.kind is GeoKind.SOLVED
+    assert np.linalg.norm(error[:3]) < 0.01
+    assert np.degrees(np.linalg.norm(error[3:])) < 0.02
+
+
+@pytest.mark.parametrize("photos", [False, True])
+def test_errors_of_tags_are_in_the_covariance(photos: bool) -> None:
+    trials = [simulate_canyon(seed, CanyonConfig(errors=USUAL, photos=photos)) for seed in range(4)]
+    poses = [located(trial) for trial in trials]
+    squares = [nees(pose, trial) for pose, trial in zip(poses, trials, strict=True)]
+    assert all(pose.kind is GeoKind.SOLVED and 0.3 < pose.horizontal_sigma_m < 1.5 for pose in poses)
+    assert np.mean(squares) < 12.0
+    assert max(squares) < 22.5
+
+
+def test_the_same_matches_give_the_same_pose() -> None:
+    trial = simulate_canyon(2, CanyonConfig(errors=USUAL))
+    first, second = located(trial), located(trial)
+    assert np.array_equal(first.position, second.position)
+    assert np.array_equal(first.covariance, second.covariance)
+
+
+def test_one_panorama_gives_its_position_with_the_right_heading() -> None:
+    trial = simulate_canyon(6, CanyonConfig(panoramas=1))
+    pose = located(trial)
+    assert pose.kind is GeoKind.TAG
+    assert np.array_equal(pose.position, trial.references[0].tag.position)
+    assert pose.horizontal_sigma_m >= SolvingConfig().spacing_m
+    assert abs(np.degrees(error_of(pose, trial)[5])) < 1.0
+
+
+def test_a_heading_by_one_house_front_is_as_doubtful_as_its_two_explanations() -> None:
+    trials = [simulate_canyon(seed, CanyonConfig(panoramas=1)) for seed in range(12)]
+    poses = [located(trial) for trial in trials]
+    errors = np.array([error_of(pose, trial)[3:] for pose, trial in zip(poses, trials, strict=True)])
+    sigmas = np.array([np.sqrt(np.diag(pose.covariance)[3:]) for pose in poses])
+    assert np.abs(errors / sigmas).max() < 3.0
+    assert np.median(np.degrees(sigmas)) < 10.0
+
+
+def test_one_photo_without_heading_gives_a_position_without_rotation() -> None:
+    trial = simulate_canyon(4, CanyonConfig(photos=True))
+    alone = replace(trial, references=trial.references[:1])
+    pose = located(alone)
+    assert pose.kind is GeoKind.TAG
+    assert pose.enu_from_camera is None
+    assert pose.angles_deg is None
+    assert np.isnan(pose.covariance[3:]).all()
+    assert np.isfinite(pose.covariance[:3, :3]).all()
+
+
+def test_points_far_ahead_of_a_row_of_views_give_no_solved_pose() -> None:
+    """All rays are nearly one line: an exact fit of any position along it."""
+    rng = np.random.default_rng(0)
+    camera = simulate_canyon(0).camera
+    at = [np.array([0.0, 10.0 * number, 0.0]) for number in range(6)]
+    points = np.column_stack([rng.uniform(-900, 900, 400), rng.uniform(2000, 3000, 400), rng.uniform(-900, 900, 400)])
+    seen = [(points - centre) @ rotation_of(0.0) for centre in at]
+    pixels = [320.0 + 320.0 * one[:, :2] / one[:, 2:] + rng.normal(0.0, 0.5, (400, 2)) for one in seen]
+    pairs = np.column_stack([np.arange(400)] * 2)
+    references = [
+        Reference(f"{number}", camera, Tag(centre, rotation_of(0.0)), pixels[number], pairs, np.ones(400))
+        for number, centre in enumerate(at[1:], start=1)
+    ]
+    pose = locate(camera, pixels[0], references)
+    assert isinstance(pose, GeoPose)
+    assert pose.kind is GeoKind.TAG
+    assert np.linalg.norm(pose.position - at[0]) < 4.0 * pose.horizontal_sigma_m
+
+
+def test_wrong_matches_give_no_pose() -> None:
+    trial = simulate_canyon(5, CanyonConfig(wrong_matches=1.0))
+    answer = locate(trial.camera, trial.keypoints, trial.references)
+    assert isinstance(answer, GeoRejection)
+    assert answer.reason is GeoReason.FEW_MATCHES
+    assert answer.best_tag is None
+
+
+def test_no_views_give_no_pose() -> None:
+    trial = simulate_canyon(5)
+    answer = locate(trial.camera, trial.keypoints, [])
+    assert isinstance(answer, GeoRejection)
+    assert answer.reason is GeoReason.NO_REFERENCES
+    assert str(answer).startswith("NO_REFERENCES: no geotagged view")
+
+
+def test_a_tag_far_off_does_not_carry_the_pose_along() -> None:
+    trial = simulate_canyon(6, CanyonConfig(errors=TagErrors(0.5, 0.5, 0.3), photos=True))
+    wrong = trial.references[2]
+    moved = replace(wrong, tag=replace(wrong.tag, position=np.add(wrong.tag.position, [30.0, -20.0, 0.0])))
+    answer = locate(trial.camera, trial.keypoints, [*trial.references[:2], moved, *trial.references[3:]])
+    if isinstance(answer, GeoPose):
+        assert np.linalg.norm(error_of(answer, trial)[:2]) < 4.0 * answer.horizontal_sigma_m
+    else:
+        assert answer.reason is GeoReason.TAGS_CONTRADICT
+
+
+def test_sigmas_stated_too_small_are_noticed() -> None:
+    errors = TagErrors(3.0, 2.0, 1.0)
+    trials = [simulate_canyon(seed, CanyonConfig(errors=errors, stated=errors.times(0.25))) for seed in range(4)]
+    ratios = [located(trial).tag_error_ratio for trial in trials]
+    assert np.median(ratios) > 2.0
+
+
+def test_the_photos_own_position_is_used_only_where_it_agrees() -> None:
+    trial = simulate_canyon(7, CanyonConfig(errors=TagErrors(3.0, 2.0, 1.0)))
+    truth = trial.enu_from_camera
+    alone = located(trial)
+    near = located(trial, prior=Tag(truth.translation, truth.rotation, 1.0, 1.0, heading_sigma_deg=1.0))
+    far = located(trial, prior=Tag(np.add(truth.translation, [2000.0, 0.0, 0.0]), None, 1.0, 1.0))
+    assert near.horizontal_sigma_m < 0.8 * alone.horizontal_sigma_m
+    assert np.linalg.norm(error_of(near, trial)[:2]) < np.linalg.norm(error_of(alone, trial)[:2])
+    assert np.linalg.norm(far.position - alone.position) < 0.5

@@ -1,0 +1,184 @@
+"""The pose of the photo from points seen from several places: adjusted, judged, with its covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
+from visloc_ros.geo.solving.config import SolvingConfig
+from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
+from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
+from visloc_ros.geo.solving.star import placed, reconstruct
+from visloc_ros.geo.solving.triangulation import triangulate
+from visloc_ros.geo.solving.two_view import VerifiedView
+from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
+from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.uncertainty import noise_variance
+
+MIN_SPREAD = 0.25
+"""Of the inliers, as a share of the photo's width: less is one house front far away."""
+MIN_CONSISTENT = 0.5
+"""Of the points that two places share with the photo, whose matches all agree with motions of two views: a right pose
+explains nearly all, one by a wrong motion a quarter."""
+_GAUGE = 7  # numbers that the matches leave to the tags: a similarity
+_DOUBTED = 0.95  # probability of a smaller error of tags whose sigmas are honest
+_MOST_TAG_ERROR_RATIO = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The photo's pose, its covariance (6, 6), and the rows of its keypoints that agree.
+
+    ``tag_error_ratio`` is how many times the tags err more than their standard deviations; the covariance is for it.
+    """
+
+    enu_from_camera: SE3
+    covariance: Array
+    inliers: NDArray[np.intp]
+    references: tuple[str, ...]
+    error_px: float
+    tag_error_ratio: float
+
+
+def solve(
+    camera: pycolmap.Camera,
+    keypoints: Array,
+    views: Sequence[VerifiedView],
+    config: SolvingConfig,
+    prior: Tag | None,
+) -> Solution | GeoRejection:
+    """The pose by verified views, or why there is none."""
+    observations, rows = observe(camera, keypoints, views, prior)
+    if observations.num_groups <= 2:
+        return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
+    star = reconstruct(observations, [one.query_from_view for one in views], config)
+    by_star = None if star is None else placed(star, observations)
+    if by_star is not None:
+        has_pose = [bool(np.isfinite(one).all()) for one in by_star.rotations[1:]]
+        if not all(has_pose):
+            kept = [one for one, is_kept in zip(views, has_pose, strict=True) if is_kept]
+            return solve(camera, keypoints, kept, config, prior)
+    starts = [by_star, _by_tags(observations, config)]
+    adjusted = [_adjusted(observations, one, config) for one in starts if one is not None]
+    if not adjusted:
+        return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
+    scene, _ = min(adjusted, key=lambda one: one[1])
+    return _judged(observations, rows, _refined(observations, scene, config), config)
+
+
+def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
+    """The views where their tags place them, and the photo by the policy."""
+    tagged = observations.tags[1:]
+    if any(one.rotation is None for one in tagged):
+        return None
+    pose = pose_by_tags(observations, config)
+    if pose is None:
+        return None
+    rotations = np.array([pose.rotation, *(one.rotation for one in tagged)])
+    centres = np.array([pose.translation, *(one.position for one in tagged)])
+    return Scene(rotations, centres, np.full((observations.num_points, 3), np.nan))
+
+
+def _adjusted(observations: Observations, scene: Scene, config: SolvingConfig) -> tuple[Scene, float]:
+    """The adjusted scene, and a cost that scenes of different points share: the agreeing observations, negative."""
+    start = replace(scene, points=_filled(observations, scene, config))
+    best, _ = adjust(observations, start)
+    errors = np.linalg.norm(best.residuals(observations), axis=1)
+    score = np.maximum(1.0 - np.square(np.minimum(errors, MAX_POSE_ERROR_PX) / MAX_POSE_ERROR_PX), 0.0)
+    return best, -float(score.sum())
+
+
+def _filled(observations: Observations, scene: Scene, config: SolvingConfig) -> Array:
+    """The scene's points, and by triangulation those that it lacks."""
+    fresh = triangulate(observations, scene, config.points_distance_thr)
+    return np.where(np.isfinite(scene.points), scene.points, fresh)
+
+
+@dataclass(frozen=True, eq=False)
+class _Refined:
+    observations: Observations
+    scene: Scene
+    numbers: NDArray[np.intp]  # of the points among all
+
+
+def _refined(observations: Observations, scene: Scene, config: SolvingConfig) -> _Refined:
+    """The scene adjusted by the points that the photo and two other places agree on.
+
+    A wrong match with one view alone meets in a point, too, and nothing contradicts it: near a camera it would
+    outweigh all others.
+    """
+    scene = replace(scene, points=_filled(observations, scene, config))
+    agreeing = observations.of(_agreeing(observations, scene))
+    points = triangulate(agreeing, scene, config.points_distance_thr)
+    scene, _ = adjust(agreeing, replace(scene, points=np.where(_confirmed(agreeing)[:, None], points, np.nan)))
+    agree = _agreeing(observations, scene)
+    numbers = np.flatnonzero(np.isfinite(scene.points).all(axis=1))
+    rows = np.flatnonzero(agree)
+    kept = observations.with_points(rows, np.searchsorted(numbers, observations.point[rows]), len(numbers))
+    return _Refined(kept, replace(scene, points=scene.points[numbers]), numbers)
+
+
+def _agreeing(observations: Observations, scene: Scene) -> NDArray[np.bool_]:
+    return np.asarray(np.linalg.norm(scene.residuals(observations), axis=1) <= MAX_POSE_ERROR_PX)
+
+
+def _judged(
+    observations: Observations, rows: NDArray[np.intp], refined: _Refined, config: SolvingConfig
+) -> Solution | GeoRejection:
+    """Accept a pose with enough points that two other places confirm, over a part of the photo."""
+    seen, scene = refined.observations, refined.scene
+    confirmed = _confirmed(seen)  # some no longer are, after the adjustment
+    possible = _confirmed(observations).sum()
+    counts = {"inliers": float(confirmed.sum()), "possible": float(possible)}
+    if confirmed.sum() < max(config.min_inliers, MIN_CONSISTENT * possible):
+        return GeoRejection(GeoReason.FEW_INLIERS, counts)
+    in_photo = np.isin(observations.point, refined.numbers[confirmed]) & (observations.view == QUERY)
+    spread = float(np.ptp(observations.pixels[in_photo][:, 0])) / observations.cameras[QUERY].width
+    if spread < MIN_SPREAD:
+        return GeoRejection(GeoReason.NARROW_INLIERS, counts | {"share_of_width": spread})
+    residuals = scene.residuals(seen)
+    information = np.full(len(residuals), 1.0 / _variance(seen, residuals))
+    covariance = normal_equations(seen, scene, information).covariance(QUERY)
+    if covariance is None:
+        return GeoRejection(GeoReason.NO_REGULAR_SOLUTION, counts)
+    ratio = _tag_error_ratio(seen, scene)
+    if ratio > _MOST_TAG_ERROR_RATIO:
+        return GeoRejection(GeoReason.TAGS_CONTRADICT, counts | {"tag_error_ratio": ratio})
+    return Solution(
+        SE3(scene.rotations[QUERY], scene.centres[QUERY]),
+        covariance * ratio**2,
+        rows[refined.numbers[confirmed]],
+        tuple(observations.names[view] for view in np.unique(seen.view) if view != QUERY),
+        float(np.median(np.linalg.norm(residuals, axis=1))),
+        ratio,
+    )
+
+
+def _confirmed(seen: Observations) -> NDArray[np.bool_]:
+    """Which points (N,) the photo and two other groups see."""
+    groups = np.zeros((seen.num_points, seen.num_groups), bool)
+    groups[seen.point, seen.groups[seen.view]] = True
+    return np.asarray(groups[:, QUERY] & (groups[:, 1:].sum(axis=1) >= 2))
+
+
+def _variance(seen: Observations, residuals: Array) -> float:
+    """Variance of the keypoints in square pixels, for the unknowns that were fitted to them."""
+    unknowns = 3 * seen.num_points + 6 * seen.num_groups - _GAUGE
+    return noise_variance(residuals, PoseConfig()) * residuals.size / max(residuals.size - unknowns, 1)
+
+
+def _tag_error_ratio(seen: Observations, scene: Scene) -> float:
+    """How many times the tags err more than stated; 1 where chance explains it (global test of an adjustment)."""
+    errors, sigmas = tag_errors(seen, scene)
+    squares = float(np.square(errors / sigmas).sum())
+    freedom = int(np.isfinite(sigmas).sum()) - _GAUGE
+    if freedom <= 0 or squares <= chi_square_quantile(_DOUBTED, freedom):
+        return 1.0
+    return float(np.sqrt(squares / freedom))

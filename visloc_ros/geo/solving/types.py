@@ -1,0 +1,178 @@
+"""What locating a photo starts from, and its answer.
+
+All poses are in one local frame east, north, up (``core.wgs84.EnuFrame``), in metres. Covariances (6, 6) are in the
+order of ``core.types``: position, then a rotation vector, both about the axes of that frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import pycolmap
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.wgs84 import EnuFrame
+from visloc_ros.geo.orientation import angles_of, rotation_of
+from visloc_ros.geo.view import HEADING_SIGMA_DEG, POSITION_SIGMA_M, View
+
+HAND_HELD_TILT_SIGMA_DEG = 5.0
+"""Pitch and roll of photos that a person takes upright; those of street_lund spread by 4 degrees."""
+
+PANORAMA_TILT_SIGMA_DEG = 1.0
+"""Pitch and roll of views cut from a panorama that its maker has levelled."""
+
+UNKNOWN_HEIGHT_SIGMA_M = 10.0
+"""Of a view without an altitude, whose tag has that of the frame: streets within a walk rise by about as much."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tag:
+    """Where a camera is by its metadata: what is not known is None.
+
+    ``position`` (3,) and ``rotation`` (3, 3) are of ``enu_from_camera``; standard deviations: of the position along
+    each horizontal axis and upwards, of the heading, and of pitch and roll. A camera without a rotation is taken to be
+    upright within ``tilt_sigma_deg``.
+    """
+
+    position: Array | None = None
+    rotation: Array | None = None
+    position_sigma_m: float = POSITION_SIGMA_M
+    height_sigma_m: float = POSITION_SIGMA_M
+    heading_sigma_deg: float = HEADING_SIGMA_DEG
+    tilt_sigma_deg: float = HAND_HELD_TILT_SIGMA_DEG
+
+    @staticmethod
+    def of_view(view: View, frame: EnuFrame) -> Tag:
+        """The tag of a view in a local frame."""
+        at, angles = view.position, view.orientation
+        position, position_sigma, height_sigma = None, POSITION_SIGMA_M, UNKNOWN_HEIGHT_SIGMA_M
+        if at is not None:
+            altitude = frame.altitude if at.altitude is None else at.altitude
+            position = frame.from_geodetic([at.latitude, at.longitude, altitude])[0]
+            position_sigma = POSITION_SIGMA_M if at.sigma is None else at.sigma
+            height_sigma = UNKNOWN_HEIGHT_SIGMA_M if at.altitude is None else position_sigma
+        rotation, heading_sigma = None, HEADING_SIGMA_DEG
+        if angles is not None:
+            rotation = rotation_of(angles.heading_deg, angles.pitch_deg, angles.roll_deg)
+            heading_sigma = HEADING_SIGMA_DEG if angles.sigma_deg is None else angles.sigma_deg
+        tilt_sigma = HAND_HELD_TILT_SIGMA_DEG if view.panorama is None else PANORAMA_TILT_SIGMA_DEG
+        return Tag(position, rotation, position_sigma, height_sigma, heading_sigma, tilt_sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A geotagged view that may show what the query shows.
+
+    ``keypoints`` (M, 2) in pixels of ``camera``; ``matches`` (K, 2) are rows of the query's keypoints and of these,
+    ``confidence`` (K,) from 0 to 1. The tag has a position. Views with the same ``panorama`` share one centre and the
+    error of their tags; None for a view of its own.
+    """
+
+    name: str
+    camera: pycolmap.Camera
+    tag: Tag
+    keypoints: Array
+    matches: NDArray[np.intp]
+    confidence: Array
+    panorama: str | None = None
+
+
+class GeoReason(str, Enum):
+    """Why a photo was not located."""
+
+    NO_REFERENCES = "NO_REFERENCES"
+    FEW_MATCHES = "FEW_MATCHES"
+    NO_PARALLAX = "NO_PARALLAX"
+    FEW_INLIERS = "FEW_INLIERS"
+    NARROW_INLIERS = "NARROW_INLIERS"
+    NO_REGULAR_SOLUTION = "NO_REGULAR_SOLUTION"
+    TAGS_CONTRADICT = "TAGS_CONTRADICT"
+
+
+REASON_TEXTS: Mapping[GeoReason, str] = {
+    GeoReason.NO_REFERENCES: "no geotagged view was given to compare the photo with",
+    GeoReason.FEW_MATCHES: "no view shares enough matches with the photo that agree with one motion of the camera",
+    GeoReason.NO_PARALLAX: "the views that agree are not from places far enough apart",
+    GeoReason.FEW_INLIERS: "too few points agree with one pose of the photo",
+    GeoReason.NARROW_INLIERS: "the points that agree cover too small a part of the photo",
+    GeoReason.NO_REGULAR_SOLUTION: "the points that agree do not determine a pose",
+    GeoReason.TAGS_CONTRADICT: "the tags of the views contradict each other far beyond their errors",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class BestTag:
+    """The view that shares the most matches with the photo: its tag alone is the simplest answer.
+
+    ``sigma_m`` is the standard deviation of the photo's position along an axis if it were the view's.
+    """
+
+    view: str
+    position: Array
+    sigma_m: float
+    num_inliers: int
+
+
+class GeoKind(str, Enum):
+    """What a pose rests on: points seen from several places, or the tag of one view."""
+
+    SOLVED = "solved"
+    TAG = "tag"
+
+
+@dataclass(frozen=True, eq=False)
+class GeoPose:
+    """Where a photo was taken: ``position`` (3,) and ``rotation`` (3, 3) of ``enu_from_camera``, covariance (6, 6).
+
+    A pose of the kind ``TAG`` has the position of the best tag, and its covariance is as large as views are apart;
+    where the view's heading is not known either, ``rotation`` is None and the covariance's last rows and columns are
+    NaN. ``inliers`` are the rows of the query's keypoints that agree, ``references`` the views that they were seen in.
+    """
+
+    kind: GeoKind
+    position: Array
+    rotation: Array | None
+    covariance: Array
+    best_tag: BestTag
+    inliers: NDArray[np.intp]
+    num_matches: int
+    references: tuple[str, ...]
+    reprojection_error_px: float
+    tag_error_ratio: float = 1.0
+
+    @property
+    def enu_from_camera(self) -> SE3 | None:
+        """The pose, None where the orientation is not known."""
+        return None if self.rotation is None else SE3(self.rotation, self.position)
+
+    @property
+    def horizontal_sigma_m(self) -> float:
+        """Standard deviation along the worse of all horizontal directions."""
+        return float(np.sqrt(np.linalg.eigvalsh(self.covariance[:2, :2])[-1]))
+
+    @property
+    def angles_deg(self) -> tuple[float, float, float] | None:
+        """Heading clockwise from true north, pitch and roll; None where the orientation is not known."""
+        return None if self.rotation is None else angles_of(self.rotation)
+
+    @property
+    def heading_sigma_deg(self) -> float | None:
+        """Standard deviation of the heading; None where the orientation is not known."""
+        return None if self.rotation is None else float(np.degrees(np.sqrt(self.covariance[5, 5])))
+
+
+@dataclass(frozen=True, eq=False)
+class GeoRejection:
+    """No pose: the reason, the numbers behind it, and the best tag where any view has enough matches."""
+
+    reason: GeoReason
+    counts: Mapping[str, float] = field(default_factory=dict)
+    best_tag: BestTag | None = None
+
+    def __str__(self) -> str:
+        numbers = ", ".join(f"{name} {value:g}" for name, value in self.counts.items())
+        return f"{self.reason.value}: {REASON_TEXTS[self.reason]}" + (f" ({numbers})" if numbers else "")
