@@ -4,6 +4,7 @@ import pytest
 from visloc_ros.geo.config import GeoConfig
 from visloc_ros.geo.diffusion import diffused_scores
 from visloc_ros.geo.retrieval import ViewIndex, places
+from visloc_ros.geo.solving.types import Tag
 
 PLAIN = GeoConfig(rerank=False)
 
@@ -28,26 +29,23 @@ def query_of(index):
 
 def test_views_come_by_similarity_and_exclude_those_that_resemble_nothing():
     index = make_index([0.3, 0.9, 0.0, 0.6], [[0, 0], [5, 0], [10, 0], [15, 0]])
-    (place,) = index.search(query_of(index), PLAIN)
-    assert place.rows == (1, 3, 0)
-    (place,) = index.without([1]).search(query_of(index), PLAIN)
-    assert place.rows == (3, 0)
+    assert index.search(query_of(index), PLAIN) == [1, 3, 0]
 
 
 def test_views_of_one_panorama_count_twice_at_most():
     index = make_index([0.9, 0.8, 0.7, 0.6], [[0, 0]] * 3 + [[9, 0]], ["a", "a", "a", "b"])
-    (place,) = index.search(query_of(index), PLAIN)
-    assert place.rows == (0, 1, 3)
+    assert index.search(query_of(index), PLAIN) == [0, 1, 3]
 
 
-def test_a_place_that_several_views_resemble_comes_before_a_single_one():
-    index = make_index([0.9, 0.6, 0.5, 0.4], [[0, 0], [500, 0], [520, 0], [540, 0]])
-    assert [place.rows for place in index.search(query_of(index), PLAIN)] == [(1, 2, 3), (0,)]
+def test_a_place_of_several_views_comes_before_a_single_better_one():
+    positions = np.array([[0.0, 0.0], [500.0, 0.0], [520.0, 0.0], [540.0, 0.0]])
+    found = places([0, 2, 1, 3], [0.9, 0.5, 0.6, 0.4], positions, PLAIN)
+    assert [place.rows for place in found] == [(1, 2, 3), (0,)]
 
 
 def test_a_chain_of_views_along_a_street_is_no_place_of_more_than_100_metres():
     positions = np.array([[25.0 * step, 0.0] for step in range(13)])
-    found = places(range(13), np.linspace(0.9, 0.3, 13).astype(np.float32), positions, GeoConfig(k=20))
+    found = places(range(13), np.linspace(0.9, 0.3, 13).tolist(), positions, GeoConfig(k=20))
     assert sorted(row for place in found for row in place.rows) == list(range(13))
     assert all(np.ptp(positions[list(place.rows), 0]) <= 100.0 for place in found)
     assert found[0].rows == (0, 1, 2, 3, 4)
@@ -56,19 +54,14 @@ def test_a_chain_of_views_along_a_street_is_no_place_of_more_than_100_metres():
 def test_a_prior_finds_a_view_that_descriptors_alone_do_not():
     far = [[1000.0 + step, 0.0] for step in range(40)]
     index = make_index([0.2, 0.2, *np.linspace(0.9, 0.5, 40)], [[0, 0], [10, 0], *far])
-
-    def rows(prior):
-        return {row for place in index.search(query_of(index), PLAIN, prior) for row in place.rows}
-
-    assert not {0, 1} & rows(None)
-    assert {0, 1} <= rows((np.zeros(2), 5.0))
+    assert not {0, 1} & set(index.search(query_of(index), PLAIN))
+    assert {0, 1} <= set(index.search(query_of(index), PLAIN, Tag(np.zeros(3))))
 
 
 def test_a_wrong_prior_excludes_nothing():
     near = [[2000.0 + step, 0.0] for step in range(40)]
     index = make_index([*np.full(4, 0.8), *np.full(40, 0.5)], [[3.0 * step, 0.0] for step in range(4)] + near)
-    best = index.search(query_of(index), PLAIN, (np.array([2000.0, 0.0]), 5.0))
-    assert any(place.rows == (0, 1, 2, 3) for place in best)
+    assert {0, 1, 2, 3} <= set(index.search(query_of(index), PLAIN, Tag(np.array([2000.0, 0.0, 0.0]))))
 
 
 def as_published(similarity, k1, k2):

@@ -1,4 +1,4 @@
-"""``visloc geo``: where on the earth photos were taken, by geotagged views."""
+"""``visloc geo``: databases of geotagged views, and photos that are located by them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import typer
 
 from visloc_ros.apps.command_geo_add import add
 from visloc_ros.apps.command_geo_descriptors import global_descriptors, local_descriptors
+from visloc_ros.apps.command_geo_locate import locate
 from visloc_ros.apps.command_geo_pages import postview, preview
+from visloc_ros.apps.command_geo_register import register
 from visloc_ros.apps.command_geo_tools import elevation, metadata, panoramas
 
 app = typer.Typer(no_args_is_help=True, help="Find where on the earth photos were taken, by geotagged street views.")
 
+app.command()(locate)
 app.command()(add)
+app.command()(register)
 app.command()(preview)
 app.command()(metadata)
 app.command()(postview)

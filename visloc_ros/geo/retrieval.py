@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from visloc_ros.core.geometry import Array
 from visloc_ros.geo.config import GeoConfig
 from visloc_ros.geo.diffusion import diffused_scores
+from visloc_ros.geo.solving.types import Tag
 
 _MOST_OF_PANORAMA = 2  # views of one panorama share their centre: more of them add no parallax
 _MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors of satellites have long tails
@@ -23,10 +24,10 @@ _LARGEST_PLACE_M = 100.0  # a chain of near views can be a whole street
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """Views that stand together: their rows, best first, and the sum of their similarities to the query."""
+    """Views that stand together: their rows, best first, and the sum of their scores."""
 
     rows: tuple[int, ...]
-    similarity: float
+    score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,30 +43,31 @@ class ViewIndex:
     sigmas: Array
     panoramas: Sequence[str | None]
 
+    @staticmethod
+    def of_tags(descriptors: NDArray[np.float32], tags: Sequence[Tag], panoramas: Sequence[str | None]) -> ViewIndex:
+        """The index of views with these tags, each of which has a position."""
+        positions = np.array([tag.position for tag in tags])[:, :2]
+        return ViewIndex(descriptors, positions, np.array([tag.position_sigma_m for tag in tags]), panoramas)
+
     def without(self, excluded: Iterable[int]) -> ViewIndex:
         """The index in which these rows are similar to nothing."""
         descriptors = self.descriptors.copy()
         descriptors[list(excluded)] = 0.0
         return ViewIndex(descriptors, self.positions, self.sigmas, self.panoramas)
 
-    def search(
-        self, query: NDArray[np.float32], config: GeoConfig, prior: tuple[Array, float] | None = None
-    ) -> list[Place]:
+    def search(self, query: NDArray[np.float32], config: GeoConfig, prior: Tag | None = None) -> list[int]:
         """Places that look like the query (D,), best first.
 
-        ``prior`` is a position (2,) in metres east and north, and its standard deviation. Half of the views are then
-        those near it; the other half are sought everywhere, so that a wrong prior forces no answer.
+        With the position of a ``prior``, half of the views are the most similar ones near it; the other half are sought
+        everywhere, so that a wrong prior forces no answer.
         """
-        similarity = self.descriptors @ query
         ranked = self.rank(query, config)
-        if prior is None:
-            chosen = self._diverse(ranked, config.num_candidates)
-        else:
-            near = self._near(*prior)
-            by_prior = [row for row in np.argsort(-similarity, kind="stable") if near[row]]
-            mixed = chain.from_iterable(zip_longest(by_prior[: config.num_candidates // 2], ranked))
-            chosen = self._diverse(dict.fromkeys(row for row in mixed if row is not None), config.num_candidates)
-        return places(chosen, similarity, self.positions, config)
+        if prior is None or prior.position is None:
+            return self._diverse(ranked, config.num_candidates)
+        near = self._near(prior.position[:2], prior.position_sigma_m)
+        by_prior = [row for row in np.argsort(-(self.descriptors @ query), kind="stable") if near[row]]
+        mixed = chain.from_iterable(zip_longest(by_prior[: config.num_candidates // 2], ranked))
+        return self._diverse(dict.fromkeys(row for row in mixed if row is not None), config.num_candidates)
 
     def _near(self, position: Array, sigma: float) -> NDArray[np.bool_]:
         distances = np.linalg.norm(self.positions - position, axis=1)
@@ -103,12 +105,13 @@ class ViewIndex:
         return chosen
 
 
-def places(rows: Sequence[int], similarity: NDArray[np.float32], positions: Array, config: GeoConfig) -> list[Place]:
-    """Rows, best first, as places whose views stand within ``cameras_distance_thr`` of the next; best place first.
+def places(rows: Sequence[int], scores: Sequence[float], positions: Array, config: GeoConfig) -> list[Place]:
+    """Rows with their scores as places whose views stand within ``cameras_distance_thr`` of the next; best place first.
 
     No place is larger than 100 m, and none has more than ``k`` views.
     """
-    left = list(rows)
+    score_of = dict(zip(rows, scores, strict=True))
+    left = sorted(rows, key=lambda row: -score_of[row])
     found = []
     while left:
         labels = _components(positions[left], config.cameras_distance_thr)
@@ -118,8 +121,9 @@ def places(rows: Sequence[int], similarity: NDArray[np.float32], positions: Arra
             if all(np.linalg.norm(positions[chosen] - positions[row], axis=1) <= _LARGEST_PLACE_M):
                 chosen.append(row)
         left = [row for row in left if row not in set(chosen)]
-        found.append(Place(tuple(chosen[: config.k]), float(similarity[chosen[: config.k]].sum())))
-    return sorted(found, key=lambda place: -place.similarity)
+        best = tuple(chosen[: config.k])
+        found.append(Place(best, sum(score_of[row] for row in best)))
+    return sorted(found, key=lambda place: -place.score)
 
 
 def _components(positions: Array, radius_m: float) -> NDArray[np.int32]:

@@ -16,8 +16,8 @@ from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
-from visloc_ros.geo.solving.triangulation import triangulate
-from visloc_ros.geo.solving.two_view import VerifiedView
+from visloc_ros.geo.solving.triangulation import has_parallax, intersect, triangulate
+from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
 from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.uncertainty import noise_variance
@@ -87,12 +87,21 @@ def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
 
 
 def _adjusted(observations: Observations, scene: Scene, config: SolvingConfig) -> tuple[Scene, float]:
-    """The adjusted scene, and a cost that scenes of different points share: the agreeing observations, negative."""
+    """The adjusted scene, and a cost that scenes of different points share: of all rays, as MSAC has it."""
     start = replace(scene, points=_filled(observations, scene, config))
     best, _ = adjust(observations, start)
-    errors = np.linalg.norm(best.residuals(observations), axis=1)
-    score = np.maximum(1.0 - np.square(np.minimum(errors, MAX_POSE_ERROR_PX) / MAX_POSE_ERROR_PX), 0.0)
-    return best, -float(score.sum())
+    errors = np.minimum(_errors_of_rays(observations, best) / MAX_ERROR_PX, 1.0)
+    return best, float(np.square(errors).sum())
+
+
+def _errors_of_rays(observations: Observations, scene: Scene) -> Array:
+    """Distances (O,) in pixels from the points where rays come nearest, with or without parallax.
+
+    Of the points with parallax alone, a wrong scene can have more than the right one: it shifts views to the side.
+    """
+    rays = scene.centres[observations.view], scene.directions(observations)
+    points, _ = intersect(*rays, observations.point, observations.num_points)
+    return np.asarray(np.linalg.norm(scene.residuals(observations, points[observations.point]), axis=1))
 
 
 def _filled(observations: Observations, scene: Scene, config: SolvingConfig) -> Array:
@@ -135,7 +144,7 @@ def _judged(
     """Accept a pose with enough points that two other places confirm, over a part of the photo."""
     seen, scene = refined.observations, refined.scene
     confirmed = _confirmed(seen)  # some no longer are, after the adjustment
-    possible = _confirmed(observations).sum()
+    possible = (_confirmed(observations) & has_parallax(observations, scene)).sum()
     counts = {"inliers": float(confirmed.sum()), "possible": float(possible)}
     if confirmed.sum() < max(config.min_inliers, MIN_CONSISTENT * possible):
         return GeoRejection(GeoReason.FEW_INLIERS, counts)

@@ -84,6 +84,7 @@ class Reference:
 class GeoReason(str, Enum):
     """Why a photo was not located."""
 
+    FEW_FEATURES = "FEW_FEATURES"
     NO_REFERENCES = "NO_REFERENCES"
     FEW_MATCHES = "FEW_MATCHES"
     NO_PARALLAX = "NO_PARALLAX"
@@ -94,6 +95,7 @@ class GeoReason(str, Enum):
 
 
 REASON_TEXTS: Mapping[GeoReason, str] = {
+    GeoReason.FEW_FEATURES: "the photo shows too little that could be recognised",
     GeoReason.NO_REFERENCES: "no geotagged view was given to compare the photo with",
     GeoReason.FEW_MATCHES: "no view shares enough matches with the photo that agree with one motion of the camera",
     GeoReason.NO_PARALLAX: "the views that agree are not from places far enough apart",
