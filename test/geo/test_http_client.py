@@ -1,5 +1,6 @@
 import http.server
 import io
+import itertools
 import logging
 import threading
 
@@ -155,11 +156,10 @@ def test_what_was_asked_for_before_a_limit_is_given_all_the_same():
 
     given = {}
     with pytest.raises(StopError, match="enough"):
-        given.update(in_threads(work, range(1000), workers=4))
+        given.update(in_threads(work, itertools.count(), workers=4))
     assert isinstance(given.pop(1), GeoError)
     assert sorted(given) == sorted(set(begun) - {0, 1})
     assert all(result == 10 * item for item, result in given.items())
-    assert len(begun) < 100
 
 
 def test_a_png_becomes_a_jpeg(client, service):

@@ -16,6 +16,14 @@ from visloc_ros.geo.streets.network_files import read_network
 from visloc_ros.geo.streets.sampling import SamplingConfig, sample_lines
 
 PLACE = (CENTRE.latitude, CENTRE.longitude)
+WEST, EAST = 9.9955, 10.0
+BOUNDARY = {
+    "boundingbox": ["59.99", "60.01", str(WEST), str(EAST)],
+    "geojson": {
+        "type": "Polygon",
+        "coordinates": [[[WEST, 59.99], [EAST, 59.99], [EAST, 60.01], [WEST, 60.01], [WEST, 59.99]]],
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +185,7 @@ def openstreetmap(monkeypatch, tmp_path):
         def answer(self):
             asked.append(self.path.partition("?")[0])
             self.rfile.read(int(self.headers.get("content-length", 0)))
-            place = [{"lat": "60.0", "lon": "10.0", "display_name": "Here", "importance": 1}]
+            place = [{"lat": "60.0", "lon": "10.0", "display_name": "Here", "importance": 1, **BOUNDARY}]
             body = json.dumps(place if "search" in self.path else {"elements": elements}).encode()
             body = body if answers["status"] == 200 else b"bad request"
             self.send_response(answers["status"])
@@ -215,6 +223,13 @@ def test_streets_of_openstreetmap_are_asked_for_once(openstreetmap, network):
 def test_a_place_is_found_by_its_name(openstreetmap):
     area = make_area(None, "Here and there", 300.0, None, SamplingConfig())
     assert (area.circle.latitude, area.circle.longitude) == PLACE
+
+
+def test_without_a_radius_a_place_is_what_its_boundary_encloses(openstreetmap):
+    points = make_area(None, "Here", None, None, SamplingConfig()).points
+    assert len(points) > 50
+    assert points[:, 1].min() >= WEST
+    assert points[:, 1].max() <= EAST
 
 
 def test_a_server_that_fails_is_an_error(openstreetmap):

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from visloc_ros.core.errors import GeoError
+from visloc_ros.core.errors import VislocError
 from visloc_ros.core.files import is_file
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.providers.base import Answer, GoneError, Provider
@@ -64,7 +64,7 @@ def collect_views(
     while waiting:
         requests, waiting = waiting, []
         for request, answer in _in_threads(provider.search, requests, result):
-            if isinstance(answer, GeoError):
+            if isinstance(answer, VislocError):
                 result.failed.append(str(answer))
             else:
                 _store(database, names, area, answer, result)
@@ -123,7 +123,7 @@ def collect_images(
         if isinstance(fetched, GoneError):
             log.note(_gone(target))
             result.left_out.append(f"{target.name}: {fetched}")
-        elif isinstance(fetched, GeoError):
+        elif isinstance(fetched, VislocError):
             result.failed.append(f"{target.name}: {fetched}")
         else:
             # The one that stands for all, by which they are known to be fetched, last.
@@ -154,7 +154,7 @@ def add_elevations(
         if (location := location_of(view)) is not None:
             names.setdefault(location, []).append(view.name)
     for batch, heights in _in_threads(elevations.ask, elevations.batches(list(locations)), result):
-        if isinstance(heights, GeoError):
+        if isinstance(heights, VislocError):
             result.failed.append(f"{len(batch)} locations: {heights}")
         else:
             for location, ground in heights.items():
@@ -167,7 +167,7 @@ def add_elevations(
 
 def _in_threads(
     work: Callable[[Item], Result], items: Iterable[Item], result: Collected
-) -> Iterator[tuple[Item, Result | GeoError]]:
+) -> Iterator[tuple[Item, Result | VislocError]]:
     try:
         yield from in_threads(work, items)
     except StopError as error:

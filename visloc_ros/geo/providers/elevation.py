@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,13 +47,14 @@ class Elevations:
     def ask(self, batch: Sequence[Location]) -> Mapping[Location, float]:
         """The heights of a batch in metres. Raises GeoError where the answer does not fit it; then none is used."""
         values = checked(self.client.get_json(self._address(batch), usd=ELEVATION_USD), self.client)
-        found = values.get("results", [])
-        if len(found) != len(batch):
-            raise GeoError(f"the elevation service gives {len(found)} heights for {len(batch)} locations: none is used")
+        found = values.get("results")
+        if not isinstance(found, list) or len(found) != len(batch):
+            count = len(found) if isinstance(found, list) else "no"
+            raise GeoError(f"the elevation service gives {count} heights for {len(batch)} locations: none is used")
         try:
             return dict(_matched(batch, found))
-        except (KeyError, TypeError, ValueError) as error:
-            raise GeoError(f"the elevation service gives an answer that lacks {error}: none is used") from error
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+            raise GeoError(f"the elevation service gives an answer that cannot be read ({error!r})") from error
 
     def cost(self, locations: Sequence[Location]) -> Cost:
         """What all locations cost."""
@@ -87,4 +89,6 @@ def _matched(batch: Sequence[Location], found: Sequence[Any]) -> Iterator[tuple[
         at = (float(one["location"]["lat"]), float(one["location"]["lng"]))
         if max(abs(at[0] - location[0]), abs(at[1] - location[1])) > _MOST_APART_DEG:
             raise GeoError(f"the elevation service answers for {at} rather than {location}: none is used")
-        yield location, float(one["elevation"])
+        if not math.isfinite(elevation := float(one["elevation"])):
+            raise ValueError(f"a height of {elevation}")
+        yield location, elevation

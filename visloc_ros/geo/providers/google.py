@@ -23,9 +23,9 @@ from visloc_ros.geo.providers.base import Answer, Fetched, GoneError, fetch_imag
 from visloc_ros.geo.providers.cost import Cost, StopError
 from visloc_ros.geo.providers.credentials import Secret, read_secret, require
 from visloc_ros.geo.providers.http import HttpClient
+from visloc_ros.geo.providers.parsing import parse_views, position_of
 from visloc_ros.geo.streets.area import Area
 from visloc_ros.geo.view import Orientation, View
-from visloc_ros.sources.measurements import GeoPosition
 
 NOTICE = (
     "Google Maps Platform Terms of Service: Street View images must not be pre-fetched, stored beyond short caching, "
@@ -102,10 +102,8 @@ class GoogleStreetView:
         values = self._checked(self.client.get_json(self.keys.address("/maps/api/streetview/metadata", asked)))
         if values["status"] in _NOTHING:
             return Answer()
-        try:
-            return Answer([_view(values, location)])
-        except (KeyError, TypeError, ValueError) as error:
-            return Answer(left_out=[f"the panorama at {location} lacks {error}"])
+        views, left_out = parse_views([values], lambda one: _view(one, location))
+        return Answer(views, left_out=[f"the panorama at {location}: {reason}" for reason in left_out])
 
     def search_cost(self, request: str) -> Cost:
         """Metadata are free."""
@@ -162,12 +160,13 @@ def checked(values: Any, client: HttpClient) -> Mapping[str, Any]:
 
 
 def _view(values: Mapping[str, Any], location: str) -> View:
+    """A panorama. Raises those of ``UNUSABLE``."""
     pano = safe_name(values["pano_id"])
     latitude, longitude = (float(value) for value in location.split(","))
     at = values["location"]
     return View(
         pano,
-        GeoPosition(float(at["lat"]), float(at["lng"])),
+        position_of(at["lat"], at["lng"]),
         panorama=pano,
         source="gsv",
         licence="Google Maps Platform Terms of Service",

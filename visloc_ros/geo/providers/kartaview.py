@@ -14,6 +14,7 @@ from visloc_ros.geo.providers.cost import Cost
 from visloc_ros.geo.providers.credentials import Secret, read_secret
 from visloc_ros.geo.providers.http import HttpClient, HttpError
 from visloc_ros.geo.providers.lenses import PERSPECTIVE, Lens, perspective_views
+from visloc_ros.geo.providers.parsing import heading_of, parse_views, position_of
 from visloc_ros.geo.streets.area import Area
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.sources.measurements import GeoPosition
@@ -60,7 +61,7 @@ class KartaView:
         found = result.get("data")
         if not isinstance(found, list):
             raise GeoError(f"KartaView gives an answer without 'data' ({self.client.redact(status.get('apiMessage'))})")
-        views, left_out = _views(found)
+        views, left_out = parse_views(found, _view)
         has_more = bool(result.get("hasMoreData", len(found) >= _PER_PAGE)) and bool(found)
         return Answer(views, [f"{start} {int(page) + 1}"] if has_more else [], left_out)
 
@@ -96,24 +97,14 @@ def _parts(answer: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return status if isinstance(status, dict) else {}, result if isinstance(result, dict) else {}
 
 
-def _views(found: Iterable[Any]) -> tuple[list[View], list[str]]:
-    views, left_out = [], []
-    for values in found:
-        try:
-            views.append(_view(values))
-        except (GeoError, KeyError, TypeError, ValueError) as error:
-            name = values.get("id") if isinstance(values, dict) else values
-            left_out.append(f"{name}: {error if isinstance(error, GeoError) else f'its metadata lack {error}'}")
-    return views, left_out
-
-
 def _view(values: Mapping[str, Any]) -> View:
+    """A view. Raises those of ``UNUSABLE``."""
+    name = safe_name(f"kartaview-{values['id']}")
     if str(values.get("projection", "PLANE")).upper() != "PLANE":
         raise GeoError("it is a panorama, whose centre's direction KartaView does not define")
-    name = safe_name(f"kartaview-{values['id']}")
     sequence = values.get("sequence") if isinstance(values.get("sequence"), dict) else {}
     address = next((values[key] for key in _ADDRESSES if values.get(key)), None)
-    known = {"kartaview_url": address, "fov_deg": values.get("fieldOfView")}
+    known = {"kartaview_url": address, "fov_deg": float(values.get("fieldOfView") or 0.0)}
     return View(
         name,
         _position(values),
@@ -130,18 +121,13 @@ def _position(values: Mapping[str, Any]) -> GeoPosition:
     """By the matched position, where there is one."""
     for lat, lng in (("matchLat", "matchLng"), ("lat", "lng")):
         if values.get(lat) and values.get(lng):
-            latitude, longitude = float(values[lat]), float(values[lng])
-            if abs(latitude) <= 90.0 and abs(longitude) <= 180.0:
-                accuracy = float(values.get("gpsAccuracy") or 0.0)
-                return GeoPosition(latitude, longitude, None, accuracy or None)
-    raise ValueError("a position")
+            return position_of(values[lat], values[lng], sigma=float(values.get("gpsAccuracy") or 0.0) or None)
+    raise ValueError("no position")
 
 
 def _orientation(values: Mapping[str, Any]) -> Orientation | None:
-    heading = values.get("heading")
-    if heading is None or not 0.0 <= float(heading) <= 360.0:
-        return None
-    return Orientation(float(heading) % 360.0)
+    heading = heading_of(values.get("heading"))
+    return None if heading is None else Orientation(heading)
 
 
 def _lens(others: Mapping[str, Any]) -> Lens:

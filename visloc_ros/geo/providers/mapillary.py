@@ -20,6 +20,7 @@ from visloc_ros.geo.providers.cost import Cost
 from visloc_ros.geo.providers.credentials import Secret, read_secret, require
 from visloc_ros.geo.providers.http import HttpClient, HttpError
 from visloc_ros.geo.providers.lenses import EQUIRECTANGULAR, KINDS, Lens, perspective_views
+from visloc_ros.geo.providers.parsing import heading_of, parse_views, position_of
 from visloc_ros.geo.streets.area import Area
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.sources.measurements import GeoPosition
@@ -75,7 +76,8 @@ class Mapillary:
             raise GeoError("Mapillary gives an answer without 'data'")
         if len(found) >= _LIMIT and may_split:
             return Answer(further=_quarters(request, tile))
-        return _answer(found)
+        views, left_out = parse_views(found, _view)
+        return Answer(views, left_out=left_out)
 
     def search_cost(self, request: str) -> Cost:
         """One request, and more where the tile is full."""
@@ -153,19 +155,8 @@ def _quarters(request: str, tile: Tile) -> list[str]:
     return [json.dumps([round(value, 7) for value in one]) + limits for one in quarters]
 
 
-def _answer(found: Iterable[Any]) -> Answer:
-    views, left_out = [], []
-    for values in found:
-        try:
-            views.append(_view(values))
-        except (GeoError, KeyError, TypeError, ValueError) as error:
-            name = values.get("id") if isinstance(values, dict) else values
-            left_out.append(f"{name}: {error if isinstance(error, GeoError) else f'its metadata lack {error}'}")
-    return Answer(views, left_out=left_out)
-
-
 def _view(values: Mapping[str, Any]) -> View:
-    """A view by what the service computed, otherwise by what the camera recorded. Raises GeoError, KeyError, ..."""
+    """A view by what the service computed, otherwise by what the camera recorded. Raises those of ``UNUSABLE``."""
     name = safe_name(values["id"])
     if values.get("exif_orientation") not in (None, 0, 1):
         raise GeoError("its EXIF data say that it is turned, and not whether its pose is")
@@ -174,6 +165,7 @@ def _view(values: Mapping[str, Any]) -> View:
     lens = {key: values[key] for key in ("camera_type", "camera_parameters") if values.get(key)}
     if values.get("is_pano"):
         lens["camera_type"] = EQUIRECTANGULAR
+    _lens(lens)  # raises where its parameters are none
     placed = {"mapillary_sequence": values["sequence"]} if values.get("sequence") else {}
     return View(
         name,
@@ -191,25 +183,20 @@ def _view(values: Mapping[str, Any]) -> View:
 
 def _position(values: Mapping[str, Any]) -> GeoPosition:
     geometry = values.get("computed_geometry") or values["geometry"]
-    longitude, latitude = (float(value) for value in geometry["coordinates"][:2])
-    if not (abs(latitude) <= 90.0 and abs(longitude) <= 180.0):
-        raise ValueError("a position")
+    longitude, latitude = geometry["coordinates"][:2]
     altitude = values.get("computed_altitude")
-    altitude = values.get("altitude") if altitude is None else altitude
-    return GeoPosition(latitude, longitude, None if altitude is None else float(altitude))
+    return position_of(latitude, longitude, values.get("altitude") if altitude is None else altitude)
 
 
 def _orientation(values: Mapping[str, Any]) -> Orientation | None:
     """By the computed rotation where it agrees with the computed heading, otherwise a heading alone, or nothing."""
-    heading = values.get("computed_compass_angle")
-    heading = values.get("compass_angle") if heading is None else heading
-    heading = None if heading is None or float(heading) < 0.0 else float(heading) % 360.0
-    rotation = values.get("computed_rotation")
-    if rotation is not None and len(rotation) == 3 and values.get("computed_compass_angle") is not None:
+    computed, rotation = heading_of(values.get("computed_compass_angle")), values.get("computed_rotation")
+    if computed is not None and rotation is not None and len(rotation) == 3:
         camera_from_enu = rotation_matrix([float(value) for value in rotation])
         angles = angles_of(camera_from_enu.T)
-        if heading is not None and abs(heading_difference_deg(angles[0], heading)) <= _ROTATIONS_AGREE_DEG:
+        if abs(heading_difference_deg(angles[0], computed)) <= _ROTATIONS_AGREE_DEG:
             return Orientation(*angles)
+    heading = heading_of(values.get("compass_angle")) if computed is None else computed
     return None if heading is None else Orientation(heading)
 
 

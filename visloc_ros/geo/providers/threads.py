@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
-from visloc_ros.core.errors import GeoError
+from visloc_ros.core.errors import VislocError
 from visloc_ros.geo.providers.cost import StopError
 from visloc_ros.geo.providers.http import WORKERS
 
@@ -17,8 +17,8 @@ Result = TypeVar("Result")
 
 def in_threads(
     work: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS
-) -> Iterator[tuple[Item, Result | GeoError]]:
-    """Items with their results, or with the GeoError that each raised, as they come.
+) -> Iterator[tuple[Item, Result | VislocError]]:
+    """Items with their results, or with the VislocError that each raised, as they come.
 
     A StopError ends it: nothing new is begun, what is under way is still given, then it is raised.
     """
@@ -36,7 +36,7 @@ def in_threads(
                 if isinstance(error, StopError):
                     stop = error
                 else:
-                    yield finished, error if isinstance(error, GeoError) else future.result()
+                    yield finished, error if isinstance(error, VislocError) else future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
     if stop is not None:
