@@ -1,5 +1,6 @@
 """Fixes of satellites and headings of a compass become hints in maps on the earth, and nothing elsewhere."""
 
+import math
 import shutil
 from dataclasses import replace
 
@@ -8,19 +9,22 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from node_harness import COMPRESSED, DEMO_MAP, given, jpeg_msg, started
+from geometry_msgs.msg import Point
+from node_harness import COMPRESSED, DEMO_MAP, given, jpeg_msg, localize_request, started
 from sensor_msgs.msg import Imu, NavSatFix
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import Anchor
+from visloc_msgs.srv import Localize
 from visloc_ros.core.geo_reference import GEO_SIGMA_M
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.manifest import Manifest, read_manifest, write_manifest
 from visloc_ros.core.map_archive import unpacked
-from visloc_ros.core.types import AnchorPose, Rejection
+from visloc_ros.core.types import AnchorPose, MapIdentity, Rejection
+from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
-from visloc_ros.nodes.hint_input import COMPASS_OFFSET, COMPASS_SIGMA, HintInput
+from visloc_ros.nodes.hint_input import COMPASS_OFFSET, COMPASS_SIGMA, HintInput, rough_pose_from_msg
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources import ros_messages
 
@@ -166,7 +170,39 @@ def test_an_image_is_refused_where_the_fix_is_far_away(tmp_path, ros_domain):
             harness.wait_for(lambda at=stamp_ns: harness.node._hints.at(at, "camera", ON_EARTH), "the fix")
             images.publish(jpeg_msg(frame.image, stamp_ns))
             harness.wait_for(lambda wanted=count: len(results) == wanted, "an anchor")
+        assert_requests_say_where(harness, frame)
     far, near = (ros_messages.anchor_from_msg(one).result for one in results)
     assert isinstance(far, Rejection)
     assert isinstance(near, AnchorPose)
     assert near.map_from_camera.is_close(ROOM.pose(1), 0.05, 1.0)
+
+
+def assert_requests_say_where(harness, frame):
+    """A request that says where the camera is, rightly or not, or says what cannot be."""
+    for hint, is_found, words in (
+        ({"fix": fix()}, True, ""),
+        ({"fix": fix(500.0)}, False, "FEW_MATCHES"),
+        ({"position": Point(), "position_sigma": -3.0}, False, "must be positive"),
+    ):
+        request = localize_request(frame)
+        for name, value in hint.items():
+            setattr(request, name, value)
+        answer = harness.call(Localize, "anchor_node/localize", request)
+        assert (answer.anchor.accepted, words in answer.message) == (is_found, True), answer.message
+
+
+def test_a_request_says_only_what_has_an_error():
+    assert rough_pose_from_msg(Localize.Request(position=Point(x=1.0), heading=1.0)) == RoughPose()
+    without_height = Localize.Request(position=Point(x=1.0, y=2.0, z=math.nan), position_sigma=3.0)
+    assert rough_pose_from_msg(without_height) == RoughPose((1.0, 2.0), position_sigma=3.0)
+    whole = Localize.Request(position=Point(z=2.0), position_sigma=3.0, heading=0.5, heading_sigma=0.1)
+    hint = rough_pose_from_msg(whole).in_map(MapIdentity("site", metric=True))
+    np.testing.assert_array_equal(hint.position.position_in_map, [0.0, 0.0, 2.0])
+    assert (hint.heading.heading_rad, hint.heading.sigma_rad) == pytest.approx((0.5, 0.1))
+
+
+def test_a_request_with_a_fix_and_a_position_or_a_bad_fix_is_refused():
+    with pytest.raises(ros_messages.MessageError, match="not both"):
+        rough_pose_from_msg(Localize.Request(fix=fix(), position_sigma=3.0))
+    with pytest.raises(ros_messages.MessageError, match="no place"):
+        rough_pose_from_msg(Localize.Request(fix=fix(latitude=95.0)))

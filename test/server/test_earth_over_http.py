@@ -1,4 +1,4 @@
-"""Answers on the earth: as fields and as GeoJSON."""
+"""Hints of a request, and answers on the earth: as fields and as GeoJSON."""
 
 import shutil
 from dataclasses import replace
@@ -17,7 +17,6 @@ from visloc_ros.server.app import make_app
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.geojson import GEOJSON
 from visloc_ros.server.stream_route import estimate_to_mapping
-from visloc_ros.sources.ros_images import encode_jpeg
 
 LATITUDE, LONGITUDE = -33.9, 151.2
 DEGREE_M = 110_900.0  # north, there
@@ -31,13 +30,15 @@ def earth(tmp_path_factory):
         shutil.copytree(room, folder / "room")
         shutil.copytree(room, folder / "nowhere")
     origin = {"latitude": LATITUDE, "longitude": LONGITUDE}
+    level = read_manifest(folder / "nowhere")
+    write_manifest(folder / "nowhere", replace(level, gravity_aligned=False))
     write_manifest(folder / "room", replace(read_manifest(folder / "room"), geo_origin=origin))
     with asked_here(make_app(ServerConfig(folder))) as client:
         yield client
 
 
-def ask(client, accept="application/json", image=None, **fields):
-    files, data = {"image": ("image.jpg", image or jpeg())}, {"map": "room", "camera": CAMERA, **fields}
+def ask(client, accept="application/json", index=0, **fields):
+    files, data = {"image": ("image.jpg", jpeg(index))}, {"map": "room", "camera": CAMERA, **fields}
     return client.post("/localize", files=files, data=data, headers={"Accept": accept})
 
 
@@ -61,11 +62,26 @@ def test_geojson_is_a_point_or_a_feature_without_one(earth):
     assert (feature["type"], feature["geometry"]["type"]) == ("Feature", "Point")
     pose = feature["properties"]["geo_pose"]
     assert feature["geometry"]["coordinates"] == [pose["longitude"], pose["latitude"]]
-    grey = encode_jpeg(np.full_like(ROOM.frame(0).image, 128), 95)
-    lost = ask(earth, f"text/html, {GEOJSON};q=0.9", grey).json()
+    lost = ask(earth, f"text/html, {GEOJSON};q=0.9", position="-300 0", position_sigma="1").json()
     assert (lost["geometry"], lost["properties"]["success"]) == (None, False)
     refused = ask(earth, GEOJSON, map="nowhere")
     assert (refused.status_code, "visloc align-map --gps" in refused.text) == (422, True)
+
+
+def test_a_hint_decides_and_a_wrong_one_is_refused_in_words(earth):
+    near = {"gps": f"{LATITUDE}, {LONGITUDE}", "position_sigma": "10"}
+    assert ask(earth, **near).json()["success"]
+    assert not ask(earth, **{**near, "gps": f"{LATITUDE + 0.01} {LONGITUDE}"}).json()["success"]
+    for fields, words in (
+        ({**near, "map": "nowhere"}, "visloc align-map --gps"),
+        ({"map": "nowhere", "heading": "90", "heading_sigma": "5"}, "level it with 'visloc align-map'"),
+        ({"position": "1 2"}, "standard deviation"),
+        ({"heading": "north"}, "heading"),
+        ({"heading": "90", "heading_sigma": "-1"}, "must be positive"),
+        ({"text": "1 2 3"}, "only the search by landmarks"),
+    ):
+        answer = ask(earth, **fields)
+        assert (answer.status_code, words in answer.text) == (422, True), answer.text
 
 
 @pytest.mark.parametrize("state", State)
@@ -76,7 +92,9 @@ def test_a_stream_has_reliable_poses_on_the_earth(state):
     assert estimate_to_mapping(estimate, None)["geo_pose"] is None
 
 
-def test_geojson_is_described(earth):
+def test_the_fields_are_described(earth):
     described = earth.get("/openapi.json").json()
+    [form] = [one for name, one in described["components"]["schemas"].items() if name.startswith("Body_localize_")]
+    assert {"position", "gps", "position_sigma", "heading", "heading_sigma", "text"} <= form["properties"].keys()
     answers = described["paths"]["/localize"]["post"]["responses"]["200"]["content"]
     assert answers.keys() == {"application/json", GEOJSON}

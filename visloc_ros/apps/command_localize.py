@@ -15,6 +15,7 @@ import typer
 
 from visloc_ros.apps.console import AsJson, console, print_advice, print_camera, print_json
 from visloc_ros.apps.flags import find_map, needed, takes_flags
+from visloc_ros.apps.hint_options import Hints, takes_hints
 from visloc_ros.apps.options import (
     ConfigFile,
     GroundTruth,
@@ -40,7 +41,7 @@ from visloc_ros.core.types import Anchor, AnchorPose, Frame, Rejection
 from visloc_ros.evaluation import AnchorRecord, RunRecord, summarize
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.localization import AnchorConfig, AnchorEngine, MultiMapEngine, find_camera
+from visloc_ros.localization import AnchorConfig, AnchorEngine, MultiMapEngine, SearchHint, find_camera
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import SourceConfig, open_source
 
@@ -49,8 +50,10 @@ TRUTH_TOLERANCE_NS = 5_000_000
 
 @takes_flags
 @takes_source_config
+@takes_hints
 def localize(
     source_config: SourceConfig,
+    hints: Hints,
     map_path: MapOrFlag = None,
     source: SourceOrFlag = None,
     also: Annotated[
@@ -80,6 +83,7 @@ def localize(
         check_outputs(folder=_below(output, place.name))
     options = searched_by(search, read_config(AnchorConfig, config))
     engine = MultiMapEngine(places, options) if also else AnchorEngine(places[0], options)
+    hints.of("", places[0].identity)  # a wrong one is refused before anything is written
     calibration = find_camera(engine, frames)
     print_camera(calibration)
     truth = None if also else read_truth(ground_truth, frames)
@@ -88,7 +92,7 @@ def localize(
         with report:
             for decoded in decode(frames):
                 frame = decoded.frame
-                anchor = find(engine, frame)
+                anchor = find(engine, frame, hints.of(frame.name, places[0].identity))
                 report.add(frame.name or str(frame.stamp_ns), anchor, decoded.decode_ms)
                 line = describe(frame.name, anchor.result, truth, anchor.map.on_earth)
                 console.print(f"{line}  {anchor.map.name}" if also else line, highlight=False, soft_wrap=True)
@@ -99,11 +103,11 @@ def localize(
             print_json(report.figures())
 
 
-def find(engine: AnchorEngine | MultiMapEngine, frame: Frame) -> Anchor:
+def find(engine: AnchorEngine | MultiMapEngine, frame: Frame, hint: SearchHint | None) -> Anchor:
     """The result for a frame, and its map."""
     if isinstance(engine, MultiMapEngine):
-        return engine.localize(frame)
-    return Anchor(engine.localize(frame), engine.map_identity)
+        return engine.localize(frame, hint=hint)
+    return Anchor(engine.localize(frame, hint=hint), engine.map_identity)
 
 
 def describe(

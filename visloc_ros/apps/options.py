@@ -120,17 +120,25 @@ def make_source_config(
     )
 
 
-def takes_source_config(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``make_source_config``; it receives their outcome as ``source_config``."""
-    own, shared = signature(command, eval_str=True), signature(make_source_config, eval_str=True)
+def takes_outcome(receiver: str, make: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that gives a command the options of ``make``; it receives their outcome as this parameter."""
 
-    @wraps(command)
-    def call(**given: Any) -> None:
-        chosen = {name: given.pop(name) for name in shared.parameters}
-        command(**given, source_config=make_source_config(**chosen))
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own, shared = signature(command, eval_str=True), signature(make, eval_str=True)
 
-    kept = [parameter for name, parameter in own.parameters.items() if name != "source_config"]
-    return with_parameters(call, own, [*kept, *shared.parameters.values()])
+        @wraps(command)
+        def call(**given: Any) -> None:
+            chosen = {name: given.pop(name) for name in shared.parameters}
+            command(**given, **{receiver: make(**chosen)})
+
+        kept = [parameter for name, parameter in own.parameters.items() if name != receiver]
+        return with_parameters(call, own, [*kept, *shared.parameters.values()])
+
+    return decorate
+
+
+takes_source_config = takes_outcome("source_config", make_source_config)
+"""Gives a command the options of ``make_source_config``; it receives their outcome as ``source_config``."""
 
 
 def name_of(source: Path) -> str:

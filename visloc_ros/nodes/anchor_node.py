@@ -27,6 +27,7 @@ from visloc_ros.core.map_check import check_map
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping.top_view import plan_view
 from visloc_ros.nodes.anchor_output import AnchorOutput
@@ -40,7 +41,7 @@ from visloc_ros.nodes.conversions import (
     points_to_msg,
 )
 from visloc_ros.nodes.diagnostics import processor_values, publish_diagnostics
-from visloc_ros.nodes.hint_input import HintInput
+from visloc_ros.nodes.hint_input import HintInput, rough_pose_from_msg
 from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.predicted_poses import LONGEST_REST_S, PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
@@ -241,7 +242,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         try:
             calibration = calibration_from_camera_info(request.camera_info, "")
             frame = frame_from_msg(request.image, lambda width, height: calibration or guess_calibration(width, height))
-            anchor = await in_background(self, lambda: self._search(frame), SEARCHING_S)
+            known = rough_pose_from_msg(request)
+            anchor = await in_background(self, lambda: self._search(frame, known), SEARCHING_S)
         except VislocError as error:
             self.get_logger().warning(f"localize: {error}")
             anchor, response.message = Anchor(Rejection(stamp_ns, Reason.BAD_MESSAGE), self._identity), str(error)
@@ -250,9 +252,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         response.anchor = anchor_to_msg(anchor, self.config.map_frame, request.image.header.frame_id)
         return response
 
-    def _search(self, frame: Frame) -> Anchor:
+    def _search(self, frame: Frame, known: RoughPose) -> Anchor:
         with self._in_use:
-            return Anchor(self._engine.localize(frame), self._identity)
+            return Anchor(self._engine.localize(frame, hint=known.in_map(self._identity)), self._identity)
 
     def _report(self) -> tuple[str, str, dict[str, object]]:
         values: dict[str, object] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from typing import Any, Generic, TypeVar
@@ -9,12 +10,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
 
-from visloc_ros.core.geo_reference import GEO_SIGMA_M
+from visloc_msgs.srv import Localize
+from visloc_ros.core.geo_reference import GEO_SIGMA_M, GeoReference
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.localization import HeadingHint, PositionHint, SearchHint
-from visloc_ros.mapping.geo import local_positions
+from visloc_ros.localization.rough_pose import RoughPose, gps_hint
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import heading_from_msg, position_from_msg
 from visloc_ros.nodes.guard import RejectedMessages
@@ -47,19 +49,17 @@ class HintInput:
 
     def at(self, stamp_ns: int, camera_frame: str, manifest: Manifest) -> SearchHint | None:
         """The hint for an image, in the map of a manifest; None where nothing is known."""
-        if not (manifest.gravity_aligned and {"latitude", "longitude"} <= manifest.geo_origin.keys()):
+        if manifest.on_earth is None:
             return None
-        position, heading = self._position(stamp_ns, manifest), self._heading(stamp_ns, camera_frame)
+        position, heading = self._position(stamp_ns, manifest.on_earth), self._heading(stamp_ns, camera_frame)
         return None if position is None and heading is None else SearchHint(position, heading)
 
-    def _position(self, stamp_ns: int, manifest: Manifest) -> PositionHint | None:
+    def _position(self, stamp_ns: int, origin: GeoReference) -> PositionHint | None:
         found = self._fixes.nearest(stamp_ns, MAX_FIX_AGE_NS)
         if found is None:
             return None
         age_s, (position, sigma_m) = found
-        east_north_up = local_positions([position], GeoPosition(**manifest.geo_origin))[0]
-        # A receiver's error hardly changes while a map is recorded, so the map's error is that of one of its positions.
-        return PositionHint(east_north_up[:2], float(np.linalg.norm([sigma_m, GEO_SIGMA_M, SPEED * age_s])))
+        return gps_hint(origin, (position.latitude, position.longitude), sigma_m, SPEED * age_s)
 
     def _heading(self, stamp_ns: int, camera_frame: str) -> HeadingHint | None:
         found = self._headings.nearest(stamp_ns, MAX_COMPASS_AGE_NS)
@@ -91,6 +91,26 @@ class HintInput:
             self._headings.add(checked_stamp(message.header.stamp), (rotation, sigma, message.header.frame_id))
         except MessageError as error:
             self.rejected.note("bad compass", str(error))
+
+
+def rough_pose_from_msg(request: Localize.Request) -> RoughPose:
+    """What a request says of the camera beside its image. Raises MessageError, ConfigError."""
+    point, gps, sigma = request.position, None, request.position_sigma or None
+    if request.fix.position_covariance_type != NavSatFix.COVARIANCE_TYPE_UNKNOWN:
+        fix = position_from_msg(request.fix)
+        gps, sigma = (fix.latitude, fix.longitude), fix.sigma or GEO_SIGMA_M
+        if request.position_sigma:
+            raise MessageError("give a position in the map or a fix, not both")
+    position = (point.x, point.y) if math.isnan(point.z) else (point.x, point.y, point.z)
+    has_heading = bool(request.heading_sigma)
+    return RoughPose(
+        position if request.position_sigma else None,
+        gps,
+        sigma,
+        90.0 - math.degrees(request.heading) if has_heading else None,
+        math.degrees(request.heading_sigma) if has_heading else None,
+        request.text if len(request.text) else None,
+    )
 
 
 class _Recent(Generic[Value]):

@@ -84,7 +84,7 @@ DESCRIPTIONS = {
     "anchor_node/list_maps": "The maps in the folder `maps_folder`, and which of them can be used.",
     "anchor_node/load_map": "Use another map; while it loads, and if it is broken, the old one stays in use.",
     "anchor_node/save_map": "Pack the map in use into one file, which ends in `.tar.gz`.",
-    "anchor_node/localize": "Find one image in the map.",
+    "anchor_node/localize": "Find one image in the map, perhaps near a rough position or heading.",
     "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it again, `odom` goes on.",
     "fusion_node/set_initial_pose": "Where the robot is believed to be, as `/initialpose`, with an answer.",
     "fusion_node/set_mode": "Change what the pose is made from: `fused`, `hloc` or `odom`.",

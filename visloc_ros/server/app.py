@@ -17,6 +17,7 @@ from visloc_ros import __version__
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.watchdog import WATCHDOG
+from visloc_ros.localization.rough_pose import rough_pose_in_words
 from visloc_ros.server.answers import NO_TOKEN, Health, LocalizeAnswer, Problem
 from visloc_ros.server.body_limit import BodyLimit, Limit
 from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
@@ -83,12 +84,23 @@ async def localize(
     camera: Annotated[str, Form(description="instead: 'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")] = "",
     prior: Annotated[str, Form(description="predicted map_from_camera, 'qw qx qy qz tx ty tz'")] = "",
     inliers: Annotated[bool, Form(description="whether to list the pixels and points that support the pose")] = False,
+    position: Annotated[str, Form(description="rough position in the map, 'x y' or 'x y z'; needs its sigma")] = "",
+    gps: Annotated[str, Form(description="instead, in a map on the earth: 'latitude longitude' in degrees")] = "",
+    position_sigma: Annotated[float | None, Form(description="its standard deviation along each axis, metres")] = None,
+    heading: Annotated[
+        float | None,
+        Form(description="rough heading, degrees clockwise from the map's y axis, on the earth north"),
+    ] = None,
+    heading_sigma: Annotated[float | None, Form(description="its standard deviation, degrees")] = None,
+    text: Annotated[str, Form(description="embedding of a text that the image shows: its numbers")] = "",
 ) -> LocalizeAnswer | JSONResponse:
     """Find one image in a map. Without intrinsics the focal length is that of its EXIF data, or estimated.
 
-    Asked for application/geo+json, the answer is a feature on the earth.
+    A pose that contradicts the rough position or heading is rejected. Asked for application/geo+json, the answer is a
+    feature on the earth.
     """
-    search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers)
+    known = rough_pose_in_words(position, gps, position_sigma, heading, heading_sigma, text)
+    search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers, known)
     client = "" if request.client is None else request.client.host
     service.queue.check_room(client)  # before the image is in memory
     data = await image.read()

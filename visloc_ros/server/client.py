@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from visloc_ros.core.errors import ConfigError, VislocError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.server.answers import Health, LocalizeAnswer, MapStatus
 
 CONNECT_S, ANSWER_S = 2.0, 10.0  # an answer that comes later is of no use to a robot that moves
@@ -51,16 +52,20 @@ class LocalizationClient:
         camera: pycolmap.Camera | None = None,
         prior: SE3 | None = None,
         with_inliers: bool = False,
+        known: RoughPose | None = None,
     ) -> LocalizeAnswer:
         """Find a JPEG, PNG or HEIC in a map of the server; ``prior`` is a predicted ``map_from_camera``.
 
-        Without ``camera`` the focal length is that of the image's EXIF data, or estimated. Raises ServerError.
+        ``known`` is what else is known of the camera: a pose that contradicts it is rejected. Without ``camera`` the
+        focal length is that of the image's EXIF data, or estimated. Raises ServerError.
         """
         fields = {"map": map_name, "inliers": json.dumps(with_inliers)}
         if camera is not None:
             fields["camera"] = " ".join(map(str, (camera.model.name, camera.width, camera.height, *camera.params)))
         if prior is not None:
             fields["prior"] = " ".join(map(str, [*prior.quaternion.tolist(), *prior.translation.tolist()]))
+        if known is not None:
+            fields |= known.to_words()
         files = {"image": ("image", image)}
         return self._ask(TypeAdapter(LocalizeAnswer), "POST", "/localize", data=fields, files=files)
 

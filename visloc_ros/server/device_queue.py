@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.core.watchdog import WorkWatch
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.evidence import Query
+from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.server.uploads import MOST_PIXELS, CameraOfSize, read_upload
 
 logger = logging.getLogger(__name__)
@@ -98,6 +99,7 @@ class SearchRequest:
     camera_of: CameraOfSize | None = None
     prior: SE3 | None = None
     with_inliers: bool = False
+    known: RoughPose = field(default_factory=RoughPose)
 
 
 class Search:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request, WebSocket
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.types import Anchor, AnchorPose
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.server.answers import LocalizeAnswer
@@ -59,7 +61,14 @@ class Service:
         search.read()  # a file that is no image loads no map
         request, name = search.request, self.maps.resolve(search.request.map_name)
         engine = self.maps.engine(name)
-        result = engine.solve(self._batches.extract(search, engine), request.prior)
+        hint = request.known.in_map(engine.map_identity)
+        query = replace(self._batches.extract(search, engine), hint=hint)
+        try:
+            result = engine.solve(query, request.prior)
+        except MapError as error:
+            if hint is None:
+                raise
+            raise ConfigError(str(error)) from error  # the map cannot use the hint
         self.metrics.searches.labels(FOUND if isinstance(result, AnchorPose) else result.reason.value).inc()
         return LocalizeAnswer.of(Anchor(result, engine.map_identity), name, request.with_inliers)
 
