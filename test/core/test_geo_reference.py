@@ -32,7 +32,7 @@ def test_a_position_is_that_of_the_ellipsoid_and_the_heading_clockwise_from_nort
     )
     assert pose.altitude == pytest.approx(65.0, abs=1e-3)
     assert pose.heading_deg == pytest.approx(30.0, abs=1e-3)
-    assert str(pose).endswith("alt 65.0 m heading 30.0 deg")
+    assert str(pose).endswith("+-5.0 m alt 65.0 m heading 30.0 deg")
     np.testing.assert_allclose(LUND.east_north(pose.latitude, pose.longitude), [40.0, 90.0], atol=1e-3)
 
 

@@ -30,6 +30,8 @@ def earth(tmp_path_factory):
         shutil.copytree(room, folder / "room")
         shutil.copytree(room, folder / "nowhere")
     origin = {"latitude": LATITUDE, "longitude": LONGITUDE}
+    level = read_manifest(folder / "nowhere")
+    write_manifest(folder / "nowhere", replace(level, gravity_aligned=False))
     write_manifest(folder / "room", replace(read_manifest(folder / "room"), geo_origin=origin))
     with asked_here(make_app(ServerConfig(folder))) as client:
         yield client
@@ -72,6 +74,7 @@ def test_a_hint_decides_and_a_wrong_one_is_refused_in_words(earth):
     assert not ask(earth, **{**near, "gps": f"{LATITUDE + 0.01} {LONGITUDE}"}).json()["success"]
     for fields, words in (
         ({**near, "map": "nowhere"}, "visloc align-map --gps"),
+        ({"map": "nowhere", "heading": "90", "heading_sigma": "5"}, "level it with 'visloc align-map'"),
         ({"position": "1 2"}, "standard deviation"),
         ({"heading": "north"}, "heading"),
         ({"heading": "90", "heading_sigma": "-1"}, "must be positive"),

@@ -51,7 +51,8 @@ class GeoPose:
         }
 
     def __str__(self) -> str:
-        words = f"lat {self.latitude:.7f} lon {self.longitude:.7f}"
+        sigma_m = math.sqrt(float(np.linalg.eigvalsh(self.covariance[:2, :2])[-1]))
+        words = f"lat {self.latitude:.7f} lon {self.longitude:.7f} +-{sigma_m:.1f} m"
         if self.altitude is not None:
             words += f" alt {self.altitude:.1f} m"
         return words if self.heading_deg is None else f"{words} heading {self.heading_deg:.1f} deg"
