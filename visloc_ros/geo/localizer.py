@@ -30,6 +30,7 @@ from visloc_ros.geo.view import View
 _log = logging.getLogger(__name__)
 
 _MOST_PLACES = 3
+_LEAST_ALIKE = 2  # features that a photo shares with the views of a place, by their descriptors alone
 _PROBES = 2  # views of a place that are matched before the others
 _MIN_MATCHES = 20  # of a view that may show the same
 _MIN_FEATURES = 50
@@ -98,7 +99,7 @@ class GeoLocalizer:
         alike = [count_alike(features, self._keypoints(self._views[row].name)) for row in rows]
         scores = [count + 1.0 / (2.0 + rank) for rank, count in enumerate(alike)]
         found = places(rows, scores, self.index.positions, self.config)
-        return [place for rank, place in enumerate(found[:_MOST_PLACES]) if rank == 0 or place.score >= 1.0]
+        return [place for place in found[:_MOST_PLACES] if place.score >= _LEAST_ALIKE]
 
     def _solve(
         self, frame: Frame, features: LocalFeatures, found: Sequence[Place], tag: Tag | None, watch: Stopwatch

@@ -27,6 +27,8 @@ MIN_SPREAD = 0.25
 MIN_CONSISTENT = 0.5
 """Of the points that two places share with the photo, whose matches all agree with motions of two views: a right pose
 explains nearly all, one by a wrong motion a quarter."""
+_MOST_DEVIATION = 3.0
+"""Standard deviations of a tag beyond which it counts as wrong."""
 _GAUGE = 7  # numbers that the matches leave to the tags: a similarity
 _DOUBTED = 0.95  # probability of a smaller error of tags whose sigmas are honest
 _MOST_TAG_ERROR_RATIO = 5.0
@@ -87,11 +89,13 @@ def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
 
 
 def _adjusted(observations: Observations, scene: Scene, config: SolvingConfig) -> tuple[Scene, float]:
-    """The adjusted scene, and a cost that scenes of different points share: of all rays, as MSAC has it."""
+    """The adjusted scene, and a cost that scenes of different points share: of all rays and tags, as MSAC has it."""
     start = replace(scene, points=_filled(observations, scene, config))
     best, _ = adjust(observations, start)
     errors = np.minimum(_errors_of_rays(observations, best) / MAX_ERROR_PX, 1.0)
-    return best, float(np.square(errors).sum())
+    tags, sigmas = tag_errors(observations, best)
+    deviations = np.minimum(np.abs(tags / sigmas) / _MOST_DEVIATION, 1.0)
+    return best, float(np.square(errors).sum() + np.square(deviations).sum())
 
 
 def _errors_of_rays(observations: Observations, scene: Scene) -> Array:
