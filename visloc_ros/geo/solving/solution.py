@@ -27,6 +27,8 @@ MIN_SPREAD = 0.25
 MIN_CONSISTENT = 0.5
 """Of the points that two places share with the photo, whose matches all agree with motions of two views: a right pose
 explains nearly all, one by a wrong motion a quarter."""
+_ROUGHLY, _EXACTLY = 10.0, 0.01
+"""Least gain of a step of the adjustment: to compare starts, and of the answer, to a tenth of a standard deviation."""
 _GAUGE = 7  # numbers that the matches leave to the tags: a similarity
 _DOUBTED = 0.95  # probability of a smaller error of tags whose sigmas are honest
 _MOST_TAG_ERROR_RATIO = 5.0
@@ -89,7 +91,7 @@ def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
 def _adjusted(observations: Observations, scene: Scene, config: SolvingConfig) -> tuple[Scene, float]:
     """The adjusted scene, and a cost that scenes of different points share: the agreeing observations, negative."""
     start = replace(scene, points=_filled(observations, scene, config))
-    best, _ = adjust(observations, start)
+    best = adjust(observations, start, _ROUGHLY)
     errors = np.linalg.norm(best.residuals(observations), axis=1)
     score = np.maximum(1.0 - np.square(np.minimum(errors, MAX_POSE_ERROR_PX) / MAX_POSE_ERROR_PX), 0.0)
     return best, -float(score.sum())
@@ -117,7 +119,8 @@ def _refined(observations: Observations, scene: Scene, config: SolvingConfig) ->
     scene = replace(scene, points=_filled(observations, scene, config))
     agreeing = observations.of(_agreeing(observations, scene))
     points = triangulate(agreeing, scene, config.points_distance_thr)
-    scene, _ = adjust(agreeing, replace(scene, points=np.where(_confirmed(agreeing)[:, None], points, np.nan)))
+    confirmed = np.where(_confirmed(agreeing)[:, None], points, np.nan)
+    scene = adjust(agreeing, replace(scene, points=confirmed), _EXACTLY)
     agree = _agreeing(observations, scene)
     numbers = np.flatnonzero(np.isfinite(scene.points).all(axis=1))
     rows = np.flatnonzero(agree)
