@@ -106,7 +106,7 @@ REASON_TEXTS: Mapping[GeoReason, str] = {
 
 @dataclass(frozen=True, eq=False)
 class BestTag:
-    """The view that shares the most matches with the photo: its tag alone is the simplest answer.
+    """The nearest of the views that share many matches with the photo: its tag alone is the simplest answer.
 
     ``sigma_m`` is the standard deviation of the photo's position along an axis if it were the view's.
     """
