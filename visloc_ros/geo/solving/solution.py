@@ -58,21 +58,34 @@ def solve(
 ) -> Solution | GeoRejection:
     """The pose by verified views, or why there is none."""
     observations, rows = observe(camera, keypoints, views, prior)
-    if observations.num_groups <= 2:
+    possible = int(_confirmed(observations).sum())
+    solved = _solved(observations, views, config)
+    if isinstance(solved, tuple):  # some views have no place in the reconstruction
+        observations, rows = observe(camera, keypoints, solved, prior)
+        solved = _solved(observations, solved, config)
+    if not isinstance(solved, _Refined):
         return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
+    return _judged(observations, rows, solved, possible, config)
+
+
+def _solved(
+    observations: Observations, views: Sequence[VerifiedView], config: SolvingConfig
+) -> _Refined | tuple[VerifiedView, ...] | None:
+    """The best adjusted scene, None without parallax; or the views to try alone, where others cannot be added."""
+    if observations.num_groups <= 2:
+        return None
     star = reconstruct(observations, [one.query_from_view for one in views], config)
     by_star = None if star is None else placed(star, observations)
     if by_star is not None:
-        has_pose = [bool(np.isfinite(one).all()) for one in by_star.rotations[1:]]
-        if not all(has_pose):
-            kept = [one for one, is_kept in zip(views, has_pose, strict=True) if is_kept]
-            return solve(camera, keypoints, kept, config, prior)
+        has_pose = np.asarray(np.isfinite(by_star.rotations[1:]).all(axis=(1, 2)))
+        if not has_pose.all():
+            return tuple(one for one, is_kept in zip(views, has_pose, strict=True) if is_kept)
     starts = [by_star, _by_tags(observations, config)]
     adjusted = [_adjusted(observations, one, config) for one in starts if one is not None]
     if not adjusted:
-        return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
+        return None
     scene, _ = min(adjusted, key=lambda one: one[1])
-    return _judged(observations, rows, _refined(observations, scene, config), config)
+    return _refined(observations, scene, config)
 
 
 def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
@@ -133,12 +146,11 @@ def _agreeing(observations: Observations, scene: Scene) -> NDArray[np.bool_]:
 
 
 def _judged(
-    observations: Observations, rows: NDArray[np.intp], refined: _Refined, config: SolvingConfig
+    observations: Observations, rows: NDArray[np.intp], refined: _Refined, possible: int, config: SolvingConfig
 ) -> Solution | GeoRejection:
     """Accept a pose with enough points that two other places confirm, over a part of the photo."""
     seen, scene = refined.observations, refined.scene
     confirmed = _confirmed(seen)  # some no longer are, after the adjustment
-    possible = _confirmed(observations).sum()
     counts = {"inliers": float(confirmed.sum()), "possible": float(possible)}
     if confirmed.sum() < max(config.min_inliers, MIN_CONSISTENT * possible):
         return GeoRejection(GeoReason.FEW_INLIERS, counts)

@@ -20,7 +20,7 @@ from visloc_ros.geo.orientation import angles_of, rotation_of
 from visloc_ros.geo.view import HEADING_SIGMA_DEG, POSITION_SIGMA_M, View
 
 HAND_HELD_TILT_SIGMA_DEG = 5.0
-"""Pitch and roll of photos that a person takes upright; those of street_lund spread by 4 degrees."""
+"""Pitch and roll of photos that people take upright: 2 and 1 degrees in street_lund, more at high houses."""
 
 PANORAMA_TILT_SIGMA_DEG = 1.0
 """Pitch and roll of views cut from a panorama that its maker has levelled."""
