@@ -68,7 +68,7 @@ def outcomes_in(localizer: GeoLocalizer, arguments: argparse.Namespace, place: s
         answer = localizer.locate(frame)
         outcomes[outcome(answer)] += 1
         if answer.pose is not None:
-            print(place, frame.name, answer.to_mapping(), flush=True)
+            print(place, describe(answer), flush=True)
     print(place, dict(outcomes), flush=True)
     return outcomes
 

@@ -34,6 +34,7 @@ _LEAST_ALIKE = 2  # features that a photo shares with the views of a place, by t
 _PROBES = 2  # views of a place that are matched before the others
 _MIN_MATCHES = 20  # of a view that may show the same
 _MIN_FEATURES = 50
+_TAG_MIN_INLIERS, _TAG_MIN_SHARE = 50, 0.15  # of keypoints, for an answer that is a view's tag
 _CACHED_VIEWS = 256
 
 
@@ -143,6 +144,21 @@ class GeoLocalizer:
         return Reference(
             view.name, view.camera, self._tags[row], pixels, matches.pairs.astype(np.intp), confidence, view.panorama
         )
+
+
+def _judged(result: GeoPose | GeoRejection, num_keypoints: int) -> GeoPose | GeoRejection:
+    """The answer, unless it is a tag of a view that is not near, or that may not show the same place at all.
+
+    Points that three images agree on prove a place. Matches with one view do not: two streets have 43 of 1024
+    keypoints in common, and so do the ends of one street that look the same way.
+    """
+    if isinstance(result, GeoRejection) or result.kind is GeoKind.SOLVED:
+        return result
+    share = len(result.inliers) / num_keypoints
+    if len(result.inliers) >= _TAG_MIN_INLIERS and share >= _TAG_MIN_SHARE:
+        return result
+    counts = {"inliers": float(len(result.inliers)), "keypoints": float(num_keypoints)}
+    return GeoRejection(GeoReason.ONE_FAR_VIEW, counts, result.best_tag)
 
 
 def _support(result: GeoPose | GeoRejection) -> int:
