@@ -91,8 +91,8 @@ class GeoLocalizer:
             result = GeoRejection(GeoReason.FEW_FEATURES, {"features": float(len(features))})
         else:
             with watch("retrieve"):
-                found = self._find_places(features, self.index.search(descriptor, self.config, tag))
-            result = self._solve(frame, features, found, tag, watch)
+                candidates = self._find_places(features, self.index.search(descriptor, self.config, tag))
+            result = self._solve(frame, features, candidates, tag, watch)
         return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, frame.calibration)
 
     def _find_places(self, features: LocalFeatures, rows: Sequence[int]) -> list[Place]:
@@ -103,15 +103,16 @@ class GeoLocalizer:
         return [place for place in found[:_MOST_PLACES] if place.score >= _LEAST_ALIKE]
 
     def _solve(
-        self, frame: Frame, features: LocalFeatures, found: Sequence[Place], tag: Tag | None, watch: Stopwatch
+        self, frame: Frame, features: LocalFeatures, candidates: Sequence[Place], tag: Tag | None, watch: Stopwatch
     ) -> GeoPose | GeoRejection:
         """The pose at the first place whose points determine it, else what is known of the place that shares most."""
         others, pixels = list[GeoPose | GeoRejection](), features.keypoints.astype(np.float64)
-        for place in found:
+        for place in candidates:
             with watch("match"):
                 references = self._match(features, place)
             with watch("solve"):
-                result = self._with_common_error(locate(frame.camera, pixels, references, self.config.solving, tag))
+                found = _judged(locate(frame.camera, pixels, references, self.config.solving, tag), len(pixels))
+                result = self._with_common_error(found)
             self._log(f"{frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
             if isinstance(result, GeoPose) and result.kind is GeoKind.SOLVED:
                 return result

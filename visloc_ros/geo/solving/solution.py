@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
+from visloc_ros.geo.solving.bearings import intersect
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
-from visloc_ros.geo.solving.triangulation import intersect, triangulate
+from visloc_ros.geo.solving.triangulation import triangulate
 from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
 from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
 from visloc_ros.localization.config import PoseConfig
@@ -34,6 +35,7 @@ _ROUGHLY, _EXACTLY = 10.0, 0.01
 _GAUGE = 7  # numbers that the matches leave to the tags: a similarity
 _DOUBTED = 0.95  # probability of a smaller error of tags whose sigmas are honest
 _MOST_TAG_ERROR_RATIO = 5.0
+_WRONG_TAG, _MOST_WRONG_TAGS = 5.0, 0.34  # standard deviations of a tag that counts as wrong, and their largest share
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,10 +205,16 @@ def _variance(seen: Observations, residuals: Array) -> float:
 
 
 def _tag_error_ratio(seen: Observations, scene: Scene) -> float:
-    """How many times the tags err more than stated; 1 where chance explains it (global test of an adjustment)."""
+    """How many times the tags err more than stated; 1 where chance explains it (global test of an adjustment).
+
+    The adjustment gives single wrong tags little weight, so they say nothing of the others.
+    """
     errors, sigmas = tag_errors(seen, scene)
-    squares = float(np.square(errors / sigmas).sum())
-    freedom = int(np.isfinite(sigmas).sum()) - _GAUGE
-    if freedom <= 0 or squares <= chi_square_quantile(_DOUBTED, freedom):
+    squares, known = np.square(errors / sigmas), np.isfinite(sigmas)
+    wrong = squares.sum(axis=1) > known.sum(axis=1) * _WRONG_TAG**2
+    if wrong.sum() <= _MOST_WRONG_TAGS * seen.num_groups:
+        squares, known = squares[~wrong], known[~wrong]
+    freedom = int(known.sum()) - _GAUGE
+    if freedom <= 0 or squares.sum() <= chi_square_quantile(_DOUBTED, freedom):
         return 1.0
-    return float(np.sqrt(squares / freedom))
+    return float(np.sqrt(squares.sum() / freedom))
