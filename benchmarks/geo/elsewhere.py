@@ -14,6 +14,7 @@ from benchmarks.geo.cached import Store
 from benchmarks.geo.streets import cached_localizer, lund_database
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
+from visloc_ros.apps.command_geo_locate import describe
 from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.geo.answer import GeoAnswer
@@ -68,7 +69,7 @@ def outcomes_in(localizer: GeoLocalizer, arguments: argparse.Namespace, place: s
         answer = localizer.locate(frame)
         outcomes[outcome(answer)] += 1
         if answer.pose is not None:
-            print(place, frame.name, answer.to_mapping(), flush=True)
+            print(place, describe(answer), flush=True)
     print(place, dict(outcomes), flush=True)
     return outcomes
 

@@ -77,6 +77,17 @@ def test_a_heading_by_one_house_front_is_as_doubtful_as_its_two_explanations() -
     assert np.median(np.degrees(sigmas)) < 10.0
 
 
+def test_the_best_tag_is_that_of_the_nearest_view() -> None:
+    trials = [simulate_canyon(seed, CanyonConfig(photos=True)) for seed in range(8)]
+    distances = [
+        [np.linalg.norm(one.tag.position - trial.enu_from_camera.translation) for one in trial.references]
+        for trial in trials
+    ]
+    found = [np.linalg.norm(located(trial).best_tag.position - trial.enu_from_camera.translation) for trial in trials]
+    assert np.median(found) < 1.5 * np.median([min(one) for one in distances])
+    assert max(found) < 10.0
+
+
 def test_one_photo_without_heading_gives_a_position_without_rotation() -> None:
     trial = simulate_canyon(4, CanyonConfig(photos=True))
     alone = replace(trial, references=trial.references[:1])

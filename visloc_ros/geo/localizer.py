@@ -30,9 +30,11 @@ from visloc_ros.geo.view import View
 _log = logging.getLogger(__name__)
 
 _MOST_PLACES = 3
+_LEAST_ALIKE = 2  # features that a photo shares with the views of a place, by their descriptors alone
 _PROBES = 2  # views of a place that are matched before the others
 _MIN_MATCHES = 20  # of a view that may show the same
 _MIN_FEATURES = 50
+_TAG_MIN_INLIERS, _TAG_MIN_SHARE = 50, 0.15  # of keypoints, for an answer that is a view's tag
 _CACHED_VIEWS = 256
 
 
@@ -89,8 +91,8 @@ class GeoLocalizer:
             result = GeoRejection(GeoReason.FEW_FEATURES, {"features": float(len(features))})
         else:
             with watch("retrieve"):
-                found = self._find_places(features, self.index.search(descriptor, self.config, tag))
-            result = self._solve(frame, features, found, tag, watch)
+                candidates = self._find_places(features, self.index.search(descriptor, self.config, tag))
+            result = self._solve(frame, features, candidates, tag, watch)
         return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, frame.calibration)
 
     def _find_places(self, features: LocalFeatures, rows: Sequence[int]) -> list[Place]:
@@ -98,18 +100,19 @@ class GeoLocalizer:
         alike = [count_alike(features, self._keypoints(self._views[row].name)) for row in rows]
         scores = [count + 1.0 / (2.0 + rank) for rank, count in enumerate(alike)]
         found = places(rows, scores, self.index.positions, self.config)
-        return [place for rank, place in enumerate(found[:_MOST_PLACES]) if rank == 0 or place.score >= 1.0]
+        return [place for place in found[:_MOST_PLACES] if place.score >= _LEAST_ALIKE]
 
     def _solve(
-        self, frame: Frame, features: LocalFeatures, found: Sequence[Place], tag: Tag | None, watch: Stopwatch
+        self, frame: Frame, features: LocalFeatures, candidates: Sequence[Place], tag: Tag | None, watch: Stopwatch
     ) -> GeoPose | GeoRejection:
         """The pose at the first place whose points determine it, else what is known of the place that shares most."""
         others, pixels = list[GeoPose | GeoRejection](), features.keypoints.astype(np.float64)
-        for place in found:
+        for place in candidates:
             with watch("match"):
                 references = self._match(features, place)
             with watch("solve"):
-                result = self._with_common_error(locate(frame.camera, pixels, references, self.config.solving, tag))
+                found = _judged(locate(frame.camera, pixels, references, self.config.solving, tag), len(pixels))
+                result = self._with_common_error(found)
             self._log(f"{frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
             if isinstance(result, GeoPose) and result.kind is GeoKind.SOLVED:
                 return result
@@ -142,6 +145,21 @@ class GeoLocalizer:
         return Reference(
             view.name, view.camera, self._tags[row], pixels, matches.pairs.astype(np.intp), confidence, view.panorama
         )
+
+
+def _judged(result: GeoPose | GeoRejection, num_keypoints: int) -> GeoPose | GeoRejection:
+    """The answer, unless it is a tag of a view that is not near, or that may not show the same place at all.
+
+    Points that three images agree on prove a place. Matches with one view do not: two streets have 43 of 1024
+    keypoints in common, and so do the ends of one street that look the same way.
+    """
+    if isinstance(result, GeoRejection) or result.kind is GeoKind.SOLVED:
+        return result
+    share = len(result.inliers) / num_keypoints
+    if len(result.inliers) >= _TAG_MIN_INLIERS and share >= _TAG_MIN_SHARE:
+        return result
+    counts = {"inliers": float(len(result.inliers)), "keypoints": float(num_keypoints)}
+    return GeoRejection(GeoReason.ONE_FAR_VIEW, counts, result.best_tag)
 
 
 def _support(result: GeoPose | GeoRejection) -> int:

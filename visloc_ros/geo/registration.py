@@ -33,6 +33,7 @@ from visloc_ros.mapping.sfm_database import SfmImage, add_views, write_database
 from visloc_ros.sources.measurements import GeoPosition
 
 _PARTNERS = 20  # views nearest by their tags, with which each is matched
+_MOST_SIGMAS = 4.0  # of a view from its tag: beyond it one of the two is wrong
 _MEAN_TILT_SIGMA_DEG = 2.0  # of all photos of a walk: one who holds the phone a little high does so each time
 RELATIVE_SIGMA_M, RELATIVE_SIGMA_DEG = 0.2, 0.2
 """Of a view among its neighbours in a reconstruction: a hundredth of usual distances of facades."""
@@ -102,7 +103,10 @@ def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reco
 
 
 def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosition]) -> Registration:
-    """Move a reconstruction to where tags put its views, level as its cameras are on average. Raises GeoError."""
+    """Move a reconstruction to where tags put its views, level as its cameras are on average.
+
+    Views that end up far from their tags are left out. Raises GeoError.
+    """
     centres = {name: pose.translation for name, pose in sfm_from_cameras.items()}
     try:
         fit = fit_to_positions(centres, tags, _mean_up(sfm_from_cameras.values()), POSITION_SIGMA_M)
@@ -110,11 +114,14 @@ def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosit
         raise GeoError(f"the views cannot be placed by their positions: {error}") from error
     poses = {name: fit.map_from_sfm.apply_to_pose(pose) for name, pose in sfm_from_cameras.items()}
     names = [name for name in poses if name in tags]
-    at = np.array([poses[name].translation for name in names])
-    errors = np.linalg.norm((at - local_positions([tags[name] for name in names], fit.origin))[:, :2], axis=1)
+    tagged = local_positions([tags[name] for name in names], fit.origin)
+    errors = np.linalg.norm((np.array([poses[name].translation for name in names]) - tagged)[:, :2], axis=1)
+    sigmas = np.array([tags[name].sigma or POSITION_SIGMA_M for name in names])
+    wrong = {name for name, is_wrong in zip(names, errors > _MOST_SIGMAS * sigmas, strict=True) if is_wrong}
+    errors = errors[errors <= _MOST_SIGMAS * sigmas]
     return Registration(
         EnuFrame(fit.origin.latitude, fit.origin.longitude, fit.origin.altitude or 0.0),
-        poses,
+        {name: pose for name, pose in poses.items() if name not in wrong},
         float(np.sqrt(np.mean(np.square(errors)) / 2.0)),
     )
 

@@ -23,8 +23,6 @@ _LEAST_SIGMA_M, _LEAST_SIGMA_RAD = 0.01, 1e-4
 _HUBER = 3.0
 """Standard deviations of a tag's error, beyond which it counts as wrong (Huber 1964)."""
 _MAX_ITERATIONS = 50
-_CONVERGED = 1e-3
-"""Of the cost, in squared standard deviations."""
 _MAX_CONDITION = 1e10  # of normalised equations; beyond it the rest of double precision is noise
 _DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-10, 1e6
 """Shares of the diagonal. The tags weigh up to 1e8 times less than the keypoints: what they alone decide moves only
@@ -65,8 +63,11 @@ class NormalEquations:
         return np.asarray((block + block.T) / 2.0)
 
 
-def adjust(observations: Observations, scene: Scene) -> tuple[Scene, float]:
-    """The scene with the least cost, and that cost. Observations of unknown points are left out; poses are finite."""
+def adjust(observations: Observations, scene: Scene, least_gain: float) -> Scene:
+    """The scene with the least cost. Observations of unknown points are left out; poses are finite.
+
+    It ends where a step gains less, in squared standard deviations.
+    """
     known = np.asarray(np.isfinite(scene.points).all(axis=1))
     numbers = np.cumsum(known) - 1
     rows = np.flatnonzero(known[observations.point])
@@ -84,12 +85,12 @@ def adjust(observations: Observations, scene: Scene) -> tuple[Scene, float]:
         else:
             break
         gain, cost, current = cost - new_cost, new_cost, moved
-        if gain < _CONVERGED and damping == _LEAST_DAMPING:
+        if gain < least_gain and damping == _LEAST_DAMPING:
             break
         damping = max(damping / 100.0, _LEAST_DAMPING)
     points = np.full_like(scene.points, np.nan)
     points[known] = current.points
-    return replace(current, points=points), cost
+    return replace(current, points=points)
 
 
 def normal_equations(observations: Observations, scene: Scene, weights: Array) -> NormalEquations:

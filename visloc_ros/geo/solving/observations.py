@@ -9,8 +9,9 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.camera import project, rays
+from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import Array
+from visloc_ros.geo.solving.bearings import bearings
 from visloc_ros.geo.solving.two_view import VerifiedView
 from visloc_ros.geo.solving.types import Tag
 
@@ -112,7 +113,7 @@ def observe(
     view = np.concatenate([np.zeros(len(rows), np.intp), np.searchsorted(ends, np.arange(ends[-1]), "right") + 1])
     cameras = (camera, *(one.reference.camera for one in views))
     pixels = [keypoints[rows], *(one.pixels for one in views)]
-    bearings = [_bearings(one, seen) for one, seen in zip(cameras, pixels, strict=True)]
+    vectors = [bearings(one, seen) for one, seen in zip(cameras, pixels, strict=True)]
     of_photo = UNTAGGED if prior is None else Tag(tilt_sigma_deg=prior.tilt_sigma_deg)
     observations = Observations(
         cameras,
@@ -125,16 +126,11 @@ def observe(
         view,
         point,
         np.concatenate(pixels),
-        np.concatenate(bearings),
+        np.concatenate(vectors),
         np.concatenate([np.ones(len(rows)), *(one.confidence for one in views)]),
         len(rows),
     )
     return observations, rows
-
-
-def _bearings(camera: pycolmap.Camera, pixels: Array) -> Array:
-    vectors = np.column_stack([rays(camera, pixels), np.ones(len(pixels))])
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def _groups(views: Sequence[VerifiedView]) -> NDArray[np.intp]:

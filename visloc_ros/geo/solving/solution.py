@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
+from visloc_ros.geo.solving.bearings import intersect
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
-from visloc_ros.geo.solving.triangulation import has_parallax, intersect, triangulate
+from visloc_ros.geo.solving.triangulation import triangulate
 from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
 from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
 from visloc_ros.localization.config import PoseConfig
@@ -27,9 +28,14 @@ MIN_SPREAD = 0.25
 MIN_CONSISTENT = 0.5
 """Of the points that two places share with the photo, whose matches all agree with motions of two views: a right pose
 explains nearly all, one by a wrong motion a quarter."""
+_MOST_DEVIATION = 3.0
+"""Standard deviations of a tag beyond which it counts as wrong."""
+_ROUGHLY, _EXACTLY = 10.0, 0.01
+"""Least gain of a step of the adjustment: to compare starts, and of the answer, to a tenth of a standard deviation."""
 _GAUGE = 7  # numbers that the matches leave to the tags: a similarity
 _DOUBTED = 0.95  # probability of a smaller error of tags whose sigmas are honest
 _MOST_TAG_ERROR_RATIO = 5.0
+_WRONG_TAG, _MOST_WRONG_TAGS = 5.0, 0.34  # standard deviations of a tag that counts as wrong, and their largest share
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,21 +62,34 @@ def solve(
 ) -> Solution | GeoRejection:
     """The pose by verified views, or why there is none."""
     observations, rows = observe(camera, keypoints, views, prior)
-    if observations.num_groups <= 2:
+    possible = int(_confirmed(observations).sum())
+    solved = _solved(observations, views, config)
+    if isinstance(solved, tuple):  # some views have no place in the reconstruction
+        observations, rows = observe(camera, keypoints, solved, prior)
+        solved = _solved(observations, solved, config)
+    if not isinstance(solved, _Refined):
         return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
+    return _judged(observations, rows, solved, possible, config)
+
+
+def _solved(
+    observations: Observations, views: Sequence[VerifiedView], config: SolvingConfig
+) -> _Refined | tuple[VerifiedView, ...] | None:
+    """The best adjusted scene, None without parallax; or the views to try alone, where others cannot be added."""
+    if observations.num_groups <= 2:
+        return None
     star = reconstruct(observations, [one.query_from_view for one in views], config)
     by_star = None if star is None else placed(star, observations)
     if by_star is not None:
-        has_pose = [bool(np.isfinite(one).all()) for one in by_star.rotations[1:]]
-        if not all(has_pose):
-            kept = [one for one, is_kept in zip(views, has_pose, strict=True) if is_kept]
-            return solve(camera, keypoints, kept, config, prior)
+        has_pose = np.asarray(np.isfinite(by_star.rotations[1:]).all(axis=(1, 2)))
+        if not has_pose.all():
+            return tuple(one for one, is_kept in zip(views, has_pose, strict=True) if is_kept)
     starts = [by_star, _by_tags(observations, config)]
     adjusted = [_adjusted(observations, one, config) for one in starts if one is not None]
     if not adjusted:
-        return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
+        return None
     scene, _ = min(adjusted, key=lambda one: one[1])
-    return _judged(observations, rows, _refined(observations, scene, config), config)
+    return _refined(observations, scene, config)
 
 
 def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
@@ -87,11 +106,13 @@ def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
 
 
 def _adjusted(observations: Observations, scene: Scene, config: SolvingConfig) -> tuple[Scene, float]:
-    """The adjusted scene, and a cost that scenes of different points share: of all rays, as MSAC has it."""
+    """The adjusted scene, and a cost that scenes of different points share: of all rays and tags, as MSAC has it."""
     start = replace(scene, points=_filled(observations, scene, config))
-    best, _ = adjust(observations, start)
+    best = adjust(observations, start, _ROUGHLY)
     errors = np.minimum(_errors_of_rays(observations, best) / MAX_ERROR_PX, 1.0)
-    return best, float(np.square(errors).sum())
+    tags, sigmas = tag_errors(observations, best)
+    deviations = np.minimum(np.abs(tags / sigmas) / _MOST_DEVIATION, 1.0)
+    return best, float(np.square(errors).sum() + np.square(deviations).sum())
 
 
 def _errors_of_rays(observations: Observations, scene: Scene) -> Array:
@@ -126,7 +147,8 @@ def _refined(observations: Observations, scene: Scene, config: SolvingConfig) ->
     scene = replace(scene, points=_filled(observations, scene, config))
     agreeing = observations.of(_agreeing(observations, scene))
     points = triangulate(agreeing, scene, config.points_distance_thr)
-    scene, _ = adjust(agreeing, replace(scene, points=np.where(_confirmed(agreeing)[:, None], points, np.nan)))
+    confirmed = np.where(_confirmed(agreeing)[:, None], points, np.nan)
+    scene = adjust(agreeing, replace(scene, points=confirmed), _EXACTLY)
     agree = _agreeing(observations, scene)
     numbers = np.flatnonzero(np.isfinite(scene.points).all(axis=1))
     rows = np.flatnonzero(agree)
@@ -139,12 +161,11 @@ def _agreeing(observations: Observations, scene: Scene) -> NDArray[np.bool_]:
 
 
 def _judged(
-    observations: Observations, rows: NDArray[np.intp], refined: _Refined, config: SolvingConfig
+    observations: Observations, rows: NDArray[np.intp], refined: _Refined, possible: int, config: SolvingConfig
 ) -> Solution | GeoRejection:
     """Accept a pose with enough points that two other places confirm, over a part of the photo."""
     seen, scene = refined.observations, refined.scene
     confirmed = _confirmed(seen)  # some no longer are, after the adjustment
-    possible = (_confirmed(observations) & has_parallax(observations, scene)).sum()
     counts = {"inliers": float(confirmed.sum()), "possible": float(possible)}
     if confirmed.sum() < max(config.min_inliers, MIN_CONSISTENT * possible):
         return GeoRejection(GeoReason.FEW_INLIERS, counts)
@@ -184,10 +205,16 @@ def _variance(seen: Observations, residuals: Array) -> float:
 
 
 def _tag_error_ratio(seen: Observations, scene: Scene) -> float:
-    """How many times the tags err more than stated; 1 where chance explains it (global test of an adjustment)."""
+    """How many times the tags err more than stated; 1 where chance explains it (global test of an adjustment).
+
+    The adjustment gives single wrong tags little weight, so they say nothing of the others.
+    """
     errors, sigmas = tag_errors(seen, scene)
-    squares = float(np.square(errors / sigmas).sum())
-    freedom = int(np.isfinite(sigmas).sum()) - _GAUGE
-    if freedom <= 0 or squares <= chi_square_quantile(_DOUBTED, freedom):
+    squares, known = np.square(errors / sigmas), np.isfinite(sigmas)
+    wrong = squares.sum(axis=1) > known.sum(axis=1) * _WRONG_TAG**2
+    if wrong.sum() <= _MOST_WRONG_TAGS * seen.num_groups:
+        squares, known = squares[~wrong], known[~wrong]
+    freedom = int(known.sum()) - _GAUGE
+    if freedom <= 0 or squares.sum() <= chi_square_quantile(_DOUBTED, freedom):
         return 1.0
-    return float(np.sqrt(squares / freedom))
+    return float(np.sqrt(squares.sum() / freedom))

@@ -1,34 +1,17 @@
-"""Points where rays meet, and whether they are well determined."""
+"""Points that several views see, where they are well determined."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
+from visloc_ros.geo.solving.bearings import intersect
 from visloc_ros.geo.solving.observations import Observations, Scene
 
 MIN_PARALLAX_DEG = 3.0
 """With less, an error of one pixel (0.1 degrees) shifts a point by more than 3 % of its distance."""
 MAX_ERROR_PX = 12.0
 """In the views by their tags: one degree of heading is 6 to 12 pixels in usual images."""
-
-
-def intersect(centres: Array, directions: Array, point: NDArray[np.intp], num_points: int) -> tuple[Array, Array]:
-    """Points (N, 3) nearest to rays (O, 3), (O, 3) that belong to them, and their parallax (N,) in degrees.
-
-    The least squares of the distances from the rays, NaN with less than two of them. The parallax is the angle of two
-    rays that would determine the point as well.
-    """
-    across = np.eye(3) - directions[:, :, None] * directions[:, None, :]
-    normal, right = np.zeros((num_points, 3, 3)), np.zeros((num_points, 3))
-    np.add.at(normal, point, across)
-    np.add.at(right, point, np.einsum("oij,oj->oi", across, centres))
-    least = np.linalg.eigvalsh(normal)[:, 0]
-    is_regular = least > 1e-9
-    points = np.full((num_points, 3), np.nan)
-    points[is_regular] = np.linalg.solve(normal[is_regular], right[is_regular][..., None])[..., 0]
-    return points, np.degrees(np.arccos(np.clip(1.0 - least, -1.0, 1.0)))
 
 
 def triangulate(observations: Observations, scene: Scene, farthest_m: float) -> Array:
@@ -43,10 +26,3 @@ def triangulate(observations: Observations, scene: Scene, farthest_m: float) -> 
     bad = np.zeros(observations.num_points, bool)
     bad[point[~(is_ahead & is_near)]] = True
     return np.where((bad | (parallax < MIN_PARALLAX_DEG))[:, None], np.nan, points)
-
-
-def has_parallax(observations: Observations, scene: Scene) -> NDArray[np.bool_]:
-    """Which points (N,) the views see from directions that are apart enough, whether or not their rays meet."""
-    centres, directions = scene.centres[observations.view], scene.directions(observations)
-    parallax = intersect(centres, directions, observations.point, observations.num_points)[1]
-    return np.asarray(parallax >= MIN_PARALLAX_DEG)

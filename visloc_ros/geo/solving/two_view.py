@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.tangent import skew
+from visloc_ros.geo.solving.bearings import bearings, intersect
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.types import Reference
 from visloc_ros.localization.pose import MOST_FALSE_ALARMS, log_false_alarms
@@ -28,12 +29,16 @@ _SAMPLE, _MOTIONS_OF_SAMPLE = 5, 10  # Nister (PAMI 2004): five matches give up 
 
 @dataclass(frozen=True, eq=False)
 class VerifiedView:
-    """A view with the matches (K, 2) that agree, and ``query_from_view``, whose translation has the length 1."""
+    """A view with the matches (K, 2) that agree, and ``query_from_view``, whose translation has the length 1.
+
+    ``apart`` is the distance between photo and view, as a share of the distance from them to what both see.
+    """
 
     reference: Reference
     matches: NDArray[np.intp]
     confidence: Array
     query_from_view: SE3
+    apart: float
 
     @property
     def pixels(self) -> Array:
@@ -68,7 +73,19 @@ def _verify_one(
     share = _share_by_chance(motion, rays(reference.camera, in_view), rays(camera, in_query), camera)
     if agree.sum() < MIN_INLIERS or _is_by_chance(int(agree.sum()), len(agree), share):
         return None
-    return VerifiedView(reference, matches[agree], confidence[agree], motion)
+    of_view = bearings(reference.camera, in_view[agree]) @ motion.rotation.T
+    apart = _apart(motion, of_view, bearings(camera, in_query[agree]))
+    return VerifiedView(reference, matches[agree], confidence[agree], motion, apart)
+
+
+def _apart(query_from_view: SE3, of_view: Array, of_query: Array) -> float:
+    """Of the nearer of the two; the bearings (K, 3), (K, 3) are about the axes of the photo's camera."""
+    centres = np.repeat([query_from_view.translation, np.zeros(3)], len(of_view), axis=0)
+    numbers = np.tile(np.arange(len(of_view)), 2)
+    points, _ = intersect(centres, np.concatenate([of_view, of_query]), numbers, len(of_view))
+    distances = [np.linalg.norm(points - one, axis=1) for one in (query_from_view.translation, np.zeros(3))]
+    medians = [float(np.median(np.where(np.isfinite(one), one, np.inf))) for one in distances]
+    return 1.0 / max(min(medians), np.finfo(np.float64).tiny)
 
 
 def _usable(camera: pycolmap.Camera, keypoints: Array, reference: Reference, config: SolvingConfig) -> NDArray[np.intp]:

@@ -20,7 +20,7 @@ from visloc_ros.geo.orientation import angles_of, rotation_of
 from visloc_ros.geo.view import HEADING_SIGMA_DEG, POSITION_SIGMA_M, View
 
 HAND_HELD_TILT_SIGMA_DEG = 5.0
-"""Pitch and roll of photos that a person takes upright; those of street_lund spread by 4 degrees."""
+"""Pitch and roll of photos that people take upright: 2 and 1 degrees in street_lund, more at high houses."""
 
 PANORAMA_TILT_SIGMA_DEG = 1.0
 """Pitch and roll of views cut from a panorama that its maker has levelled."""
@@ -85,6 +85,7 @@ class GeoReason(str, Enum):
     """Why a photo was not located."""
 
     FEW_FEATURES = "FEW_FEATURES"
+    ONE_FAR_VIEW = "ONE_FAR_VIEW"
     NO_REFERENCES = "NO_REFERENCES"
     FEW_MATCHES = "FEW_MATCHES"
     NO_PARALLAX = "NO_PARALLAX"
@@ -95,6 +96,7 @@ class GeoReason(str, Enum):
 
 
 REASON_TEXTS: Mapping[GeoReason, str] = {
+    GeoReason.ONE_FAR_VIEW: "the views determine no pose, and none is so alike that the photo was taken near it",
     GeoReason.FEW_FEATURES: "the photo shows too little that could be recognised",
     GeoReason.NO_REFERENCES: "no geotagged view was given to compare the photo with",
     GeoReason.FEW_MATCHES: "no view shares enough matches with the photo that agree with one motion of the camera",
@@ -108,7 +110,7 @@ REASON_TEXTS: Mapping[GeoReason, str] = {
 
 @dataclass(frozen=True, eq=False)
 class BestTag:
-    """The view that shares the most matches with the photo: its tag alone is the simplest answer.
+    """The nearest of the views that share many matches with the photo: its tag alone is the simplest answer.
 
     ``sigma_m`` is the standard deviation of the photo's position along an axis if it were the view's.
     """
