@@ -6,6 +6,7 @@ import typer
 
 from visloc_ros.apps.command_geo_add import add
 from visloc_ros.apps.command_geo_descriptors import global_descriptors, local_descriptors
+from visloc_ros.apps.command_geo_experiment import experiment
 from visloc_ros.apps.command_geo_locate import locate
 from visloc_ros.apps.command_geo_pages import postview, preview
 from visloc_ros.apps.command_geo_register import register
@@ -14,6 +15,7 @@ from visloc_ros.apps.command_geo_tools import elevation, metadata, panoramas
 app = typer.Typer(no_args_is_help=True, help="Find where on the earth photos were taken, by geotagged street views.")
 
 app.command()(locate)
+app.command()(experiment)
 app.command()(add)
 app.command()(register)
 app.command()(preview)

@@ -17,7 +17,8 @@ from visloc_ros.geo.solving.types import REASON_TEXTS, BestTag, GeoPose, GeoReje
 class GeoAnswer:
     """The pose of a photo in the local frame ``frame``, or why there is none, and the time that each stage took.
 
-    ``calibration`` gives the source of the camera that the pose holds for.
+    ``calibration`` gives the source of the camera that the pose holds for, ``retrieved`` are the views that look like
+    the photo, the most similar ones first.
     """
 
     stamp_ns: int
@@ -26,6 +27,7 @@ class GeoAnswer:
     result: GeoPose | GeoRejection
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     calibration: CameraCalibration | None = None
+    retrieved: tuple[str, ...] = ()
 
     @property
     def pose(self) -> GeoPose | None:

@@ -87,13 +87,16 @@ class GeoLocalizer:
             features, descriptor = self._describer.describe(frame.image)
         tag = None if prior is None else Tag.of_view(prior, self.frame)
         result: GeoPose | GeoRejection
+        retrieved: Sequence[int] = ()
         if len(features) < _MIN_FEATURES:
             result = GeoRejection(GeoReason.FEW_FEATURES, {"features": float(len(features))})
         else:
             with watch("retrieve"):
-                candidates = self._find_places(features, self.index.search(descriptor, self.config, tag))
+                retrieved = self.index.search(descriptor, self.config, tag)
+                candidates = self._find_places(features, retrieved)
             result = self._solve(frame, features, candidates, tag, watch)
-        return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, frame.calibration)
+        names = tuple(self._views[row].name for row in retrieved)
+        return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, frame.calibration, names)
 
     def _find_places(self, features: LocalFeatures, rows: Sequence[int]) -> list[Place]:
         """The retrieved views as places, those first that share most with the photo; without the hopeless ones."""

@@ -115,11 +115,15 @@ def values_of(view: View, anchor: EnuFrame) -> dict[str, Any]:
         values |= _camera_values(view.camera)
     pose = view.enu_from_camera(anchor)
     if pose is not None:
-        anchor_from_enu = SE3(rotation_of(0.0).T, np.zeros(3))
-        values["E"] = (anchor_from_enu @ pose).inverse.matrix.tolist()
+        values["E"] = camera_from_anchor(pose).matrix.tolist()
         values |= {"baselat": anchor.latitude, "baselng": anchor.longitude, "basealt": anchor.altitude, "baseazn": 0.0}
     values |= {"camera_height": view.camera_height_m, "query_location": view.query_location}
     return {**view.others, **{key: value for key, value in values.items() if value is not None}}
+
+
+def camera_from_anchor(enu_from_camera: SE3) -> SE3:
+    """``E`` of a pose, relative to an anchor at the origin that looks north."""
+    return enu_from_camera.inverse @ SE3(rotation_of(0.0), np.zeros(3))
 
 
 def _number(values: Mapping[str, Any], key: str) -> float | None:
@@ -166,12 +170,12 @@ def _extrinsics(values: Mapping[str, Any], numbers: Mapping[str, float | None]) 
 
 
 def _by_extrinsics(
-    camera_from_anchor: SE3, numbers: Mapping[str, float | None], position: GeoPosition | None
+    extrinsics: SE3, numbers: Mapping[str, float | None], position: GeoPosition | None
 ) -> tuple[GeoPosition, Orientation]:
     """Position and orientation by ``E``, checked against the position that is given beside it."""
     frame = EnuFrame(numbers["baselat"] or 0.0, numbers["baselng"] or 0.0, numbers["basealt"] or 0.0)
     enu_from_anchor = SE3(rotation_of(numbers["baseazn"] or 0.0), np.zeros(3))
-    pose = enu_from_anchor @ camera_from_anchor.inverse
+    pose = enu_from_anchor @ extrinsics.inverse
     heading, pitch, roll = angles_of(pose.rotation)
     orientation = Orientation(heading, pitch, roll, numbers["azn_sigma_deg"])
     if position is None:

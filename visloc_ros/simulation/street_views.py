@@ -13,7 +13,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.orientation import rotation_of
+from visloc_ros.geo.orientation import angles_of, rotation_of
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.simulation.render import Plane, Renderer
 from visloc_ros.simulation.room import Room
@@ -115,6 +115,19 @@ def photos(room: Room, poses: Sequence[SE3], seed: int = 0) -> Iterator[Frame]:
         light: Plane = renderer.render(pose) * _EVENING
         image: Image = sensor.expose(light, index, 0.0)
         yield Frame(index, image, camera, f"photo{index:04}.jpg")
+
+
+def write_queries(room: Room, folder: Path, poses: Sequence[SE3], seed: int = 0) -> GeoDatabase:
+    """Write photos from poses, with their exact places, as a database."""
+    database = GeoDatabase.create(folder, ORIGIN)
+    for frame, pose in zip(photos(room, poses, seed), poses, strict=True):
+        lat, lng, alt = (float(value) for value in ORIGIN.to_geodetic(pose.translation)[0])
+        heading, pitch, roll = angles_of(pose.rotation)
+        view = View(
+            frame.name.partition(".")[0], GeoPosition(lat, lng, alt), Orientation(heading, pitch, roll), frame.camera
+        )
+        database.add(view, encode_jpeg(frame.image))
+    return database
 
 
 def _camera(width: int, height: int, fov_deg: float) -> pycolmap.Camera:
