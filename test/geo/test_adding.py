@@ -163,6 +163,11 @@ def test_a_panorama_becomes_views_all_around(database, tmp_path):
 
 def test_a_panorama_that_does_not_say_so_is_cut_where_the_option_says_it(database, tmp_path):
     photo = write_photo(tmp_path / "pano.png", size=(400, 200))
+    around = np.concatenate([colour_image(0, 200, 200), colour_image(0, 200, 200)[:, ::-1]], axis=1)
+    around[0], around[-1] = 90, 130  # the poles are a point each
+    exif = Image.open(photo).getexif()
+    Image.fromarray(around).save(tmp_path / "around.png", exif=exif)
+    assert "--panoramas" in add_photos(database, [tmp_path / "around.png"]).left_out[str(tmp_path / "around.png")]
     report = add_photos(database, [photo], AddOptions(are_panoramas=True, cut=CutConfig(n_directions=2, size=100)))
     assert report.added == ["pano_0", "pano_180"]
     wrong = add_photos(database, [write_photo(tmp_path / "b.jpg", seed=1)], AddOptions(are_panoramas=True))

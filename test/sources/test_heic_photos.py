@@ -12,6 +12,7 @@ import numpy as np
 import pycolmap
 import pytest
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import IFDRational
 
 from visloc_ros.core.calibration import CalibrationSource
 from visloc_ros.core.errors import CalibrationError, SourceError
@@ -61,6 +62,20 @@ def test_focal_length_place_and_maker_are_those_of_the_exif_data(folder):
     position = read_geo_position(folder / "IMG_0001.HEIC")
     assert (position.latitude, position.longitude) == pytest.approx((48.1375, 11.575))
     assert source.read_measurements().geo_positions[frame.stamp_ns] == position
+
+
+@pytest.mark.parametrize("prefix", [b"", b"Exif\0\0"])
+def test_without_an_equivalent_focal_length_the_sensor_gives_it(folder, monkeypatch, prefix):
+    """As of cameras that write HEIC, and the focal length of the lens alone."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.Model] = "NIKON", "COOLPIX P6000"
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.FocalLength] = IFDRational(6)
+    data = prefix + exif.tobytes().removeprefix(b"Exif\0\0")
+    for module in ("exif", "exif_focal_length"):
+        monkeypatch.setattr(f"visloc_ros.sources.{module}.read_heif_exif", lambda photo: data)
+    (frame,) = open_source(folder)
+    assert frame.calibration.source is CalibrationSource.EXIF
+    assert frame.camera.mean_focal_length() == pytest.approx(6.0 / 7.44 * HEIGHT)
 
 
 def test_photos_in_heic_and_jpeg_are_of_one_camera(folder):

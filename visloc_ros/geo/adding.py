@@ -160,7 +160,10 @@ def _tagged_view(name: str, tags: PhotoTags, listed: ListedPhoto | None, digest:
 def _view_of_photo(view: View, calibration: CameraCalibration, header: ImageHeader, data: bytes) -> tuple[View, bytes]:
     """The view with its camera, and the bytes of its image: a JPEG stored upright as it is, others as one that is."""
     image = decode_photo(header, data)
-    refuse_panorama(image)
+    try:
+        refuse_panorama(image)
+    except SourceError:
+        raise GeoError("it looks like an equirectangular panorama: add it with --panoramas") from None
     others: dict[str, Any] = {_FOCAL_SIGMA: calibration.focal_sigma, _INTRINSICS: calibration.source.value}
     is_stored_so = header.is_upright and header.format == _JPEG
     with_camera = replace(view, camera=calibration.camera, others={**view.others, **others})

@@ -6,25 +6,28 @@ Programs that cut a photo, or make it smaller, keep what its camera wrote.
 from __future__ import annotations
 
 import math
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import pycolmap
-from PIL.Image import Exif
+from PIL import Image
 
 from visloc_ros.core.calibration import GUESSED_FOCAL_SIGMA, CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera import with_focal_length
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.sources.exif import EXIF_DIRECTORY, read_equivalent_focal_length, read_exif
 from visloc_ros.sources.image_header import ImageHeader
-from visloc_ros.sources.photos import HEIC
+from visloc_ros.sources.photos import HEIC, read_heif_exif
 
 # Rounding of an equivalent focal length to millimetres, and cropping for stabilisation: some per cent.
 EXIF_FOCAL_SIGMA = 0.04
-FULL_FRAME_DIAGONAL_MM = 43.27  # reference of equivalent focal lengths (CIPA DC-008), as in COLMAP
 _PER_LONGER_SIDE = 5.0 / 36.0, 2000.0 / 36.0  # what photo lenses have: 5 to 2000 mm on full frame
 _SAME_SHAPE = 0.01  # of an image made smaller, whose sides are rounded; cut ones differ by more
 _FOCAL_PLANE_RESOLUTION, _SIZE, _DIGITAL_ZOOM = 0xA20E, (0xA002, 0xA003), 0xA404
 _LEAST_ZOOM = 1.01
+_EXIF_START, _MOST_EXIF_BYTES = b"Exif\0\0", 65_000  # in the segment of a JPEG
 
 
 class ExifFocalLength(NamedTuple):
@@ -54,7 +57,7 @@ def read_focal_length(photo: Path, header: ImageHeader) -> ExifFocalLength | Non
     exif = read_exif(photo)
     tags = exif.get_ifd(EXIF_DIRECTORY)
     scale = _scale_since(tags.get(_SIZE[0]), tags.get(_SIZE[1]), header)
-    pixels = None if scale is None else _in_pixels(photo, header, exif)
+    pixels = None if scale is None else _in_pixels(photo, header)
     if pixels is None or scale is None:
         return None
     if read_equivalent_focal_length(exif) is None and _FOCAL_PLANE_RESOLUTION in tags:
@@ -67,11 +70,20 @@ def read_focal_length(photo: Path, header: ImageHeader) -> ExifFocalLength | Non
     return ExifFocalLength(pixels * math.sqrt(zoom), math.hypot(EXIF_FOCAL_SIGMA, math.log(zoom) / 2.0))
 
 
-def _in_pixels(photo: Path, header: ImageHeader, exif: Exif) -> float | None:
-    """By COLMAP, which knows sensors of many cameras but no HEIC."""
-    if header.format == HEIC:
-        equivalent_mm = read_equivalent_focal_length(exif)
-        return equivalent_mm and equivalent_mm / FULL_FRAME_DIAGONAL_MM * math.hypot(header.width, header.height)
+def _in_pixels(photo: Path, header: ImageHeader) -> float | None:
+    """By COLMAP, which knows the sensors of many cameras."""
+    if header.format != HEIC:
+        return _by_colmap(photo)
+    with tempfile.TemporaryDirectory(prefix="visloc_exif_") as folder:  # COLMAP reads no HEIC, but their EXIF data
+        empty = Path(folder) / "empty.jpg"
+        exif = read_heif_exif(read_bytes(photo, SourceError, LARGEST_IMAGE_BYTES)).removeprefix(_EXIF_START)
+        if len(exif) > _MOST_EXIF_BYTES:
+            return None
+        Image.new("L", (header.width, header.height)).save(empty, exif=_EXIF_START + exif)
+        return _by_colmap(empty)
+
+
+def _by_colmap(photo: Path) -> float | None:
     try:
         camera = pycolmap.infer_camera_from_image(photo)
     except ValueError:  # COLMAP decodes the image for it; a broken one is handled when it is read
