@@ -28,11 +28,12 @@ def smeared(length_px: int) -> Spoil:
 
 
 def line_kernel(length_px: int, angle: float) -> NDArray[np.float32]:
-    """Weights of a centred line of pixels."""
+    """Weights of a line of pixels, centred exactly, so that the true pose is that of the middle of the exposure."""
     places = np.outer(np.linspace(-0.5, 0.5, 8 * length_px + 1), [np.sin(angle), np.cos(angle)]) * length_px
     rows, columns = (np.round(places).astype(int) + length_px // 2 + 1).T
     kernel = np.zeros((2 * (length_px // 2) + 3,) * 2, np.float32)
     np.add.at(kernel, (rows, columns), 1.0)
+    kernel = kernel + kernel[::-1, ::-1]
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 

@@ -10,7 +10,9 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.localization.evidence import Evidence, Query
 from visloc_ros.localization.map_uncertainty import MapUncertainty
-from visloc_ros.localization.uncertainty import covariance_by_focal_length
+from visloc_ros.localization.motion_blur import smear_covariance
+from visloc_ros.localization.pose import PoseSolution
+from visloc_ros.localization.uncertainty import covariance_by_focal_length, covariance_by_smear
 
 
 def accept(
@@ -29,10 +31,11 @@ def accept(
     if calibration.focal_sigma > 0:
         pose, seen = solution.map_from_camera, points[solution.inliers]
         shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)
+    covariance = solution.covariance + shared + _by_smear(query, solution, pixels, points)
     return AnchorPose(
         query.frame.stamp_ns,
         solution.map_from_camera,
-        solution.covariance + shared,
+        covariance,
         solution.num_inliers,
         len(evidence.correspondences),
         solution.median_error_px,
@@ -44,6 +47,16 @@ def accept(
         solution.shared_covariance + shared,
         support.probability,
     )
+
+
+def _by_smear(query: Query, solution: PoseSolution, pixels: Array, points: Array) -> Array:
+    """Covariance (6, 6) that a camera's motion while it exposed adds to that of the pose."""
+    with query.watch("pnp"):
+        smear = smear_covariance(query.frame.image)
+        if not smear.any():
+            return np.zeros((6, 6))
+        pose, inliers = solution.map_from_camera, solution.inliers
+        return covariance_by_smear(pose, pixels[inliers], points[inliers], solution.camera, smear)
 
 
 def landmarks_of(evidence: Evidence, labels: NDArray[np.int32]) -> NDArray[np.int32]:

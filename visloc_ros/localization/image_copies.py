@@ -26,7 +26,7 @@ MOST_TURNS = 3
 TURN_RISK_SHARE = 0.1
 """Share of the largest risk that a pose of an unexpected turn may have: few images are turned, and three are tried."""
 HALF_RISK_SHARE = 0.25
-"""The same at half the size: many images are blurred, but smeared ones have poses with more error than expected."""
+"""The same at half the size: many images are blurred, but of smeared ones fewer keypoints are right."""
 
 _PATIENCE = 4  # images of a camera that was found: it seldom turns, and of as many that are missed one may be sharp
 _NOT_FOUND = (Reason.FEW_MATCHES, Reason.FEW_INLIERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pycolmap
+from numpy.typing import NDArray
 
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
@@ -12,6 +13,7 @@ from visloc_ros.localization.config import PoseConfig
 
 _STEP = 1e-6
 _CELLS = 4
+_SMEAR_REACH = 0.5  # of the image, at which the errors along a smear have a correlation of 0.6
 _MAX_CONDITION = 1e10
 
 
@@ -84,6 +86,21 @@ def covariance_by_focal_length(
     return np.outer(shift, shift)
 
 
+def covariance_by_smear(
+    map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, smear: Array
+) -> Array:
+    """Covariance (6, 6) of a pose by inliers (N, 2) whose keypoints lie anywhere along a smear of covariance (2, 2).
+
+    Some keypoints are found at one end of their streak, some at the other. The inliers are those that agree on a pose,
+    so their errors are correlated over much of the image, and residuals do not show them. The covariance of the
+    estimate sums over pairs of cells (a cluster-robust one, Liang and Zeger 1986).
+    """
+    gain = np.linalg.pinv(projection_jacobian(map_from_camera, points, camera)).reshape(6, -1, 2)
+    of_cells = np.zeros((_CELLS**2, 6, 2))
+    np.add.at(of_cells, _cells(pixels, camera), gain.transpose(1, 0, 2))
+    return np.asarray(np.einsum("aix,ab,xy,bjy->ij", of_cells, _CORRELATION, smear, of_cells, optimize=True))
+
+
 def _inverse_hessian(jacobian: Array) -> Array | None:
     """Inverse (6, 6) of the Gauss-Newton Hessian of a Jacobian (2 N, 6); None where it is singular."""
     hessian = jacobian.T @ jacobian
@@ -102,9 +119,21 @@ def design_effect(pixels: Array, camera: pycolmap.Camera, shared_error: float) -
     Errors of the map and of the calibration do not average out over the many keypoints of an image region;
     ``shared_error`` is the correlation within a cell of a coarse grid.
     """
-    cell = np.clip(pixels / [camera.width, camera.height] * _CELLS, 0, _CELLS - 1).astype(int)
-    counts = np.bincount(cell[:, 0] * _CELLS + cell[:, 1])
+    counts = np.bincount(_cells(pixels, camera))
     return 1.0 + shared_error * (float(np.square(counts).sum()) / len(pixels) - 1.0)
+
+
+def _cells(pixels: Array, camera: pycolmap.Camera) -> NDArray[np.intp]:
+    """Cell (N,) of a coarse grid that each pixel is in, column by column."""
+    cell = np.clip(pixels / [camera.width, camera.height] * _CELLS, 0, _CELLS - 1).astype(np.intp)
+    return np.asarray(cell[:, 0] * _CELLS + cell[:, 1])
+
+
+def _correlation_along_smear() -> Array:
+    """Correlation (C, C) of the errors of cells along a smear, by their distance."""
+    places = np.stack(np.divmod(np.arange(_CELLS**2), _CELLS), axis=1) / _CELLS
+    squared = np.square(places[:, None] - places).sum(axis=2)
+    return np.asarray(np.exp(-0.5 * squared / _SMEAR_REACH**2))
 
 
 def projection_jacobian(map_from_camera: SE3, points: Array, camera: pycolmap.Camera) -> Array:
@@ -135,3 +164,6 @@ def pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:
         difference = project(camera, in_camera + step * axis) - project(camera, in_camera - step * axis)
         columns.append(difference / (2.0 * step))
     return np.stack(columns, axis=2)
+
+
+_CORRELATION = _correlation_along_smear()
