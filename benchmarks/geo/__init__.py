@@ -1,1 +1,1 @@
-"""Measurements of geolocation."""
+"""Benchmarks of geolocation."""
