@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.geo.cached import CachedMatcher, Store
+from benchmarks.geo.lund_picture import draw_street
 from benchmarks.geo.streets import LUND, cached_localizer, lund_database, photos, without
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
@@ -23,7 +24,7 @@ from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features.registry import make_matcher
 from visloc_ros.geo.answer import GeoAnswer
-from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
+from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
 from visloc_ros.geo.registration import Registration, place_views, reconstruct_views, write_poses
 from visloc_ros.sources.measurements import GeoPosition
@@ -34,13 +35,12 @@ TAGGED, REGISTERED = "tags as they are", "registered"
 
 @dataclass(frozen=True, eq=False)
 class Located:
-    """The answer for a photo, its own tag, its pose in the reconstruction of all, and the common error left out."""
+    """The answer for a photo, its own tag and its pose in the reconstruction of all."""
 
     answer: GeoAnswer
     tag: GeoPosition
     truth: SE3 | None
     frame: EnuFrame
-    common_sigma_m: float
 
     @property
     def position(self) -> Array | None:
@@ -86,11 +86,10 @@ class Located:
 
     @property
     def squared_error(self) -> float | None:
-        """The horizontal offset's square by the covariance without the common error: 2 on average where it holds."""
+        """The horizontal offset's square by the covariance: 2 on average where that is exact."""
         if self.answer.pose is None or self.offset is None:
             return None
-        covariance = self.answer.pose.covariance[:2, :2] - self.common_sigma_m**2 * np.eye(2)
-        return float(self.offset[:2] @ np.linalg.solve(covariance, self.offset[:2]))
+        return float(self.offset[:2] @ np.linalg.solve(self.answer.pose.covariance[:2, :2], self.offset[:2]))
 
     def _distance(self, position: Array | None) -> float:
         if position is None:
@@ -121,8 +120,7 @@ class Street:
 
     def _located(self, frame: Frame, name: str, rest: GeoDatabase, truth: Registration) -> Located:
         answer = cached_localizer(rest, self.store).locate(frame)
-        common = float(rest.settings().get(COMMON_SIGMA, 0.0))
-        located = Located(answer, self.tags[name], truth.poses.get(name), truth.frame, common)
+        located = Located(answer, self.tags[name], truth.poses.get(name), truth.frame)
         print(name, f"{located.gps_error_m:.1f} m from its tag,", located.summary, flush=True)
         return located
 
@@ -139,14 +137,28 @@ def main() -> None:
     parser = new_parser(__doc__)
     add_folders(parser, "out/geo", "the database, features and matches")
     add_outputs(parser)
+    parser.add_argument("--plot", type=Path, help="PNG with the street from above")
     arguments = parser.parse_args()
     street = Street(arguments.data, arguments.work)
     located: dict[str, list[Located]] = {TAGGED: [], REGISTERED: []}
     for _, way, one in street.locate_all():
         located[way].append(one)
-    report = {**provenance(), "photos": len(street.frames), "registered": len(street.poses)}
+    report = {**provenance(), "photos": len(street.frames), "reconstructed": len(street.poses)}
     report |= {way: figures(answers) for way, answers in located.items()}
+    if arguments.plot:
+        draw(arguments.plot, street, located[REGISTERED])
     write_outputs(arguments, "A street in Lund", report, describe(report))
+
+
+def draw(path: Path, street: Street, answers: Sequence[Located]) -> None:
+    """Draw the answers; the reconstruction is placed by all tags, and each answer where it is relative to it."""
+    all_placed = place_views(street.poses, street.tags)
+    tags = [(tag.latitude, tag.longitude, all_placed.frame.altitude) for tag in street.tags.values()]
+    names = [one.answer.name.partition(".")[0] for one in answers]
+    known = [(all_placed.poses[name], one.offset) for name, one in zip(names, answers, strict=True)]
+    shown = [pose.translation + offset for pose, offset in known if offset is not None]
+    reconstructed = [pose.translation for pose in all_placed.poses.values()]
+    draw_street(path, all_placed.frame.from_geodetic(tags), reconstructed, shown)
 
 
 def figures(answers: Sequence[Located]) -> dict[str, Any]:
@@ -185,8 +197,9 @@ def describe(report: Mapping[str, Any]) -> str:
     header = ["database", "located", "from GPS [m]", "best tag from GPS [m]", "from all [m]", "heading [deg]", "NEES"]
     return (
         f"{report['photos']} photos, each located by the others; median / 90th percentile, horizontal. The "
-        f"reconstruction of all photos has {report['registered']} of them. NEES (2 where the covariance holds) is "
-        "relative to it, without the error that all tags share.\n\n" + table(header, rows)
+        f"reconstruction of all photos has {report['reconstructed']} of them; the distance from it is the error of an "
+        "answer beside the one that all tags share. NEES, by the whole covariance, is 2 where the covariance is exact, "
+        "less where it is cautious.\n\n" + table(header, rows)
     )
 
 

@@ -52,8 +52,7 @@ def test_a_prior_that_is_2_km_off_changes_no_answer(database, east):
 def test_a_street_that_is_not_in_the_database_is_refused(database):
     elsewhere = Street.at(0.0, 0.0, 3)
     answer = localizer_of(database, [elsewhere.seen_from(TRUTH)]).locate(photo())
-    assert answer.pose is None
-    assert answer.geodetic is None
+    assert (answer.pose, answer.geodetic, answer.result.reason) == (None, None, GeoReason.NOTHING_ALIKE)
     values = json.loads(json.dumps(answer.to_mapping(), allow_nan=False))
     assert not values["success"]
     assert values["text"]

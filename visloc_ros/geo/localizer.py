@@ -114,13 +114,15 @@ class GeoLocalizer:
             with watch("match"):
                 references = self._match(features, place)
             with watch("solve"):
-                found = _judged(locate(frame.camera, pixels, references, self.config.solving, tag), len(pixels))
+                found: GeoPose | GeoRejection = GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
+                if references:
+                    found = _judged(locate(frame.camera, pixels, references, self.config.solving, tag), len(pixels))
                 result = self._with_common_error(found)
             self._log(f"{frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
             if isinstance(result, GeoPose) and result.kind is GeoKind.SOLVED:
                 return result
             others.append(result)
-        return max(others, key=_support, default=GeoRejection(GeoReason.NO_REFERENCES))
+        return max(others, key=_support, default=GeoRejection(GeoReason.NOTHING_ALIKE))
 
     def _match(self, features: LocalFeatures, place: Place) -> list[Reference]:
         """Views of a place that share enough matches with a photo; the others only if one of the first ones does."""

@@ -32,6 +32,7 @@ from visloc_ros.mapping.reconstruction import quiet_colmap, registered_poses, ve
 from visloc_ros.mapping.sfm_database import SfmImage, add_views, write_database
 from visloc_ros.sources.measurements import GeoPosition
 
+_TAG, _OF_TAG = "tag", ("latitude", "longitude", "altitude", "sigma")
 _PARTNERS = 20  # views nearest by their tags, with which each is matched
 _MOST_SIGMAS = 4.0  # of a view from its tag: beyond it one of the two is wrong
 _MEAN_TILT_SIGMA_DEG = 2.0  # of all photos of a walk: one who holds the phone a little high does so each time
@@ -60,7 +61,8 @@ def register_views(
     Raises GeoError where they cannot be joined, or their positions contradict the reconstruction.
     """
     poses = reconstruct_views(database, matcher, progress)
-    return place_views(poses, {view.name: view.position for view in database if view.position is not None})
+    tags = ((view.name, original_tag(view)) for view in database)
+    return place_views(poses, {name: tag for name, tag in tags if tag is not None})
 
 
 def reconstruct_views(
@@ -81,6 +83,16 @@ def reconstruct_views(
     if not models:
         raise GeoError(f"no two views of {database.folder} can be joined: they share too little")
     return registered_poses(max(models, key=lambda model: model.num_reg_images()))
+
+
+def original_tag(view: View) -> GeoPosition | None:
+    """The position that a view had before it was registered. Raises GeoError."""
+    if _TAG not in view.others:
+        return view.position
+    try:
+        return GeoPosition(**dict(zip(_OF_TAG, view.others[_TAG], strict=True)))
+    except (TypeError, ValueError) as error:
+        raise GeoError(f"'{_TAG}' of the view '{view.name}' is not {', '.join(_OF_TAG)}: {error}") from error
 
 
 def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reconstruction]:
@@ -134,8 +146,8 @@ def write_poses(database: GeoDatabase, registration: Registration) -> None:
         lat, lng, alt = (float(value) for value in registration.frame.to_geodetic(pose.translation)[0])
         position = GeoPosition(lat, lng, alt, RELATIVE_SIGMA_M)
         others = dict(view.others)
-        if view.position is not None and "tag" not in others:
-            others["tag"] = [view.position.latitude, view.position.longitude, view.position.altitude]
+        if view.position is not None and _TAG not in others:
+            others[_TAG] = [getattr(view.position, name) for name in _OF_TAG]
         orientation = Orientation(heading, pitch, roll, RELATIVE_SIGMA_DEG)
         database.update(replace(view, position=position, orientation=orientation, others=others))
 

@@ -17,7 +17,7 @@ from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
-from visloc_ros.geo.solving.triangulation import triangulate
+from visloc_ros.geo.solving.triangulation import has_parallax, triangulate
 from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
 from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
 from visloc_ros.localization.config import PoseConfig
@@ -62,14 +62,15 @@ def solve(
 ) -> Solution | GeoRejection:
     """The pose by verified views, or why there is none."""
     observations, rows = observe(camera, keypoints, views, prior)
-    possible = int(_confirmed(observations).sum())
+    possible = rows[_confirmed(observations)]
     solved = _solved(observations, views, config)
     if isinstance(solved, tuple):  # some views have no place in the reconstruction
         observations, rows = observe(camera, keypoints, solved, prior)
         solved = _solved(observations, solved, config)
     if not isinstance(solved, _Refined):
         return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
-    return _judged(observations, rows, solved, possible, config)
+    without_parallax = rows[~has_parallax(observations, solved.scene)]
+    return _judged(observations, rows, solved, int((~np.isin(possible, without_parallax)).sum()), config)
 
 
 def _solved(
