@@ -13,7 +13,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
 from visloc_ros.geo.solving.config import SolvingConfig
-from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
+from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, agreement, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
 from visloc_ros.geo.solving.triangulation import triangulate
@@ -84,7 +84,7 @@ def _solved(
     adjusted = [_adjusted(observations, one, config) for one in starts if one is not None]
     if not adjusted:
         return None
-    scene, _ = min(adjusted, key=lambda one: one[1])
+    scene, _ = max(adjusted, key=lambda one: one[1])
     return _refined(observations, scene, config)
 
 
@@ -102,12 +102,10 @@ def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
 
 
 def _adjusted(observations: Observations, scene: Scene, config: SolvingConfig) -> tuple[Scene, float]:
-    """The adjusted scene, and a cost that scenes of different points share: the agreeing observations, negative."""
+    """The adjusted scene, and how many observations agree with it."""
     start = replace(scene, points=_filled(observations, scene, config))
     best = adjust(observations, start, _ROUGHLY)
-    errors = np.linalg.norm(best.residuals(observations), axis=1)
-    score = np.maximum(1.0 - np.square(np.minimum(errors, MAX_POSE_ERROR_PX) / MAX_POSE_ERROR_PX), 0.0)
-    return best, -float(score.sum())
+    return best, agreement(observations, best, MAX_POSE_ERROR_PX)
 
 
 def _filled(observations: Observations, scene: Scene, config: SolvingConfig) -> Array:
