@@ -49,7 +49,7 @@ setup(
     maintainer="visloc_ros maintainers",
     maintainer_email="maintainers@visloc-ros.invalid",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["templates/*", "profiles/*", "page/*", "page/three/*"]},
+    package_data={"": ["templates/*", "templates/leaflet/*", "profiles/*", "page/*", "page/three/*", "vocabulary/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

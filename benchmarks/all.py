@@ -47,6 +47,8 @@ BENCHMARKS = (
     Benchmark("instances.changed", INSTANCES, threads=1),
     Benchmark("instances.picture", (*DATA, "--output", "out/pictures"), threads=1),
     Benchmark("geo.canyon", ("--markdown", "{results}/geolocation.md"), threads=1),
+    Benchmark("geo.lund", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
+    Benchmark("geo.elsewhere", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("load", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),

@@ -249,3 +249,10 @@ def test_what_cannot_be_opened_says_why(tmp_path):
     }.items():
         with pytest.raises(SourceError, match=message):
             open_source(tmp_path / name)
+
+
+def test_a_single_photo_is_read_as_in_its_folder(tmp_path):
+    write_images(tmp_path, ["a.png", "b.png"])
+    (of_folder, _), (alone,) = open_source(tmp_path), open_source(tmp_path / "a.png")
+    assert (alone.name, alone.camera.params.tolist()) == ("a.png", of_folder.camera.params.tolist())
+    assert np.array_equal(alone.image, of_folder.image)

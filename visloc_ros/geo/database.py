@@ -23,6 +23,8 @@ from visloc_ros.geo.metadata import METADATA_NAME, read_view, write_view
 from visloc_ros.geo.view import View
 
 DATABASE_NAME, IMAGE_NAME, KEYPOINTS_NAME = "database.json", "image.jpg", "keypoints.npz"
+COMMON_SIGMA = "common_sigma_m"
+"""Key of ``database.json``: standard deviation in metres of an error that the positions of all views share."""
 _DESCRIPTOR = "_descriptor.npy"
 _MAX_BYTES = 1 << 20
 

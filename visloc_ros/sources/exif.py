@@ -19,7 +19,7 @@ from visloc_ros.sources.photos import is_heif, read_heif_exif
 logger = logging.getLogger(__name__)
 
 _MAKER, _MODEL = 0x010F, 0x0110
-_EXIF_DIRECTORY, _EQUIVALENT_FOCAL_LENGTH = 0x8769, 0xA405
+EXIF_DIRECTORY, _EQUIVALENT_FOCAL_LENGTH = 0x8769, 0xA405
 _HEAD_BYTES = 16
 _ERRORS = (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError, SourceError)
 GPS_DIRECTORY = 0x8825
@@ -49,7 +49,7 @@ def read_maker(exif: Image.Exif) -> str:
 
 def read_equivalent_focal_length(exif: Image.Exif) -> float | None:
     """Equivalent focal length in millimetres on full frame (36 x 24 mm), or None where it is missing."""
-    value = exif.get_ifd(_EXIF_DIRECTORY).get(_EQUIVALENT_FOCAL_LENGTH)
+    value = exif.get_ifd(EXIF_DIRECTORY).get(_EQUIVALENT_FOCAL_LENGTH)
     return float(value) if isinstance(value, int) and value > 0 else None
 
 
@@ -62,6 +62,10 @@ class GpsTag(IntEnum):
     LONGITUDE = 4
     ALTITUDE_REF = 5
     ALTITUDE = 6
+    TIME = 7
+    IMAGE_DIRECTION_REF = 16
+    IMAGE_DIRECTION = 17
+    DATE = 29
     POSITIONING_ERROR = 31
 
 
@@ -82,10 +86,10 @@ def parse_geo_position(tags: Mapping[int, Any]) -> GeoPosition | None:
         return None
     if latitude == 0.0 and longitude == 0.0:
         return None
-    altitude = _number(tags.get(GpsTag.ALTITUDE))
+    altitude = finite_number(tags.get(GpsTag.ALTITUDE))
     if altitude is not None and tags.get(GpsTag.ALTITUDE_REF) in _BELOW:
         altitude = -altitude
-    sigma = _number(tags.get(GpsTag.POSITIONING_ERROR))
+    sigma = finite_number(tags.get(GpsTag.POSITIONING_ERROR))
     return GeoPosition(latitude, longitude, altitude, sigma if sigma is not None and sigma > 0 else None)
 
 
@@ -94,13 +98,13 @@ def _degrees(values: Any, reference: Any, positive: str, negative: str) -> float
     sign = {positive: 1.0, negative: -1.0}.get(str(reference).strip("\0 ").upper())
     if sign is None or not isinstance(values, tuple) or len(values) != 3:
         return None
-    parts = [_number(value) for value in values]
+    parts = [finite_number(value) for value in values]
     if any(part is None or part < 0 for part in parts):
         return None
     return sign * sum(part / unit for part, unit in zip(parts, (1.0, 60.0, 3600.0), strict=True) if part is not None)
 
 
-def _number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
     """A finite number; EXIF fractions may have the denominator 0."""
     try:
         number = float(value)

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import pycolmap
 from PIL.Image import Exif
 
-from visloc_ros.sources.exif import read_equivalent_focal_length, read_exif
+from visloc_ros.core.calibration import GUESSED_FOCAL_SIGMA, CalibrationSource, CameraCalibration, guess_calibration
+from visloc_ros.core.camera import with_focal_length
+from visloc_ros.sources.exif import EXIF_DIRECTORY, read_equivalent_focal_length, read_exif
 from visloc_ros.sources.image_header import ImageHeader
 from visloc_ros.sources.photos import HEIC
 
@@ -21,7 +23,6 @@ EXIF_FOCAL_SIGMA = 0.04
 FULL_FRAME_DIAGONAL_MM = 43.27  # reference of equivalent focal lengths (CIPA DC-008), as in COLMAP
 _PER_LONGER_SIDE = 5.0 / 36.0, 2000.0 / 36.0  # what photo lenses have: 5 to 2000 mm on full frame
 _SAME_SHAPE = 0.01  # of an image made smaller, whose sides are rounded; cut ones differ by more
-_EXIF_DIRECTORY = 0x8769
 _FOCAL_PLANE_RESOLUTION, _SIZE, _DIGITAL_ZOOM = 0xA20E, (0xA002, 0xA003), 0xA404
 _LEAST_ZOOM = 1.01
 
@@ -33,10 +34,25 @@ class ExifFocalLength(NamedTuple):
     sigma: float
 
 
+def guess_photo_calibration(
+    image: Path, header: ImageHeader, by_name: pycolmap.Camera | None = None
+) -> CameraCalibration:
+    """Guess the camera of a photo shown upright by its EXIF data, else from names, else 1.2 times the longer side."""
+    guess = guess_calibration(*header.upright_size)
+    focal_length = read_focal_length(image, header)
+    if focal_length is None:
+        if by_name is None or (by_name.width, by_name.height) != header.upright_size:
+            return guess
+        return CameraCalibration(by_name, CalibrationSource.NAME, GUESSED_FOCAL_SIGMA)
+    camera = with_focal_length(guess.camera, focal_length.pixels)
+    camera.has_prior_focal_length = True
+    return CameraCalibration(camera, CalibrationSource.EXIF, focal_length.sigma)
+
+
 def read_focal_length(photo: Path, header: ImageHeader) -> ExifFocalLength | None:
     """The focal length of a photo; None where its EXIF data hold none that can be, or the image was cut since."""
     exif = read_exif(photo)
-    tags = exif.get_ifd(_EXIF_DIRECTORY)
+    tags = exif.get_ifd(EXIF_DIRECTORY)
     scale = _scale_since(tags.get(_SIZE[0]), tags.get(_SIZE[1]), header)
     pixels = None if scale is None else _in_pixels(photo, header, exif)
     if pixels is None or scale is None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pycolmap
 
 from visloc_ros.core.bit_depth import BitDepth
-from visloc_ros.core.calibration import GUESSED_FOCAL_SIGMA, CalibrationSource, CameraCalibration, guess_calibration
-from visloc_ros.core.camera import check_image_size, is_same_camera, turn_upright, with_focal_length
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import check_image_size, is_same_camera, turn_upright
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.files import LARGEST_IMAGE_BYTES, read_bytes
 from visloc_ros.core.trajectory import Trajectory
@@ -24,7 +24,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import NOMINAL_RATE_HZ, EncodedFrame, SourceConfig
 from visloc_ros.sources.datasets import read_dataset
 from visloc_ros.sources.exif import read_exif, read_geo_position, read_maker
-from visloc_ros.sources.exif_focal_length import read_focal_length
+from visloc_ros.sources.exif_focal_length import guess_photo_calibration
 from visloc_ros.sources.image_header import ImageHeader, has_16_bits
 from visloc_ros.sources.kapture import is_kapture, read_kapture
 from visloc_ros.sources.layouts import (
@@ -169,7 +169,7 @@ class FolderSource:
         has_size = header.upright_size == (self.camera.width, self.camera.height)
         if has_size and header.format != HEIC and _EXIF_MARK not in data[:_EXIF_REACH]:
             return self.calibration
-        return self._shared(_guess_calibration(image.path, header))
+        return self._shared(guess_photo_calibration(image.path, header))
 
     def _shared(self, calibration: CameraCalibration) -> CameraCalibration:
         for known in self._calibrations:
@@ -188,7 +188,16 @@ class FolderSource:
 def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     """Open a folder of images. Raises SourceError, CalibrationError or ConfigError."""
     layout = read_kapture(root, config.rate_hz) or read_dataset(root, config.rate_hz)
-    layout = layout or _read_plain(root, config.rate_hz)
+    return _source_of(layout or _read_plain(root, config.rate_hz), root.resolve().name, config)
+
+
+def open_photo(path: Path, config: SourceConfig) -> FolderSource:
+    """Open a single photo; files beside it serve as in its folder. Raises as ``open_folder`` does."""
+    stamps_ns = stamps_from_names([path.stem]) or [0]
+    return _source_of(make_layout(path.parent, [path], stamps_ns, None), path.name, config)
+
+
+def _source_of(layout: Layout, name: str, config: SourceConfig) -> FolderSource:
     selected = config.select(len(layout.images), lambda: [image.stamp_ns for image in layout.images])
     images = tuple(layout.images[index] for index in selected)
     common = config.read_calibration() or _recorded(layout.camera)
@@ -199,10 +208,10 @@ def open_folder(root: Path, config: SourceConfig) -> FolderSource:
     if not turns_upright:
         header = header.as_stored
     known = common or _recorded(next(image for image in images if image.path == first).camera)
-    guess = _guess_calibration(first, header, layout.camera_by_name)
+    guess = guess_photo_calibration(first, header, layout.camera_by_name)
     calibration = guess if known is None else _upright(first, known, header)
     _check_size(first, calibration.camera, header)
-    return FolderSource(root.resolve().name, images, calibration, layout.ground_truth, layout.imu, turns_upright)
+    return FolderSource(name, images, calibration, layout.ground_truth, layout.imu, turns_upright)
 
 
 def _recorded(camera: pycolmap.Camera | None) -> CameraCalibration | None:
@@ -219,19 +228,6 @@ def _upright_camera(image: Path, camera: pycolmap.Camera, header: ImageHeader) -
         return turn_upright(camera, header.width, header.height, header.clockwise_turns, header.is_mirrored)
     except CalibrationError as error:
         raise CalibrationError(f"{image}: {error}") from error
-
-
-def _guess_calibration(image: Path, header: ImageHeader, by_name: pycolmap.Camera | None = None) -> CameraCalibration:
-    """Guess a camera from the focal length in a photo's EXIF data, else from names, else 1.2 times the longer side."""
-    guess = guess_calibration(*header.upright_size)
-    focal_length = read_focal_length(image, header)
-    if focal_length is None:
-        if by_name is None or (by_name.width, by_name.height) != header.upright_size:
-            return guess
-        return CameraCalibration(by_name, CalibrationSource.NAME, GUESSED_FOCAL_SIGMA)
-    camera = with_focal_length(guess.camera, focal_length.pixels)
-    camera.has_prior_focal_length = True
-    return CameraCalibration(camera, CalibrationSource.EXIF, focal_length.sigma)
 
 
 def _read_plain(root: Path, rate_hz: float) -> Layout:

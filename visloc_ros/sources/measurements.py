@@ -18,6 +18,9 @@ from visloc_ros.core.files import read_yaml
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import Trajectory
 
+COMPASS_SIGMA_DEG = 10.0
+"""Of a direction whose source states no error: compasses of phones near cars and steel are about that good."""
+
 _NUM_VALUES = 6  # after the stamp: three angular velocities, three accelerations
 
 

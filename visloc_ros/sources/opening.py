@@ -8,7 +8,8 @@ from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.errors import ConfigError, SetupError, SourceError
 from visloc_ros.core.files import check_file, check_name, exists
 from visloc_ros.sources.base import BAG_METADATA, BAG_SUFFIXES, FrameSource, SourceConfig, bag_stem
-from visloc_ros.sources.folder import open_folder
+from visloc_ros.sources.folder import open_folder, open_photo
+from visloc_ros.sources.layouts import IMAGE_SUFFIXES
 from visloc_ros.sources.video import VIDEO_SUFFIXES, VideoSource
 from visloc_ros.sources.video_file import holds_video
 
@@ -16,7 +17,7 @@ LARGEST_VIDEO_BYTES = 1 << 44
 
 
 def open_source(path: Path, config: SourceConfig | None = None) -> FrameSource:
-    """Open a video, a folder of images or a ROS 2 bag (folder, .mcap or .db3, or one of these packed by zstd).
+    """Open a video, a photo, a folder of images or a ROS 2 bag (folder, .mcap or .db3, or one of these packed by zstd).
 
     Raises SourceError when there is nothing readable at ``path``, CalibrationError when a bag has no intrinsics or
     they do not fit the images, ConfigError when an option does not fit the source.
@@ -43,6 +44,8 @@ def _open_existing(path: Path, config: SourceConfig) -> FrameSource:
     check_file(path, SourceError, LARGEST_VIDEO_BYTES)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(path, config)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return open_photo(path, config)
     raise SourceError(_unknown_file(path))
 
 

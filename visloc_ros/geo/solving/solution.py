@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
+from visloc_ros.geo.solving.bearings import intersect
 from visloc_ros.geo.solving.config import SolvingConfig
-from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, agreement, observe
+from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
-from visloc_ros.geo.solving.triangulation import triangulate
-from visloc_ros.geo.solving.two_view import VerifiedView
+from visloc_ros.geo.solving.triangulation import has_parallax, triangulate
+from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
 from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.uncertainty import noise_variance
@@ -27,11 +28,14 @@ MIN_SPREAD = 0.25
 MIN_CONSISTENT = 0.5
 """Of the points that two places share with the photo, whose matches all agree with motions of two views: a right pose
 explains nearly all, one by a wrong motion a quarter."""
+_MOST_DEVIATION = 3.0
+"""Standard deviations of a tag beyond which it counts as wrong."""
 _ROUGHLY, _EXACTLY = 10.0, 0.01
 """Least gain of a step of the adjustment: to compare starts, and of the answer, to a tenth of a standard deviation."""
 _GAUGE = 7  # numbers that the matches leave to the tags: a similarity
 _DOUBTED = 0.95  # probability of a smaller error of tags whose sigmas are honest
 _MOST_TAG_ERROR_RATIO = 5.0
+_WRONG_TAG, _MOST_WRONG_TAGS = 5.0, 0.34  # standard deviations of a tag that counts as wrong, and their largest share
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +62,15 @@ def solve(
 ) -> Solution | GeoRejection:
     """The pose by verified views, or why there is none."""
     observations, rows = observe(camera, keypoints, views, prior)
-    possible = int(_confirmed(observations).sum())
+    possible = rows[_confirmed(observations)]
     solved = _solved(observations, views, config)
     if isinstance(solved, tuple):  # some views have no place in the reconstruction
         observations, rows = observe(camera, keypoints, solved, prior)
         solved = _solved(observations, solved, config)
     if not isinstance(solved, _Refined):
         return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
-    return _judged(observations, rows, solved, possible, config)
+    without_parallax = rows[~has_parallax(observations, solved.scene)]
+    return _judged(observations, rows, solved, int((~np.isin(possible, without_parallax)).sum()), config)
 
 
 def _solved(
@@ -84,7 +89,7 @@ def _solved(
     adjusted = [_adjusted(observations, one, config) for one in starts if one is not None]
     if not adjusted:
         return None
-    scene, _ = max(adjusted, key=lambda one: one[1])
+    scene, _ = min(adjusted, key=lambda one: one[1])
     return _refined(observations, scene, config)
 
 
@@ -102,10 +107,23 @@ def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
 
 
 def _adjusted(observations: Observations, scene: Scene, config: SolvingConfig) -> tuple[Scene, float]:
-    """The adjusted scene, and how many observations agree with it."""
+    """The adjusted scene, and a cost that scenes of different points share: of all rays and tags, as MSAC has it."""
     start = replace(scene, points=_filled(observations, scene, config))
     best = adjust(observations, start, _ROUGHLY)
-    return best, agreement(observations, best, MAX_POSE_ERROR_PX)
+    errors = np.minimum(_errors_of_rays(observations, best) / MAX_ERROR_PX, 1.0)
+    tags, sigmas = tag_errors(observations, best)
+    deviations = np.minimum(np.abs(tags / sigmas) / _MOST_DEVIATION, 1.0)
+    return best, float(np.square(errors).sum() + np.square(deviations).sum())
+
+
+def _errors_of_rays(observations: Observations, scene: Scene) -> Array:
+    """Distances (O,) in pixels from the points where rays come nearest, with or without parallax.
+
+    Of the points with parallax alone, a wrong scene can have more than the right one: it shifts views to the side.
+    """
+    rays = scene.centres[observations.view], scene.directions(observations)
+    points, _ = intersect(*rays, observations.point, observations.num_points)
+    return np.asarray(np.linalg.norm(scene.residuals(observations, points[observations.point]), axis=1))
 
 
 def _filled(observations: Observations, scene: Scene, config: SolvingConfig) -> Array:
@@ -188,10 +206,16 @@ def _variance(seen: Observations, residuals: Array) -> float:
 
 
 def _tag_error_ratio(seen: Observations, scene: Scene) -> float:
-    """How many times the tags err more than stated; 1 where chance explains it (global test of an adjustment)."""
+    """How many times the tags err more than stated; 1 where chance explains it (global test of an adjustment).
+
+    The adjustment gives single wrong tags little weight, so they say nothing of the others.
+    """
     errors, sigmas = tag_errors(seen, scene)
-    squares = float(np.square(errors / sigmas).sum())
-    freedom = int(np.isfinite(sigmas).sum()) - _GAUGE
-    if freedom <= 0 or squares <= chi_square_quantile(_DOUBTED, freedom):
+    squares, known = np.square(errors / sigmas), np.isfinite(sigmas)
+    wrong = squares.sum(axis=1) > known.sum(axis=1) * _WRONG_TAG**2
+    if wrong.sum() <= _MOST_WRONG_TAGS * seen.num_groups:
+        squares, known = squares[~wrong], known[~wrong]
+    freedom = int(known.sum()) - _GAUGE
+    if freedom <= 0 or squares.sum() <= chi_square_quantile(_DOUBTED, freedom):
         return 1.0
-    return float(np.sqrt(squares / freedom))
+    return float(np.sqrt(squares.sum() / freedom))

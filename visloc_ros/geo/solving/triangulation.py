@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.geo.solving.bearings import intersect
@@ -26,3 +27,10 @@ def triangulate(observations: Observations, scene: Scene, farthest_m: float) -> 
     bad = np.zeros(observations.num_points, bool)
     bad[point[~(is_ahead & is_near)]] = True
     return np.where((bad | (parallax < MIN_PARALLAX_DEG))[:, None], np.nan, points)
+
+
+def has_parallax(observations: Observations, scene: Scene) -> NDArray[np.bool_]:
+    """Which points (N,) the views see from directions that are apart enough, whether or not their rays meet."""
+    centres, directions = scene.centres[observations.view], scene.directions(observations)
+    parallax = intersect(centres, directions, observations.point, observations.num_points)[1]
+    return np.asarray(parallax >= MIN_PARALLAX_DEG)

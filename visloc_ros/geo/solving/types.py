@@ -84,6 +84,9 @@ class Reference:
 class GeoReason(str, Enum):
     """Why a photo was not located."""
 
+    FEW_FEATURES = "FEW_FEATURES"
+    NOTHING_ALIKE = "NOTHING_ALIKE"
+    ONE_FAR_VIEW = "ONE_FAR_VIEW"
     NO_REFERENCES = "NO_REFERENCES"
     FEW_MATCHES = "FEW_MATCHES"
     NO_PARALLAX = "NO_PARALLAX"
@@ -94,6 +97,9 @@ class GeoReason(str, Enum):
 
 
 REASON_TEXTS: Mapping[GeoReason, str] = {
+    GeoReason.ONE_FAR_VIEW: "the views determine no pose, and none is so alike that the photo was taken near it",
+    GeoReason.NOTHING_ALIKE: "no view of the database looks like the photo",
+    GeoReason.FEW_FEATURES: "the photo shows too little that could be recognised",
     GeoReason.NO_REFERENCES: "no geotagged view was given to compare the photo with",
     GeoReason.FEW_MATCHES: "no view shares enough matches with the photo that agree with one motion of the camera",
     GeoReason.NO_PARALLAX: "the views that agree are not from places far enough apart",

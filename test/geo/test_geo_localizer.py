@@ -1,0 +1,82 @@
+import json
+
+import numpy as np
+import pytest
+from tagged_street import ORIGIN, Street, localizer_of, make_database, photo
+
+from visloc_ros.core.errors import GeoError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
+from visloc_ros.geo.orientation import rotation_of
+from visloc_ros.geo.solving.types import GeoKind, GeoReason
+from visloc_ros.geo.view import View
+from visloc_ros.sources.measurements import GeoPosition
+
+HERE, FAR = Street.at(0.0, 0.0, 1), Street.at(2000.0, 0.0, 2)
+TRUTH = SE3(rotation_of(8.0, 3.0), np.array([0.5, 30.0, 0.3]))
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    return make_database(tmp_path_factory.mktemp("geo") / "streets", [HERE, FAR])
+
+
+def test_a_photo_is_located_with_an_uncertainty_that_holds(database):
+    (answer,) = [localizer_of(database, [HERE.seen_from(TRUTH, 9)]).locate(photo())]
+    assert answer.pose.kind is GeoKind.SOLVED
+    error = ORIGIN.from_geodetic(answer.geodetic)[0] - TRUTH.translation
+    assert np.linalg.norm(error) < 0.3
+    assert error @ np.linalg.solve(answer.pose.covariance[:3, :3], error) < 16.3  # 99.9 %
+    heading, pitch, _ = answer.pose.angles_deg
+    assert (heading, pitch) == pytest.approx((8.0, 3.0), abs=0.5)
+    assert all(name.startswith("street0") for name in answer.pose.references)
+    assert set(answer.stage_ms) == {"describe", "retrieve", "match", "solve"}
+
+
+def test_what_an_answer_says_is_plain_json(database):
+    answer = localizer_of(database, [HERE.seen_from(TRUTH, 9)]).locate(photo())
+    values = json.loads(json.dumps(answer.to_mapping(), allow_nan=False))
+    assert (values["success"], values["name"]) == (True, "0.jpg")
+    assert (values["latitude"], values["longitude"]) == pytest.approx(answer.geodetic[:2])
+    assert np.shape(values["covariance"]) == (6, 6)
+
+
+@pytest.mark.parametrize("east", [0.0, 2000.0])
+def test_a_prior_that_is_2_km_off_changes_no_answer(database, east):
+    localizer = localizer_of(database, [HERE.seen_from(TRUTH, 9)])
+    latitude, longitude, altitude = ORIGIN.to_geodetic([east, 30.0, 0.0])[0]
+    answer = localizer.locate(photo(), View("own", GeoPosition(latitude, longitude, altitude, 5.0)))
+    assert np.linalg.norm(ORIGIN.from_geodetic(answer.geodetic)[0] - TRUTH.translation) < 0.3
+
+
+def test_a_street_that_is_not_in_the_database_is_refused(database):
+    elsewhere = Street.at(0.0, 0.0, 3)
+    answer = localizer_of(database, [elsewhere.seen_from(TRUTH)]).locate(photo())
+    assert (answer.pose, answer.geodetic, answer.result.reason) == (None, None, GeoReason.NOTHING_ALIKE)
+    values = json.loads(json.dumps(answer.to_mapping(), allow_nan=False))
+    assert not values["success"]
+    assert values["text"]
+
+
+def test_a_photo_that_shows_little_is_refused_before_it_is_matched(database):
+    few = HERE.seen_from(TRUTH).take(np.arange(10))
+    answer = localizer_of(database, [few]).locate(photo())
+    assert (answer.result.reason, answer.result.counts) == (GeoReason.FEW_FEATURES, {"features": 10.0})
+
+
+def test_an_error_that_all_views_share_is_in_the_covariance(database):
+    features = HERE.seen_from(TRUTH, 9)
+    covariances = []
+    for sigma_m in (3.0, 4.0):
+        database.write_settings(**{COMMON_SIGMA: sigma_m})
+        covariances.append(localizer_of(database, [features]).locate(photo()).pose.covariance)
+    database.write_settings(**{COMMON_SIGMA: 0.0})
+    assert np.diff(covariances, axis=0)[0] == pytest.approx(np.diag([7.0, 7.0, 7.0, 0.0, 0.0, 0.0]), abs=1e-9)
+
+
+def test_a_database_without_positions_says_what_to_add(tmp_path):
+    database = GeoDatabase.create(tmp_path / "streets", ORIGIN)
+    database.add(View("somewhere", camera=photo().camera))
+    np.save(database.descriptor_path("somewhere", "vlad"), np.ones((1, 64), np.float32))
+    with pytest.raises(GeoError, match="add photos with GPS tags"):
+        localizer_of(database, [])

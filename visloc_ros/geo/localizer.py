@@ -1,0 +1,168 @@
+"""Where on the earth a photo was taken, by the geotagged views of a database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import numpy as np
+
+from visloc_ros.core.errors import GeoError
+from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.core.map_layout import VLAD
+from visloc_ros.core.timing import Stopwatch
+from visloc_ros.core.types import Frame
+from visloc_ros.features.config import GlobalConfig, MatcherConfig
+from visloc_ros.features.registry import make_matcher
+from visloc_ros.features.types import Matcher, Matches
+from visloc_ros.geo.answer import GeoAnswer
+from visloc_ros.geo.config import GeoConfig
+from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
+from visloc_ros.geo.features import ImageDescriber, feature_config, load_descriptors, load_keypoints
+from visloc_ros.geo.likeness import count_alike
+from visloc_ros.geo.retrieval import Place, ViewIndex, places
+from visloc_ros.geo.solving.locate import locate
+from visloc_ros.geo.solving.types import GeoKind, GeoPose, GeoReason, GeoRejection, Reference, Tag
+from visloc_ros.geo.view import View
+
+_log = logging.getLogger(__name__)
+
+_MOST_PLACES = 3
+_LEAST_ALIKE = 2  # features that a photo shares with the views of a place, by their descriptors alone
+_PROBES = 2  # views of a place that are matched before the others
+_MIN_MATCHES = 20  # of a view that may show the same
+_MIN_FEATURES = 50
+_TAG_MIN_INLIERS, _TAG_MIN_SHARE = 50, 0.15  # of keypoints, for an answer that is a view's tag
+_CACHED_VIEWS = 256
+
+
+class GeoLocalizer:
+    """Locates photos among the views of a database; views without position, camera or features are left out."""
+
+    def __init__(
+        self,
+        database: GeoDatabase,
+        config: GeoConfig | None = None,
+        model: str = VLAD,
+        describer: ImageDescriber | None = None,
+        matcher: Matcher | None = None,
+    ) -> None:
+        """Load the models, unless they are given, and the views' descriptors by ``model``.
+
+        Raises GeoError, ConfigError or ModelError.
+        """
+        self.config = config or GeoConfig()
+        self.frame = database.origin
+        self._describer = describer or ImageDescriber(database, GlobalConfig(name=model))
+        self._matcher = matcher or make_matcher(MatcherConfig(), feature_config(database).name)
+        names, descriptors = load_descriptors(database, model)
+        views = [database.view(name) for name in names]
+        self._log = partial(_log.log, logging.INFO if self.config.verbose else logging.DEBUG)
+        usable = [row for row, view in enumerate(views) if view.position is not None and view.camera is not None]
+        if not usable:
+            raise GeoError(f"no view of {database.folder} has a position and a camera: add photos with GPS tags")
+        self._views = [views[row] for row in usable]
+        self._common_sigma_m = float(database.settings().get(COMMON_SIGMA, 0.0))
+        self._tags = [self._tag_of(view) for view in self._views]
+        self.index = ViewIndex.of_tags(descriptors[usable], self._tags, [view.panorama for view in self._views])
+        self._keypoints = lru_cache(_CACHED_VIEWS)(lambda name: load_keypoints(database, name))
+
+    def _tag_of(self, view: View) -> Tag:
+        """The tag of a view; pitch and roll of a registered one are as certain as its heading."""
+        tag = Tag.of_view(view, self.frame)
+        if not self._common_sigma_m or view.orientation is None or view.orientation.sigma_deg is None:
+            return tag
+        return replace(tag, tilt_sigma_deg=view.orientation.sigma_deg)
+
+    def locate(self, frame: Frame, prior: View | None = None) -> GeoAnswer:
+        """Find where a photo was taken.
+
+        ``prior`` has the position and orientation that the photo's own metadata state, where these are to be used. A
+        wrong one costs time and forces no answer.
+        """
+        watch = Stopwatch()
+        with watch("describe"):
+            features, descriptor = self._describer.describe(frame.image)
+        tag = None if prior is None else Tag.of_view(prior, self.frame)
+        result: GeoPose | GeoRejection
+        if len(features) < _MIN_FEATURES:
+            result = GeoRejection(GeoReason.FEW_FEATURES, {"features": float(len(features))})
+        else:
+            with watch("retrieve"):
+                candidates = self._find_places(features, self.index.search(descriptor, self.config, tag))
+            result = self._solve(frame, features, candidates, tag, watch)
+        return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, frame.calibration)
+
+    def _find_places(self, features: LocalFeatures, rows: Sequence[int]) -> list[Place]:
+        """The retrieved views as places, those first that share most with the photo; without the hopeless ones."""
+        alike = [count_alike(features, self._keypoints(self._views[row].name)) for row in rows]
+        scores = [count + 1.0 / (2.0 + rank) for rank, count in enumerate(alike)]
+        found = places(rows, scores, self.index.positions, self.config)
+        return [place for place in found[:_MOST_PLACES] if place.score >= _LEAST_ALIKE]
+
+    def _solve(
+        self, frame: Frame, features: LocalFeatures, candidates: Sequence[Place], tag: Tag | None, watch: Stopwatch
+    ) -> GeoPose | GeoRejection:
+        """The pose at the first place whose points determine it, else what is known of the place that shares most."""
+        others, pixels = list[GeoPose | GeoRejection](), features.keypoints.astype(np.float64)
+        for place in candidates:
+            with watch("match"):
+                references = self._match(features, place)
+            with watch("solve"):
+                found: GeoPose | GeoRejection = GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
+                if references:
+                    found = _judged(locate(frame.camera, pixels, references, self.config.solving, tag), len(pixels))
+                result = self._with_common_error(found)
+            self._log(f"{frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
+            if isinstance(result, GeoPose) and result.kind is GeoKind.SOLVED:
+                return result
+            others.append(result)
+        return max(others, key=_support, default=GeoRejection(GeoReason.NOTHING_ALIKE))
+
+    def _match(self, features: LocalFeatures, place: Place) -> list[Reference]:
+        """Views of a place that share enough matches with a photo; the others only if one of the first ones does."""
+        references = self._match_views(features, place.rows[:_PROBES])
+        return references + self._match_views(features, place.rows[_PROBES:]) if references else []
+
+    def _with_common_error(self, result: GeoPose | GeoRejection) -> GeoPose | GeoRejection:
+        """The pose with the error that all views of a registered database share."""
+        if isinstance(result, GeoRejection) or not self._common_sigma_m:
+            return result
+        covariance = result.covariance.copy()
+        covariance[range(3), range(3)] += self._common_sigma_m**2
+        return replace(result, covariance=covariance)
+
+    def _match_views(self, features: LocalFeatures, rows: Sequence[int]) -> list[Reference]:
+        others = [self._keypoints(self._views[row].name) for row in rows]
+        matched = self._matcher.match_many(features, others)
+        references = (self._reference(*one) for one in zip(rows, others, matched, strict=True))
+        return [reference for reference in references if len(reference.matches) >= _MIN_MATCHES]
+
+    def _reference(self, row: int, keypoints: LocalFeatures, matches: Matches) -> Reference:
+        view = self._views[row]
+        assert view.camera is not None
+        pixels, confidence = keypoints.keypoints.astype(np.float64), matches.scores.astype(np.float64)
+        return Reference(
+            view.name, view.camera, self._tags[row], pixels, matches.pairs.astype(np.intp), confidence, view.panorama
+        )
+
+
+def _judged(result: GeoPose | GeoRejection, num_keypoints: int) -> GeoPose | GeoRejection:
+    """The answer, unless it is a tag of a view that is not near, or that may not show the same place at all.
+
+    Points that three images agree on prove a place. Matches with one view do not: two streets have 43 of 1024
+    keypoints in common, and so do the ends of one street that look the same way.
+    """
+    if isinstance(result, GeoRejection) or result.kind is GeoKind.SOLVED:
+        return result
+    share = len(result.inliers) / num_keypoints
+    if len(result.inliers) >= _TAG_MIN_INLIERS and share >= _TAG_MIN_SHARE:
+        return result
+    counts = {"inliers": float(len(result.inliers)), "keypoints": float(num_keypoints)}
+    return GeoRejection(GeoReason.ONE_FAR_VIEW, counts, result.best_tag)
+
+
+def _support(result: GeoPose | GeoRejection) -> int:
+    return 0 if result.best_tag is None else result.best_tag.num_inliers

@@ -1,0 +1,171 @@
+"""The poses of a database's views relative to each other, by structure from motion, and on the earth by their tags."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+from visloc_ros.core.errors import GeoError, MapError
+from visloc_ros.core.files import is_file
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.progress import Progress, SilentProgress
+from visloc_ros.core.wgs84 import EnuFrame
+from visloc_ros.features.registry import make_matcher
+from visloc_ros.features.types import Matcher
+from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
+from visloc_ros.geo.features import feature_config, load_keypoints
+from visloc_ros.geo.orientation import angles_of
+from visloc_ros.geo.view import POSITION_SIGMA_M, Orientation, View
+from visloc_ros.mapping.config import ReconstructionConfig
+from visloc_ros.mapping.geo import fit_to_positions, local_positions
+from visloc_ros.mapping.gravity import Up
+from visloc_ros.mapping.map_sources import CameraGroups
+from visloc_ros.mapping.mappers import mapper_options
+from visloc_ros.mapping.matching import PairMatches, match_pairs
+from visloc_ros.mapping.pairs import Pair
+from visloc_ros.mapping.reconstruction import quiet_colmap, registered_poses, verify_pairs
+from visloc_ros.mapping.sfm_database import SfmImage, add_views, write_database
+from visloc_ros.sources.measurements import GeoPosition
+
+_TAG, _OF_TAG = "tag", ("latitude", "longitude", "altitude", "sigma")
+_PARTNERS = 20  # views nearest by their tags, with which each is matched
+_MOST_SIGMAS = 4.0  # of a view from its tag: beyond it one of the two is wrong
+_MEAN_TILT_SIGMA_DEG = 2.0  # of all photos of a walk: one who holds the phone a little high does so each time
+RELATIVE_SIGMA_M, RELATIVE_SIGMA_DEG = 0.2, 0.2
+"""Of a view among its neighbours in a reconstruction: a hundredth of usual distances of facades."""
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """Poses ``enu_from_camera`` of the views by name, in the frame ``frame``.
+
+    ``sigma_m`` is the root mean square of the distances between the tags and the poses along an axis: tags of one walk
+    err together, so this is how far all poses may be off.
+    """
+
+    frame: EnuFrame
+    poses: Mapping[str, SE3]
+    sigma_m: float
+
+
+def register_views(
+    database: GeoDatabase, matcher: Matcher | None = None, progress: Progress | None = None
+) -> Registration:
+    """Reconstruct the views with local features, and place them by their positions.
+
+    Raises GeoError where they cannot be joined, or their positions contradict the reconstruction.
+    """
+    poses = reconstruct_views(database, matcher, progress)
+    tags = ((view.name, original_tag(view)) for view in database)
+    return place_views(poses, {name: tag for name, tag in tags if tag is not None})
+
+
+def reconstruct_views(
+    database: GeoDatabase, matcher: Matcher | None = None, progress: Progress | None = None
+) -> dict[str, SE3]:
+    """Poses ``sfm_from_camera`` of the views with local features that can be joined. Raises GeoError."""
+    views = [view for view in database if view.camera is not None and is_file(database.keypoints_path(view.name))]
+    features = [load_keypoints(database, view.name) for view in views]
+    matcher = matcher or make_matcher(extractor=feature_config(database).name)
+    matches = match_pairs(lambda: matcher, features, _pairs(views, database.origin), progress or SilentProgress())
+    cameras = CameraGroups(calibrated=True)
+    images = [
+        SfmImage(view.name, one.keypoints, cameras.find(view.camera))
+        for view, one in zip(views, features, strict=True)
+        if view.camera is not None
+    ]
+    models = _map(images, matches)
+    if not models:
+        raise GeoError(f"no two views of {database.folder} can be joined: they share too little")
+    return registered_poses(max(models, key=lambda model: model.num_reg_images()))
+
+
+def original_tag(view: View) -> GeoPosition | None:
+    """The position that a view had before it was registered. Raises GeoError."""
+    if _TAG not in view.others:
+        return view.position
+    try:
+        return GeoPosition(**dict(zip(_OF_TAG, view.others[_TAG], strict=True)))
+    except (TypeError, ValueError) as error:
+        raise GeoError(f"'{_TAG}' of the view '{view.name}' is not {', '.join(_OF_TAG)}: {error}") from error
+
+
+def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reconstruction]:
+    """Models of the images by COLMAP's incremental mapper, with cameras as they are."""
+    blank = pycolmap.Reconstruction()
+    image_ids = add_views(blank, images)
+    config = ReconstructionConfig()
+    options = mapper_options(config)
+    options.ba_refine_focal_length = options.ba_refine_extra_params = False
+    # A walk along a street looks ahead: its baselines are short, and lead into the picture.
+    options.mapper.init_min_tri_angle, options.mapper.init_max_forward_motion = 3.0, 1.0
+    options.mapper.init_min_num_inliers = 40
+    options.mapper.abs_pose_min_num_inliers, options.mapper.abs_pose_min_inlier_ratio = 15, 0.15
+    options.mapper.filter_min_tri_angle = options.triangulation.min_angle = 0.75
+    with quiet_colmap(), tempfile.TemporaryDirectory(prefix="visloc-geo-") as name:
+        path = Path(name) / "database.db"
+        write_database(path, blank, image_ids, matches)
+        verify_pairs(path, config)
+        return list(pycolmap.incremental_mapping(path, name, name, options=options).values())
+
+
+def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosition]) -> Registration:
+    """Move a reconstruction to where tags put its views, level as its cameras are on average.
+
+    Views that end up far from their tags are left out. Raises GeoError.
+    """
+    centres = {name: pose.translation for name, pose in sfm_from_cameras.items()}
+    try:
+        fit = fit_to_positions(centres, tags, _mean_up(sfm_from_cameras.values()), POSITION_SIGMA_M)
+    except MapError as error:
+        raise GeoError(f"the views cannot be placed by their positions: {error}") from error
+    poses = {name: fit.map_from_sfm.apply_to_pose(pose) for name, pose in sfm_from_cameras.items()}
+    names = [name for name in poses if name in tags]
+    tagged = local_positions([tags[name] for name in names], fit.origin)
+    errors = np.linalg.norm((np.array([poses[name].translation for name in names]) - tagged)[:, :2], axis=1)
+    sigmas = np.array([tags[name].sigma or POSITION_SIGMA_M for name in names])
+    wrong = {name for name, is_wrong in zip(names, errors > _MOST_SIGMAS * sigmas, strict=True) if is_wrong}
+    errors = errors[errors <= _MOST_SIGMAS * sigmas]
+    return Registration(
+        EnuFrame(fit.origin.latitude, fit.origin.longitude, fit.origin.altitude or 0.0),
+        {name: pose for name, pose in poses.items() if name not in wrong},
+        float(np.sqrt(np.mean(np.square(errors)) / 2.0)),
+    )
+
+
+def write_poses(database: GeoDatabase, registration: Registration) -> None:
+    """Give the views their registered positions and orientations; the tags that they had are kept beside them."""
+    database.write_settings(**{COMMON_SIGMA: registration.sigma_m})
+    for name, pose in registration.poses.items():
+        view, (heading, pitch, roll) = database.view(name), angles_of(pose.rotation)
+        lat, lng, alt = (float(value) for value in registration.frame.to_geodetic(pose.translation)[0])
+        position = GeoPosition(lat, lng, alt, RELATIVE_SIGMA_M)
+        others = dict(view.others)
+        if view.position is not None and _TAG not in others:
+            others[_TAG] = [getattr(view.position, name) for name in _OF_TAG]
+        orientation = Orientation(heading, pitch, roll, RELATIVE_SIGMA_DEG)
+        database.update(replace(view, position=position, orientation=orientation, others=others))
+
+
+def _mean_up(sfm_from_cameras: Iterable[SE3]) -> Up:
+    down = np.mean([pose.rotation[:, 1] for pose in sfm_from_cameras], axis=0)
+    return Up(-down / np.linalg.norm(down), _MEAN_TILT_SIGMA_DEG, "cameras held upright")
+
+
+def _pairs(views: Sequence[View], frame: EnuFrame) -> list[Pair]:
+    """Pairs of views, each with those nearest by their tags; all with those that have none."""
+    metres = np.full((len(views), 2), np.nan)
+    for row, view in enumerate(views):
+        if view.position is not None:
+            metres[row] = frame.from_geodetic([view.position.latitude, view.position.longitude, 0.0])[0, :2]
+    pairs = set[Pair]()
+    for row, position in enumerate(metres):
+        distances = np.nan_to_num(np.linalg.norm(metres - position, axis=1), nan=0.0)
+        nearest = np.argsort(distances, kind="stable")[: _PARTNERS + 1]
+        pairs |= {(min(row, int(other)), max(row, int(other))) for other in nearest if other != row}
+    return sorted(pairs)
