@@ -10,6 +10,8 @@ import pytest
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving import GeoKind, GeoPose, GeoReason, GeoRejection, Reference, SolvingConfig, Tag, locate
+from visloc_ros.geo.solving.tag_answer import nearest_view
+from visloc_ros.geo.solving.two_view import verify
 from visloc_ros.simulation.street_canyon import CanyonConfig, CanyonTrial, TagErrors, simulate_canyon
 
 EXACT, USUAL = TagErrors(), TagErrors(1.5, 1.0, 0.5)
@@ -44,12 +46,21 @@ def test_the_pose_is_exact_without_noise(policy: str) -> None:
 
 @pytest.mark.parametrize("photos", [False, True])
 def test_errors_of_tags_are_in_the_covariance(photos: bool) -> None:
-    trials = [simulate_canyon(seed, CanyonConfig(errors=USUAL, photos=photos)) for seed in range(4)]
+    trials = [simulate_canyon(seed, CanyonConfig(errors=USUAL, photos=photos)) for seed in range(3)]
     poses = [located(trial) for trial in trials]
     squares = [nees(pose, trial) for pose, trial in zip(poses, trials, strict=True)]
     assert all(pose.kind is GeoKind.SOLVED and 0.3 < pose.horizontal_sigma_m < 1.5 for pose in poses)
     assert np.mean(squares) < 12.0
     assert max(squares) < 22.5
+
+
+@pytest.mark.parametrize(("seed", "errors"), [(1124, TagErrors(3.0, 2.0, 1.0)), (100, USUAL)])
+def test_pairs_that_see_one_house_front_do_not_lead_astray(seed: int, errors: TagErrors) -> None:
+    """Of these photos some pairs with many matches have a motion that is 40 degrees wrong."""
+    trial = simulate_canyon(seed, CanyonConfig(errors=errors, photos=True))
+    pose = located(trial)
+    assert pose.kind is GeoKind.SOLVED
+    assert nees(pose, trial) < 22.5
 
 
 def test_the_same_matches_give_the_same_pose() -> None:
@@ -78,13 +89,14 @@ def test_a_heading_by_one_house_front_is_as_doubtful_as_its_two_explanations() -
 
 
 def test_the_best_tag_is_that_of_the_nearest_view() -> None:
-    trials = [simulate_canyon(seed, CanyonConfig(photos=True)) for seed in range(8)]
-    distances = [
-        [np.linalg.norm(one.tag.position - trial.enu_from_camera.translation) for one in trial.references]
-        for trial in trials
-    ]
-    found = [np.linalg.norm(located(trial).best_tag.position - trial.enu_from_camera.translation) for trial in trials]
-    assert np.median(found) < 1.5 * np.median([min(one) for one in distances])
+    found, nearest = [], []
+    for seed in range(6):
+        trial = simulate_canyon(seed, CanyonConfig(photos=True))
+        view = nearest_view(verify(trial.camera, trial.keypoints, trial.references, SolvingConfig()))
+        at = trial.enu_from_camera.translation
+        found.append(np.linalg.norm(view.reference.tag.position - at))
+        nearest.append(min(np.linalg.norm(one.tag.position - at) for one in trial.references))
+    assert np.median(found) < 1.5 * np.median(nearest)
     assert max(found) < 10.0
 
 
@@ -147,7 +159,7 @@ def test_a_tag_far_off_does_not_carry_the_pose_along() -> None:
 
 def test_sigmas_stated_too_small_are_noticed() -> None:
     errors = TagErrors(3.0, 2.0, 1.0)
-    trials = [simulate_canyon(seed, CanyonConfig(errors=errors, stated=errors.times(0.25))) for seed in range(4)]
+    trials = [simulate_canyon(seed, CanyonConfig(errors=errors, stated=errors.times(0.25))) for seed in range(3)]
     ratios = [located(trial).tag_error_ratio for trial in trials]
     assert np.median(ratios) > 2.0
 

@@ -16,7 +16,7 @@ def test_with_exact_tags_both_find_the_photo() -> None:
 
 
 def test_with_usual_tags_ours_is_nearer() -> None:
-    trials = [simulate_canyon(seed, CanyonConfig(errors=TagErrors(1.5, 1.0, 0.5))) for seed in range(3)]
+    trials = [simulate_canyon(seed, CanyonConfig(errors=TagErrors(3.0, 2.0, 1.0))) for seed in range(3)]
     answers = [answer_of(trial, with_geonavpy=True) for trial in trials]
     assert np.median([one.own_m for one in answers]) < np.median([one.geonavpy_m for one in answers])
     assert row("level", answers)[-1] == "3 solved"

@@ -100,6 +100,12 @@ class Scene:
         return np.where(np.isfinite(found), found, np.inf)
 
 
+def agreement(observations: Observations, scene: Scene, max_error_px: float) -> float:
+    """Number of observations that agree with a scene, each counting less the larger its error is (MSAC, Torr 2000)."""
+    errors = np.linalg.norm(scene.residuals(observations), axis=1)
+    return float((1.0 - np.square(np.minimum(errors, max_error_px) / max_error_px)).sum())
+
+
 def observe(
     camera: pycolmap.Camera, keypoints: Array, views: Sequence[VerifiedView], prior: Tag | None
 ) -> tuple[Observations, NDArray[np.intp]]:

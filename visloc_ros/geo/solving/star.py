@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array, mean_rotation, rotation_angle_deg, rotation_matrix
 from visloc_ros.geo.solving.config import SolvingConfig
-from visloc_ros.geo.solving.observations import QUERY, Observations, Scene
+from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, agreement
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX
 from visloc_ros.geo.solving.triangulation import triangulate
-from visloc_ros.geo.solving.two_view import MIN_INLIERS
+from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, MIN_INLIERS
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import solve_pose
 
 _FARTHEST_SIGMAS = 3.0  # a tag farther off counts as wrong
-_MOST_PAIRS = 4
+_MOST_PAIRS = 10
 _UP, _DOWN_AXIS = np.array([0.0, 0.0, 1.0]), 1
 
 
@@ -39,7 +39,8 @@ class Star:
 def reconstruct(observations: Observations, motions: Sequence[SE3], config: SolvingConfig) -> Star | None:
     """The reconstruction from the motions ``query_from_view`` of all views; None where none shows parallax.
 
-    Some pairs are tried, because two motions explain a pair that sees one house front (Longuet-Higgins 1986).
+    It begins with each pair, and the best is kept: two motions explain what a pair sees of one house front
+    (Longuet-Higgins 1986).
     """
     pairs = [_with_view(observations, view, motion) for view, motion in enumerate(motions, start=1)]
     pairs.sort(key=lambda one: -_num_known(one.scene.points))
@@ -48,7 +49,7 @@ def reconstruct(observations: Observations, motions: Sequence[SE3], config: Solv
         for pair in pairs[:_MOST_PAIRS]
         if _num_known(pair.scene.points) >= MIN_INLIERS
     ]
-    return max(stars, key=lambda one: _num_agreeing(observations, one), default=None)
+    return max(stars, key=lambda one: agreement(observations, one.scene, MAX_ERROR_PX), default=None)
 
 
 def _extended(observations: Observations, star: Star, config: SolvingConfig) -> Star:
@@ -76,11 +77,6 @@ def placed(star: Star, observations: Observations) -> Scene | None:
 
 def _views(observations: Observations) -> range:
     return range(len(observations.cameras))
-
-
-def _num_agreeing(observations: Observations, star: Star) -> int:
-    errors = np.linalg.norm(star.scene.residuals(observations), axis=1)
-    return int((errors <= MAX_POSE_ERROR_PX).sum())
 
 
 def _points_of(observations: Observations, view: int) -> NDArray[np.intp]:
