@@ -46,6 +46,8 @@ BENCHMARKS = (
     ),
     Benchmark("instances.changed", INSTANCES, threads=1),
     Benchmark("instances.picture", (*DATA, "--output", "out/pictures"), threads=1),
+    Benchmark("geo.street", ("--markdown", "{results}/geolocation.md"), threads=1),
+    Benchmark("geo.million", ("--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.retrieval", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.canyon", ("--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.lund", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),

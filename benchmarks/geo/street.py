@@ -17,8 +17,8 @@ import torch
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.types import Rejection
-from visloc_ros.evaluation.consistency import chi_square_quantile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import make_matcher
 from visloc_ros.geo.answer import GeoAnswer
@@ -36,6 +36,8 @@ SECTION = "Rendered street"
 SEEDS = (71, 72)
 ERRORS = (TagErrors(), TagErrors(0.5, 0.5, 0.3), TagErrors(3.0, 2.0, 1.0))
 _STEPS, _STEP_M = 10, 1.0
+_WHAT = "Squared: median squared horizontal error by the covariance, and how many photos are beyond its 99.9 %."
+_HEADER = ("tags err by", "located", "error, median m", "90 % m", "heading, median °", "squared (1.4)", "beyond 99.9 %")
 _ALL_BUT_A_THOUSANDTH = chi_square_quantile(0.999, 2)
 
 
@@ -137,7 +139,15 @@ def as_markdown(report: Figures) -> str:
         of_walks = [one for one in report["walks"] if one["tags"] == name]
         walks.append(row_of(f"{name}, alone", [one["alone"] for one in of_walks]))
         walks.append(row_of(f"{name}, together", [one["together"] or {"kind": "none"} for one in of_walks]))
-    header = ("tags err by", "located", "error, median m", "90 % m", "heading, median deg", "squared (1.4)", "beyond 99.9 %")
+    header = (
+        "tags err by",
+        "located",
+        "error, median m",
+        "90 % m",
+        "heading, median deg",
+        "squared (1.4)",
+        "beyond 99.9 %",
+    )
     what = "Squared: median squared horizontal error by the covariance, and how many photos are beyond its 99.9 %."
     return "\n\n".join((what, table(header, single), "Walks of ten photos, a metre apart:", table(header, walks)))
 
@@ -147,11 +157,10 @@ def row_of(name: str, found: Sequence[Figures]) -> list[str]:
     known = [one for one in found if "error_m" in one]
     errors = np.array([one.get("error_m", np.inf) for one in found])
     median, most = np.percentile(errors, [50, 90], method="higher")
-    heading, squared = (np.median([one[key] for one in known]) if known else np.nan for key in ("heading_deg", "squared"))
+    heading, squared = (np.median([one[key] for one in known] or [np.nan]) for key in ("heading_deg", "squared"))
     beyond = sum(one["squared"] > _ALL_BUT_A_THOUSANDTH for one in known)
-    return [
-        name, f"{len(known)} of {len(found)}", f"{median:.2f}", f"{most:.2f}", f"{heading:.2f}", f"{squared:.1f}", f"{beyond}",
-    ]  # fmt: skip
+    figures = f"{median:.2f}", f"{most:.2f}", f"{heading:.2f}", f"{squared:.1f}", f"{beyond}"
+    return [name, f"{len(known)} of {len(found)}", *figures]
 
 
 if __name__ == "__main__":
