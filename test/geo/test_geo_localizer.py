@@ -2,9 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from tagged_street import ORIGIN, Street, localizer_of, make_database, photo
+from tagged_street import NORTH, ORIGIN, Street, add_view, localizer_of, make_database, photo
 
 from visloc_ros.core.errors import GeoError
+from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geometry import SE3
 from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
 from visloc_ros.geo.orientation import rotation_of
@@ -13,6 +14,7 @@ from visloc_ros.geo.view import View
 from visloc_ros.sources.measurements import GeoPosition
 
 HERE, FAR = Street.at(0.0, 0.0, 1), Street.at(2000.0, 0.0, 2)
+OF_FEATURES = ("keypoints", "scores", "descriptors")
 TRUTH = SE3(rotation_of(8.0, 3.0), np.array([0.5, 30.0, 0.3]))
 
 
@@ -62,6 +64,21 @@ def test_a_photo_that_shows_little_is_refused_before_it_is_matched(database):
     few = HERE.seen_from(TRUTH).take(np.arange(10))
     answer = localizer_of(database, [few]).locate(photo())
     assert (answer.result.reason, answer.result.counts) == (GeoReason.FEW_FEATURES, {"features": 10.0})
+
+
+@pytest.mark.parametrize(("shared", "is_near"), [(40, False), (300, True)])
+def test_the_tag_of_a_single_view_is_an_answer_only_where_the_photo_shares_much_with_it(tmp_path, shared, is_near):
+    database = GeoDatabase.create(tmp_path / "streets", ORIGIN)
+    add_view(database, "alone", HERE, SE3(NORTH, np.array([0.0, 26.0, 0.0])))
+    seen, other = HERE.seen_from(TRUTH, 9), Street.at(0.0, 0.0, 3).seen_from(TRUTH, 9)
+    rows = np.random.default_rng(0).permutation(len(seen))[:shared]
+    parts = [np.concatenate([getattr(seen, name)[rows], getattr(other, name)]) for name in OF_FEATURES]
+    mixed = LocalFeatures(*parts, (640, 480))
+    answer = localizer_of(database, [mixed]).locate(photo())
+    if is_near:
+        assert (answer.pose.kind, answer.pose.best_tag.view) == (GeoKind.TAG, "alone")
+    else:
+        assert answer.result.reason is GeoReason.ONE_FAR_VIEW
 
 
 def test_an_error_that_all_views_share_is_in_the_covariance(database):
