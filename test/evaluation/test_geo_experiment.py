@@ -14,7 +14,7 @@ from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoPose, GeoReason, GeoRejection
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.simulation.street import make_street
-from visloc_ros.simulation.street_views import ORIGIN, Survey, random_poses, write_database, write_queries
+from visloc_ros.simulation.street_views import ORIGIN, Survey, write_database, write_queries
 from visloc_ros.sources.measurements import GeoPosition
 
 TRUTH = SE3(rotation_of(40.0), np.array([3.0, 4.0, 0.0]))
@@ -89,9 +89,10 @@ def test_arrays_have_a_row_for_each_photo_in_the_axes_of_the_metadata(tmp_path):
 
 def test_an_experiment_in_a_rendered_street(tmp_path):
     street = make_street(8, 30.0)
-    references = write_database(street, tmp_path / "views", Survey(5.0, 4, 320, length_m=30.0))
+    references = write_database(street, tmp_path / "views", Survey(6.0, 8, 480, length_m=30.0))
     describe_globally(references)
-    write_queries(street, tmp_path / "photos", random_poses(2, 30.0, seed=1))
+    across = [SE3(rotation_of(heading), np.array([-4.0, y, 1.6])) for heading, y in ((80.0, -0.5), (100.0, -4.5))]
+    write_queries(street, tmp_path / "photos", across)
     (tmp_path / "conf.yaml").write_text("k: 8\nrerank: false\npolicy: EXPANSION\n", encoding="utf-8")
     arguments = ["--reference_set", str(references.folder), "--query_set", str(tmp_path / "photos")]
     arguments += ["--exp_name", "first", "--conf", str(tmp_path / "conf.yaml"), "-o", str(tmp_path / "exp")]

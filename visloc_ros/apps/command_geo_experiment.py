@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.command_geo_locate import describe
-from visloc_ros.apps.console import console
+from visloc_ros.apps.console import AsJson, console, print_json
 from visloc_ros.apps.outputs import check_outputs, write_json, writing
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import GeoError
@@ -52,6 +52,7 @@ def experiment(
         "exp"
     ),
     tiles: Annotated[bool, typer.Option("--tiles", help="Show OpenStreetMap below the map, online.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Locate the photos of one database by another, and compare with their true places; failures count.
 
@@ -74,9 +75,12 @@ def experiment(
         folder.mkdir(parents=True, exist_ok=True)
         write_arrays(folder, located)
         write_table(folder / "results.csv", located)
-    write_json(folder / "results.json", {**settings, **found, **provenance()})
+    report = {**settings, **found, **provenance()}
+    write_json(folder / "results.json", report)
     write_page(folder / "map.html", located, positions, tiles)
     console.print(summary(found, folder), highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(report)
 
 
 def summary(found: dict[str, object], folder: Path) -> str:

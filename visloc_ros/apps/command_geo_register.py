@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from visloc_ros.apps.command_geo_locate import DatabaseArgument
-from visloc_ros.apps.console import StageBars, console
+from visloc_ros.apps.console import AsJson, StageBars, console, print_json
+from visloc_ros.evaluation.machine import provenance
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.registration import register_views, write_poses
 
 
-def register(database: DatabaseArgument) -> None:
+def register(database: DatabaseArgument, as_json: AsJson = False) -> None:
     """Reconstruct the views of a street together, and correct their positions and headings by it.
 
     Example: visloc geo register streets
@@ -21,3 +22,6 @@ def register(database: DatabaseArgument) -> None:
         f"registered {len(registration.poses)} of {len(views.names)} views; their tags are "
         f"{registration.sigma_m:.1f} m off along an axis"
     )
+    if as_json:
+        counts = {"views": len(views.names), "registered": len(registration.poses)}
+        print_json({**counts, "tag_sigma_m": registration.sigma_m, **provenance()})

@@ -30,6 +30,7 @@ _CAR_CAMERA_M, _EYES_M = 2.5, 1.6
 _EVENING = np.array([1.0, 0.9, 0.72], np.float32)  # light of a low sun beside that of noon
 _PHOTO_OFF_AXIS_M = 6.0
 _PHOTO_TILT_DEG = 4.0
+_EXACT_M, _EXACT_DEG = 0.01, 0.05  # standard deviations that tags without errors state
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def write_database(room: Room, folder: Path, survey: Survey, seed: int = 0) -> G
         for heading in 360.0 * np.arange(survey.directions) / survey.directions:
             image = sensor.expose(renderer.render(SE3(rotation_of(heading), centre)), count, 0.0)
             name = f"street{panorama:03}"
-            orientation = Orientation((heading + turn) % 360.0, pitch, 0.0, survey.errors.heading_deg or None)
+            orientation = Orientation((heading + turn) % 360.0, pitch, 0.0, max(survey.errors.heading_deg, _EXACT_DEG))
             view = View(f"{name}_{heading:g}", tag, orientation, camera, panorama=name, source="simulation")
             database.add(view, encode_jpeg(image))
             count += 1
@@ -78,7 +79,7 @@ def _wrong_tag(centre: Array, errors: TagErrors, rng: np.random.Generator) -> tu
     """The position of a panorama as its tag has it, and errors of heading and pitch."""
     moved = centre + rng.normal(0.0, 1.0, 3) * errors.position_m * [1.0, 1.0, 0.5]
     lat, lng, alt = (float(value) for value in ORIGIN.to_geodetic(moved)[0])
-    position = GeoPosition(lat, lng, alt, errors.position_m or None)
+    position = GeoPosition(lat, lng, alt, max(errors.position_m, _EXACT_M))
     return position, float(rng.normal(0.0, errors.heading_deg)), float(rng.normal(0.0, errors.pitch_deg))
 
 
