@@ -13,7 +13,7 @@ from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.geo.solving import GeoKind, GeoPose, locate
+from visloc_ros.geo.solving import GeoKind, PhotoPose, locate
 from visloc_ros.simulation.street_canyon import CanyonConfig, CanyonTrial, TagErrors, simulate_canyon
 
 LEVELS = (
@@ -52,7 +52,7 @@ def answer_of(trial: CanyonTrial, with_geonavpy: bool) -> Answer:
     other = locate_as_geonavpy(trial) if with_geonavpy else None
     geonavpy = np.inf if other is None else float(np.linalg.norm((other.translation - truth.translation)[:2]))
     best = np.inf if pose.best_tag is None else _horizontal(pose.best_tag.position, truth.translation)
-    if not isinstance(pose, GeoPose) or pose.enu_from_camera is None:
+    if not isinstance(pose, PhotoPose) or pose.enu_from_camera is None:
         return Answer(np.inf, geonavpy, best, np.inf, np.nan, "none")
     error = pose_difference(truth, pose.enu_from_camera)
     nees = float(error @ np.linalg.solve(pose.covariance, error)) if pose.kind is GeoKind.SOLVED else np.nan

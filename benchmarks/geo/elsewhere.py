@@ -19,7 +19,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.localizer import GeoLocalizer
-from visloc_ros.geo.solving.types import GeoPose
+from visloc_ros.geo.solving.types import PhotoPose
 from visloc_ros.sources import SourceConfig, open_source
 
 PLACES = {
@@ -74,7 +74,7 @@ def outcomes_in(localizer: GeoLocalizer, arguments: argparse.Namespace, place: s
 
 def outcome(answer: GeoAnswer) -> str:
     """One word for an answer."""
-    return "located" if isinstance(answer.result, GeoPose) else answer.result.reason.value
+    return "located" if isinstance(answer.result, PhotoPose) else answer.result.reason.value
 
 
 if __name__ == "__main__":

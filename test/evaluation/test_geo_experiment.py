@@ -11,7 +11,7 @@ from visloc_ros.evaluation.geo_experiment import LocatedQuery, figures, write_ar
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.features import describe_globally
 from visloc_ros.geo.orientation import rotation_of
-from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoPose, GeoReason, GeoRejection
+from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.simulation.street import make_street
 from visloc_ros.simulation.street_views import ORIGIN, Survey, write_database, write_queries
@@ -26,7 +26,7 @@ def located(east=0.0, turned_deg=0.0, retrieved=(), **truth):
     position = TRUTH.translation + np.array([east, 0.0, 0.0])
     rotation = rotation_matrix([0.0, 0.0, np.deg2rad(turned_deg)]) @ TRUTH.rotation
     tag = BestTag("view", TRUTH.translation + np.array([0.0, 7.0, 0.0]), 5.0, 30)
-    pose = GeoPose(GeoKind.SOLVED, position, rotation, np.eye(6), tag, np.arange(40), 80, ("view",), 1.0)
+    pose = PhotoPose(GeoKind.SOLVED, position, rotation, np.eye(6), tag, np.arange(40), 80, ("view",), 1.0)
     return LocatedQuery(GeoAnswer(0, "photo", ORIGIN, pose, {"solve": 30.0}, retrieved=retrieved), view(**truth))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.geo.orientation import rotation_of
-from visloc_ros.geo.solving import GeoKind, GeoPose, GeoReason, GeoRejection, Reference, SolvingConfig, Tag, locate
+from visloc_ros.geo.solving import GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, SolvingConfig, Tag, locate
 from visloc_ros.geo.solving.tag_answer import nearest_view
 from visloc_ros.geo.solving.two_view import verify
 from visloc_ros.simulation.street_canyon import CanyonConfig, CanyonTrial, TagErrors, simulate_canyon
@@ -17,18 +17,18 @@ from visloc_ros.simulation.street_canyon import CanyonConfig, CanyonTrial, TagEr
 EXACT, USUAL = TagErrors(), TagErrors(1.5, 1.0, 0.5)
 
 
-def located(trial: CanyonTrial, config: SolvingConfig | None = None, prior: Tag | None = None) -> GeoPose:
+def located(trial: CanyonTrial, config: SolvingConfig | None = None, prior: Tag | None = None) -> PhotoPose:
     pose = locate(trial.camera, trial.keypoints, trial.references, config, prior)
-    assert isinstance(pose, GeoPose), pose
+    assert isinstance(pose, PhotoPose), pose
     return pose
 
 
-def error_of(pose: GeoPose, trial: CanyonTrial) -> np.ndarray:
+def error_of(pose: PhotoPose, trial: CanyonTrial) -> np.ndarray:
     assert pose.enu_from_camera is not None
     return pose_difference(trial.enu_from_camera, pose.enu_from_camera)
 
 
-def nees(pose: GeoPose, trial: CanyonTrial) -> float:
+def nees(pose: PhotoPose, trial: CanyonTrial) -> float:
     error = error_of(pose, trial)
     return float(error @ np.linalg.solve(pose.covariance, error))
 
@@ -125,7 +125,7 @@ def test_points_far_ahead_of_a_row_of_views_give_no_solved_pose() -> None:
         for number, centre in enumerate(at[1:], start=1)
     ]
     pose = locate(camera, pixels[0], references)
-    assert isinstance(pose, GeoPose)
+    assert isinstance(pose, PhotoPose)
     assert pose.kind is GeoKind.TAG
     assert np.linalg.norm(pose.position - at[0]) < 4.0 * pose.horizontal_sigma_m
 
@@ -151,7 +151,7 @@ def test_a_tag_far_off_does_not_carry_the_pose_along() -> None:
     wrong = trial.references[2]
     moved = replace(wrong, tag=replace(wrong.tag, position=np.add(wrong.tag.position, [30.0, -20.0, 0.0])))
     answer = locate(trial.camera, trial.keypoints, [*trial.references[:2], moved, *trial.references[3:]])
-    if isinstance(answer, GeoPose):
+    if isinstance(answer, PhotoPose):
         assert np.linalg.norm(error_of(answer, trial)[:2]) < 4.0 * answer.horizontal_sigma_m
     else:
         assert answer.reason is GeoReason.TAGS_CONTRADICT

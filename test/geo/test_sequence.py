@@ -4,7 +4,7 @@ import pytest
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.geo.sequence import locate_together
-from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoPose, GeoReason, GeoRejection
+from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose
 from visloc_ros.simulation.street_views import walk
 
 SIGMA_M, SIGMA_RAD = 0.7, np.deg2rad(1.0)
@@ -15,7 +15,7 @@ def answer(pose, rng, wrong_by=0.0):
     moved = pose.translation + rng.normal(0.0, SIGMA_M, 3) + wrong_by
     turned = rotation_matrix(rng.normal(0.0, SIGMA_RAD, 3)) @ pose.rotation
     tag = BestTag("view", moved, 5.0, 30)
-    return GeoPose(GeoKind.SOLVED, moved, turned, COVARIANCE, tag, np.arange(50), 100, ("view",), 1.0)
+    return PhotoPose(GeoKind.SOLVED, moved, turned, COVARIANCE, tag, np.arange(50), 100, ("view",), 1.0)
 
 
 def motion_of(poses, scale=2.3, segment=0):
@@ -79,5 +79,5 @@ def test_two_answers_make_no_track():
 
 def test_places_of_tags_alone_make_no_track():
     truth, tag = walk(10, 1.0), BestTag("view", np.zeros(3), 5.0, 30)
-    known = GeoPose(GeoKind.TAG, np.zeros(3), None, np.full((6, 6), np.nan), tag, np.arange(50), 100, ("view",), 1.0)
+    known = PhotoPose(GeoKind.TAG, np.zeros(3), None, np.full((6, 6), np.nan), tag, np.arange(50), 100, ("view",), 1.0)
     assert isinstance(locate_together(motion_of(truth), dict.fromkeys(range(10), known)), Rejection)

@@ -20,7 +20,7 @@ from visloc_ros.geo.config import GeoConfig
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.localizer import GeoLocalizer
 from visloc_ros.geo.map_page import Ellipse, Kind, Marker, write_map_page
-from visloc_ros.geo.solving.types import GeoKind, GeoPose
+from visloc_ros.geo.solving.types import GeoKind, PhotoPose
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.folder import FolderSource
@@ -89,7 +89,7 @@ def _tags_of(path: Path) -> View:
 def describe(answer: GeoAnswer) -> str:
     """One line about a photo: where it was taken and what that rests on, or why that is not known."""
     milliseconds = f"{sum(answer.stage_ms.values()):.0f} ms"
-    if not isinstance(answer.result, GeoPose):
+    if not isinstance(answer.result, PhotoPose):
         return f"{answer.name}  {answer.result}  {milliseconds}"
     pose, (latitude, longitude, _) = answer.result, answer.geodetic or (0.0, 0.0, 0.0)
     line = f"{answer.name}  {latitude:.6f} {longitude:.6f}  sigma {pose.horizontal_sigma_m:.1f} m"
@@ -101,7 +101,7 @@ def describe(answer: GeoAnswer) -> str:
 
 def figures(answers: Sequence[GeoAnswer]) -> dict[str, Any]:
     """All photos together, and each."""
-    reasons = [one.result.reason.value for one in answers if not isinstance(one.result, GeoPose)]
+    reasons = [one.result.reason.value for one in answers if not isinstance(one.result, PhotoPose)]
     return {
         "photos": len(answers),
         "located": len(answers) - len(reasons),

@@ -23,7 +23,7 @@ from visloc_ros.geo.features import load_image
 from visloc_ros.geo.map_page import Ellipse, Kind, Line, Marker, write_map_page
 from visloc_ros.geo.metadata import camera_from_anchor
 from visloc_ros.geo.orientation import heading_difference_deg
-from visloc_ros.geo.solving.types import GeoPose, GeoRejection
+from visloc_ros.geo.solving.types import GeoRejection, PhotoPose
 from visloc_ros.geo.view import View
 
 THRESHOLDS = ((0.5, 2.0), (1.0, 5.0), (5.0, 10.0))
@@ -179,7 +179,7 @@ def write_table(path: Path, located: Sequence[LocatedQuery]) -> None:
 
 def _row(one: LocatedQuery) -> dict[str, Any]:
     at, result, geodetic = one.truth.position, one.answer.result, one.answer.geodetic
-    pose = result if isinstance(result, GeoPose) else None
+    pose = result if isinstance(result, PhotoPose) else None
     metres, degrees = one.errors
     values = {
         "name": one.truth.name,

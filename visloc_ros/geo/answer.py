@@ -10,7 +10,7 @@ from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.result_mapping import pose_to_mapping
 from visloc_ros.core.wgs84 import EnuFrame
-from visloc_ros.geo.solving.types import REASON_TEXTS, BestTag, GeoPose, GeoRejection
+from visloc_ros.geo.solving.types import REASON_TEXTS, BestTag, GeoRejection, PhotoPose
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +24,15 @@ class GeoAnswer:
     stamp_ns: int
     name: str
     frame: EnuFrame
-    result: GeoPose | GeoRejection
+    result: PhotoPose | GeoRejection
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     calibration: CameraCalibration | None = None
     retrieved: tuple[str, ...] = ()
 
     @property
-    def pose(self) -> GeoPose | None:
+    def pose(self) -> PhotoPose | None:
         """The pose; None where the photo is not located."""
-        return self.result if isinstance(self.result, GeoPose) else None
+        return self.result if isinstance(self.result, PhotoPose) else None
 
     @property
     def geodetic(self) -> tuple[float, float, float] | None:
@@ -51,7 +51,7 @@ class GeoAnswer:
             return {**values, "reason": reason.value, "text": REASON_TEXTS[reason], "counts": dict(self.result.counts)}
         return {**values, **self._pose_values(self.result)}
 
-    def _pose_values(self, pose: GeoPose) -> dict[str, Any]:
+    def _pose_values(self, pose: PhotoPose) -> dict[str, Any]:
         latitude, longitude, altitude = self._degrees(pose.position)
         heading, pitch, roll = pose.angles_deg or (None, None, None)
         known = 6 if pose.rotation is not None else 3  # of a pose without orientation JSON has no NaN

@@ -24,7 +24,7 @@ from visloc_ros.geo.features import ImageDescriber, feature_config, load_descrip
 from visloc_ros.geo.likeness import count_alike
 from visloc_ros.geo.retrieval import Place, ViewIndex, places
 from visloc_ros.geo.solving.locate import locate
-from visloc_ros.geo.solving.types import GeoKind, GeoPose, GeoReason, GeoRejection, Reference, Tag
+from visloc_ros.geo.solving.types import GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
 from visloc_ros.geo.view import View
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class GeoLocalizer:
         with watch("describe"):
             features, descriptor = self._describer.describe(frame.image)
         tag = None if prior is None else Tag.of_view(prior, self.frame)
-        result: GeoPose | GeoRejection
+        result: PhotoPose | GeoRejection
         retrieved: Sequence[int] = ()
         if len(features) < _MIN_FEATURES:
             result = GeoRejection(GeoReason.FEW_FEATURES, {"features": float(len(features))})
@@ -107,19 +107,19 @@ class GeoLocalizer:
 
     def _solve(
         self, frame: Frame, features: LocalFeatures, candidates: Sequence[Place], tag: Tag | None, watch: Stopwatch
-    ) -> GeoPose | GeoRejection:
+    ) -> PhotoPose | GeoRejection:
         """The pose at the first place whose points determine it, else what is known of the place that shares most."""
-        others, pixels = list[GeoPose | GeoRejection](), features.keypoints.astype(np.float64)
+        others, pixels = list[PhotoPose | GeoRejection](), features.keypoints.astype(np.float64)
         for place in candidates:
             with watch("match"):
                 references = self._match(features, place)
             with watch("solve"):
-                found: GeoPose | GeoRejection = GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
+                found: PhotoPose | GeoRejection = GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
                 if references:
                     found = _judged(locate(frame.camera, pixels, references, self.config.solving, tag), len(pixels))
                 result = self._with_common_error(found)
             self._log(f"{frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
-            if isinstance(result, GeoPose) and result.kind is GeoKind.SOLVED:
+            if isinstance(result, PhotoPose) and result.kind is GeoKind.SOLVED:
                 return result
             others.append(result)
         return max(others, key=_support, default=GeoRejection(GeoReason.NOTHING_ALIKE))
@@ -129,7 +129,7 @@ class GeoLocalizer:
         references = self._match_views(features, place.rows[:_PROBES])
         return references + self._match_views(features, place.rows[_PROBES:]) if references else []
 
-    def _with_common_error(self, result: GeoPose | GeoRejection) -> GeoPose | GeoRejection:
+    def _with_common_error(self, result: PhotoPose | GeoRejection) -> PhotoPose | GeoRejection:
         """The pose with the error that all views of a registered database share."""
         if isinstance(result, GeoRejection) or not self._common_sigma_m:
             return result
@@ -152,7 +152,7 @@ class GeoLocalizer:
         )
 
 
-def _judged(result: GeoPose | GeoRejection, num_keypoints: int) -> GeoPose | GeoRejection:
+def _judged(result: PhotoPose | GeoRejection, num_keypoints: int) -> PhotoPose | GeoRejection:
     """The answer, unless it is a tag of a view that is not near, or that may not show the same place at all.
 
     Points that three images agree on prove a place. Matches with one view do not: two streets have 43 of 1024
@@ -167,5 +167,5 @@ def _judged(result: GeoPose | GeoRejection, num_keypoints: int) -> GeoPose | Geo
     return GeoRejection(GeoReason.ONE_FAR_VIEW, counts, result.best_tag)
 
 
-def _support(result: GeoPose | GeoRejection) -> int:
+def _support(result: PhotoPose | GeoRejection) -> int:
     return 0 if result.best_tag is None else result.best_tag.num_inliers

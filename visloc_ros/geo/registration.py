@@ -12,6 +12,7 @@ import pycolmap
 
 from visloc_ros.core.errors import GeoError, MapError
 from visloc_ros.core.files import is_file
+from visloc_ros.core.geo_reference import GEO_SIGMA_M
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.wgs84 import EnuFrame
@@ -20,7 +21,7 @@ from visloc_ros.features.types import Matcher
 from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
 from visloc_ros.geo.orientation import angles_of
-from visloc_ros.geo.view import POSITION_SIGMA_M, Orientation, View
+from visloc_ros.geo.view import Orientation, View
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.geo import fit_to_positions, local_positions
 from visloc_ros.mapping.gravity import Up
@@ -121,14 +122,14 @@ def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosit
     """
     centres = {name: pose.translation for name, pose in sfm_from_cameras.items()}
     try:
-        fit = fit_to_positions(centres, tags, _mean_up(sfm_from_cameras.values()), POSITION_SIGMA_M)
+        fit = fit_to_positions(centres, tags, _mean_up(sfm_from_cameras.values()), GEO_SIGMA_M)
     except MapError as error:
         raise GeoError(f"the views cannot be placed by their positions: {error}") from error
     poses = {name: fit.map_from_sfm.apply_to_pose(pose) for name, pose in sfm_from_cameras.items()}
     names = [name for name in poses if name in tags]
     tagged = local_positions([tags[name] for name in names], fit.origin)
     errors = np.linalg.norm((np.array([poses[name].translation for name in names]) - tagged)[:, :2], axis=1)
-    sigmas = np.array([tags[name].sigma or POSITION_SIGMA_M for name in names])
+    sigmas = np.array([tags[name].sigma or GEO_SIGMA_M for name in names])
     wrong = {name for name, is_wrong in zip(names, errors > _MOST_SIGMAS * sigmas, strict=True) if is_wrong}
     errors = errors[errors <= _MOST_SIGMAS * sigmas]
     return Registration(

@@ -49,14 +49,8 @@ class ViewIndex:
         positions = np.array([tag.position for tag in tags])[:, :2]
         return ViewIndex(descriptors, positions, np.array([tag.position_sigma_m for tag in tags]), panoramas)
 
-    def without(self, excluded: Iterable[int]) -> ViewIndex:
-        """The index in which these rows are similar to nothing."""
-        descriptors = self.descriptors.copy()
-        descriptors[list(excluded)] = 0.0
-        return ViewIndex(descriptors, self.positions, self.sigmas, self.panoramas)
-
     def search(self, query: NDArray[np.float32], config: GeoConfig, prior: Tag | None = None) -> list[int]:
-        """Places that look like the query (D,), best first.
+        """Rows of views that look like the query (D,), best first.
 
         With the position of a ``prior``, half of the views are the most similar ones near it; the other half are sought
         everywhere, so that a wrong prior forces no answer.

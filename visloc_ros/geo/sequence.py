@@ -16,7 +16,7 @@ from visloc_ros.core.config import nest
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import AnchorPose, OdometryPose, Rejection
 from visloc_ros.fusion import FusionConfig, RecordedMeasurements, smooth
-from visloc_ros.geo.solving.types import GeoKind, GeoPose, GeoRejection
+from visloc_ros.geo.solving.types import GeoKind, GeoRejection, PhotoPose
 
 _CONFIG = FusionConfig.from_mapping(
     nest(
@@ -42,7 +42,7 @@ class TrackPose:
 
 
 def locate_together(
-    motion: Sequence[OdometryPose], answers: Mapping[int, GeoPose | GeoRejection]
+    motion: Sequence[OdometryPose], answers: Mapping[int, PhotoPose | GeoRejection]
 ) -> list[TrackPose] | Rejection:
     """Smooth the answers of photos, by their stamps, with the motion between them.
 
@@ -59,10 +59,10 @@ def locate_together(
     ]
 
 
-def _anchors(answers: Mapping[int, GeoPose | GeoRejection]) -> Iterator[AnchorPose]:
+def _anchors(answers: Mapping[int, PhotoPose | GeoRejection]) -> Iterator[AnchorPose]:
     """Answers that were solved; the place of a tag alone says little about the place of the photo."""
     for stamp_ns, answer in answers.items():
-        if not isinstance(answer, GeoPose) or answer.kind is not GeoKind.SOLVED or answer.enu_from_camera is None:
+        if not isinstance(answer, PhotoPose) or answer.kind is not GeoKind.SOLVED or answer.enu_from_camera is None:
             continue
         yield AnchorPose(
             stamp_ns,

@@ -11,13 +11,7 @@ import pycolmap
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.orientation import rotation_of
-from visloc_ros.sources.measurements import COMPASS_SIGMA_DEG, GeoPosition
-
-POSITION_SIGMA_M = 5.0
-"""Of a position whose source states no error: the horizontal standard deviation of phones outdoors is 3 to 8 m."""
-
-HEADING_SIGMA_DEG = COMPASS_SIGMA_DEG
-"""Of a heading whose source states no error."""
+from visloc_ros.sources.measurements import GeoPosition
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.locate import locate
-from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoPose, GeoReason, GeoRejection, Reference, Tag
+from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
 
 __all__ = [
     "BestTag",
     "GeoKind",
-    "GeoPose",
     "GeoReason",
     "GeoRejection",
+    "PhotoPose",
     "Reference",
     "SolvingConfig",
     "Tag",

@@ -12,7 +12,7 @@ from visloc_ros.geo.solving.prior import with_prior
 from visloc_ros.geo.solving.solution import Solution, solve
 from visloc_ros.geo.solving.tag_answer import best_tag, nearest_view, num_matches, pose_of_tag
 from visloc_ros.geo.solving.two_view import VerifiedView, verify
-from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoPose, GeoReason, GeoRejection, Reference, Tag
+from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
 
 
 def locate(
@@ -21,7 +21,7 @@ def locate(
     references: Sequence[Reference],
     config: SolvingConfig | None = None,
     prior: Tag | None = None,
-) -> GeoPose | GeoRejection:
+) -> PhotoPose | GeoRejection:
     """Find the pose of a photo with keypoints (N, 2) in pixels of its camera.
 
     ``prior`` is where its own metadata place it; what contradicts the views is not used.
@@ -49,8 +49,8 @@ def locate(
     return with_prior(by_tag, prior)
 
 
-def _pose_of(solved: Solution, views: Sequence[VerifiedView], best: BestTag) -> GeoPose:
-    return GeoPose(
+def _pose_of(solved: Solution, views: Sequence[VerifiedView], best: BestTag) -> PhotoPose:
+    return PhotoPose(
         GeoKind.SOLVED,
         solved.enu_from_camera.translation,
         solved.enu_from_camera.rotation,

@@ -11,12 +11,12 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import perturbed
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
-from visloc_ros.geo.solving.types import GeoPose, Tag
+from visloc_ros.geo.solving.types import PhotoPose, Tag
 
 _AGREES = 0.99  # probability of a smaller difference of two right measurements
 
 
-def with_prior(pose: GeoPose, prior: Tag | None) -> GeoPose:
+def with_prior(pose: PhotoPose, prior: Tag | None) -> PhotoPose:
     """The pose joined with the prior's position and heading; each is left out where it contradicts the pose."""
     if prior is None:
         return pose
@@ -29,7 +29,7 @@ def with_prior(pose: GeoPose, prior: Tag | None) -> GeoPose:
     return pose
 
 
-def _joined(pose: GeoPose, measured: NDArray[np.intp], difference: Array, variances: Array) -> GeoPose:
+def _joined(pose: PhotoPose, measured: NDArray[np.intp], difference: Array, variances: Array) -> PhotoPose:
     """The pose after a measurement of some of its six numbers, which lies a difference from it (Kalman 1960)."""
     known = np.arange(6 if pose.rotation is not None else 3)
     covariance = pose.covariance[np.ix_(known, known)]

@@ -12,7 +12,7 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.solution import MIN_SPREAD
 from visloc_ros.geo.solving.two_view import VerifiedView
-from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoPose
+from visloc_ros.geo.solving.types import BestTag, GeoKind, PhotoPose
 from visloc_ros.geo.solving.view_rotation import rotation_by_views
 
 _MANY = 0.5  # matches, as a share of the most that any view has
@@ -41,7 +41,7 @@ def pose_of_tag(
     nearest: VerifiedView,
     views: Sequence[VerifiedView],
     config: SolvingConfig,
-) -> GeoPose | None:
+) -> PhotoPose | None:
     """The position of the best tag with the rotation by motions relative to views; None with too few matches."""
     inliers, best = nearest.matches[:, 0], best_tag(nearest, config)
     if len(inliers) < config.min_inliers or np.ptp(keypoints[inliers, 0]) < MIN_SPREAD * camera.width:
@@ -55,7 +55,7 @@ def pose_of_tag(
     covariance = np.diag(np.square([best.sigma_m, best.sigma_m, height, *turns]))
     if rotation is None:
         covariance[3:], covariance[:, 3:] = np.nan, np.nan
-    return GeoPose(
+    return PhotoPose(
         GeoKind.TAG, best.position, rotation, covariance, best, inliers, num_matches(views), (best.view,), math.nan
     )
 

@@ -14,10 +14,12 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.geo_reference import GEO_SIGMA_M
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.orientation import angles_of, rotation_of
-from visloc_ros.geo.view import HEADING_SIGMA_DEG, POSITION_SIGMA_M, View
+from visloc_ros.geo.view import View
+from visloc_ros.sources.measurements import COMPASS_SIGMA_DEG
 
 HAND_HELD_TILT_SIGMA_DEG = 5.0
 """Pitch and roll of photos that people take upright: 2 and 1 degrees in street_lund, more at high houses."""
@@ -40,25 +42,25 @@ class Tag:
 
     position: Array | None = None
     rotation: Array | None = None
-    position_sigma_m: float = POSITION_SIGMA_M
-    height_sigma_m: float = POSITION_SIGMA_M
-    heading_sigma_deg: float = HEADING_SIGMA_DEG
+    position_sigma_m: float = GEO_SIGMA_M
+    height_sigma_m: float = GEO_SIGMA_M
+    heading_sigma_deg: float = COMPASS_SIGMA_DEG
     tilt_sigma_deg: float = HAND_HELD_TILT_SIGMA_DEG
 
     @staticmethod
     def of_view(view: View, frame: EnuFrame) -> Tag:
         """The tag of a view in a local frame."""
         at, angles = view.position, view.orientation
-        position, position_sigma, height_sigma = None, POSITION_SIGMA_M, UNKNOWN_HEIGHT_SIGMA_M
+        position, position_sigma, height_sigma = None, GEO_SIGMA_M, UNKNOWN_HEIGHT_SIGMA_M
         if at is not None:
             altitude = frame.altitude if at.altitude is None else at.altitude
             position = frame.from_geodetic([at.latitude, at.longitude, altitude])[0]
-            position_sigma = POSITION_SIGMA_M if at.sigma is None else at.sigma
+            position_sigma = GEO_SIGMA_M if at.sigma is None else at.sigma
             height_sigma = UNKNOWN_HEIGHT_SIGMA_M if at.altitude is None else position_sigma
-        rotation, heading_sigma = None, HEADING_SIGMA_DEG
+        rotation, heading_sigma = None, COMPASS_SIGMA_DEG
         if angles is not None:
             rotation = rotation_of(angles.heading_deg, angles.pitch_deg, angles.roll_deg)
-            heading_sigma = HEADING_SIGMA_DEG if angles.sigma_deg is None else angles.sigma_deg
+            heading_sigma = COMPASS_SIGMA_DEG if angles.sigma_deg is None else angles.sigma_deg
         tilt_sigma = HAND_HELD_TILT_SIGMA_DEG if view.panorama is None else PANORAMA_TILT_SIGMA_DEG
         return Tag(position, rotation, position_sigma, height_sigma, heading_sigma, tilt_sigma)
 
@@ -131,7 +133,7 @@ class GeoKind(str, Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class GeoPose:
+class PhotoPose:
     """Where a photo was taken: ``position`` (3,) and ``rotation`` (3, 3) of ``enu_from_camera``, covariance (6, 6).
 
     A pose of the kind ``TAG`` has the position of the best tag, and its covariance is as large as views are apart;
