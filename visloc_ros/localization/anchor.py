@@ -25,6 +25,7 @@ from visloc_ros.localization.evidence import (
     Query,
     is_elsewhere,
 )
+from visloc_ros.localization.fit_to_map import FitToMap
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.image_copies import MOST_TURNS, CopyChooser, ImageCopy
 from visloc_ros.localization.map_cameras import cameras_for_size
@@ -68,6 +69,7 @@ class AnchorEngine:
         self._is_reduced = self.map.points is not map_.points
         self._solver = EvidenceSolver(self.map, self.config.pose)
         self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity)
+        self._fit = FitToMap(map_, self.config.pose)
         self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
         self._map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
@@ -207,7 +209,8 @@ class AnchorEngine:
     def _refusal_of(self, query: Query, evidence: Evidence, around: Sequence[Evidence] = ()) -> Reason | None:
         """Why evidence must not be trusted, whichever the camera is, or None.
 
-        Where no search around a pose confirmed its place, evidence has to be as sure as both together.
+        Where no search around a pose confirmed its place, evidence has to be as sure as both together; where it fits
+        the map only roughly, it may have a share of the risk.
         """
         if evidence.refusal is not None:
             return evidence.refusal
@@ -218,7 +221,8 @@ class AnchorEngine:
         assert evidence.support is not None
         searched = [self._confirms(one, evidence) for one in around if one.support is not None]
         is_doubtful = bool(searched) and not any(searched)
-        return evidence.support.refusal(query.risk_share * self.config.max_risk ** (2 if is_doubtful else 1))
+        share = query.risk_share * self._fit.risk_share(evidence.solution)
+        return evidence.support.refusal(share * self.config.max_risk ** (2 if is_doubtful else 1))
 
     def _learn_camera(
         self, query: Query, evidence: Evidence, estimator: CameraEstimator, views: list[CameraView]
