@@ -54,7 +54,10 @@ class NormalEquations:
         """Covariance (6, 6) of a group, all other unknowns being unknown; None where it is not determined."""
         eliminated = np.einsum("ngi,nij->ngj", self.mixed, _inverse_blocks(self.points, 0.0))
         reduced = self.groups - np.tensordot(eliminated, self.mixed, axes=([0, 2], [0, 2]))
-        scale = np.sqrt(np.maximum(np.diag(reduced), np.finfo(np.float64).tiny))
+        information = np.diag(reduced)
+        if not (information > 0.0).all():
+            return None
+        scale = np.sqrt(information)
         normalised = reduced / np.outer(scale, scale)
         if not np.linalg.cond(normalised) < _MAX_CONDITION:
             return None

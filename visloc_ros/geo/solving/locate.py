@@ -13,6 +13,7 @@ from visloc_ros.geo.solving.solution import Solution, solve
 from visloc_ros.geo.solving.tag_answer import best_tag, nearest_view, num_matches, pose_of_tag
 from visloc_ros.geo.solving.two_view import VerifiedView, verify
 from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
+from visloc_ros.geo.solving.view_rotation import agreeing_views
 
 
 def locate(
@@ -30,16 +31,18 @@ def locate(
     if not references:
         return GeoRejection(GeoReason.NO_REFERENCES)
     # Matches that agree with one motion of the camera, whatever the tags say.
-    views = verify(camera, keypoints, references, config)
-    if not views:
+    verified = verify(camera, keypoints, references, config)
+    if not verified:
         most = max(len(one.matches) for one in references)
         return GeoRejection(GeoReason.FEW_MATCHES, {"references": float(len(references)), "most_matches": float(most)})
+    # Of these, the views that agree on the photo's rotation.
+    views = agreeing_views(camera, keypoints, verified)
     nearest = nearest_view(views)
     best = best_tag(nearest, config)
     # Points seen from several places, tags and the photo's pose together.
     solved = solve(camera, keypoints, views, config, prior)
     # Never less certain than the best tag alone.
-    by_tag = pose_of_tag(camera, keypoints, nearest, views, config)
+    by_tag = pose_of_tag(camera, keypoints, nearest, verified, config)
     if isinstance(solved, Solution):
         pose = _pose_of(solved, views, best)
         chosen = pose if by_tag is None or pose.horizontal_sigma_m <= by_tag.horizontal_sigma_m else by_tag

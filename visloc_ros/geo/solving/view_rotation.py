@@ -1,20 +1,24 @@
-"""The rotation of the photo from its motions relative to views, where nothing but the views' tags says where it is."""
+"""The rotation of the photo from its motions relative to views, and which views agree on it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pycolmap
 
 from visloc_ros.core.camera import rays
-from visloc_ros.core.geometry import Array, rotation_angle_deg
+from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
 from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
+from visloc_ros.geo.solving.types import Tag
 
 MOTION_SIGMA_DEG = 1.0
 """Of the rotation by a motion that is not in doubt; in simulated streets they err by 0.3 degrees."""
 _SAME_DEG = 3.0
+_MOST_SIGMAS = 3.0
 _PLANE = 0.7
 """Inliers of a plane as a share of those of the motion, from which on the motion may be of the plane alone."""
 
@@ -28,7 +32,7 @@ def rotation_by_views(
     1988): where no second view decides, the standard deviation is the angle between them.
     """
     by_views = [
-        [tagged @ one.T for one in _rotations_of(camera, keypoints, view)]
+        [tagged @ one.rotation.T for one in _motions_of(camera, keypoints, view)]
         for view in views
         if (tagged := view.reference.tag.rotation) is not None
     ]
@@ -49,17 +53,67 @@ def _disagreement(rotation: Array, by_views: Sequence[Sequence[Array]]) -> float
     return sum(min(rotation_angle_deg(rotation, one) for one in of_view) for of_view in by_views)
 
 
-def _rotations_of(camera: pycolmap.Camera, keypoints: Array, view: VerifiedView) -> list[Array]:
-    """The rotations ``query_from_view`` that explain the matches: that of the motion, and those of a plane."""
+def agreeing_views(camera: pycolmap.Camera, keypoints: Array, views: Sequence[VerifiedView]) -> list[VerifiedView]:
+    """The views that agree on the photo's rotation, which most of their matches support.
+
+    The others show another house front of the same make. Of a view whose matches lie in a plane, the motion that agrees
+    is taken. Views without a rotation are all kept.
+    """
+    motions = [_motions_of(camera, keypoints, view) for view in views]
+    possible = [
+        (view.reference.tag, view.reference.tag.rotation @ motion.rotation.T)
+        for view, of_view in zip(views, motions, strict=True)
+        if view.reference.tag.rotation is not None
+        for motion in of_view
+    ]
+    kept = (_agreeing(tag, rotation, views, motions) for tag, rotation in possible)
+    return max(kept, key=lambda some: sum(len(one.matches) for one in some), default=list(views))
+
+
+def _agreeing(
+    tag: Tag, rotation: Array, views: Sequence[VerifiedView], motions: Sequence[Sequence[SE3]]
+) -> list[VerifiedView]:
+    """The views that agree with the photo's rotation (3, 3) by one tag."""
+    kept = []
+    for view, of_view in zip(views, motions, strict=True):
+        own = view.reference.tag
+        if own.rotation is None:
+            kept.append(view)
+            continue
+        angles = [rotation_angle_deg(rotation, own.rotation @ motion.rotation.T) for motion in of_view]
+        nearest = int(np.argmin(angles))
+        if angles[nearest] <= _MOST_SIGMAS * _sigma_deg(tag, own):
+            kept.append(
+                view if angles[0] <= angles[nearest] + _SAME_DEG else replace(view, query_from_view=of_view[nearest])
+            )
+    return kept
+
+
+def _sigma_deg(one: Tag, other: Tag) -> float:
+    """Of the difference of the photo's rotations by two views."""
+    of_tags = (one.heading_sigma_deg, one.tilt_sigma_deg, other.heading_sigma_deg, other.tilt_sigma_deg)
+    return math.hypot(MOTION_SIGMA_DEG, MOTION_SIGMA_DEG, *of_tags)
+
+
+def _motions_of(camera: pycolmap.Camera, keypoints: Array, view: VerifiedView) -> list[SE3]:
+    """The motions ``query_from_view`` that explain the matches: the one found, and those of a plane."""
     in_view = rays(view.reference.camera, view.pixels)
     in_query = rays(camera, keypoints[view.matches[:, 0]])
     threshold = MAX_ERROR_PX / float(camera.mean_focal_length())
     homography, agree = cv2.findHomography(in_view, in_query, cv2.USAC_MAGSAC, threshold)
     if homography is None or agree.sum() < _PLANE * len(in_view):
-        return [view.query_from_view.rotation]
+        return [view.query_from_view]
     agree = agree.ravel().astype(bool)
-    _, rotations, _, normals = cv2.decomposeHomographyMat(homography, np.eye(3))
+    _, rotations, translations, normals = cv2.decomposeHomographyMat(homography, np.eye(3))
     homogeneous = np.column_stack([in_view[agree], np.ones(agree.sum())])
     is_ahead = [np.all(homogeneous @ normal.ravel() > 0.0) for normal in normals]  # else points lie behind the view
-    possible = [np.asarray(one, np.float64) for one, is_so in zip(rotations, is_ahead, strict=True) if is_so]
-    return [view.query_from_view.rotation, *possible]
+    possible = [
+        SE3(np.asarray(rotation, np.float64), _unit(np.asarray(translation, np.float64).ravel()))
+        for rotation, translation, is_so in zip(rotations, translations, is_ahead, strict=True)
+        if is_so
+    ]
+    return [view.query_from_view, *possible]
+
+
+def _unit(vector: Array) -> Array:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), np.finfo(np.float64).tiny))
