@@ -8,7 +8,10 @@ features are kept in the work folder.
 """
 
 import argparse
+import multiprocessing
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +47,14 @@ _ALL_BUT_A_THOUSANDTH = chi_square_quantile(0.999, 2)
 def main() -> None:
     """Locate all photos and walks, and write the tables."""
     arguments = parse_arguments()
-    torch.set_num_threads(1)
+    jobs = [(seed, errors) for seed in SEEDS[: arguments.streets] for errors in ERRORS]
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        measured = list(pool.map(partial(measure, arguments=arguments), *zip(*jobs, strict=True)))
     report: Figures = {**provenance(), "single": [], "walks": []}
-    for seed in SEEDS[: arguments.streets]:
-        street = make_street(seed)
-        for errors in ERRORS:
-            name = f"{errors.position_m:g} m, {errors.heading_deg:g}, {errors.pitch_deg:g} deg"
-            database = make_database(arguments.work / f"{seed}_{errors.position_m:g}", street, errors, seed)
-            single, walks = measure(database, street, seed, arguments)
-            report["single"] += [{"tags": name, **one} for one in single]
-            report["walks"] += [{"tags": name, **one} for one in walks]
+    for (_, errors), found in zip(jobs, measured, strict=True):
+        name = f"{errors.position_m:g} m, {errors.heading_deg:g}°, {errors.pitch_deg:g}°"
+        for kind, ones in zip(("single", "walks"), found, strict=True):
+            report[kind] += [{"tags": name, **one} for one in ones]
     write_outputs(arguments, SECTION, report, as_markdown(report))
 
 
@@ -64,6 +65,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--streets", type=int, default=len(SEEDS), help="number of streets")
     parser.add_argument("--photos", type=int, default=30, help="photos in each street")
     parser.add_argument("--walks", type=int, default=3, help="walks in each street")
+    parser.add_argument("--processes", type=int, default=1, help="databases searched at once")
     add_outputs(parser)
     return parser.parse_args()
 
@@ -75,10 +77,11 @@ def make_database(folder: Path, street: Room, errors: TagErrors, seed: int) -> G
     return database
 
 
-def measure(
-    database: GeoDatabase, street: Room, seed: int, arguments: argparse.Namespace
-) -> tuple[list[Figures], list[Figures]]:
-    """What is found of each photo, and of each photo of the walks, alone and together."""
+def measure(seed: int, errors: TagErrors, arguments: argparse.Namespace) -> tuple[list[Figures], list[Figures]]:
+    """What is found of each photo, and of each photo of the walks, alone and together, in a process of its own."""
+    torch.set_num_threads(1)
+    street = make_street(seed)
+    database = make_database(arguments.work / f"{seed}_{errors.position_m:g}", street, errors, seed)
     describer = ImageDescriber(database)
     localizer = GeoLocalizer(database, describer=describer)
     poses = random_poses(arguments.photos, seed=seed)
@@ -139,17 +142,7 @@ def as_markdown(report: Figures) -> str:
         of_walks = [one for one in report["walks"] if one["tags"] == name]
         walks.append(row_of(f"{name}, alone", [one["alone"] for one in of_walks]))
         walks.append(row_of(f"{name}, together", [one["together"] or {"kind": "none"} for one in of_walks]))
-    header = (
-        "tags err by",
-        "located",
-        "error, median m",
-        "90 % m",
-        "heading, median deg",
-        "squared (1.4)",
-        "beyond 99.9 %",
-    )
-    what = "Squared: median squared horizontal error by the covariance, and how many photos are beyond its 99.9 %."
-    return "\n\n".join((what, table(header, single), "Walks of ten photos, a metre apart:", table(header, walks)))
+    return "\n\n".join((_WHAT, table(_HEADER, single), "Walks of ten photos, a metre apart:", table(_HEADER, walks)))
 
 
 def row_of(name: str, found: Sequence[Figures]) -> list[str]:
