@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from visloc_ros import mapping
+from visloc_ros.apps.command_coverage import coverage
 from visloc_ros.apps.command_doctor import examine_map
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite
@@ -23,6 +24,8 @@ from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_m
 from visloc_ros.localization.searchable_map import reduce_map_to, searches_of
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce and delete maps.")
+
+app.command()(coverage)
 
 Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
 

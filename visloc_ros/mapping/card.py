@@ -20,6 +20,9 @@ from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_colmap_mo
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map_layout import CARD_NAME, THUMBNAIL_FOLDER, own_layout, thumbnail_name
+from visloc_ros.localization.coverage import Coverage
+from visloc_ros.mapping.coverage import MappedView, map_coverage
+from visloc_ros.mapping.coverage_view import draw_coverage
 from visloc_ros.mapping.summary import MapSummary
 from visloc_ros.mapping.top_view import draw_top_view
 
@@ -41,12 +44,14 @@ def render_card(folder: Path, manifest: Manifest, summary: MapSummary, model: Co
     template = (files("visloc_ros.mapping") / "templates" / "map.html.j2").read_text(encoding="utf-8")
     unit = "m" if manifest.metric else ""
     poses = [image.map_from_camera for image in model.images]
-    coverage = image_coverage(model)
+    coverage, where = image_coverage(model), _where_localized(model, manifest.gravity_aligned)
     top_view = draw_top_view(model.points, poses, gravity_aligned=manifest.gravity_aligned, unit=unit)
     return environment.from_string(template).render(
         manifest=manifest,
         summary=summary,
-        tiles=_tiles(summary),
+        tiles=_tiles(summary, where),
+        where=Markup(draw_coverage(where, unit)),
+        cell=f"{where.cell:g} {unit}".strip(),
         top_view=Markup(top_view),
         coverage=coverage,
         observation_bars=_bars([image.observations for image in coverage], coverage, "points"),
@@ -63,13 +68,23 @@ def render_card(folder: Path, manifest: Manifest, summary: MapSummary, model: Co
     )
 
 
-def _tiles(summary: MapSummary) -> list[dict[str, str]]:
+def _where_localized(model: ColmapModel, gravity_aligned: bool) -> Coverage:
+    rows = [model.rows_of(image.point_ids) for image in model.images]
+    views = [
+        MappedView(image.map_from_camera, model.cameras[image.camera_id], seen[seen >= 0])
+        for image, seen in zip(model.images, rows, strict=True)
+    ]
+    return map_coverage(model.points, views, gravity_aligned=gravity_aligned)
+
+
+def _tiles(summary: MapSummary, where: Coverage) -> list[dict[str, str]]:
     registered = f"of {summary.selected_images} chosen frames"
     values = [
         ("images", f"{summary.registered_images}", registered),
         ("points", f"{summary.points:,}", f"{summary.observations_per_image:.0f} seen by an image"),
         ("track length", f"{summary.mean_track_length:.1f}", "images see a point, on average"),
         ("reprojection error", f"{summary.reprojection_error_px:.2f} px", "mean over all observations"),
+        ("can be localized", f"{where.recall:.0%}", "of images near its own, at any heading"),
         ("size", f"{summary.kilobytes_per_image:.0f} kB", "an image, pictures not counted"),
     ]
     return [{"label": label, "value": value, "detail": detail} for label, value, detail in values]

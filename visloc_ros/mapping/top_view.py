@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.mapping.gravity import find_up, level_rotation
 
-_WIDTH = 1000.0
+WIDTH = 1000.0
+"""Of the drawings, in SVG units."""
 _FLATTEST = 0.45
 _STEEPEST = 0.75
 _MARGIN = 0.06
@@ -53,10 +54,10 @@ def draw_top_view(points: Array, map_from_cameras: Sequence[SE3], *, gravity_ali
     turned = points @ rotation.T
     canvas = fit_canvas(centres[:, :2], turned[:, :2])
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH:g} {canvas.height:.0f}" role="img" aria-label="The map seen from above">',
+        f'<svg viewBox="0 0 {WIDTH:g} {canvas.height:.0f}" role="img" aria-label="The map seen from above">',
         _draw_points(canvas, turned),
-        _draw_grid(canvas, unit),
-        _draw_cameras(canvas, centres[:, :2], viewing[:, :2]),
+        draw_grid(canvas, unit),
+        draw_cameras(canvas, centres[:, :2], viewing[:, :2]),
         "</svg>",
     ]
     return "\n".join(parts)
@@ -77,14 +78,14 @@ def fit_canvas(centres: Array, points: Array) -> Canvas:
     depth = float(np.clip(depth, _FLATTEST * width, None))
     width = max(float(width), depth / _STEEPEST)
     centre = (low + high) / 2
-    scale = _WIDTH / width
+    scale = WIDTH / width
     return Canvas(centre - np.array([width, depth]) / 2, scale, depth * scale)
 
 
 def _draw_points(canvas: Canvas, points: Array) -> str:
     shown = points[:: max(1, -(-len(points) // _MAX_POINTS))]
     pixels = canvas.to_svg(shown[:, :2])
-    inside = np.all((pixels >= 0) & (pixels <= [_WIDTH, canvas.height]), axis=1)
+    inside = np.all((pixels >= 0) & (pixels <= [WIDTH, canvas.height]), axis=1)
     levels = _height_levels(shown[:, 2])
     # One path a colour, each point a line of no length with round ends: far smaller than an element a point.
     paths = []
@@ -100,8 +101,9 @@ def _height_levels(heights: Array) -> NDArray[np.int_]:
     return np.asarray(share * len(_HEIGHT_COLORS), dtype=int)
 
 
-def _draw_grid(canvas: Canvas, unit: str) -> str:
-    width = _WIDTH / canvas.scale
+def draw_grid(canvas: Canvas, unit: str) -> str:
+    """Lines at round coordinates, with these."""
+    width = WIDTH / canvas.scale
     step = nice_step(width / _GRID_LINES)
     high = canvas.low + np.array([width, canvas.height / canvas.scale])
     parts = ['<g class="grid">']
@@ -111,7 +113,7 @@ def _draw_grid(canvas: Canvas, unit: str) -> str:
         parts.append(f'<text x="{x + 5:.1f}" y="{canvas.height - 8:.1f}">{value + 0.0:g} {unit}</text>')
     for value in np.arange(np.ceil(canvas.low[1] / step), np.floor(high[1] / step) + 1) * step:
         y = canvas.height - (value - canvas.low[1]) * canvas.scale
-        parts.append(f'<line x1="0" x2="{_WIDTH:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<line x1="0" x2="{WIDTH:g}" y1="{y:.1f}" y2="{y:.1f}"/>')
     return "".join([*parts, "</g>"])
 
 
@@ -121,7 +123,8 @@ def nice_step(rough: float) -> float:
     return float(power * next(factor for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * (1 - 1e-9)))
 
 
-def _draw_cameras(canvas: Canvas, centres: Array, viewing: Array) -> str:
+def draw_cameras(canvas: Canvas, centres: Array, viewing: Array) -> str:
+    """Cameras at ``centres`` (M, 2) that look along ``viewing`` (M, 2), and the path that they took."""
     at = canvas.to_svg(centres)
     size = float(np.clip((_CAMERAS_AT_FULL_SIZE / len(at)) ** 0.5, _SMALLEST_CAMERA, 1.0))
     parts = [_draw_path(at[begin:end]) for begin, end in _stretches(at)]

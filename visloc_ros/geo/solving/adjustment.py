@@ -101,6 +101,8 @@ def normal_equations(observations: Observations, scene: Scene, weights: Array) -
     count, groups = observations.num_points, observations.groups[observations.view]
     residuals = np.where(weights[:, None] > 0.0, scene.residuals(observations), 0.0)
     by_point, by_group = _jacobians(observations, scene)
+    is_ahead = np.isfinite(by_point).all(axis=(1, 2))  # of a point beside its camera no derivative is known
+    weights = np.where(is_ahead, weights, 0.0)
     by_point = np.where(weights[:, None, None] > 0.0, by_point, 0.0)
     by_group = np.where(weights[:, None, None] > 0.0, by_group, 0.0)
     weighted_point, weighted_group = weights[:, None, None] * by_point, weights[:, None, None] * by_group
