@@ -197,6 +197,18 @@ def test_a_missing_database_is_named_with_what_makes_one(tmp_path, describer, ro
     assert "visloc geo" in capfd.readouterr().err
 
 
+def test_a_geo_pose_is_published_where_its_package_is_installed(database, describer, ros_domain):
+    messages = pytest.importorskip("geographic_msgs.msg", reason="no package registry has it: ROS installations do")
+    with node_of(database) as harness:
+        poses, located = harness.received(messages.GeoPoseStamped, "geo/geo_pose"), Located(harness)
+        harness.wait_for(lambda: harness.probe.count_publishers("/visloc/geo/geo_pose"), "topic")
+        located.show()
+        (fix,) = located.answers()
+        harness.wait_for(lambda: poses, "geo pose")
+    assert poses[0].pose.position.latitude == fix.latitude
+    assert poses[0].header == fix.header
+
+
 def test_a_geo_pose_has_latitude_longitude_and_orientation(database):
     """By a message with the fields of GeoPoseStamped, whose package few have."""
     place = SimpleNamespace(latitude=0.0, longitude=0.0, altitude=0.0)
