@@ -9,6 +9,7 @@ NODES = (
     "anchor_node",
     "remote_anchor_node",
     "fusion_node",
+    "geo_node",
     "localization_node",
     "map_builder_node",
     "odometry_node",

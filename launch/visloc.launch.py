@@ -29,6 +29,8 @@ ARGUMENTS = {
     "odometry_backend": Argument("klt", "klt; dpvo: a network, which needs weights and a GPU", ("klt", "dpvo")),
     "anchor_host": Argument("local", "Where images are searched: local, remote, or the address of visloc serve"),
     "search": SEARCH,
+    "geo_database": Argument("", "Folder of geotagged views, if there is one: where on the earth the camera is"),
+    "fix_topic": Argument("fix", "NavSatFix topic of a satellite receiver, if there is one: where to search first"),
     "server_map": Argument("", "Name of the map on that server; not needed where there is only one"),
     "token_file": Argument("", "File with the token of that server, if it has one"),
     "composition": switch(False, "Whether the search runs in the process of odometry and fusion: takes less memory"),
@@ -51,6 +53,7 @@ FUSION = {
     "publish_odom_to_base_tf": "publish_odom_tf",
 }
 SEARCHING = {"map_path": "map_path", "map_frame": "map_frame", "anchor.search": "search"}
+LOCATING = {"database": "geo_database"}
 ASKING = {
     "server_url": "anchor_host",
     "server_map": "server_map",
@@ -73,7 +76,7 @@ def start(given):
     """The processes of the mode."""
     transforms = {f"/{name}": f"{given['tf_namespace'].rstrip('/')}/{name}" for name in ("tf", "tf_static")}
     priors = {"/initialpose": given["initialpose_topic"]}
-    cameras, sensors = camera_topics(given), sensor_topics(given)
+    cameras, sensors, receivers = camera_topics(given), sensor_topics(given), {"fix": given["fix_topic"]}
     follows = given["mode"] == "fused" and given["map_tracking"]
     alone = {} if follows else {"map_tracking.enabled": False}
 
@@ -82,20 +85,21 @@ def start(given):
         raise ValueError(f"anchor_host:={host} is neither local nor remote nor an address like http://gpu-box:8090")
     if given["composition"] and (given["mode"] != "fused" or host != "local"):
         raise ValueError("composition:=true needs mode:=fused and anchor_host:=local: there is nothing else to join")
-    processes = []
+    processes, topics = [], cameras | sensors | transforms | priors
     if given["composition"]:
         every = SEARCHING | CAMERA_PARAMETERS | TRACKING | FUSION
-        processes.append(process("visloc_node", given, every, cameras | sensors | transforms | priors, alone))
+        processes.append(process("visloc_node", given, every, topics | receivers, alone))
     elif given["mode"] == "hloc":
         processes.append(process("fusion_node", given, FUSION, transforms | priors))
     else:
         both = CAMERA_PARAMETERS | TRACKING | FUSION
-        topics = cameras | sensors | transforms | priors
         processes.append(process("localization_node", given, both, topics, alone))
     if given["mode"] != "odom" and host == "local" and not given["composition"]:
-        processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, cameras | transforms))
+        processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, cameras | receivers | transforms))
     if given["mode"] != "odom" and is_address(host):
         processes.append(process("remote_anchor_node", given, ASKING | CAMERA_PARAMETERS, cameras))
+    if given["geo_database"]:
+        processes.append(process("geo_node", given, LOCATING | CAMERA_PARAMETERS, cameras | receivers | transforms))
     processes.append(process("map_builder_node", given, CAMERA_PARAMETERS, cameras | sensors | transforms))
     if given["viewer"]:
         processes.append(process("viewer_node", given, {}))

@@ -89,7 +89,7 @@ class FakeDescriber:
 
     def describe(self, image):
         """Features and global descriptor."""
-        one = self.features[int(image[0, 0])]
+        one = self.features[int(np.ravel(image[0, 0])[0])]
         return one, global_descriptor(one)
 
 

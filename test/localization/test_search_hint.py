@@ -146,6 +146,16 @@ def test_what_is_no_position_is_refused(position, sigma_m):
         PositionHint(np.array(position), sigma_m)
 
 
+def test_matches_without_a_pose_are_no_other_place(prepared, twins, monkeypatch):
+    """A pose by chance is anywhere: it speaks for no place that the hint rules out."""
+    engine, rng = engine_for(prepared, "retrieval", monkeypatch), np.random.default_rng(3)
+    for pose in poses(twins):
+        view = twins.view(pose)
+        shuffled = replace(view, keypoints=rng.permutation(view.keypoints))
+        answer = engine.localize(twins.frame(), features=shuffled, hint=at(pose.translation, 1.0))
+        assert answer.reason is Reason.FEW_INLIERS
+
+
 @pytest.fixture(scope="module")
 def two_ends():
     world = Twins(second_from_first=HALF_TURN)

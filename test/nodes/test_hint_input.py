@@ -115,6 +115,22 @@ def test_a_compass_whose_place_is_not_known_is_counted(sensors):
     assert sensors.input.rejected["compass without transform"] == 1
 
 
+def test_an_image_located_by_street_views_is_a_position_for_half_a_minute(sensors):
+    sensors.send("geo/fix", fix(north_m=20.0, sigma_m=1.0))
+    later = sensors.at(NOW + 10 * SECOND).position
+    np.testing.assert_allclose(later.position_in_map, [0.0, 20.0], atol=0.05)
+    assert later.sigma_m == pytest.approx(np.linalg.norm([1.0, GEO_SIGMA_M, 20.0]))
+    assert sensors.at(NOW + 31 * SECOND) is None
+
+
+def test_of_a_receiver_and_street_views_the_more_exact_position_counts(sensors):
+    sensors.send("geo/fix", fix(north_m=20.0, sigma_m=1.0))
+    sensors.send("fix", fix(north_m=30.0, sigma_m=3.0))
+    np.testing.assert_allclose(sensors.at().position.position_in_map, [0.0, 20.0], atol=0.05)
+    sensors.send("fix", fix(north_m=30.0, sigma_m=3.0, stamp_ns=NOW + 5 * SECOND))
+    np.testing.assert_allclose(sensors.at(NOW + 5 * SECOND).position.position_in_map, [0.0, 30.0], atol=0.05)
+
+
 @pytest.mark.parametrize("manifest", [replace(ON_EARTH, geo_origin={}), replace(ON_EARTH, gravity_aligned=False)])
 def test_a_map_that_is_not_on_the_earth_gets_no_hint(sensors, manifest):
     sensors.send_mount()

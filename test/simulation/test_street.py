@@ -17,7 +17,7 @@ EXACT = Survey(directions=2, size_px=128, length_m=LENGTH_M)
 
 @pytest.fixture(scope="module")
 def street():
-    return make_street(3, LENGTH_M, ((0, 2),))
+    return make_street(3, LENGTH_M, copies=2)
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +30,22 @@ def test_whoever_stands_in_the_street_sees_something_everywhere(street):
     assert (street.cast(np.array([1.0, 0.0, 1.6]), rays).quad_rows != NO_QUAD).all()
 
 
-def test_twins_have_the_same_front_on_another_lot(street):
-    first, second = street.quad("building 0 front"), street.quad("building 2 front")
-    assert np.array_equal(first.texture, second.texture)
-    assert not np.allclose(first.corner, second.corner)
-    assert not np.array_equal(first.texture, street.quad("building 1 front").texture)
+def test_the_second_half_is_the_first_one_again(street):
+    half = len(lots(3, LENGTH_M, 2)) // 2
+    for row in range(half):
+        first, second = (street.quad(f"building {one} front") for one in (row, row + half))
+        assert np.array_equal(first.texture, second.texture)
+        assert second.corner - first.corner == pytest.approx([0.0, LENGTH_M / 2, 0.0])
+    assert not np.array_equal(street.quad("building 0 front").texture, street.quad("building 1 front").texture)
 
 
-def test_buildings_leave_no_gap_between_them():
-    plots = lots(3, LENGTH_M)
-    assert all(a.end == b.begin for a, b in pairwise(plots) if a.side == b.side)
+@pytest.mark.parametrize("copies", [1, 2])
+def test_buildings_leave_no_gap_between_them(copies):
+    for side in (-1, 1):
+        row = sorted((lot for lot in lots(3, LENGTH_M, copies) if lot.side == side), key=lambda lot: lot.begin)
+        assert all(a.end == pytest.approx(b.begin) for a, b in pairwise(row))
+        assert row[0].begin == -LENGTH_M / 2
+        assert row[-1].end >= LENGTH_M / 2
 
 
 def test_tags_without_errors_are_the_poses_the_views_were_rendered_from(street, database):

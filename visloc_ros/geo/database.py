@@ -135,7 +135,7 @@ class GeoDatabase:
 def _mean_position(views: Iterable[View]) -> EnuFrame:
     positions = [view.position for view in views if view.position is not None]
     if not positions:
-        raise GeoError("no view of the database has a position")
+        raise GeoError("no view of the database has a position: add photos with GPS tags by 'visloc geo add'")
     altitudes = [one.altitude for one in positions if one.altitude is not None]
     lat, lng = np.mean([(one.latitude, one.longitude) for one in positions], axis=0)
     return EnuFrame(float(lat), float(lng), float(np.mean(altitudes)) if altitudes else 0.0)

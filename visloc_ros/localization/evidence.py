@@ -172,7 +172,8 @@ class EvidenceSolver:
     def solve(self, query: Query, evidence: Evidence, prior: SE3 | None = None) -> Evidence:
         """The evidence with its pose, where it gives one; ``prior`` is a predicted ``map_from_camera``.
 
-        A pose that the query's hint rules out is dropped: another place looks like the image.
+        A pose that the query's hint rules out is dropped: another place looks like the image, unless the pose is by
+        chance.
         """
         pixels, points = self.pixels_and_points(query, evidence)
         with query.watch("pnp"):
@@ -180,8 +181,8 @@ class EvidenceSolver:
                 solution = solve_pose_of_unknown_camera(pixels, points, query.cameras, self._config)
             else:
                 solution = solve_pose(pixels, points, query.frame.camera, self._config, prior)
-        if query.rules_out(solution):
-            return replace(evidence, refusal=Reason.AMBIGUOUS_PLACE)
+        if solution is not None and query.rules_out(solution):
+            return replace(evidence, refusal=None if solution.is_by_chance else Reason.AMBIGUOUS_PLACE)
         return self.supported(query, replace(evidence, solution=solution))
 
     def supported(self, query: Query, evidence: Evidence) -> Evidence:

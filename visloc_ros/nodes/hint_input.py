@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -25,27 +26,88 @@ from visloc_ros.nodes.transforms import StaticTransforms
 from visloc_ros.sources.measurements import GeoPosition
 from visloc_ros.sources.ros_messages import MessageError, checked_stamp
 
+GEO_FIX, GEO_COMPASS = "geo/fix", "geo/compass"
+"""Topics of ``geo_node``."""
+
 MAX_FIX_AGE_NS, MAX_COMPASS_AGE_NS = 2 * NANOSECONDS, NANOSECONDS // 2  # receivers measure once a second, or more often
 SPEED, TURN_RATE = 2.0, 1.0  # m/s and rad/s: a robot's motion since the measurement
 COMPASS_SIGMA, COMPASS_OFFSET = np.deg2rad(20.0), np.deg2rad(10.0)  # if not stated; by iron and true north
+MAX_ANSWER_AGE_NS = 30 * NANOSECONDS  # geo_node locates an image in seconds, and the next one ten seconds later
 
 Value = TypeVar("Value")
+
+
+class FixInput:
+    """Subscribes to positions on the earth, of a receiver or of ``geo_node``; ``rejected`` counts unusable messages."""
+
+    def __init__(self, node: VislocNode[Any], topic: str, rejected: RejectedMessages) -> None:
+        self._topic, self._rejected = topic, rejected
+        self._max_age_ns = MAX_ANSWER_AGE_NS if topic == GEO_FIX else MAX_FIX_AGE_NS
+        self._fixes: _Recent[GeoPosition] = _Recent()
+        node.subscription(NavSatFix, topic, self._take, SENSOR, from_outside=topic not in (GEO_FIX, GEO_COMPASS))
+
+    def at(self, stamp_ns: int) -> GeoPosition | None:
+        """The position nearest in time; its ``sigma``, always known, covers the motion since."""
+        found = self._fixes.nearest(stamp_ns, self._max_age_ns)
+        if found is None:
+            return None
+        age_s, position = found
+        return replace(position, sigma=float(np.hypot(position.sigma or GEO_SIGMA_M, SPEED * age_s)))
+
+    def _take(self, message: NavSatFix) -> None:
+        if message.status.status == NavSatStatus.STATUS_NO_FIX:
+            return
+        try:
+            position = position_from_msg(message)
+            self._fixes.add(checked_stamp(message.header.stamp), position)
+        except MessageError as error:
+            self._rejected.note(f"bad {self._topic}", str(error))
+
+
+class _CompassInput:
+    """Subscribes to orientations on the earth, of an IMU or of ``geo_node``."""
+
+    def __init__(self, node: VislocNode[Any], topic: str, rejected: RejectedMessages, static: StaticTransforms) -> None:
+        self._topic, self._rejected, self._static = topic, rejected, static
+        self._max_age_ns = MAX_ANSWER_AGE_NS if topic == GEO_COMPASS else MAX_COMPASS_AGE_NS
+        self._orientations: _Recent[tuple[SE3, float | None, str]] = _Recent()
+        node.subscription(Imu, topic, self._take, SENSOR, from_outside=topic not in (GEO_FIX, GEO_COMPASS))
+
+    def at(self, stamp_ns: int, camera_frame: str) -> HeadingHint | None:
+        """The camera's heading by the orientation nearest in time; its ``sigma_rad`` covers turns since."""
+        found = self._orientations.nearest(stamp_ns, self._max_age_ns)
+        if found is None:
+            return None
+        age_s, (earth_from_compass, sigma, frame) = found
+        compass_from_camera = self._static.lookup(frame, camera_frame)
+        if compass_from_camera is None:
+            self._rejected.note(f"{self._topic} without transform", f"no fixed transform {frame} -> {camera_frame}")
+            return None
+        east, north, _ = (earth_from_compass @ compass_from_camera).rotation[:, 2]
+        stated = COMPASS_SIGMA if sigma is None else sigma
+        sigma_rad = float(np.linalg.norm([stated, COMPASS_OFFSET, TURN_RATE * age_s]))
+        return HeadingHint(float(np.arctan2(north, east)), sigma_rad)
+
+    def _take(self, message: Imu) -> None:
+        try:
+            rotation, sigma = heading_from_msg(message)
+            self._orientations.add(checked_stamp(message.header.stamp), (rotation, sigma, message.header.frame_id))
+        except MessageError as error:
+            self._rejected.note(f"bad {self._topic}", str(error))
 
 
 class HintInput:
     """Subscribes to the optional topics with a rough pose, for maps on the earth (``geo_origin``).
 
-    ``rejected`` counts unusable messages. Heights are left out: receivers measure them from the ellipsoid, photos from
-    the sea.
+    They are of a receiver and a compass, or of the geolocation node. ``rejected`` counts unusable messages. Heights are
+    left out: receivers measure them from the ellipsoid, photos from the sea.
     """
 
     def __init__(self, node: VislocNode[Any]) -> None:
         self.rejected = RejectedMessages(node.get_logger())
-        self._static = StaticTransforms(node)
-        self._fixes: _Recent[tuple[GeoPosition, float]] = _Recent()
-        self._headings: _Recent[tuple[SE3, float | None, str]] = _Recent()
-        node.subscription(NavSatFix, "fix", self._take_fix, SENSOR, from_outside=True)
-        node.subscription(Imu, "compass", self._take_compass, SENSOR, from_outside=True)
+        static = StaticTransforms(node)
+        self._fixes = [FixInput(node, topic, self.rejected) for topic in ("fix", GEO_FIX)]
+        self._compasses = [_CompassInput(node, topic, self.rejected, static) for topic in ("compass", GEO_COMPASS)]
 
     def at(self, stamp_ns: int, camera_frame: str, manifest: Manifest) -> SearchHint | None:
         """The hint for an image, in the map of a manifest; None where nothing is known."""
@@ -55,42 +117,17 @@ class HintInput:
         return None if position is None and heading is None else SearchHint(position, heading)
 
     def _position(self, stamp_ns: int, origin: GeoReference) -> PositionHint | None:
-        found = self._fixes.nearest(stamp_ns, MAX_FIX_AGE_NS)
-        if found is None:
+        """By the most exact position."""
+        known = [one for one in (fix.at(stamp_ns) for fix in self._fixes) if one is not None]
+        best = min(known, key=lambda one: one.sigma or 0.0, default=None)
+        if best is None or best.sigma is None:
             return None
-        age_s, (position, sigma_m) = found
-        return gps_hint(origin, (position.latitude, position.longitude), sigma_m, SPEED * age_s)
+        return gps_hint(origin, (best.latitude, best.longitude), best.sigma)
 
     def _heading(self, stamp_ns: int, camera_frame: str) -> HeadingHint | None:
-        found = self._headings.nearest(stamp_ns, MAX_COMPASS_AGE_NS)
-        if found is None:
-            return None
-        age_s, (earth_from_compass, sigma, frame) = found
-        compass_from_camera = self._static.lookup(frame, camera_frame)
-        if compass_from_camera is None:
-            self.rejected.note("compass without transform", f"no fixed transform {frame} -> {camera_frame}")
-            return None
-        east, north, _ = (earth_from_compass @ compass_from_camera).rotation[:, 2]
-        stated = COMPASS_SIGMA if sigma is None else sigma
-        return HeadingHint(
-            float(np.arctan2(north, east)), float(np.linalg.norm([stated, COMPASS_OFFSET, TURN_RATE * age_s]))
-        )
-
-    def _take_fix(self, message: NavSatFix) -> None:
-        if message.status.status == NavSatStatus.STATUS_NO_FIX:
-            return
-        try:
-            position = position_from_msg(message)
-            self._fixes.add(checked_stamp(message.header.stamp), (position, position.sigma or GEO_SIGMA_M))
-        except MessageError as error:
-            self.rejected.note("bad fix", str(error))
-
-    def _take_compass(self, message: Imu) -> None:
-        try:
-            rotation, sigma = heading_from_msg(message)
-            self._headings.add(checked_stamp(message.header.stamp), (rotation, sigma, message.header.frame_id))
-        except MessageError as error:
-            self.rejected.note("bad compass", str(error))
+        """By the most exact orientation."""
+        headings = (compass.at(stamp_ns, camera_frame) for compass in self._compasses)
+        return min((one for one in headings if one is not None), key=lambda one: one.sigma_rad, default=None)
 
 
 def rough_pose_from_msg(request: Localize.Request) -> RoughPose:

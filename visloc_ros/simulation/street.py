@@ -47,35 +47,39 @@ class Lot:
 
 
 @lru_cache(maxsize=2)
-def make_street(seed: int = 0, length_m: float = LENGTH_M, twins: tuple[tuple[int, int], ...] = ()) -> Room:
-    """Make the street. The second lot of each pair of ``twins`` (rows of ``lots``) carries the first one's building."""
+def make_street(seed: int = 0, length_m: float = LENGTH_M, copies: int = 1) -> Room:
+    """Make the street; its buildings recur ``copies`` times along it, each time in the same order and distances."""
     paint = Painter(seed, _DENSITY)
     quads = [*_ground(paint, length_m), *_ends(paint, length_m), *_sky(paint)]
-    plots = lots(seed, length_m)
-    copies = {second: first for first, second in twins}
-    for row, lot in enumerate(plots):
-        original = plots[copies.get(row, row)]
-        quads += _building(replace(original, side=lot.side), lot, row)
+    for row, lot in enumerate(lots(seed, length_m, copies)):
+        quads += _building(lot, row)
     return Room(tuple(_sunlit(quad) for quad in quads))
 
 
 @lru_cache(maxsize=8)
-def lots(seed: int, length_m: float = LENGTH_M) -> tuple[Lot, ...]:
-    """Lots of both sides, south to north, the western ones first."""
-    rng, found = np.random.default_rng([seed, 1]), []
+def lots(seed: int, length_m: float = LENGTH_M, copies: int = 1) -> tuple[Lot, ...]:
+    """Lots of both sides, south to north, the western ones first; with ``copies`` those of the next copy follow."""
+    rng, found, part_m = np.random.default_rng([seed, 1]), [], length_m / copies
+    limit = part_m - 0.5 * length_m
     for side in (-1, 1):
         begin = -0.5 * length_m
-        while begin < 0.5 * length_m:
+        while begin < limit:
             end = begin + rng.uniform(*_BUILDING_M)
+            if copies > 1:
+                end = min(end, limit)
             found.append(Lot(side, begin, end, int(rng.integers(1 << 31))))
             begin = end
-    return tuple(found)
+    return tuple(
+        replace(lot, begin=lot.begin + copy * part_m, end=lot.end + copy * part_m)
+        for copy in range(copies)
+        for lot in found
+    )
 
 
-def _building(design: Lot, lot: Lot, row: int) -> Iterator[Quad]:
-    """A front with windows, shops and signs, and what stands out from it; designed by one lot, built on another."""
-    rng, paint = np.random.default_rng([design.seed, 0]), Painter(design.seed, _DENSITY)
-    width, height = design.end - design.begin, float(rng.uniform(*_HEIGHT_M))
+def _building(lot: Lot, row: int) -> Iterator[Quad]:
+    """A front with windows, shops and signs, and what stands out from it."""
+    rng, paint = np.random.default_rng([lot.seed, 0]), Painter(lot.seed, _DENSITY)
+    width, height = lot.end - lot.begin, float(rng.uniform(*_HEIGHT_M))
     normal = np.array([-lot.side, 0.0, 0.0])
     along = np.cross(_Z, normal)
     foot = np.array([lot.side * (0.5 * WIDTH_M + rng.uniform(0, _SETBACK_M)), 0.5 * (lot.begin + lot.end), 0.0])

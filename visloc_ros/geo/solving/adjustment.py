@@ -27,6 +27,7 @@ _MAX_CONDITION = 1e10  # of normalised equations; beyond it the rest of double p
 _DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 1e-4, 1e-10, 1e6
 """Shares of the diagonal. The tags weigh up to 1e8 times less than the keypoints: what they alone decide moves only
 once the damping is below that."""
+_ALMOST_NONE = 1e-14  # share of the diagonal: points at infinity have singular blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class NormalEquations:
 
     def covariance(self, group: int) -> Array | None:
         """Covariance (6, 6) of a group, all other unknowns being unknown; None where it is not determined."""
-        eliminated = np.einsum("ngi,nij->ngj", self.mixed, _inverse_blocks(self.points, 0.0))
+        eliminated = np.einsum("ngi,nij->ngj", self.mixed, _inverse_blocks(self.points, _ALMOST_NONE))
         reduced = self.groups - np.tensordot(eliminated, self.mixed, axes=([0, 2], [0, 2]))
         information = np.diag(reduced)
         if not (information > 0.0).all():
