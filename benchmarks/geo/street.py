@@ -20,14 +20,12 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.types import Rejection
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.features import make_matcher
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.features import ImageDescriber, describe_globally
+from visloc_ros.geo.features import describe_globally
 from visloc_ros.geo.localizer import GeoLocalizer
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
-from visloc_ros.geo.photo_motion import motion_of_photos
-from visloc_ros.geo.sequence import TrackPose, locate_together
+from visloc_ros.geo.walk import Walk
 from visloc_ros.simulation.room import Room
 from visloc_ros.simulation.street import make_street
 from visloc_ros.simulation.street_views import Survey, TagErrors, photos, random_poses, walk, write_database
@@ -79,34 +77,28 @@ def measure(
     database: GeoDatabase, street: Room, seed: int, arguments: argparse.Namespace
 ) -> tuple[list[Figures], list[Figures]]:
     """What is found of each photo, and of each photo of the walks, alone and together."""
-    describer = ImageDescriber(database)
-    localizer = GeoLocalizer(database, describer=describer)
+    localizer = GeoLocalizer(database)
     poses = random_poses(arguments.photos, seed=seed)
     single = [
         figures_of(localizer.locate(frame), pose)
         for frame, pose in zip(photos(street, poses, seed), poses, strict=True)
     ]
-    walks = [
-        one
-        for number in range(arguments.walks)
-        for one in measure_walk(localizer, describer, street, 1000 * seed + number)
-    ]
+    walks = [one for number in range(arguments.walks) for one in measure_walk(localizer, street, 1000 * seed + number)]
     return single, walks
 
 
-def measure_walk(localizer: GeoLocalizer, describer: ImageDescriber, street: Room, seed: int) -> Iterator[Figures]:
+def measure_walk(localizer: GeoLocalizer, street: Room, seed: int) -> Iterator[Figures]:
     """What is found of each photo of a walk, alone and together with the others."""
     truth = walk(_STEPS, _STEP_M, seed=seed)
-    frames = list(photos(street, truth, seed))
-    answers = {frame.stamp_ns: localizer.locate(frame) for frame in frames}
-    motion = motion_of_photos(frames, [describer.describe(frame.image)[0] for frame in frames], make_matcher())
-    found = locate_together(motion, {stamp: one.result for stamp, one in answers.items()})
-    track: Sequence[TrackPose] = [] if isinstance(found, Rejection) else found
-    together = {one.stamp_ns: one for one in track}
-    for frame, pose in zip(frames, truth, strict=True):
-        one = together.get(frame.stamp_ns)
+    steps = Walk(localizer)
+    for frame in photos(street, truth, seed):
+        steps.locate(frame)
+    found = steps.track()
+    together = {} if isinstance(found, Rejection) else {one.stamp_ns: one for _, one in found.photos}
+    for row, pose in enumerate(truth):
+        one = together.get(row)
         smoothed = None if one is None else errors_of(one.enu_from_camera, one.covariance, pose)
-        yield {"alone": figures_of(answers[frame.stamp_ns], pose), "together": smoothed}
+        yield {"alone": figures_of(steps.answers[row], pose), "together": smoothed}
 
 
 def figures_of(answer: GeoAnswer, truth: SE3) -> Figures:
