@@ -23,14 +23,12 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.types import Rejection
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.features import make_matcher
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.features import ImageDescriber, describe_globally
+from visloc_ros.geo.features import describe_globally
 from visloc_ros.geo.localizer import GeoLocalizer
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
-from visloc_ros.geo.photo_motion import motion_of_photos
-from visloc_ros.geo.sequence import TrackPose, locate_together
+from visloc_ros.geo.walk import Walk
 from visloc_ros.simulation.room import Room
 from visloc_ros.simulation.street import make_street
 from visloc_ros.simulation.street_views import Survey, TagErrors, photos, random_poses, walk, write_database
@@ -40,7 +38,11 @@ SEEDS = (71, 72)
 ERRORS = (TagErrors(), TagErrors(0.5, 0.5, 0.3), TagErrors(3.0, 2.0, 1.0))
 _STEPS, _STEP_M = 10, 1.0
 _WHAT = "Squared: median squared horizontal error by the covariance, and how many photos are beyond its 99.9 %."
-_HEADER = ("tags err by", "located", "error, median m", "90 % m", "heading, median °", "squared (1.4)", "beyond 99.9 %")
+_NEAR_M = (1.0, 5.0)
+_HEADER = (
+    *("tags err by", "located", "error, median m", "90 % m", *(f"within {one:g} m" for one in _NEAR_M)),
+    *("heading, median °", "squared (1.4)", "beyond 99.9 %"),
+)
 _ALL_BUT_A_THOUSANDTH = chi_square_quantile(0.999, 2)
 
 
@@ -82,34 +84,28 @@ def measure(seed: int, errors: TagErrors, arguments: argparse.Namespace) -> tupl
     torch.set_num_threads(1)
     street = make_street(seed)
     database = make_database(arguments.work / f"{seed}_{errors.position_m:g}", street, errors, seed)
-    describer = ImageDescriber(database)
-    localizer = GeoLocalizer(database, describer=describer)
+    localizer = GeoLocalizer(database)
     poses = random_poses(arguments.photos, seed=seed)
     single = [
         figures_of(localizer.locate(frame), pose)
         for frame, pose in zip(photos(street, poses, seed), poses, strict=True)
     ]
-    walks = [
-        one
-        for number in range(arguments.walks)
-        for one in measure_walk(localizer, describer, street, 1000 * seed + number)
-    ]
+    walks = [one for number in range(arguments.walks) for one in measure_walk(localizer, street, 1000 * seed + number)]
     return single, walks
 
 
-def measure_walk(localizer: GeoLocalizer, describer: ImageDescriber, street: Room, seed: int) -> Iterator[Figures]:
+def measure_walk(localizer: GeoLocalizer, street: Room, seed: int) -> Iterator[Figures]:
     """What is found of each photo of a walk, alone and together with the others."""
     truth = walk(_STEPS, _STEP_M, seed=seed)
-    frames = list(photos(street, truth, seed))
-    answers = {frame.stamp_ns: localizer.locate(frame) for frame in frames}
-    motion = motion_of_photos(frames, [describer.describe(frame.image)[0] for frame in frames], make_matcher())
-    found = locate_together(motion, {stamp: one.result for stamp, one in answers.items()})
-    track: Sequence[TrackPose] = [] if isinstance(found, Rejection) else found
-    together = {one.stamp_ns: one for one in track}
-    for frame, pose in zip(frames, truth, strict=True):
-        one = together.get(frame.stamp_ns)
+    steps = Walk(localizer)
+    for frame in photos(street, truth, seed):
+        steps.locate(frame)
+    found = steps.track()
+    together = {} if isinstance(found, Rejection) else {one.stamp_ns: one for _, one in found.photos}
+    for row, pose in enumerate(truth):
+        one = together.get(row)
         smoothed = None if one is None else errors_of(one.enu_from_camera, one.covariance, pose)
-        yield {"alone": figures_of(answers[frame.stamp_ns], pose), "together": smoothed}
+        yield {"alone": figures_of(steps.answers[row], pose), "together": smoothed}
 
 
 def figures_of(answer: GeoAnswer, truth: SE3) -> Figures:
@@ -152,7 +148,8 @@ def row_of(name: str, found: Sequence[Figures]) -> list[str]:
     median, most = np.percentile(errors, [50, 90], method="higher")
     heading, squared = (np.median([one[key] for one in known] or [np.nan]) for key in ("heading_deg", "squared"))
     beyond = sum(one["squared"] > _ALL_BUT_A_THOUSANDTH for one in known)
-    figures = f"{median:.2f}", f"{most:.2f}", f"{heading:.2f}", f"{squared:.1f}", f"{beyond}"
+    near = (f"{100.0 * np.mean(errors <= one):.0f} %" for one in _NEAR_M)
+    figures = f"{median:.2f}", f"{most:.2f}", *near, f"{heading:.2f}", f"{squared:.1f}", f"{beyond}"
     return [name, f"{len(known)} of {len(found)}", *figures]
 
 

@@ -44,14 +44,14 @@ def place(walk, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ALIASES)
 def test_an_alias_is_a_command_with_options_that_it_has(name):
     group, alias = typer.main.get_command(app), ALIASES[name]
-    assert alias.command in COMMANDS
+    assert alias.in_list in COMMANDS
     assert name not in COMMANDS
     command = group.get_command(None, name.replace("-", "_")).load()
     assert alias.defaults.keys() <= {parameter.name for parameter in command.params}
     succeed(name, "--help")
     assert f" {name} " not in visloc("--help").stdout
     program = name.replace("-", "_")
-    assert re.search(rf"`((backend|frontend)\.{program}|visloc {name})\b", PAGE.read_text())
+    assert re.search(rf"`((backend|frontend)\.{program}|bin/(download/)?{program}|visloc {name})\b", PAGE.read_text())
 
 
 @pytest.mark.parametrize("reference", ["room", SCENES / "room", SCENES / "room" / "reference.tar.gz"])

@@ -117,3 +117,26 @@ def test_a_place_may_have_several_words(network, tmp_path, monkeypatch):
     assert asked == ["New York City"]
     assert isinstance(visloc("geo", "preview", "York", *POINT, *words).exception, ConfigError)
     assert isinstance(visloc("geo", "preview", "--place", "Lund", *POINT, *words).exception, ConfigError)
+
+
+def test_the_programs_of_geonavpy_take_its_options(service, network, keys, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    area = (*POINT, "--jitter", 1, 2, "--network", network, "-v")
+    database, access = ("--dataset", tmp_path / "streets"), ("--credentials", keys)
+    succeed("preview", *area, "--output", tmp_path / "preview.html")
+    assert opened == [(tmp_path / "preview.html").as_uri()]
+    refused = visloc("metadata", *database, *access, *area)
+    assert "--accept-terms" in str(refused.exception)
+    succeed("metadata", *database, *access, *area, "--accept-terms")
+    succeed("elevation", *database, *access, "--accept-terms")
+    succeed("panoramas", *database, *access, "--fov", 90, "--n_directions", 2, "--accept-terms")
+    succeed("postview", *database, *access, "--zoom", 14, "--output", tmp_path / "map.html")
+    assert {view.source for view in GeoDatabase(tmp_path / "streets")} == {"gsv"}
+    assert len(GeoDatabase(tmp_path / "streets").names) == 2 * len(PLACES)
+    described = ("--max_keypoints", -1, "--keypoint_threshold", 0.5, "--nms_radius", 4, "--device", "cpu", "--json")
+    assert json.loads(succeed("generate_local_descriptors", *database, *described).stdout)["described"] == 4
+    done = succeed("generate_global_descriptors", *database, "--descriptor_type", "vlad", "--device", "cpu", "--json")
+    assert json.loads(done.stdout)["described"] == 4
+    same = (tmp_path / "streets", "--query_set", tmp_path / "streets", "--exp_name", "first")
+    assert "another --query_set" in str(visloc("run_experiments", "--reference_set", *same).exception)

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,12 +10,10 @@ from visloc_ros.apps.cli import app
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.evaluation.geo_experiment import LocatedQuery, figures, write_arrays
 from visloc_ros.geo.answer import GeoAnswer
-from visloc_ros.geo.features import describe_globally
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose
 from visloc_ros.geo.view import Orientation, View
-from visloc_ros.simulation.street import make_street
-from visloc_ros.simulation.street_views import ORIGIN, Survey, write_database, write_queries
+from visloc_ros.simulation.street_views import ORIGIN
 from visloc_ros.sources.measurements import GeoPosition
 
 TRUTH = SE3(rotation_of(40.0), np.array([3.0, 4.0, 0.0]))
@@ -87,14 +86,11 @@ def test_arrays_have_a_row_for_each_photo_in_the_axes_of_the_metadata(tmp_path):
     assert np.load(tmp_path / "entries.npy").tolist() == ["photo", "photo"]
 
 
-def test_an_experiment_in_a_rendered_street(tmp_path):
-    street = make_street(8, 30.0)
-    references = write_database(street, tmp_path / "views", Survey(6.0, 8, 480, length_m=30.0))
-    describe_globally(references)
-    across = [SE3(rotation_of(heading), np.array([-4.0, y, 1.6])) for heading, y in ((80.0, -0.5), (100.0, -4.5))]
-    write_queries(street, tmp_path / "photos", across)
+def test_an_experiment_in_a_rendered_street(street_walk, tmp_path):
+    references, queries = street_walk / "views", tmp_path / "queries"
+    shutil.copytree(street_walk / "truth", queries, ignore=lambda _, names: {"photo0001", "photo0002"} & set(names))
     (tmp_path / "conf.yaml").write_text("k: 8\nrerank: false\npolicy: EXPANSION\n", encoding="utf-8")
-    arguments = ["--reference_set", str(references.folder), "--query_set", str(tmp_path / "photos")]
+    arguments = ["--reference_set", str(references), "--query_set", str(queries)]
     arguments += ["--exp_name", "first", "--conf", str(tmp_path / "conf.yaml"), "-o", str(tmp_path / "exp")]
     result = CliRunner().invoke(app, ["geo", "experiment", *arguments])
     assert result.exit_code == 0, result.output
@@ -103,8 +99,8 @@ def test_an_experiment_in_a_rendered_street(tmp_path):
     assert (found["queries"], found["config"]["policy"]) == (2, "EXPANSION")
     assert found["position_error_m"]["median"] < 0.5
     with (folder / "results.csv").open(newline="") as file:
-        assert [row["name"] for row in csv.DictReader(file)] == ["photo0000", "photo0001"]
+        assert [row["name"] for row in csv.DictReader(file)] == ["photo0000", "photo0003"]
     assert np.load(folder / "estm.npy").shape == (2, 4, 4)
     assert "photo0000" in (folder / "map.html").read_text()
-    again = CliRunner().invoke(app, ["geo", "experiment", *arguments[:2], "--query_set", str(references.folder)])
+    again = CliRunner().invoke(app, ["geo", "experiment", *arguments[:2], "--query_set", str(references)])
     assert "finds itself" in str(again.exception)

@@ -1,12 +1,19 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tagged_street import NORTH, ORIGIN, Street, add_view
+from typer.testing import CliRunner
 
+from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
-from visloc_ros.geo.registration import original_tag, place_views, register_views, write_poses
+from visloc_ros.geo.registration import original_tag, register_views, write_poses
 from visloc_ros.geo.view import View
 from visloc_ros.sources.measurements import GeoPosition
 
@@ -53,10 +60,23 @@ def test_a_second_registration_starts_from_the_tags(registered):
     assert [original_tag(database.view(name)) for name in tags] == list(tags.values())
 
 
-def test_a_view_far_from_its_tag_is_left_out():
-    tags = {name: tag_of(pose.translation, 1.0) for name, pose in TRUTH.items()}
-    tags["view3"] = tag_of(TRUTH["view3"].translation + np.array([60.0, 0.0, 0.0]), 1.0)
-    assert set(place_views(TRUTH, tags).poses) == set(TRUTH) - {"view3"}
+def test_a_view_far_from_its_tag_is_named_and_keeps_it(registered, tmp_path, monkeypatch):
+    database, tags = registered
+    copy = GeoDatabase(Path(shutil.copytree(database.folder, tmp_path / "streets")))
+    view = copy.view("view3")
+    moved = replace(tags["view3"], latitude=tags["view3"].latitude + 0.0005)  # 56 m
+    far = [moved.latitude, moved.longitude, moved.altitude, moved.sigma]
+    copy.update(replace(view, others={**view.others, "tag": far}))
+    monkeypatch.setattr("visloc_ros.geo.registration.make_matcher", lambda **_: NearestMatcher(0.5))
+    shown = CliRunner().invoke(app, ["geo", "register", str(copy.folder), "--json"], catch_exceptions=False)
+    figures = json.loads(shown.stdout)
+    assert (figures["registered"], list(figures["misfits"])) == (7, ["view3"])
+    assert figures["misfits"]["view3"] == pytest.approx(56.0, abs=4.0)
+    assert "left as tagged" in shown.stderr
+    assert "view3 (5" in shown.stderr
+    left = copy.view("view3")
+    assert (left.position, left.orientation) == (moved, None)
+    assert copy.view("view2").orientation is not None
 
 
 def test_views_that_share_nothing_are_refused(tmp_path):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving import GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, SolvingConfig, Tag, locate
@@ -17,8 +18,10 @@ from visloc_ros.simulation.street_canyon import CanyonConfig, CanyonTrial, TagEr
 EXACT, USUAL = TagErrors(), TagErrors(1.5, 1.0, 0.5)
 
 
-def located(trial: CanyonTrial, config: SolvingConfig | None = None, prior: Tag | None = None) -> PhotoPose:
-    pose = locate(trial.camera, trial.keypoints, trial.references, config, prior)
+def located(
+    trial: CanyonTrial, config: SolvingConfig | None = None, prior: Tag | None = None, focal_sigma: float = 0.0
+) -> PhotoPose:
+    pose = locate(trial.camera, trial.keypoints, trial.references, config, prior, focal_sigma)
     assert isinstance(pose, PhotoPose), pose
     return pose
 
@@ -61,6 +64,19 @@ def test_pairs_that_see_one_house_front_do_not_lead_astray(seed: int, errors: Ta
     pose = located(trial)
     assert pose.kind is GeoKind.SOLVED
     assert nees(pose, trial) < 22.5
+
+
+@pytest.mark.parametrize(("factor", "photos"), [(1.4, False), (0.8, True)])
+def test_a_focal_length_that_is_not_known_is_estimated_with_the_pose(factor: float, photos: bool) -> None:
+    trial = simulate_canyon(3, CanyonConfig(errors=USUAL, photos=photos))
+    camera = with_focal_length(trial.camera, factor * trial.camera.mean_focal_length())
+    pose = located(replace(trial, camera=camera), focal_sigma=0.35)
+    assert np.exp(pose.log_focal) * factor == pytest.approx(1.0, abs=4.0 * pose.focal_sigma)
+    assert 0.0 < pose.focal_sigma < 0.02
+    assert nees(pose, trial) < 22.5
+    exact = located(trial)
+    assert np.linalg.norm(pose.position - exact.position) < 0.3
+    assert pose.horizontal_sigma_m >= exact.horizontal_sigma_m
 
 
 def test_the_same_matches_give_the_same_pose() -> None:

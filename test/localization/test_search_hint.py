@@ -102,6 +102,7 @@ def test_a_hint_that_is_far_off_refuses(engine, twins):
     for pose in poses(twins):
         answer = localize(engine, twins, pose, at(pose.translation + FAR, 10.0))
         assert isinstance(answer, Rejection)
+        assert answer.reason is Reason.HINT_EXCLUDES_ALL
 
 
 def test_a_prediction_does_not_get_around_the_hint(engine, twins):

@@ -13,14 +13,20 @@ REFERENCE_MAPS = "data/hloc_reference"
 VIDEO = ("--video", "--video-path")
 BENCHMARK, BY_VIDEO = "benchmark", "benchmark-localize"
 """Our command for data sets, and another tool's program of the same name, which takes a video."""
+_STREET_VIEW = {"provider": "gsv"}  # whose terms the user accepts by an option
 
 
 @dataclass(frozen=True)
 class Alias:
-    """The command that an alias stands for, and options that differ from its defaults."""
+    """The command that an alias stands for, of a group 'GROUP COMMAND', and options that differ from its defaults."""
 
     command: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def in_list(self) -> str:
+        """The command, or the group of commands, that the list has."""
+        return self.command.partition(" ")[0]
 
 
 ALIASES = {
@@ -35,6 +41,14 @@ ALIASES = {
     "view-trajectory": Alias("view"),
     "viewer": Alias("view", {"live": "0"}),
     "server": Alias("serve", {"maps": REFERENCE_MAPS}),
+    "preview": Alias("geo preview"),
+    "metadata": Alias("geo metadata", _STREET_VIEW),
+    "postview": Alias("geo postview"),
+    "elevation": Alias("geo elevation"),
+    "panoramas": Alias("geo panoramas", _STREET_VIEW),
+    "run-experiments": Alias("geo experiment"),
+    "generate-global-descriptors": Alias("geo global-descriptors"),
+    "generate-local-descriptors": Alias("geo local-descriptors"),
 }
 
 

@@ -37,7 +37,7 @@ class ImportedWhenRun(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The line of a command in the list, by its name or an alias; None if there is none."""
         alias = find_alias(cmd_name)
-        return ListedCommand(cmd_name, alias) if alias.command in COMMANDS | HIDDEN else None
+        return ListedCommand(cmd_name, alias) if alias.in_list in COMMANDS | HIDDEN else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command of a command line, imported; its options may distinguish commands of one name."""

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from visloc_ros.apps.console import AsJson, console, print_json
+from visloc_ros.apps.console import AsJson, StageBars, console, print_camera, print_json
+from visloc_ros.apps.geo_photos import open_photos
 from visloc_ros.apps.options import ConfigFile, takes_source_config
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.core.config import read_config
 from visloc_ros.core.map_layout import VLAD
-from visloc_ros.core.types import Frame
+from visloc_ros.core.types import Rejection
+from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.geo.answer import GeoAnswer
+from visloc_ros.geo.answer import GeoAnswer, degrees_of
 from visloc_ros.geo.config import GeoConfig
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.localizer import GeoLocalizer
-from visloc_ros.geo.map_page import Ellipse, Kind, Marker, write_map_page
+from visloc_ros.geo.map_page import Ellipse, Kind, Line, Marker, write_map_page
+from visloc_ros.geo.sequence import TrackPose
 from visloc_ros.geo.solving.types import GeoKind, PhotoPose
-from visloc_ros.geo.view import Orientation, View
-from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.folder import FolderSource
-from visloc_ros.sources.photo_tags import read_photo_tags
+from visloc_ros.geo.walk import Track, Walk, why_no_track
+from visloc_ros.sources import SourceConfig
 
 DatabaseArgument = Annotated[
     Path, typer.Argument(metavar="DATABASE", help="Folder of geotagged views.", show_default=False)
@@ -38,6 +39,10 @@ def locate(
     photos: Annotated[
         list[Path], typer.Argument(metavar="PHOTOS...", help="Photos, folders of them, videos, or ROS 2 bags.")
     ],
+    together: Annotated[
+        bool,
+        typer.Option("--together", help="The photos are of one walk; frames of a video or bag always are."),
+    ] = False,
     use_gps: Annotated[
         bool, typer.Option("--use-gps", help="Search first where the photo's own GPS tag and compass place it.")
     ] = False,
@@ -55,35 +60,40 @@ def locate(
     """
     check_outputs(map_page)
     views = GeoDatabase(database)
+    groups = open_photos(photos, source_config, together)
     localizer = GeoLocalizer(views, read_config(GeoConfig, config), descriptor_type)
     answers: list[GeoAnswer] = []
+    tracks: dict[str, Track | Rejection] = {}
     try:
-        for frame, tags in _with_tags(photos, source_config):
-            answers.append(localizer.locate(frame, tags if use_gps else None))
-            console.print(describe(answers[-1]), highlight=False, soft_wrap=True)
+        for group in groups:
+            walk = Walk(localizer)
+            if group.is_film:
+                print_camera(group.sources[0].calibration)
+            for frame, tags in group:
+                locate_one = walk.locate if group.walk else localizer.locate
+                answers.append(locate_one(frame, tags if use_gps else None))
+                console.print(describe(answers[-1]), highlight=False, soft_wrap=True)
+            if group.walk:
+                tracks[group.walk] = _locate_together(group.walk, walk)
     finally:  # a photo that cannot be read, or Ctrl-C, does not lose earlier answers
         console.print(f"located {sum(one.pose is not None for one in answers)} of {len(answers)} photos")
         if map_page is not None:
-            draw_map(map_page, views, answers, tiles)
+            draw_map(map_page, views, answers, _found(tracks), tiles)
         if as_json:
-            print_json(figures(answers))
+            print_json(figures(answers, tracks))
 
 
-def _with_tags(photos: Sequence[Path], config: SourceConfig) -> Iterator[tuple[Frame, View | None]]:
-    """Frames, and where their own EXIF data place them."""
-    for path in photos:
-        source = open_source(path, config)
-        files = {image.name: image.path for image in source.images} if isinstance(source, FolderSource) else {}
-        for frame in source:
-            yield frame, _tags_of(files[frame.name]) if frame.name in files else None
+def _locate_together(name: str, walk: Walk) -> Track | Rejection:
+    """The track of a walk, printed."""
+    with StageBars() as bars:
+        found = walk.track(bars)
+    for line in describe_track(name, found):
+        console.print(line, highlight=False, soft_wrap=True)
+    return found
 
 
-def _tags_of(path: Path) -> View:
-    tags = read_photo_tags(path)
-    looks = None
-    if tags.direction is not None:
-        looks = Orientation(tags.direction.heading_deg, sigma_deg=tags.direction.sigma_deg)
-    return View(path.name, tags.position, looks)
+def _found(tracks: Mapping[str, Track | Rejection]) -> dict[str, Track]:
+    return {name: one for name, one in tracks.items() if isinstance(one, Track)}
 
 
 def describe(answer: GeoAnswer) -> str:
@@ -91,28 +101,65 @@ def describe(answer: GeoAnswer) -> str:
     milliseconds = f"{sum(answer.stage_ms.values()):.0f} ms"
     if not isinstance(answer.result, PhotoPose):
         return f"{answer.name}  {answer.result}  {milliseconds}"
-    pose, (latitude, longitude, _) = answer.result, answer.geodetic or (0.0, 0.0, 0.0)
-    line = f"{answer.name}  {latitude:.6f} {longitude:.6f}  sigma {pose.horizontal_sigma_m:.1f} m"
-    if pose.angles_deg is not None and pose.heading_sigma_deg is not None:
-        line += f"  heading {pose.angles_deg[0]:.1f} deg, sigma {pose.heading_sigma_deg:.1f}"
+    pose = answer.result
     rests = f"{len(pose.inliers)} inliers in {len(pose.references)} views"
+    line = f"{answer.name}  {_place_in_words(answer.frame, pose)}"
     return f"{line}  {rests if pose.kind is GeoKind.SOLVED else f'as its view {pose.best_tag.view}'}  {milliseconds}"
 
 
-def figures(answers: Sequence[GeoAnswer]) -> dict[str, Any]:
-    """All photos together, and each."""
+def describe_track(name: str, track: Track | Rejection) -> Iterator[str]:
+    """Lines about photos that were located together, or one about why they could not be."""
+    if isinstance(track, Rejection):
+        yield f"no track of {name}: {track}: {why_no_track(track)}"
+        return
+    yield f"track of {name}: {len(track.photos)} photos, {track.num_own} of them by their own answers"
+    for answer, pose in track.photos:
+        is_contradicted = answer.pose is not None and answer.pose.kind is GeoKind.SOLVED
+        others = "by the others, which contradict its own answer" if is_contradicted else "by the others"
+        own = "by its own answer" if pose.has_answer else others
+        yield f"{answer.name}  {_place_in_words(track.frame, pose)}  {own}"
+
+
+def _place_in_words(frame: EnuFrame, pose: PhotoPose | TrackPose) -> str:
+    latitude, longitude, _ = degrees_of(frame, pose.position)
+    line = f"{latitude:.6f} {longitude:.6f}  sigma {pose.horizontal_sigma_m:.1f} m"
+    if pose.angles_deg is None or pose.heading_sigma_deg is None:
+        return line
+    return f"{line}  heading {pose.angles_deg[0]:.1f} deg, sigma {pose.heading_sigma_deg:.1f}"
+
+
+def figures(answers: Sequence[GeoAnswer], tracks: Mapping[str, Track | Rejection]) -> dict[str, Any]:
+    """All photos together, each, and the tracks of walks by their names."""
     reasons = [one.result.reason.value for one in answers if not isinstance(one.result, PhotoPose)]
     return {
         "photos": len(answers),
         "located": len(answers) - len(reasons),
         "rejected": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
         "answers": [one.to_mapping() for one in answers],
+        "tracks": {name: _track_figures(one) for name, one in tracks.items()},
     } | provenance()
 
 
-def draw_map(path: Path, database: GeoDatabase, answers: Sequence[GeoAnswer], tiles: bool = False) -> None:
-    """Write a page with the views and the answers. Raises OutputError, GeoError."""
-    markers, ellipses = [], []
+def _track_figures(track: Track | Rejection) -> dict[str, Any]:
+    if isinstance(track, Track):
+        return {"success": True, **track.to_mapping()}
+    return {
+        "success": False,
+        "reason": track.reason.value,
+        "text": why_no_track(track),
+        "counts": dict(track.counts),
+    }
+
+
+def draw_map(
+    path: Path,
+    database: GeoDatabase,
+    answers: Sequence[GeoAnswer],
+    tracks: Mapping[str, Track] | None = None,
+    tiles: bool = False,
+) -> None:
+    """Write a page with the views, the answers and the tracks. Raises OutputError, GeoError."""
+    markers, ellipses, lines = [], [], []
     for view in database:
         if view.position is not None:
             heading = None if view.orientation is None else view.orientation.heading_deg
@@ -123,4 +170,9 @@ def draw_map(path: Path, database: GeoDatabase, answers: Sequence[GeoAnswer], ti
             heading = None if answer.pose.angles_deg is None else answer.pose.angles_deg[0]
             markers.append(Marker(latitude, longitude, describe(answer), Kind.ESTIMATE, heading))
             ellipses.append(Ellipse(latitude, longitude, answer.pose.covariance[:2, :2], answer.name))
-    write_map_page(path, markers, ellipses=ellipses, tiles=tiles)
+    for name, track in (tracks or {}).items():
+        lines.append(Line(track.places, name, Kind.TRACK))
+        for (answer, pose), place in zip(track.photos, track.places, strict=True):
+            text = f"{answer.name}  {_place_in_words(track.frame, pose)}"
+            markers.append(Marker(*place, text, Kind.TRACK, pose.angles_deg and pose.angles_deg[0]))
+    write_map_page(path, markers, lines, ellipses, tiles=tiles)

@@ -10,37 +10,17 @@ import numpy as np
 import typer
 
 from visloc_ros.apps.console import AsJson, console, print_json
-from visloc_ros.apps.geo_options import (
-    Database,
-    Jitter,
-    Network,
-    Place,
-    PlaceWords,
-    Point,
-    Radius,
-    Seed,
-    Show,
-    Spacing,
-    Tiles,
-    join_words,
-)
+from visloc_ros.apps.geo_options import Database, Show, Tiles, takes_area
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.map_page import Kind, Line, Marker, write_map_page
-from visloc_ros.geo.streets.area import make_area
+from visloc_ros.geo.streets.area import Area
 from visloc_ros.geo.streets.osm import ATTRIBUTION
-from visloc_ros.geo.streets.sampling import SamplingConfig
 from visloc_ros.geo.view import View
 
 
+@takes_area
 def preview(
-    place_words: PlaceWords = None,
-    point: Point = None,
-    place: Place = "",
-    radius: Radius = None,
-    network: Network = None,
-    spacing: Spacing = 30.0,
-    jitter: Jitter = (0.0, 0.0),
-    seed: Seed = 0,
+    area: Area,
     output: Annotated[Path, typer.Option("--output", "-o", help="Page to write.")] = Path("preview.html"),
     tiles: Tiles = False,
     show: Show = False,
@@ -50,7 +30,6 @@ def preview(
 
     Example: visloc geo preview --point 55.7047 13.1910 --radius 500 --spacing 30
     """
-    area = make_area(point, join_words(place, place_words), radius, network, SamplingConfig(spacing, jitter, seed))
     streets = [Line([(float(lat), float(lng)) for lat, lng in line]) for line in area.streets]
     markers = [Marker(float(lat), float(lng), f"{lat:.6f}, {lng:.6f}", Kind.POINT) for lat, lng in area.points]
     write_map_page(output, markers, streets, title=f"{len(markers)} points, {ATTRIBUTION}", tiles=tiles)

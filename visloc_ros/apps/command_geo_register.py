@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from visloc_ros.apps.command_geo_locate import DatabaseArgument
-from visloc_ros.apps.console import AsJson, StageBars, console, print_json
+from visloc_ros.apps.console import AsJson, StageBars, console, error_console, print_json
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.registration import register_views, write_poses
@@ -22,6 +24,17 @@ def register(database: DatabaseArgument, as_json: AsJson = False) -> None:
         f"registered {len(registration.poses)} of {len(views.names)} views; their tags are "
         f"{registration.sigma_m:.1f} m off along an axis"
     )
+    if registration.misfits:
+        named = ", ".join(f"{name} ({distance:.0f} m)" for name, distance in registration.misfits.items())
+        error_console.print(
+            f"left as tagged, since the others place them far from their tags: {named}; correct these tags, or remove "
+            "the views, and register again",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
     if as_json:
-        counts = {"views": len(views.names), "registered": len(registration.poses)}
-        print_json({**counts, "tag_sigma_m": registration.sigma_m, **provenance()})
+        counts: dict[str, Any] = {"views": len(views.names), "registered": len(registration.poses)}
+        print_json(
+            {**counts, "tag_sigma_m": registration.sigma_m, "misfits": dict(registration.misfits), **provenance()}
+        )

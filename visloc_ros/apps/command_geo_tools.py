@@ -8,24 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from visloc_ros.apps.console import AsJson, StageBars, console, error_console, print_json
-from visloc_ros.apps.geo_options import (
-    AcceptTerms,
-    Credentials,
-    Database,
-    DryRun,
-    Jitter,
-    MaxRequests,
-    MaxUsd,
-    Network,
-    Place,
-    PlaceWords,
-    Point,
-    ProviderName,
-    Radius,
-    Seed,
-    Spacing,
-    join_words,
-)
+from visloc_ros.apps.geo_options import Access, Database, ProviderName, takes_access, takes_area
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import is_folder
 from visloc_ros.geo import collecting
@@ -34,61 +17,47 @@ from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.providers.cost import Budget, Cost
 from visloc_ros.geo.providers.opening import GOOGLE, MAPILLARY, PROVIDERS, open_elevations, open_provider, terms_of
 from visloc_ros.geo.providers.request_log import RequestLog
-from visloc_ros.geo.streets.area import make_area
-from visloc_ros.geo.streets.sampling import SamplingConfig
+from visloc_ros.geo.streets.area import Area
 
 _FAILURES_SHOWN = 5
 
 
+@takes_area
+@takes_access
 def metadata(
+    area: Area,
+    access: Access,
     database: Database,
-    place_words: PlaceWords = None,
-    point: Point = None,
-    place: Place = "",
-    radius: Radius = None,
-    network: Network = None,
-    spacing: Spacing = 30.0,
-    jitter: Jitter = (0.0, 0.0),
-    seed: Seed = 0,
     provider: ProviderName = MAPILLARY,
-    credentials: Credentials = None,
-    accept_terms: AcceptTerms = False,
-    dry_run: DryRun = False,
-    max_requests: MaxRequests = None,
-    max_usd: MaxUsd = None,
+    shown: Annotated[bool, typer.Option("-v", hidden=True)] = False,  # geonavpy has one list of options for an area
     as_json: AsJson = False,
 ) -> None:
     """Find the views of an area, without their images; what was asked before is not asked again.
 
     Example: visloc geo metadata --database streets --point 55.7047 13.1910 --radius 500 --dry-run
     """
-    area = make_area(point, join_words(place, place_words), radius, network, SamplingConfig(spacing, jitter, seed))
-    _check_terms(provider, accept_terms)
-    budget = Budget(max_requests, max_usd)
-    source = open_provider(provider, budget, credentials, is_key_needed=not dry_run)
-    if not dry_run:
+    _check_terms(provider, access.are_terms_accepted)
+    source = open_provider(provider, access.budget, access.credentials, is_key_needed=not access.is_dry_run)
+    if not access.is_dry_run:
         GeoDatabase.create(database)
     with RequestLog(database if is_folder(database) else None) as log:
         requests = list(collecting.open_requests(source.requests(area), log))
-        if dry_run:
+        if access.is_dry_run:
             _print_cost("metadata", collecting.search_cost(source, requests), as_json)
             return
         _run(
             "find views",
             len(requests),
             lambda progress: collecting.collect_views(GeoDatabase(database), source, area, log, progress),
-            budget,
+            access.budget,
             as_json,
         )
 
 
+@takes_access
 def elevation(
+    access: Access,
     database: Database,
-    credentials: Credentials = None,
-    accept_terms: AcceptTerms = False,
-    dry_run: DryRun = False,
-    max_requests: MaxRequests = None,
-    max_usd: MaxUsd = None,
     as_json: AsJson = False,
 ) -> None:
     """Add altitudes to views that lack them: Google's heights of the ground, and the camera's above it.
@@ -97,10 +66,9 @@ def elevation(
     """
     streets = GeoDatabase(database)
     locations = collecting.locations_without_altitude(streets)
-    _check_terms(GOOGLE, accept_terms)
-    budget = Budget(max_requests, max_usd)
-    service = open_elevations(budget, credentials, is_key_needed=not dry_run)
-    if dry_run:
+    _check_terms(GOOGLE, access.are_terms_accepted)
+    service = open_elevations(access.budget, access.credentials, is_key_needed=not access.is_dry_run)
+    if access.is_dry_run:
         _print_cost("elevation", service.cost(locations), as_json)
         return
     total = len(service.batches(locations))
@@ -108,23 +76,20 @@ def elevation(
         "elevations",
         total,
         lambda progress: collecting.add_elevations(streets, service, locations, progress),
-        budget,
+        access.budget,
         as_json,
     )
 
 
+@takes_access
 def panoramas(
+    access: Access,
     database: Database,
     fov: Annotated[float, typer.Option(help="Field of view of the views cut from panoramas, in degrees.")] = 90.0,
     n_directions: Annotated[
         int, typer.Option("--n_directions", "--n-directions", min=1, help="Views of a panorama.")
     ] = 8,
     provider: ProviderName = "",
-    credentials: Credentials = None,
-    accept_terms: AcceptTerms = False,
-    dry_run: DryRun = False,
-    max_requests: MaxRequests = None,
-    max_usd: MaxUsd = None,
     as_json: AsJson = False,
 ) -> None:
     """Fetch the images of views that have none yet; an interrupted run continues.
@@ -133,21 +98,25 @@ def panoramas(
     """
     streets = GeoDatabase(database)
     provider = provider or _only_source(streets)
-    _check_terms(provider, accept_terms)
-    budget = Budget(max_requests, max_usd)
+    _check_terms(provider, access.are_terms_accepted)
     source = open_provider(
-        provider, budget, credentials, fov_deg=fov, n_directions=n_directions, is_key_needed=not dry_run
+        provider,
+        access.budget,
+        access.credentials,
+        fov_deg=fov,
+        n_directions=n_directions,
+        is_key_needed=not access.is_dry_run,
     )
     with RequestLog(database) as log:
         targets = list(collecting.missing_images(streets, source, log))
-        if dry_run:
+        if access.is_dry_run:
             _print_cost("panoramas", collecting.fetch_cost(source, targets), as_json)
             return
         _run(
             "fetch images",
             len(targets),
             lambda progress: collecting.collect_images(streets, source, targets, log, progress),
-            budget,
+            access.budget,
             as_json,
         )
 

@@ -6,6 +6,7 @@ together they take seconds. A test compares each line to the command's own help.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -159,17 +160,24 @@ class ListedCommand(TyperCommand):
     """A command by its line in the list, and the means to import it."""
 
     def __init__(self, name: str, alias: Alias) -> None:
-        self.listed = (COMMANDS | HIDDEN)[alias.command]
+        self.listed = (COMMANDS | HIDDEN)[alias.in_list]
+        self._below = alias.command.partition(" ")[2]
         self._defaults = dict(alias.defaults)
         super().__init__(name, help=self.listed.line)
 
     def load(self) -> Any:
         """Import the command, or the group of commands."""
         given = getattr(import_module(f"visloc_ros.apps.{self.listed.module}"), self.listed.function)
-        if isinstance(given, typer.Typer):
-            group = typer.main.get_command(given)
-            group.name = self.name
-            return group
-        single = typer.Typer(add_completion=False)
-        single.command(self.name, context_settings={"default_map": self._defaults})(given)
-        return typer.main.get_command(single)
+        if not isinstance(given, typer.Typer):
+            given = _alone(given)
+        command: Any = typer.main.get_command(given)
+        if self._below:
+            command = command.commands[self._below]
+        command.name, command.context_settings["default_map"] = self.name, self._defaults
+        return command
+
+
+def _alone(function: Callable[..., None]) -> typer.Typer:
+    program = typer.Typer(add_completion=False)
+    program.command()(function)
+    return program

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from visloc_ros.apps.options import takes_outcome
 from visloc_ros.core.errors import ConfigError
+from visloc_ros.geo.providers.cost import Budget
 from visloc_ros.geo.providers.opening import PROVIDERS
+from visloc_ros.geo.streets.area import Area, make_area
+from visloc_ros.geo.streets.sampling import SamplingConfig
 
 Point = Annotated[
     tuple[float, float] | None, typer.Option(metavar="LATITUDE LONGITUDE", help="Middle of the area, in degrees.")
@@ -41,8 +46,46 @@ Tiles = Annotated[bool, typer.Option("--tiles", help="Show OpenStreetMap's tiles
 Show = Annotated[bool, typer.Option("--show", "-v", help="Open the page in the browser.")]
 
 
-def join_words(place: str, words: list[str] | None) -> str:
-    """The name of a place of several words. Raises ConfigError for words without it."""
-    if words and not place:
-        raise ConfigError(f"'{words[0]}' is no option: the words of a place stand after --place")
-    return " ".join([place, *(words or [])]).strip()
+@dataclass(frozen=True)
+class Access:
+    """How a service is asked: with which keys, whether its terms are accepted, whether it only counts, how much."""
+
+    credentials: Path | None
+    are_terms_accepted: bool
+    is_dry_run: bool
+    budget: Budget
+
+
+def make_access(
+    credentials: Credentials = None,
+    accept_terms: AcceptTerms = False,
+    dry_run: DryRun = False,
+    max_requests: MaxRequests = None,
+    max_usd: MaxUsd = None,
+) -> Access:
+    """How a service is asked, by the options on the command line."""
+    return Access(credentials, accept_terms, dry_run, Budget(max_requests, max_usd))
+
+
+def find_area(
+    place_words: PlaceWords = None,
+    point: Point = None,
+    place: Place = "",
+    radius: Radius = None,
+    network: Network = None,
+    spacing: Spacing = 30.0,
+    jitter: Jitter = (0.0, 0.0),
+    seed: Seed = 0,
+) -> Area:
+    """The points along the streets of an area, by the options on the command line. Raises as ``make_area`` does."""
+    if place_words and not place:
+        raise ConfigError(f"'{place_words[0]}' is no option: the words of a place stand after --place")
+    name = " ".join([place, *(place_words or [])]).strip()
+    return make_area(point, name, radius, network, SamplingConfig(spacing, jitter, seed))
+
+
+takes_access = takes_outcome("access", make_access)
+"""Gives a command the options of ``make_access``; it receives their outcome as ``access``."""
+
+takes_area = takes_outcome("area", find_area)
+"""Gives a command the options of ``find_area``; it receives their outcome as ``area``."""

@@ -14,6 +14,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.NO_RETRIEVAL: f"no image of the map looks alike; film what the map shows, {_EXTEND}",
     Reason.FEW_MATCHES: f"too little of the image is in the map; film what the map shows, {_EXTEND}",
     Reason.FEW_INLIERS: f"what looks alike fits no single pose; film closer to where the map was filmed, {_EXTEND}",
+    Reason.HINT_EXCLUDES_ALL: "no image of the map is where the hint places the camera; correct the hint, or give a "
+    "larger standard deviation",
     Reason.AMBIGUOUS_PLACE: "two places of the map look the same; show how they differ, or give an initial pose",
     Reason.PLANAR_POINTS: "all that was found lies in one plane, such as a poster, which may also hang elsewhere; "
     "show more of what is around it",

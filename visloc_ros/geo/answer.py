@@ -10,7 +10,7 @@ from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.result_mapping import pose_to_mapping
 from visloc_ros.core.wgs84 import EnuFrame
-from visloc_ros.geo.solving.types import REASON_TEXTS, BestTag, GeoRejection, PhotoPose
+from visloc_ros.geo.solving.types import REASON_TEXTS, BestTag, EnuPose, GeoRejection, PhotoPose
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class GeoAnswer:
     @property
     def geodetic(self) -> tuple[float, float, float] | None:
         """Latitude and longitude in degrees and altitude in metres; None where the photo is not located."""
-        return None if self.pose is None else self._degrees(self.pose.position)
+        return None if self.pose is None else degrees_of(self.frame, self.pose.position)
 
     def to_mapping(self) -> dict[str, Any]:
         """Plain values for JSON; positions in metres are east, north and up of ``origin``."""
@@ -52,22 +52,9 @@ class GeoAnswer:
         return {**values, **self._pose_values(self.result)}
 
     def _pose_values(self, pose: PhotoPose) -> dict[str, Any]:
-        latitude, longitude, altitude = self._degrees(pose.position)
-        heading, pitch, roll = pose.angles_deg or (None, None, None)
-        known = 6 if pose.rotation is not None else 3  # of a pose without orientation JSON has no NaN
         return {
             "kind": pose.kind.value,
-            "latitude": latitude,
-            "longitude": longitude,
-            "altitude": altitude,
-            "horizontal_sigma_m": pose.horizontal_sigma_m,
-            "heading_deg": heading,
-            "heading_sigma_deg": pose.heading_sigma_deg,
-            "pitch_deg": pitch,
-            "roll_deg": roll,
-            "enu_position": pose.position.tolist(),
-            "enu_from_camera": None if pose.enu_from_camera is None else pose_to_mapping(pose.enu_from_camera),
-            "covariance": pose.covariance[:known, :known].tolist(),
+            **pose_values(self.frame, pose),
             "num_inliers": len(pose.inliers),
             "num_matches": pose.num_matches,
             "reprojection_error_px": pose.reprojection_error_px,
@@ -76,7 +63,7 @@ class GeoAnswer:
         }
 
     def _tag_values(self, tag: BestTag) -> dict[str, Any]:
-        latitude, longitude, _ = self._degrees(tag.position)
+        latitude, longitude, _ = degrees_of(self.frame, tag.position)
         return {
             "view": tag.view,
             "latitude": latitude,
@@ -85,6 +72,28 @@ class GeoAnswer:
             "num_inliers": tag.num_inliers,
         }
 
-    def _degrees(self, east_north_up: Array) -> tuple[float, float, float]:
-        latitude, longitude, altitude = self.frame.to_geodetic(east_north_up)[0]
-        return float(latitude), float(longitude), float(altitude)
+
+def pose_values(frame: EnuFrame, pose: EnuPose) -> dict[str, Any]:
+    """Plain values of a pose in a local frame for JSON."""
+    latitude, longitude, altitude = degrees_of(frame, pose.position)
+    heading, pitch, roll = pose.angles_deg or (None, None, None)
+    known = 6 if pose.rotation is not None else 3  # of a pose without orientation JSON has no NaN
+    return {
+        "latitude": latitude,
+        "longitude": longitude,
+        "altitude": altitude,
+        "horizontal_sigma_m": pose.horizontal_sigma_m,
+        "heading_deg": heading,
+        "heading_sigma_deg": pose.heading_sigma_deg,
+        "pitch_deg": pitch,
+        "roll_deg": roll,
+        "enu_position": pose.position.tolist(),
+        "enu_from_camera": None if pose.enu_from_camera is None else pose_to_mapping(pose.enu_from_camera),
+        "covariance": pose.covariance[:known, :known].tolist(),
+    }
+
+
+def degrees_of(frame: EnuFrame, east_north_up: Array) -> tuple[float, float, float]:
+    """Latitude and longitude in degrees and altitude in metres of a place (3,) in a local frame."""
+    latitude, longitude, altitude = frame.to_geodetic(east_north_up)[0]
+    return float(latitude), float(longitude), float(altitude)

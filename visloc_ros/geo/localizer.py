@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
+from numpy.typing import NDArray
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.map_layout import VLAD
@@ -38,6 +42,16 @@ _TAG_MIN_INLIERS, _TAG_MIN_SHARE = 50, 0.15  # of keypoints, for an answer that 
 _CACHED_VIEWS = 256
 
 
+@dataclass(frozen=True, eq=False)
+class GeoQuery:
+    """A photo, its local features in its pixels, its global descriptor (G,), and the time that these took."""
+
+    frame: Frame
+    features: LocalFeatures
+    descriptor: NDArray[np.float32]
+    watch: Stopwatch
+
+
 class GeoLocalizer:
     """Locates photos among the views of a database; views without position, camera or features are left out."""
 
@@ -56,7 +70,7 @@ class GeoLocalizer:
         self.config = config or GeoConfig()
         self.frame = database.origin
         self._describer = describer or ImageDescriber(database, GlobalConfig(name=model))
-        self._matcher = matcher or make_matcher(MatcherConfig(), feature_config(database).name)
+        self.matcher = matcher or make_matcher(MatcherConfig(), feature_config(database).name)
         names, descriptors = load_descriptors(database, model)
         views = [database.view(name) for name in names]
         self._log = partial(_log.log, logging.INFO if self.config.verbose else logging.DEBUG)
@@ -82,9 +96,18 @@ class GeoLocalizer:
         ``prior`` has the position and orientation that the photo's own metadata state, where these are to be used. A
         wrong one costs time and forces no answer.
         """
+        return self.solve(self.extract(frame), prior)
+
+    def extract(self, frame: Frame) -> GeoQuery:
+        """Describe a photo as the views are."""
         watch = Stopwatch()
         with watch("describe"):
             features, descriptor = self._describer.describe(frame.image)
+        return GeoQuery(frame, features, descriptor, watch)
+
+    def solve(self, query: GeoQuery, prior: View | None = None) -> GeoAnswer:
+        """Find where a photo that is described was taken, as ``locate`` does."""
+        frame, features, watch = query.frame, query.features, query.watch
         tag = None if prior is None else Tag.of_view(prior, self.frame)
         result: PhotoPose | GeoRejection
         retrieved: Sequence[int] = ()
@@ -92,11 +115,12 @@ class GeoLocalizer:
             result = GeoRejection(GeoReason.FEW_FEATURES, {"features": float(len(features))})
         else:
             with watch("retrieve"):
-                retrieved = self.index.search(descriptor, self.config, tag)
+                retrieved = self.index.search(query.descriptor, self.config, tag)
                 candidates = self._find_places(features, retrieved)
-            result = self._solve(frame, features, candidates, tag, watch)
+            result = self._solve_among(frame, features, candidates, tag, watch)
         names = tuple(self._views[row].name for row in retrieved)
-        return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, frame.calibration, names)
+        calibration = _as_estimated(frame.calibration, result)
+        return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, calibration, names)
 
     def _find_places(self, features: LocalFeatures, rows: Sequence[int]) -> list[Place]:
         """The retrieved views as places, those first that share most with the photo; without the hopeless ones."""
@@ -105,18 +129,20 @@ class GeoLocalizer:
         found = places(rows, scores, self.index.positions, self.config)
         return [place for place in found[:_MOST_PLACES] if place.score >= _LEAST_ALIKE]
 
-    def _solve(
+    def _solve_among(
         self, frame: Frame, features: LocalFeatures, candidates: Sequence[Place], tag: Tag | None, watch: Stopwatch
     ) -> PhotoPose | GeoRejection:
         """The pose at the first place whose points determine it, else what is known of the place that shares most."""
         others, pixels = list[PhotoPose | GeoRejection](), features.keypoints.astype(np.float64)
+        focal_sigma = 0.0 if frame.calibration is None else frame.calibration.focal_sigma
         for place in candidates:
             with watch("match"):
                 references = self._match(features, place)
             with watch("solve"):
                 found: PhotoPose | GeoRejection = GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
                 if references:
-                    found = _judged(locate(frame.camera, pixels, references, self.config.solving, tag), len(pixels))
+                    found = locate(frame.camera, pixels, references, self.config.solving, tag, focal_sigma)
+                    found = _judged(found, len(pixels))
                 result = self._with_common_error(found)
             self._log(f"{frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
             if isinstance(result, PhotoPose) and result.kind is GeoKind.SOLVED:
@@ -139,7 +165,7 @@ class GeoLocalizer:
 
     def _match_views(self, features: LocalFeatures, rows: Sequence[int]) -> list[Reference]:
         others = [self._keypoints(self._views[row].name) for row in rows]
-        matched = self._matcher.match_many(features, others)
+        matched = self.matcher.match_many(features, others)
         references = (self._reference(*one) for one in zip(rows, others, matched, strict=True))
         return [reference for reference in references if len(reference.matches) >= _MIN_MATCHES]
 
@@ -150,6 +176,15 @@ class GeoLocalizer:
         return Reference(
             view.name, view.camera, self._tags[row], pixels, matches.pairs.astype(np.intp), confidence, view.panorama
         )
+
+
+def _as_estimated(calibration: CameraCalibration | None, result: PhotoPose | GeoRejection) -> CameraCalibration | None:
+    """The calibration that a pose holds for, with the focal length that was estimated with it."""
+    if calibration is None or isinstance(result, GeoRejection) or not result.focal_sigma:
+        return calibration
+    focal_length = calibration.camera.mean_focal_length() * math.exp(result.log_focal)
+    camera = with_focal_length(calibration.camera, focal_length)
+    return CameraCalibration(camera, CalibrationSource.ESTIMATED, result.focal_sigma)
 
 
 def _judged(result: PhotoPose | GeoRejection, num_keypoints: int) -> PhotoPose | GeoRejection:

@@ -31,6 +31,7 @@ class Kind(Enum):
     POINT = ("points of the streets", "#2563eb")
     STREET = ("streets", "#b7b09c")
     ESTIMATE = ("estimated positions", "#c2410c")
+    TRACK = ("tracks of photos located together", "#0891b2")
     TRUTH = ("true positions", "#15803d")
     BEST_TAG = ("tags of the most similar views", "#7c3aed")
     ERROR = ("from the estimate to the truth", "#dc2626")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +45,8 @@ RELATIVE_SIGMA_M, RELATIVE_SIGMA_DEG = 0.2, 0.2
 class Registration:
     """Poses ``enu_from_camera`` of the views by name, in the frame ``frame``.
 
+    ``misfits`` are the other views that were reconstructed, with the distance in metres from their tags: of each one of
+    the two is wrong.
     ``sigma_m`` is the root mean square of the distances between the tags and the poses along an axis: tags of one walk
     err together, so this is how far all poses may be off.
     """
@@ -52,6 +54,7 @@ class Registration:
     frame: EnuFrame
     poses: Mapping[str, SE3]
     sigma_m: float
+    misfits: Mapping[str, float] = field(default_factory=dict)
 
 
 def register_views(
@@ -130,17 +133,21 @@ def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosit
     tagged = local_positions([tags[name] for name in names], fit.origin)
     errors = np.linalg.norm((np.array([poses[name].translation for name in names]) - tagged)[:, :2], axis=1)
     sigmas = np.array([tags[name].sigma or GEO_SIGMA_M for name in names])
-    wrong = {name for name, is_wrong in zip(names, errors > _MOST_SIGMAS * sigmas, strict=True) if is_wrong}
-    errors = errors[errors <= _MOST_SIGMAS * sigmas]
+    fits = errors <= _MOST_SIGMAS * sigmas
+    wrong = {name: float(error) for name, error, is_right in zip(names, errors, fits, strict=True) if not is_right}
     return Registration(
         EnuFrame(fit.origin.latitude, fit.origin.longitude, fit.origin.altitude or 0.0),
         {name: pose for name, pose in poses.items() if name not in wrong},
-        float(np.sqrt(np.mean(np.square(errors)) / 2.0)),
+        float(np.sqrt(np.mean(np.square(errors[fits])) / 2.0)),
+        wrong,
     )
 
 
 def write_poses(database: GeoDatabase, registration: Registration) -> None:
-    """Give the views their registered positions and orientations; the tags that they had are kept beside them."""
+    """Give the views their registered positions and orientations; the tags that they had are kept beside them.
+
+    Those that do not fit get their tags back, without the orientation of an earlier registration.
+    """
     database.write_settings(**{COMMON_SIGMA: registration.sigma_m})
     for name, pose in registration.poses.items():
         view, (heading, pitch, roll) = database.view(name), angles_of(pose.rotation)
@@ -151,6 +158,11 @@ def write_poses(database: GeoDatabase, registration: Registration) -> None:
             others[_TAG] = [getattr(view.position, name) for name in _OF_TAG]
         orientation = Orientation(heading, pitch, roll, RELATIVE_SIGMA_DEG)
         database.update(replace(view, position=position, orientation=orientation, others=others))
+    for name in registration.misfits:
+        view = database.view(name)
+        if _TAG in view.others:
+            others = {key: value for key, value in view.others.items() if key != _TAG}
+            database.update(replace(view, position=original_tag(view), orientation=None, others=others))
 
 
 def _mean_up(sfm_from_cameras: Iterable[SE3]) -> Up:

@@ -16,7 +16,7 @@ from visloc_ros.core.config import nest
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import AnchorPose, OdometryPose, Rejection
 from visloc_ros.fusion import FusionConfig, RecordedMeasurements, smooth
-from visloc_ros.geo.solving.types import GeoKind, GeoRejection, PhotoPose
+from visloc_ros.geo.solving.types import EnuPose, GeoKind, GeoRejection, PhotoPose
 
 _CONFIG = FusionConfig.from_mapping(
     nest(
@@ -32,13 +32,22 @@ _PROBABILITY = 0.97  # of an answer being right
 
 
 @dataclass(frozen=True, eq=False)
-class TrackPose:
-    """``enu_from_camera`` of a photo on a track, its covariance (6, 6), and whether its own answer supports it."""
+class TrackPose(EnuPose):
+    """``position`` (3,) and ``rotation`` (3, 3) of ``enu_from_camera`` of a photo on a track, covariance (6, 6).
+
+    ``has_answer`` says whether the photo's own answer supports it.
+    """
 
     stamp_ns: int
-    enu_from_camera: SE3
+    position: Array
+    rotation: Array
     covariance: Array
     has_answer: bool
+
+    @property
+    def enu_from_camera(self) -> SE3:
+        """The pose."""
+        return SE3(self.rotation, self.position)
 
 
 def locate_together(
@@ -54,7 +63,13 @@ def locate_together(
     if isinstance(track, Rejection):
         return track
     return [
-        TrackPose(one.stamp_ns, one.map_from_camera, one.covariance, one.stamp_ns in track.anchor_stamps_ns)
+        TrackPose(
+            one.stamp_ns,
+            one.map_from_camera.translation,
+            one.map_from_camera.rotation,
+            one.covariance,
+            one.stamp_ns in track.anchor_stamps_ns,
+        )
         for one in track.poses
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from visloc_ros.core.calibration import CameraCalibration
@@ -34,6 +35,7 @@ from visloc_ros.localization.models import check_models
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.searchable_map import open_map_for_search
 from visloc_ros.localization.strategy import Searcher
+from visloc_ros.localization.view_change import Viewpoints
 
 _AS_LIKELY_AS_NOT = 0.5
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
@@ -144,7 +146,13 @@ class AnchorEngine:
                     break
         if isinstance(answer, AnchorPose):
             self._copies.found(calibration, query.copy)
+        elif query.hint is not None and query.hint.excludes_all(self._views):
+            answer = replace(answer, reason=Reason.HINT_EXCLUDES_ALL)
         return replace(answer, stage_ms=query.watch.stage_ms)
+
+    @cached_property
+    def _views(self) -> Viewpoints:
+        return Viewpoints.of(self.map.images, self.map.points)
 
     def _of_copy(self, query: Query, copy: ImageCopy) -> Query:
         """The query with features of another copy of the image."""

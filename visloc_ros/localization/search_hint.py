@@ -144,6 +144,13 @@ class SearchHint:
         """Which views (M,) may show the same, by position and heading. Raises ConfigError for a text."""
         if self.text is not None:
             raise ConfigError("only the search by landmarks knows what a text says: leave it out, or search by these")
+        return self._within_reach(views)
+
+    def excludes_all(self, views: Viewpoints) -> bool:
+        """Whether none of the views shows the same, by position and heading."""
+        return not self._within_reach(views).any()
+
+    def _within_reach(self, views: Viewpoints) -> NDArray[np.bool_]:
         permitted = np.ones(len(views.centres), bool)
         if self.position is not None:
             permitted &= self.position.permits(views.centres, views.depths)

@@ -1,8 +1,9 @@
 """Joint adjustment of the photo's pose, the tags' errors and the points (bundle adjustment, Triggs et al. 2000).
 
-The unknowns are an error (6,) of each group of views about the axes of the local frame (``core.tangent``), and the
-points. The tags are measurements with their standard deviations, so that an error which all tags of a street share
-remains in the covariance. Points are eliminated (Schur complement); damping by Levenberg and Marquardt.
+The unknowns are an error (6,) of each group of views about the axes of the local frame (``core.tangent``), the points,
+and the logarithm of the photo's focal length where that is not exactly known. The tags are measurements with their
+standard deviations, so that an error which all tags of a street share remains in the covariance. Points are eliminated
+(Schur complement); damping by Levenberg and Marquardt.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from visloc_ros.core.geometry import Array, rotation_matrix, rotation_vector
 from visloc_ros.core.tangent import skew
 from visloc_ros.geo.orientation import angles_of, rotation_of
-from visloc_ros.geo.solving.observations import Observations, Scene
+from visloc_ros.geo.solving.observations import QUERY, Observations, Scene
 from visloc_ros.localization.uncertainty import pixel_by_point
 
 LOSS_SCALE_PX = 2.0
@@ -32,7 +33,10 @@ _ALMOST_NONE = 1e-14  # share of the diagonal: points at infinity have singular 
 
 @dataclass(frozen=True, eq=False)
 class NormalEquations:
-    """Hessian blocks: of groups (6 G, 6 G), of points (N, 3, 3), between them (N, 6 G, 3), and both gradients."""
+    """Hessian blocks: of groups (K, K), of points (N, 3, 3), between them (N, K, 3), and both gradients.
+
+    K are the six numbers of each group, and one of the focal length where it is unknown.
+    """
 
     groups: Array
     points: Array
@@ -41,7 +45,7 @@ class NormalEquations:
     point_gradient: Array
 
     def step(self, damping: float) -> tuple[Array, Array]:
-        """Steps of groups (G, 6) and points (N, 3)."""
+        """Steps of groups (K,) and points (N, 3)."""
         damped = self.groups + damping * np.diag(np.diag(self.groups) + 1e-12)
         inverse = _inverse_blocks(self.points, damping)
         eliminated = np.einsum("ngi,nij->ngj", self.mixed, inverse)
@@ -49,10 +53,10 @@ class NormalEquations:
         right = self.group_gradient - np.einsum("ngi,ni->g", eliminated, self.point_gradient)
         by_groups = -np.linalg.solve(reduced, right)
         remaining = self.point_gradient + np.einsum("ngi,g->ni", self.mixed, by_groups)
-        return by_groups.reshape(-1, 6), -np.einsum("nij,nj->ni", inverse, remaining)
+        return by_groups, -np.einsum("nij,nj->ni", inverse, remaining)
 
-    def covariance(self, group: int) -> Array | None:
-        """Covariance (6, 6) of a group, all other unknowns being unknown; None where it is not determined."""
+    def covariance(self, first: int, count: int) -> Array | None:
+        """Covariance of some of the K numbers, all others being unknown; None where it is not determined."""
         eliminated = np.einsum("ngi,nij->ngj", self.mixed, _inverse_blocks(self.points, _ALMOST_NONE))
         reduced = self.groups - np.tensordot(eliminated, self.mixed, axes=([0, 2], [0, 2]))
         information = np.diag(reduced)
@@ -62,7 +66,7 @@ class NormalEquations:
         normalised = reduced / np.outer(scale, scale)
         if not np.linalg.cond(normalised) < _MAX_CONDITION:
             return None
-        rows = slice(6 * group, 6 * group + 6)
+        rows = slice(first, first + count)
         block = (np.linalg.inv(normalised) / np.outer(scale, scale))[rows, rows]
         return np.asarray((block + block.T) / 2.0)
 
@@ -118,8 +122,41 @@ def normal_equations(observations: Observations, scene: Scene, weights: Array) -
     hessian = np.zeros((len(blocks), 6, len(blocks), 6))
     hessian[np.arange(len(blocks)), :, np.arange(len(blocks))] = blocks
     size = 6 * len(blocks)
-    return NormalEquations(
+    equations = NormalEquations(
         hessian.reshape(size, size), of_points, mixed.reshape(count, size, 3), gradient.ravel(), point_gradient
+    )
+    if observations.focal_sigma == 0.0:
+        return equations
+    photo = observations.rows_of(QUERY)
+    of_photo = by_point[photo], by_group[photo], residuals[photo], weights[photo]
+    return _with_focal_length(equations, observations, scene, *of_photo)
+
+
+def _with_focal_length(
+    equations: NormalEquations,
+    observations: Observations,
+    scene: Scene,
+    by_point: Array,
+    by_pose: Array,
+    residuals: Array,
+    weights: Array,
+) -> NormalEquations:
+    """The equations with the logarithm of the photo's focal length as another unknown, by the photo's observations."""
+    photo, camera = observations.rows_of(QUERY), observations.cameras[QUERY]
+    by_focal = residuals + observations.pixels[photo] - [camera.principal_point_x, camera.principal_point_y]
+    weighted = weights[:, None] * np.where(weights[:, None] > 0.0, by_focal, 0.0)
+    with_points = np.zeros((observations.num_points, 1, 3))
+    np.add.at(with_points[:, 0], observations.point[photo], np.einsum("oi,oij->oj", weighted, by_point))
+    with_poses = np.zeros((len(equations.groups), 1))
+    with_poses[:6, 0] = np.einsum("oi,oij->j", weighted, by_pose)
+    information = observations.focal_sigma**-2
+    own = np.array([[np.sum(weighted * by_focal) + information]])
+    return NormalEquations(
+        np.block([[equations.groups, with_poses], [with_poses.T, own]]),
+        equations.points,
+        np.concatenate([equations.mixed, with_points], axis=1),
+        np.append(equations.group_gradient, np.sum(weighted * residuals) + information * scene.log_focal),
+        equations.point_gradient,
     )
 
 
@@ -170,16 +207,17 @@ def _cost(observations: Observations, scene: Scene) -> float:
     errors, sigmas = tag_errors(observations, scene)
     norms = _norms_of_halves(errors / sigmas)
     huber = np.where(norms <= _HUBER, np.square(norms), _HUBER * (2.0 * norms - _HUBER))
-    return float(LOSS_SCALE_PX**2 * np.log1p(squares / LOSS_SCALE_PX**2).sum() + huber.sum())
+    focal = scene.log_focal / observations.focal_sigma if observations.focal_sigma else 0.0
+    return float(LOSS_SCALE_PX**2 * np.log1p(squares / LOSS_SCALE_PX**2).sum() + huber.sum() + focal**2)
 
 
 def _jacobians(observations: Observations, scene: Scene) -> tuple[Array, Array]:
     """Derivatives of the pixels by the points (O, 2, 3) and by the errors of the groups (O, 2, 6)."""
     in_camera = scene.in_camera(observations)
     by_camera_point = np.zeros((len(in_camera), 2, 3))
-    for view, camera in enumerate(observations.cameras):
+    for view in range(len(observations.cameras)):
         rows = observations.rows_of(view)
-        by_camera_point[rows] = pixel_by_point(in_camera[rows], camera)
+        by_camera_point[rows] = pixel_by_point(in_camera[rows], scene.camera(observations, view))
     by_point = by_camera_point @ np.swapaxes(scene.rotations[observations.view], 1, 2)
     arms = scene.points[observations.point] - scene.centres[observations.view]
     return by_point, np.concatenate([-by_point, by_point @ skew(arms)], axis=2)
@@ -190,7 +228,9 @@ def _inverse_blocks(blocks: Array, damping: float) -> Array:
     return np.asarray(np.linalg.inv(blocks + (damping * diagonal + 1e-12)[:, :, None] * np.eye(3)))
 
 
-def _moved(observations: Observations, scene: Scene, by_groups: Array, by_points: Array) -> Scene:
+def _moved(observations: Observations, scene: Scene, by_unknowns: Array, by_points: Array) -> Scene:
+    by_groups = by_unknowns[: 6 * observations.num_groups].reshape(-1, 6)
     steps = by_groups[observations.groups]
     turns = np.array([rotation_matrix(step) for step in by_groups[:, 3:]])[observations.groups]
-    return Scene(turns @ scene.rotations, scene.centres + steps[:, :3], scene.points + by_points)
+    log_focal = scene.log_focal + float(by_unknowns[6 * observations.num_groups :].sum())  # of one number, or none
+    return Scene(turns @ scene.rotations, scene.centres + steps[:, :3], scene.points + by_points, log_focal)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pycolmap
 
+from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.geometry import Array
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.prior import with_prior
@@ -15,6 +18,9 @@ from visloc_ros.geo.solving.two_view import VerifiedView, verify
 from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
 from visloc_ros.geo.solving.view_rotation import agreeing_views
 
+_FAR_OFF = 0.05
+"""Of the logarithm of a focal length: at the edge of a photo of 640 pixels more than the 8 that agree with a pose."""
+
 
 def locate(
     camera: pycolmap.Camera,
@@ -22,12 +28,33 @@ def locate(
     references: Sequence[Reference],
     config: SolvingConfig | None = None,
     prior: Tag | None = None,
+    focal_sigma: float = 0.0,
 ) -> PhotoPose | GeoRejection:
     """Find the pose of a photo with keypoints (N, 2) in pixels of its camera.
 
-    ``prior`` is where its own metadata place it; what contradicts the views is not used.
+    ``prior`` is where its own metadata place it; what contradicts the views is not used. ``focal_sigma`` is the
+    relative standard deviation of the camera's focal length, which is estimated as well where it is not 0.
     """
-    config = config or SolvingConfig()
+    found = _locate(camera, keypoints, references, config or SolvingConfig(), prior, focal_sigma)
+    if isinstance(found, GeoRejection) or abs(found.log_focal) < _FAR_OFF:
+        return found
+    # Matches were judged by a focal length that was far off.
+    better = with_focal_length(camera, camera.mean_focal_length() * math.exp(found.log_focal))
+    again = _locate(better, keypoints, references, config or SolvingConfig(), prior, focal_sigma)
+    if isinstance(again, GeoRejection) or again.kind is GeoKind.TAG:
+        return found
+    return replace(again, log_focal=found.log_focal + again.log_focal)
+
+
+def _locate(
+    camera: pycolmap.Camera,
+    keypoints: Array,
+    references: Sequence[Reference],
+    config: SolvingConfig,
+    prior: Tag | None,
+    focal_sigma: float,
+) -> PhotoPose | GeoRejection:
+    """The pose of a photo with this camera, whose focal length is about right."""
     if not references:
         return GeoRejection(GeoReason.NO_REFERENCES)
     # Matches that agree with one motion of the camera, whatever the tags say.
@@ -40,7 +67,7 @@ def locate(
     nearest = nearest_view(views)
     best = best_tag(nearest, config)
     # Points seen from several places, tags and the photo's pose together.
-    solved = solve(camera, keypoints, views, config, prior)
+    solved = solve(camera, keypoints, views, config, prior, focal_sigma)
     # Never less certain than the best tag alone.
     by_tag = pose_of_tag(camera, keypoints, nearest, verified, config)
     if isinstance(solved, Solution):
@@ -64,4 +91,6 @@ def _pose_of(solved: Solution, views: Sequence[VerifiedView], best: BestTag) -> 
         solved.references,
         solved.error_px,
         solved.tag_error_ratio,
+        solved.log_focal,
+        solved.focal_sigma,
     )

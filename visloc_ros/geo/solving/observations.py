@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.camera import project
+from visloc_ros.core.camera import project, with_focal_length
 from visloc_ros.core.geometry import Array
 from visloc_ros.geo.solving.bearings import bearings
 from visloc_ros.geo.solving.two_view import VerifiedView
@@ -27,6 +28,7 @@ class Observations:
     Views are numbered, the photo first. ``groups`` (V,) numbers the bodies that err as a whole: the photo, each
     panorama, each view of its own; ``tags`` are those of the views. ``view``, ``point`` (O,), ``pixels`` (O, 2),
     unit ``bearings`` (O, 3) in the camera, and ``confidence`` (O,) are of single observations, by view.
+    ``focal_sigma`` is the relative standard deviation of the photo's focal length, 0 where it is exact.
     """
 
     cameras: tuple[pycolmap.Camera, ...]
@@ -39,6 +41,7 @@ class Observations:
     bearings: Array
     confidence: Array
     num_points: int
+    focal_sigma: float = 0.0
 
     def of(self, chosen: NDArray[np.bool_]) -> Observations:
         """Some of the observations (O,), of the same views and points."""
@@ -74,15 +77,31 @@ class Observations:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """Rotations (V, 3, 3) and centres (V, 3) of ``enu_from_camera``, and points (N, 3), NaN where unknown."""
+    """Rotations (V, 3, 3) and centres (V, 3) of ``enu_from_camera``, and points (N, 3), NaN where unknown.
+
+    ``log_focal`` is the logarithm of the photo's focal length, divided by that of its camera.
+    """
 
     rotations: Array
     centres: Array
     points: Array
+    log_focal: float = 0.0
+
+    def camera(self, observations: Observations, view: int) -> pycolmap.Camera:
+        """The camera of a view, that of the photo with the focal length of the scene."""
+        camera = observations.cameras[view]
+        if view != QUERY or self.log_focal == 0.0:
+            return camera
+        return with_focal_length(camera, camera.mean_focal_length() * math.exp(self.log_focal))
 
     def directions(self, observations: Observations) -> Array:
         """Unit bearings (O, 3) about the axes of the local frame."""
-        return np.asarray(np.einsum("oij,oj->oi", self.rotations[observations.view], observations.bearings))
+        in_camera = observations.bearings
+        if self.log_focal != 0.0:
+            rows = observations.rows_of(QUERY)
+            of_photo = bearings(self.camera(observations, QUERY), observations.pixels[rows])
+            in_camera = np.concatenate([of_photo, in_camera[rows.stop :]])
+        return np.asarray(np.einsum("oij,oj->oi", self.rotations[observations.view], in_camera))
 
     def in_camera(self, observations: Observations, points: Array | None = None) -> Array:
         """Observed points (O, 3), those of the scene or given (O, 3), in the cameras that see them."""
@@ -94,9 +113,9 @@ class Scene:
         """Projections less keypoints (O, 2) in pixels; infinite for points unknown or behind the camera."""
         in_camera = self.in_camera(observations, points)
         found = np.full((len(in_camera), 2), np.inf)
-        for view, camera in enumerate(observations.cameras):
+        for view in range(len(observations.cameras)):
             rows = observations.rows_of(view)
-            found[rows] = project(camera, in_camera[rows]) - observations.pixels[rows]
+            found[rows] = project(self.camera(observations, view), in_camera[rows]) - observations.pixels[rows]
         return np.where(np.isfinite(found), found, np.inf)
 
 
@@ -107,7 +126,11 @@ def agreement(observations: Observations, scene: Scene, max_error_px: float) -> 
 
 
 def observe(
-    camera: pycolmap.Camera, keypoints: Array, views: Sequence[VerifiedView], prior: Tag | None
+    camera: pycolmap.Camera,
+    keypoints: Array,
+    views: Sequence[VerifiedView],
+    prior: Tag | None,
+    focal_sigma: float = 0.0,
 ) -> tuple[Observations, NDArray[np.intp]]:
     """The observations of verified views, and the row of the photo's keypoint of each point (N,).
 
@@ -135,6 +158,7 @@ def observe(
         np.concatenate(vectors),
         np.concatenate([np.ones(len(rows)), *(one.confidence for one in views)]),
         len(rows),
+        focal_sigma,
     )
     return observations, rows
 

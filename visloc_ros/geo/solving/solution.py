@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
-from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
+from visloc_ros.geo.solving.adjustment import NormalEquations, adjust, normal_equations, tag_errors
 from visloc_ros.geo.solving.bearings import intersect
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
@@ -20,8 +20,9 @@ from visloc_ros.geo.solving.star import placed, reconstruct
 from visloc_ros.geo.solving.triangulation import has_parallax, triangulate
 from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
 from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
+from visloc_ros.localization.camera_estimation import MAP_FOCAL_SIGMA
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.uncertainty import noise_variance
+from visloc_ros.localization.uncertainty import covariance_by_focal_length, noise_variance
 
 MIN_SPREAD = 0.25
 """Of the inliers, as a share of the photo's width: less is one house front far away."""
@@ -43,6 +44,8 @@ class Solution:
     """The photo's pose, its covariance (6, 6), and the rows of its keypoints that agree.
 
     ``tag_error_ratio`` is how many times the tags err more than their standard deviations; the covariance is for it.
+    ``log_focal`` and ``focal_sigma`` are the logarithm of the focal length, divided by the given one, and its standard
+    deviation; 0 where it was given exactly.
     """
 
     enu_from_camera: SE3
@@ -51,6 +54,8 @@ class Solution:
     references: tuple[str, ...]
     error_px: float
     tag_error_ratio: float
+    log_focal: float
+    focal_sigma: float
 
 
 def solve(
@@ -59,13 +64,14 @@ def solve(
     views: Sequence[VerifiedView],
     config: SolvingConfig,
     prior: Tag | None,
+    focal_sigma: float = 0.0,
 ) -> Solution | GeoRejection:
     """The pose by verified views, or why there is none."""
-    observations, rows = observe(camera, keypoints, views, prior)
+    observations, rows = observe(camera, keypoints, views, prior, focal_sigma)
     possible = rows[_confirmed(observations)]
     solved = _solved(observations, views, config)
     if isinstance(solved, tuple):  # some views have no place in the reconstruction
-        observations, rows = observe(camera, keypoints, solved, prior)
+        observations, rows = observe(camera, keypoints, solved, prior, focal_sigma)
         solved = _solved(observations, solved, config)
     if not isinstance(solved, _Refined):
         return GeoRejection(GeoReason.NO_PARALLAX, {"places": float(observations.num_groups - 1)})
@@ -176,20 +182,33 @@ def _judged(
         return GeoRejection(GeoReason.NARROW_INLIERS, counts | {"share_of_width": spread})
     residuals = scene.residuals(seen)
     information = np.full(len(residuals), 1.0 / _variance(seen, residuals))
-    covariance = normal_equations(seen, scene, information).covariance(QUERY)
+    equations = normal_equations(seen, scene, information)
+    covariance = equations.covariance(6 * QUERY, 6)
     if covariance is None:
         return GeoRejection(GeoReason.NO_REGULAR_SOLUTION, counts)
+    pose = SE3(scene.rotations[QUERY], scene.centres[QUERY])
+    if doubt := min(seen.focal_sigma, MAP_FOCAL_SIGMA):
+        camera = scene.camera(seen, QUERY)
+        covariance += covariance_by_focal_length(pose, scene.points[confirmed], camera, doubt)
     ratio = _tag_error_ratio(seen, scene)
     if ratio > _MOST_TAG_ERROR_RATIO:
         return GeoRejection(GeoReason.TAGS_CONTRADICT, counts | {"tag_error_ratio": ratio})
     return Solution(
-        SE3(scene.rotations[QUERY], scene.centres[QUERY]),
+        pose,
         covariance * ratio**2,
         rows[refined.numbers[confirmed]],
         tuple(observations.names[view] for view in np.unique(seen.view) if view != QUERY),
         float(np.median(np.linalg.norm(residuals, axis=1))),
         ratio,
+        scene.log_focal,
+        _focal_sigma(equations, seen),
     )
+
+
+def _focal_sigma(equations: NormalEquations, seen: Observations) -> float:
+    """Relative standard deviation of the photo's focal length; errors that keypoints share do not average out."""
+    variance = equations.covariance(6 * seen.num_groups, 1) if seen.focal_sigma else None
+    return 0.0 if variance is None else min(seen.focal_sigma, float(np.hypot(variance[0, 0] ** 0.5, MAP_FOCAL_SIGMA)))
 
 
 def _confirmed(seen: Observations) -> NDArray[np.bool_]:

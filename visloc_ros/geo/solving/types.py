@@ -132,25 +132,12 @@ class GeoKind(str, Enum):
     TAG = "tag"
 
 
-@dataclass(frozen=True, eq=False)
-class PhotoPose:
-    """Where a photo was taken: ``position`` (3,) and ``rotation`` (3, 3) of ``enu_from_camera``, covariance (6, 6).
+class EnuPose:
+    """A pose ``enu_from_camera`` and its covariance, in other words."""
 
-    A pose of the kind ``TAG`` has the position of the best tag, and its covariance is as large as views are apart;
-    where the view's heading is not known either, ``rotation`` is None and the covariance's last rows and columns are
-    NaN. ``inliers`` are the rows of the query's keypoints that agree, ``references`` the views that they were seen in.
-    """
-
-    kind: GeoKind
     position: Array
     rotation: Array | None
     covariance: Array
-    best_tag: BestTag
-    inliers: NDArray[np.intp]
-    num_matches: int
-    references: tuple[str, ...]
-    reprojection_error_px: float
-    tag_error_ratio: float = 1.0
 
     @property
     def enu_from_camera(self) -> SE3 | None:
@@ -171,6 +158,31 @@ class PhotoPose:
     def heading_sigma_deg(self) -> float | None:
         """Standard deviation of the heading; None where the orientation is not known."""
         return None if self.rotation is None else float(np.degrees(np.sqrt(self.covariance[5, 5])))
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoPose(EnuPose):
+    """Where a photo was taken: ``position`` (3,) and ``rotation`` (3, 3) of ``enu_from_camera``, covariance (6, 6).
+
+    A pose of the kind ``TAG`` has the position of the best tag, and its covariance is as large as views are apart;
+    where the view's heading is not known either, ``rotation`` is None and the covariance's last rows and columns are
+    NaN. ``inliers`` are the rows of the query's keypoints that agree, ``references`` the views that they were seen in.
+    ``log_focal`` is the logarithm of the focal length, divided by the camera's, and ``focal_sigma`` its standard
+    deviation; both are 0 where that was given exactly.
+    """
+
+    kind: GeoKind
+    position: Array
+    rotation: Array | None
+    covariance: Array
+    best_tag: BestTag
+    inliers: NDArray[np.intp]
+    num_matches: int
+    references: tuple[str, ...]
+    reprojection_error_px: float
+    tag_error_ratio: float = 1.0
+    log_focal: float = 0.0
+    focal_sigma: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
