@@ -98,10 +98,3 @@ def test_track_measures_the_odometry(bag, tmp_path):
     assert figures["tracked_frames"] > 22
     assert figures["ate_sim3_m"] < 0.02
     assert len(read_tum(tmp_path / "odom.tum")) == figures["tracked_frames"]
-
-
-def test_an_archive_of_a_map_is_as_good_as_the_folder(bag, tmp_path):
-    told("build-map", bag, "--every", 6, "--output", tmp_path / "map", "--archive")
-    assert "localized 1 of 1 frames" in told(
-        "localize", tmp_path / "map" / "reference.tar.gz", bag, "--first", 15, "--last", 15
-    )

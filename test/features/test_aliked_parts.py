@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
-torch = pytest.importorskip("torch")
-torchvision = pytest.importorskip("torchvision")
-
-import torch.nn.functional as F  # noqa: E402
-
-from visloc_ros.features.backends import aliked_network  # noqa: E402
-from visloc_ros.features.backends.aliked_descriptors import sample  # noqa: E402
-from visloc_ros.features.backends.aliked_network import SIZES, AlikedNetwork  # noqa: E402
+from visloc_ros.features.backends import aliked_network
+from visloc_ros.features.backends.aliked_descriptors import sample
+from visloc_ros.features.backends.aliked_network import SIZES, AlikedNetwork
 
 
 @pytest.fixture(autouse=True)
@@ -63,12 +60,14 @@ def test_sampling_a_batch_is_sampling_each_of_its_maps():
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_deformable_convolution_is_that_of_torchvision(batch):
+    from torchvision.ops import deform_conv2d
+
     convolution = make_network().block3.conv1
     convolution.offset_conv.weight.mul_(20.0)  # offsets of several pixels, some beyond the border and the limit
     x = random_map(32, 14, 18, batch=batch)
     offset = convolution.offset_conv(x).clamp(-4.5, 4.5)
     assert offset.abs().max() == 4.5
-    expected = torchvision.ops.deform_conv2d(x, offset, convolution.regular_conv.weight, padding=(1, 1))
+    expected = deform_conv2d(x, offset, convolution.regular_conv.weight, padding=(1, 1))
     torch.testing.assert_close(convolution(x), expected, atol=1e-4, rtol=1e-4)
 
 

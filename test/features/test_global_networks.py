@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from visloc_ros.core.errors import ConfigError, ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.features import GlobalConfig, make_global_descriptor
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("torchvision")
 
 NOTHING = LocalFeatures(np.empty((0, 2)), np.empty(0), np.empty((0, 1)), (1, 1))
 

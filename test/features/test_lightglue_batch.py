@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from made_features import textured
 
 from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, make_matcher
-
-torch = pytest.importorskip("torch")
-
-from visloc_ros.features.backends import lightglue  # noqa: E402
+from visloc_ros.features.backends import lightglue
 
 FULL = {"precision": "float32", "depth_confidence": 1.0, "width_confidence": 1.0}
 

@@ -4,13 +4,12 @@ import gc
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from visloc_ros.core.feature_files import LocalFeatures  # noqa: E402
-from visloc_ros.features import MatcherConfig, make_matcher  # noqa: E402
-from visloc_ros.features.backends.lightglue import PreparedCache  # noqa: E402
-from visloc_ros.features.backends.lightglue_network import Prepared  # noqa: E402
+from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.features import MatcherConfig, make_matcher
+from visloc_ros.features.backends.lightglue import PreparedCache
+from visloc_ros.features.backends.lightglue_network import Prepared
 
 KILOBYTE = 1024
 

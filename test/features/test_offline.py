@@ -10,8 +10,6 @@ import pytest
 
 from visloc_ros.core.errors import ModelError
 
-pytest.importorskip("torch")
-
 ADVICE = "copy the files"
 
 

@@ -8,6 +8,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 from visloc_ros.core.errors import ConfigError, ModelError
 from visloc_ros.core.feature_files import LocalFeatures
@@ -19,8 +20,6 @@ from visloc_ros.features import (
     make_global_descriptor,
     make_matcher,
 )
-
-torch = pytest.importorskip("torch")
 
 HLOC = {
     "__init__.py": "",

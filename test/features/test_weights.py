@@ -1,11 +1,10 @@
 import re
 
 import pytest
+import torch
 
 from visloc_ros.core.errors import ModelError
 from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, make_matcher
-
-torch = pytest.importorskip("torch")
 
 
 def test_a_missing_file_is_named(tmp_path):

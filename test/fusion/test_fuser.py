@@ -140,21 +140,21 @@ def test_order_of_arrival_does_not_matter():
     run = simulate_run(replace(QUICK, duration_s=18.0), 7)
     anchors = [anchor for _, anchor in run.anchors]
     reference = last_estimate(run, anchors).map_from_camera
-    for seed in range(4):
+    for seed in range(2):
         shuffled = [anchors[i] for i in np.random.default_rng(seed).permutation(len(anchors))]
         assert last_estimate(run, shuffled).map_from_camera.is_close(reference, translation=2e-3, degrees=0.1)
 
 
 def test_a_third_of_wrong_anchors_never_makes_it_diverge():
-    """30 % gross outliers, 20 seeds."""
+    """30 % gross outliers, 12 seeds."""
     worst, refused = 0.0, 0
-    for seed in range(20):
+    for seed in range(12):
         run, estimates, fuser = fused(replace(QUICK, duration_s=15.0, rate_hz=4.0, outlier_share=0.3), seed)
         errors = position_errors(run, estimates)
         worst = max(worst, float(errors.max(initial=0.0)))
         refused += fuser.counts.get("ODOMETRY_DISAGREES", 0)
     assert worst < 0.6
-    assert refused > 40
+    assert refused > 24
 
 
 def test_the_more_anchors_the_less_drift():
@@ -304,7 +304,7 @@ def test_a_first_fix_that_followed_points_refute_is_given_up_at_once():
 
 
 def test_lookalike_places_do_not_pull_the_pose_away():
-    for seed in range(5):
+    for seed in range(3):
         run, estimates, _ = fused(replace(QUICK, alias_share=0.15), seed)
         assert position_errors(run, estimates).max() < 0.6
 

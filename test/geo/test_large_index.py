@@ -9,7 +9,7 @@ from visloc_ros.geo import large_index
 from visloc_ros.geo.large_index import LargeViewIndex, Near, Views
 
 FRAME = EnuFrame(52.0, 11.0)
-COUNT, LENGTH = 24_000, 64
+COUNT, LENGTH = 21_000, 64
 
 
 def make_views(count, seed):

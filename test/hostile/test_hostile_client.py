@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from search_length import EXAMPLES, SEARCH
 
-from visloc_ros.apps.server_process import running
+from visloc_ros.apps.server_process import WAIT_S, running
 from visloc_ros.server.app import make_app
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.simulation import SimulationConfig, simulate
@@ -29,7 +30,6 @@ DEMO_MAP = HERE.parents[1] / "maps" / "demo_room.tar.gz"
 UPLOADS = EXAMPLES or 25
 DESCRIBED = schemathesis.openapi.from_dict(make_app(ServerConfig(HERE)).openapi())
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-IMAGE = encode_jpeg(simulate(SimulationConfig(width=160, height=120, focal_px=120.0), "localize").frame(0).image, 90)
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 240)
@@ -59,11 +59,17 @@ def server(tmp_path_factory):
         yield server
 
 
+@cache
+def image():
+    room = simulate(SimulationConfig(width=160, height=120, focal_px=120.0, samples=1), "localize")
+    return encode_jpeg(room.frame(0).image, 90)
+
+
 @DESCRIBED.parametrize()
 @SEARCH
 def test_whatever_its_description_allows_is_answered_as_it_says(server, case):
     if isinstance(case.body, dict) and case.body.get("fx") is None:  # else nothing would come as far as the search
-        case.body |= {"image": IMAGE, "map": "room.tar.gz"}
+        case.body |= {"image": image(), "map": "room.tar.gz"}
     if case.path == "/reference/maps/{name}" and case.method == "GET":
         case.path_parameters = {"name": "room.tar.gz"}
-    case.call_and_validate(base_url=f"http://127.0.0.1:{server.port}", checks=CHECKS)
+    case.call_and_validate(base_url=f"http://127.0.0.1:{server.port}", checks=CHECKS, timeout=WAIT_S)

@@ -183,7 +183,7 @@ def test_whatever_comes_the_back_end_lives_and_recovers(attacks):
         with np.errstate(all="ignore"):
             send(robot, attack)
         robot.go_on(frames)
-    robot.go_on(4 * GOOD)
+    robot.go_on(2 * GOOD)
     assert_bounded(robot.published, farthest=10.0 * FARTHEST)
     last = robot.published[-1]
     assert last.estimate.state is State.LOCALIZED, last.estimate

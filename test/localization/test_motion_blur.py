@@ -122,7 +122,6 @@ def test_the_pose_of_a_smeared_image_is_less_certain(world, near):
 
 def test_the_pose_of_a_rendered_motion_is_within_its_covariance():
     """The camera turns by 30 pixels while it exposes, and is placed 0.4 m off: without the smear its error is 79."""
-    pytest.importorskip("torch")
     room = simulate(SimulationConfig(rate_hz=1.0, exposure_ms=150.0), "localize")
     frame = room.frame(15)
     anchor = AnchorEngine(open_map(DEMO_MAP)).localize(frame)

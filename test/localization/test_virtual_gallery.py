@@ -8,6 +8,7 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import MappingConfig, build_map
+from visloc_ros.mapping.config import PairConfig
 from visloc_ros.sources import open_source
 from visloc_ros.sources.pose_files import read_poses
 
@@ -17,7 +18,8 @@ def gallery(shared_data, tmp_path_factory):
     """Map of the images of a rig of two cameras, at their poses by name."""
     mapping = shared_data / "virtual_gallery" / "mapping"
     path = tmp_path_factory.mktemp("maps") / "gallery"
-    summary = build_map(open_source(mapping), path, MappingConfig(workers=1), reference_poses=read_poses(mapping))
+    config = MappingConfig(workers=1, pairs=PairConfig(window=2, retrieval=2))
+    summary = build_map(open_source(mapping), path, config, reference_poses=read_poses(mapping))
     return open_map(path), summary
 
 

@@ -43,7 +43,7 @@ class Scene:
 
 @pytest.fixture(scope="session")
 def kitchen(shared_data):
-    """Eight images of a kitchen, filmed one after the other, with their true poses."""
+    """Six images of a kitchen, filmed one after the other, with their true poses."""
     return open_source(shared_data / "7scenes_redkitchen", SourceConfig(every=10, last=10 * NUM_IMAGES - 1))
 
 

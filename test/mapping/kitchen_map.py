@@ -2,7 +2,7 @@
 
 from visloc_ros.mapping import MappingConfig
 
-NUM_IMAGES = 8
+NUM_IMAGES = 6
 CONFIG = MappingConfig.from_mapping({"selection": {"min_motion": 0.0}, "reconstruction": {"threads": 1}, "workers": 2})
 
 

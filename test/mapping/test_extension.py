@@ -21,7 +21,8 @@ QUICK = MappingConfig.from_mapping({**CONFIG.to_mapping(), "matcher": {"name": "
 @pytest.fixture(scope="session")
 def later(shared_data):
     """Three images of the kitchen, taken a little later."""
-    selected = SourceConfig(first=85, every=10, last=75 + 10 * NUM_NEW)
+    first = 10 * NUM_IMAGES + 5
+    selected = SourceConfig(first=first, every=10, last=first + 10 * (NUM_NEW - 1))
     return open_source(shared_data / "7scenes_redkitchen", selected)
 
 

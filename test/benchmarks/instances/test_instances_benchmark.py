@@ -5,9 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
-import pytest
-
-pytest.importorskip("torch")
 
 from benchmarks.instances import changed, style_tables, ways
 from benchmarks.instances.alterations import ALTERATIONS, COLOUR, LEVELS, NIGHT

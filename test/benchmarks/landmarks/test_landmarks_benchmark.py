@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("torch")
-
 from benchmarks.landmarks import kidnapped
 from benchmarks.landmarks.kidnapped import Trial, row, summarize
 from benchmarks.landmarks.measured import Measured, accuracy_cells, number

@@ -3,15 +3,13 @@
 from typing import NamedTuple
 
 import pytest
+import torch
+from torch import Tensor
 
-torch = pytest.importorskip("torch")
-
-from torch import Tensor  # noqa: E402
-
-from visloc_ros.odometry.dpvo import bundle_equations, lie  # noqa: E402
-from visloc_ros.odometry.dpvo.bundle import BundleFailure, BundleReport, adjust  # noqa: E402
-from visloc_ros.odometry.dpvo.bundle_equations import linearise  # noqa: E402
-from visloc_ros.odometry.dpvo.projection import reproject  # noqa: E402
+from visloc_ros.odometry.dpvo import bundle_equations, lie
+from visloc_ros.odometry.dpvo.bundle import BundleFailure, BundleReport, adjust
+from visloc_ros.odometry.dpvo.bundle_equations import linearise
+from visloc_ros.odometry.dpvo.projection import reproject
 
 INTRINSICS = torch.tensor([40.0, 42.0, 24.0, 18.0], dtype=torch.float64)
 DAMPING = 1e-4

@@ -5,11 +5,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from visloc_ros.odometry.dpvo import correlation  # noqa: E402
-from visloc_ros.odometry.dpvo.correlation import correlate  # noqa: E402
+from visloc_ros.odometry.dpvo import correlation
+from visloc_ros.odometry.dpvo.correlation import correlate
 
 CHANNELS, HEIGHT, WIDTH = 8, 13, 18
 CENTRES = {

@@ -3,17 +3,14 @@
 import functools
 from typing import NamedTuple
 
-import pytest
+import torch
+from dpvo_golden import CENTRES, TANGENTS, golden_images, golden_network, golden_scene, neighbours
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-torch = pytest.importorskip("torch")
-
-from dpvo_golden import CENTRES, TANGENTS, golden_images, golden_network, golden_scene, neighbours  # noqa: E402
-from torch import Tensor  # noqa: E402
-from torch.nn.functional import avg_pool2d  # noqa: E402
-
-from visloc_ros.odometry.dpvo import bundle, frontend, lie  # noqa: E402
-from visloc_ros.odometry.dpvo.correlation import correlate  # noqa: E402
-from visloc_ros.odometry.dpvo.projection import flow_magnitude, reproject  # noqa: E402
+from visloc_ros.odometry.dpvo import bundle, frontend, lie
+from visloc_ros.odometry.dpvo.correlation import correlate
+from visloc_ros.odometry.dpvo.projection import flow_magnitude, reproject
 
 SIX_DIGITS = 5e-6  # relative size of half of the sixth digit that is stated
 CONVOLUTION = 3e-6  # rounding of a chain of convolutions that add up in another order

@@ -4,13 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import RigidTransform
 
-torch = pytest.importorskip("torch")
-
-from visloc_ros.odometry.dpvo import lie  # noqa: E402
+from visloc_ros.odometry.dpvo import lie
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from visloc_ros.odometry.dpvo import lie  # noqa: E402
-from visloc_ros.odometry.dpvo.projection import flow_magnitude, reproject  # noqa: E402
+from visloc_ros.odometry.dpvo import lie
+from visloc_ros.odometry.dpvo.projection import flow_magnitude, reproject
 
 FX, FY, CX, CY = 40.0, 42.0, 24.0, 18.0
 

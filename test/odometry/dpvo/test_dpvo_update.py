@@ -3,16 +3,14 @@
 import itertools
 
 import pytest
+import torch
+from dpvo_golden import golden_network, neighbours
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
 
-torch = pytest.importorskip("torch")
-
-from dpvo_golden import golden_network, neighbours  # noqa: E402
-from hypothesis import given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from torch import Tensor  # noqa: E402
-
-from visloc_ros.odometry.dpvo import edge_groups  # noqa: E402
-from visloc_ros.odometry.dpvo.edge_groups import EdgeGroups  # noqa: E402
+from visloc_ros.odometry.dpvo import edge_groups
+from visloc_ros.odometry.dpvo.edge_groups import EdgeGroups
 
 FRAMES, PATCHES = 4, 3
 edge_lists = st.lists(st.tuples(st.integers(0, FRAMES * PATCHES - 1), st.integers(0, FRAMES - 1)), max_size=40)

@@ -1,14 +1,12 @@
 """The parameters of the network, and reading them from a file as it is published."""
 
 import pytest
+import torch
+from dpvo_golden import golden_network
 
-torch = pytest.importorskip("torch")
-
-from dpvo_golden import golden_network  # noqa: E402
-
-from visloc_ros.core.errors import ModelError  # noqa: E402
-from visloc_ros.odometry.dpvo.network import PatchNetwork  # noqa: E402
-from visloc_ros.odometry.dpvo.odometry import load_network  # noqa: E402
+from visloc_ros.core.errors import ModelError
+from visloc_ros.odometry.dpvo.network import PatchNetwork
+from visloc_ros.odometry.dpvo.odometry import load_network
 
 CPU = torch.device("cpu")
 ENCODER = {

@@ -17,7 +17,7 @@ from visloc_ros.simulation import FusionScenario, simulate_run
 from visloc_ros.simulation.fusion_replay import largest_odom_jump, play, pose_errors
 
 ROUND = FusionScenario(
-    path="circle", duration_s=50.0, rate_hz=8.0, gaps=((12.0, 1000.0),), rotation_drift_deg=1.0, scale_drift=0.02
+    path="circle", duration_s=50.0, rate_hz=5.0, gaps=((12.0, 1000.0),), rotation_drift_deg=1.0, scale_drift=0.02
 )
 """Two rounds, anchors only at the beginning of the first."""
 SEEDS = range(2)

@@ -6,25 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from visloc_ros.core.errors import ConfigError, MapError, ModelError  # noqa: E402
-from visloc_ros.core.map import open_map  # noqa: E402
-from visloc_ros.core.progress import SilentProgress  # noqa: E402
-from visloc_ros.localization.strategies.instances.backends.network import InstanceNetwork, load_backbone  # noqa: E402
-from visloc_ros.localization.strategies.instances.backends.recogniser import load_network  # noqa: E402
-from visloc_ros.localization.strategies.instances.config import (  # noqa: E402
+from visloc_ros.core.errors import ConfigError, MapError, ModelError
+from visloc_ros.core.map import open_map
+from visloc_ros.core.progress import SilentProgress
+from visloc_ros.localization.strategies.instances.backends.network import InstanceNetwork, load_backbone
+from visloc_ros.localization.strategies.instances.backends.recogniser import load_network
+from visloc_ros.localization.strategies.instances.config import (
     INSTANCES,
     InstanceConfig,
     TrainingConfig,
 )
-from visloc_ros.localization.strategies.instances.labelled_map import label_map  # noqa: E402
-from visloc_ros.localization.strategies.instances.opening import open_instances  # noqa: E402
-from visloc_ros.localization.strategies.instances.preparation import prepare_instances  # noqa: E402
-from visloc_ros.localization.strategies.instances.strategy import INSTANCE_SEARCH  # noqa: E402
-from visloc_ros.localization.strategies.instances.training_scores import point_accuracy  # noqa: E402
-from visloc_ros.localization.strategy import Examples  # noqa: E402
+from visloc_ros.localization.strategies.instances.labelled_map import label_map
+from visloc_ros.localization.strategies.instances.opening import open_instances
+from visloc_ros.localization.strategies.instances.preparation import prepare_instances
+from visloc_ros.localization.strategies.instances.strategy import INSTANCE_SEARCH
+from visloc_ros.localization.strategies.instances.training_scores import point_accuracy
+from visloc_ros.localization.strategy import Examples
 
 DEMO_MAP = Path(__file__).parents[4] / "maps" / "demo_room.tar.gz"
 SHORT = InstanceConfig(num_instances=6, training=TrainingConfig(samples_per_image=20, device="cpu"))
@@ -32,7 +31,7 @@ SHORT = InstanceConfig(num_instances=6, training=TrainingConfig(samples_per_imag
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """The demo's map, prepared in a minute, and its figures."""
+    """The demo's map, prepared in seconds, and its figures."""
     path = tmp_path_factory.mktemp("maps") / DEMO_MAP.name
     shutil.copy(DEMO_MAP, path)
     return path, prepare_instances(path, SHORT)

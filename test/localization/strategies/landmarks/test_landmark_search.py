@@ -158,10 +158,11 @@ def engine(landmark_room):
 
 
 class TestPreparedMap:
-    def test_all_images_find_themselves(self, engine, room):
-        results = [engine.localize(frame_of(image), features=image.features) for image in room.images]
+    def test_images_find_themselves(self, engine, room):
+        images = room.images[::4]
+        results = [engine.localize(frame_of(image), features=image.features) for image in images]
         assert all(isinstance(result, AnchorPose) for result in results)
-        for result, image in zip(results, room.images, strict=True):
+        for result, image in zip(results, images, strict=True):
             assert np.linalg.norm(result.map_from_camera.translation - image.map_from_camera.translation) < 0.02
 
     def test_retrieval_gives_the_same_as_before(self, landmark_room, engine, room):

@@ -4,23 +4,22 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from visloc_ros.core.errors import ModelError  # noqa: E402
-from visloc_ros.core.feature_files import LocalFeatures  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.backends.recogniser import (  # noqa: E402
+from visloc_ros.core.errors import ModelError
+from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.localization.strategies.landmarks.backends.recogniser import (
     TransformerRecogniser,
     save_recogniser,
     shape_of,
 )
-from visloc_ros.localization.strategies.landmarks.backends.recogniser_network import (  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.backends.recogniser_network import (
     NetworkShape,
     RecogniserNetwork,
 )
-from visloc_ros.localization.strategies.landmarks.backends.training import CurvePoint, TrainedRecogniser  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.config import TrainingConfig  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.recogniser import (  # noqa: E402  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.backends.training import CurvePoint, TrainedRecogniser
+from visloc_ros.localization.strategies.landmarks.config import TrainingConfig
+from visloc_ros.localization.strategies.landmarks.recogniser import (
     INFO_NAME,
     KEEP_ALL,
     WEIGHTS_NAME,
@@ -30,7 +29,7 @@ from visloc_ros.localization.strategies.landmarks.recogniser import (  # noqa: E
     load_recogniser,
     write_recogniser,
 )
-from visloc_ros.localization.strategies.landmarks.training_curve import score_recognition  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.training_curve import score_recognition
 
 SHAPE = NetworkShape(in_dim=16, num_classes=5, dim=24, heads=2, head_dim=8, layers=2, prototypes=3)
 EXTRACTOR = "aliked-n16"

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from visloc_ros.localization.strategies.landmarks.backends.recogniser_network import (  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.backends.recogniser_network import (
     NetworkShape,
     RecogniserNetwork,
     network_shape,
 )
-from visloc_ros.localization.strategies.landmarks.config import SIZES  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.config import SIZES
 
 SHAPE = NetworkShape(in_dim=16, num_classes=5, dim=24, heads=2, head_dim=8, layers=2)
 

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from token_world import LANDMARKS, SIZE, TokenWorld
 
-torch = pytest.importorskip("torch")
-
-from visloc_ros.core.feature_files import LocalFeatures  # noqa: E402
-from visloc_ros.localization.learning.training import CHECKPOINT_NAME  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser  # noqa: E402
-from visloc_ros.localization.strategies.landmarks.backends.training import (  # noqa: E402
+from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.localization.learning.training import CHECKPOINT_NAME
+from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser
+from visloc_ros.localization.strategies.landmarks.backends.training import (
     train_recogniser,
 )
-from visloc_ros.localization.strategies.landmarks.config import TrainingConfig  # noqa: E402
+from visloc_ros.localization.strategies.landmarks.config import TrainingConfig
 
 CLASSES = LANDMARKS + 1
 SHORT = TrainingConfig(

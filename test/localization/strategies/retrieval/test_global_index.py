@@ -5,15 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from synthetic_map import World
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.features import GlobalConfig, Vlad
 from visloc_ros.localization.strategies.retrieval.global_index import global_index, rank_by_descriptor
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("torchvision")
 
 # A repository as torch.hub keeps it; its descriptor is the image in sixteen patches.
 HUBCONF = """
