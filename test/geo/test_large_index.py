@@ -79,6 +79,15 @@ def test_of_very_many_near_views_codes_choose(folder, views, monkeypatch):
     assert found.rows.tolist() == [777]
 
 
+def test_a_circle_that_holds_most_views_leaves_the_others_out(folder, views, monkeypatch):
+    monkeypatch.setattr(large_index, "_MOST_LISTED", 10)
+    index, (lat, lng) = LargeViewIndex.open(folder), views.positions[777]
+    found = index.search(noisy(views, 777), 50, Near(lat, lng, 100.0))
+    metres = FRAME.from_geodetic(np.column_stack([views.positions, np.zeros(COUNT)]))
+    assert found.rows[0] == 777
+    assert np.linalg.norm(metres[found.rows] - metres[777], axis=1).max() <= 100.0
+
+
 def test_nothing_is_near_the_other_side_of_the_earth(folder, views):
     found = LargeViewIndex.open(folder).search(noisy(views, 1), 5, Near(-52.0, -169.0, 1000.0))
     assert len(found.rows) == 0

@@ -39,6 +39,7 @@ _LEAST_VIEWS = 2 * 256 * _SAMPLES_PER_LIST  # 256 values of each byte of a code 
 _PROBED_LISTS = 64
 _SHORT_LIST = 400
 _MOST_COMPARED = 4000  # views near a position; of more, codes choose
+_MOST_LISTED = 30_000  # views near a position; more are left out one by one, of a longer short list
 
 
 class Views(NamedTuple):
@@ -54,6 +55,11 @@ class Near(NamedTuple):
     latitude: float
     longitude: float
     radius_m: float
+
+    @property
+    def centre(self) -> Array:
+        """On the earth (3,), in metres."""
+        return np.asarray(earth_positions([[self.latitude, self.longitude]])[0])
 
 
 class Found(NamedTuple):
@@ -71,7 +77,9 @@ class _Part:
     descriptors: NDArray[np.float16]
     positions: Array
 
-    def by_codes(self, query: NDArray[np.float32], allowed: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    def by_codes(
+        self, query: NDArray[np.float32], allowed: NDArray[np.int64] | None, count: int = _SHORT_LIST
+    ) -> NDArray[np.int64]:
         """A short list of rows by their codes, of those allowed."""
         faiss, options = _faiss(), {}
         if allowed is not None:
@@ -80,7 +88,7 @@ class _Part:
             options["sel"] = faiss.IDSelectorBitmap(np.packbits(bits, bitorder="little"))
         parameters = faiss.SearchParametersIVF(nprobe=_PROBED_LISTS, **options)
         reduced = self.codes.chain.at(0).apply(np.ascontiguousarray(query[None], np.float32))
-        _, found = faiss.extract_index_ivf(self.codes).search(reduced, _SHORT_LIST, params=parameters)
+        _, found = faiss.extract_index_ivf(self.codes).search(reduced, count, params=parameters)
         return np.asarray(found[0][found[0] >= 0], np.int64)
 
 
@@ -139,11 +147,16 @@ class LargeViewIndex:
 
     def search(self, query: NDArray[np.float32], count: int, near: Near | None = None) -> Found:
         """The views most similar to a unit vector (D,), within a circle if one is given."""
-        close = None if near is None else self._within(near)
+        num_close = len(self) if near is None else self._count_within(near)
+        close = self._within(near) if near is not None and num_close <= _MOST_LISTED else None
+        length = -(-_SHORT_LIST * len(self) // num_close) if num_close else 0
         found = []
         for first, part in zip(self._first_rows, self._parts, strict=True):
             rows = None if close is None else close[(close >= first) & (close < first + len(part.positions))] - first
-            if rows is None or len(rows) > _MOST_COMPARED:
+            if rows is None:
+                rows = part.by_codes(query, None, length)
+                rows = rows if near is None else rows[_are_within(near, part.positions[rows])]
+            elif len(rows) > _MOST_COMPARED:
                 rows = part.by_codes(query, rows)
             rows = np.sort(rows)
             found.append(Found(rows + first, np.asarray(part.descriptors[rows], np.float32) @ query))
@@ -152,8 +165,10 @@ class LargeViewIndex:
         return Found(rows[best], similarities[best])
 
     def _within(self, near: Near) -> NDArray[np.int64]:
-        centre = earth_positions([[near.latitude, near.longitude]])[0]
-        return np.asarray(self._tree.query_ball_point(centre, near.radius_m), np.int64)
+        return np.asarray(self._tree.query_ball_point(near.centre, near.radius_m), np.int64)
+
+    def _count_within(self, near: Near) -> int:
+        return int(self._tree.query_ball_point(near.centre, near.radius_m, return_length=True))
 
     @cached_property
     def _first_rows(self) -> list[int]:
@@ -162,6 +177,10 @@ class LargeViewIndex:
     @cached_property
     def _tree(self) -> cKDTree:
         return cKDTree(earth_positions(self.positions), balanced_tree=False, compact_nodes=False)
+
+
+def _are_within(near: Near, positions: Array) -> NDArray[np.bool_]:
+    return np.asarray(np.linalg.norm(earth_positions(positions) - near.centre, axis=1) <= near.radius_m)
 
 
 def _faiss() -> Any:
