@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,7 @@ from visloc_ros.apps.geo_options import (
     Spacing,
     Tiles,
     join_words,
+    open_page,
 )
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.map_page import Kind, Line, Marker, write_map_page
@@ -58,7 +58,7 @@ def preview(
         print_json({"points": np.round(area.points, 7).tolist(), "page": output})
     else:
         console.print(f"{len(markers)} points along {len(streets)} streets: {output}", highlight=False, soft_wrap=True)
-    _open(output, show)
+    open_page(output, show)
 
 
 def postview(
@@ -81,7 +81,7 @@ def postview(
     else:
         count = "1 place" if len(markers) == 1 else f"{len(markers)} places"
         console.print(f"{count}: {output}", highlight=False, soft_wrap=True)
-    _open(output, show)
+    open_page(output, show)
 
 
 def _places(database: GeoDatabase) -> list[View]:
@@ -99,8 +99,3 @@ def _marker(view: View) -> Marker:
     heading = None if view.panorama or view.orientation is None else view.orientation.heading_deg
     text = "\n".join(str(fact) for fact in facts if fact)
     return Marker(view.position.latitude, view.position.longitude, text, Kind.VIEW, heading)
-
-
-def _open(page: Path, wanted: bool) -> None:
-    if wanted:
-        webbrowser.open(page.resolve().as_uri())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -46,3 +47,9 @@ def join_words(place: str, words: list[str] | None) -> str:
     if words and not place:
         raise ConfigError(f"'{words[0]}' is no option: the words of a place stand after --place")
     return " ".join([place, *(words or [])]).strip()
+
+
+def open_page(page: Path, wanted: bool) -> None:
+    """Show a page in the browser, if that is wanted."""
+    if wanted:
+        webbrowser.open(page.resolve().as_uri())
