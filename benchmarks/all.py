@@ -53,6 +53,7 @@ BENCHMARKS = (
     Benchmark("geo.canyon", ("--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.lund", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.elsewhere", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
+    Benchmark("geo.coverage", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("load", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),

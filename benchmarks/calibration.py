@@ -18,10 +18,10 @@ Judged = Sequence[tuple[Support, bool]]
 """What a camera recognises, and whether its image was found."""
 
 
-def fit_recall(judged: Judged) -> RecallModel:
-    """The most likely model, of those images for which anything is recognised."""
+def fit_recall(judged: Judged, by_spread: bool = True) -> RecallModel:
+    """The most likely model, of those images for which anything is recognised; by their spread or without it."""
     known = [(support, found) for support, found in judged if support.points > 0.0]
-    features = np.array([(1.0, np.log1p(support.points), support.spread) for support, _ in known])
+    features = np.array([(1.0, np.log1p(support.points), by_spread * support.spread) for support, _ in known])
     found = np.array([float(one) for _, one in known])
 
     def loss(weights: Array) -> float:

@@ -6,7 +6,7 @@ import pytest
 
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.wgs84 import EnuFrame
-from visloc_ros.geo.map_page import Ellipse, Kind, Line, Marker, write_map_page
+from visloc_ros.geo.map_page import Ellipse, Kind, Line, Marker, Square, write_map_page
 
 PLACES = [Marker(55.7 + 0.0001 * row, 13.2, f"view {row}") for row in range(29)]
 
@@ -79,3 +79,21 @@ def test_a_browser_without_a_network_shows_all_of_it(tmp_path, open_browser):
     assert Kind.ERROR.value[0] in shown[2]
     assert shown[3] == pytest.approx(311, rel=0.01)
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_squares_have_their_recall_and_show_it_where_it_fits(tmp_path, open_browser):
+    path = tmp_path / "map.html"
+    squares = [
+        Square((55.7 + 0.001 * row, 13.2), (55.701 + 0.001 * row, 13.202), 0.25 * row, "words") for row in range(5)
+    ]
+    write_map_page(path, [], squares=squares)
+    data = data_of(path.read_text(encoding="utf-8"))
+    assert [one["number"] for one in data["squares"]] == ["0", "25", "50", "75", "100"]
+    assert len({one["colour"] for one in data["squares"]}) == 5
+    assert ["#fde725", "100% of photos located"] in data["legend"]
+    browser = open_browser("--host-resolver-rules=MAP * ~NOTFOUND")
+    browser.get(path.as_uri())
+    numbers = "return [...document.querySelectorAll('.number')].map((one) => [one.innerText, one.offsetWidth > 0])"
+    assert browser.execute_script(numbers) == [[number, True] for number in ("0", "25", "50", "75", "100")]
+    browser.execute_script("map.setZoom(11, { animate: false })")
+    assert {shown for _, shown in browser.execute_script(numbers)} == {False}

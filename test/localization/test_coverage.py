@@ -1,5 +1,7 @@
 """Where a photo can be localized, by walls whose points are known exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pycolmap
 import pytest
@@ -106,6 +108,17 @@ def test_many_points_are_counted_by_a_part():
     ]
     assert counts[0].points == pytest.approx(25.0 * counts[1].points, rel=0.1)
     assert counts[0].spread == counts[1].spread
+
+
+def test_views_of_one_place_count_once_and_those_of_several_add_up():
+    pose, at = camera(0.0, 3.0, SOUTH), np.array([0.0, 3.0, 1.0])
+    twice = seen_by(wall(), pose, pose)
+
+    def points(groups):
+        return replace(twice, groups=groups).around(at, 500.0).support(view_rotation(SOUTH), LIMITS).points
+
+    assert points(None) == points(np.array([0, 0])) > 0.0
+    assert points(np.array([0, 1])) == pytest.approx(2.0 * points(None))
 
 
 def test_normals_are_those_of_the_wall_on_the_side_of_the_cameras():

@@ -105,6 +105,8 @@ class TestKnownPoses:
         assert "<h1>kitchen</h1>" in page
         assert all(image.name in page for image in open_map(known[0]).images)
         assert page.count('<path class="camera"') == NUM_IMAGES
+        assert page.count('class="taken"') == NUM_IMAGES
+        assert re.search(r"can be localized</div><div class=\"value\">[1-9]\d?%", page)
         assert "BSD-3-Clause" in page
         assert not re.findall(r'(?:src|href)="(?!data:)', page)
         assert len(list((known[0] / "thumbnails").glob("*.jpg"))) == NUM_IMAGES

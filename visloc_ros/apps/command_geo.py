@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from visloc_ros.apps.command_geo_add import add
+from visloc_ros.apps.command_geo_coverage import coverage
 from visloc_ros.apps.command_geo_descriptors import global_descriptors, local_descriptors
 from visloc_ros.apps.command_geo_experiment import experiment
 from visloc_ros.apps.command_geo_locate import locate
@@ -16,6 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Find where on the earth photos wer
 
 app.command()(locate)
 app.command()(experiment)
+app.command()(coverage)
 app.command()(add)
 app.command()(register)
 app.command()(preview)

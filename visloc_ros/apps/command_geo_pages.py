@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import numpy as np
 import typer
 
 from visloc_ros.apps.console import AsJson, console, print_json
-from visloc_ros.apps.geo_options import Database, Show, Tiles, takes_area
+from visloc_ros.apps.geo_options import Database, Show, Tiles, open_page, takes_area
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.map_page import Kind, Line, Marker, write_map_page
 from visloc_ros.geo.streets.area import Area
@@ -37,7 +36,7 @@ def preview(
         print_json({"points": np.round(area.points, 7).tolist(), "page": output})
     else:
         console.print(f"{len(markers)} points along {len(streets)} streets: {output}", highlight=False, soft_wrap=True)
-    _open(output, show)
+    open_page(output, show)
 
 
 def postview(
@@ -60,7 +59,7 @@ def postview(
     else:
         count = "1 place" if len(markers) == 1 else f"{len(markers)} places"
         console.print(f"{count}: {output}", highlight=False, soft_wrap=True)
-    _open(output, show)
+    open_page(output, show)
 
 
 def _places(database: GeoDatabase) -> list[View]:
@@ -78,8 +77,3 @@ def _marker(view: View) -> Marker:
     heading = None if view.panorama or view.orientation is None else view.orientation.heading_deg
     text = "\n".join(str(fact) for fact in facts if fact)
     return Marker(view.position.latitude, view.position.longitude, text, Kind.VIEW, heading)
-
-
-def _open(page: Path, wanted: bool) -> None:
-    if wanted:
-        webbrowser.open(page.resolve().as_uri())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -89,3 +90,9 @@ takes_access = takes_outcome("access", make_access)
 
 takes_area = takes_outcome("area", find_area)
 """Gives a command the options of ``find_area``; it receives their outcome as ``area``."""
+
+
+def open_page(page: Path, wanted: bool) -> None:
+    """Show a page in the browser, if that is wanted."""
+    if wanted:
+        webbrowser.open(page.resolve().as_uri())

@@ -28,7 +28,7 @@ def write_coverage_plot(path: Path, title: str, coverage: Coverage, axes_names: 
         colours = ListedColormap([recall_colour(one) for one in np.linspace(0.0, 1.0, 64)])
         _draw_cells(axes, coverage)
         axes.plot(*coverage.cameras.T, ".", ms=2.5, color=LIGHT.bad)
-        axes.set_title(title)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9)
         axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
         axes.set_aspect("equal")
         scale = ScalarMappable(Normalize(0.0, 100.0), colours)

@@ -18,8 +18,11 @@ _MAX_BYTES = 1 << 28  # in memory: 100,000 keypoints have a fifth of it
 _ERRORS = (OSError, ValueError, EOFError, MemoryError, SyntaxError, zipfile.BadZipFile, NotImplementedError)
 
 
-def read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
-    """Arrays of a .npz file by their names, or the one of a .npy file without a name. Raises GeoError."""
+def read_arrays(path: Path, only: str | None = None) -> Mapping[str, NDArray[Any]]:
+    """Arrays of a .npz file by their names, of which ``only`` one, or that of a .npy file without a name.
+
+    Raises GeoError.
+    """
     check_file(path, GeoError, _MAX_BYTES)
     try:
         if path.suffix == ".npy":
@@ -29,6 +32,6 @@ def read_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
             if sum(one.file_size for one in archive.infolist()) > _MAX_BYTES:
                 raise ValueError("it unpacks to more than such a file can hold")
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name: arrays[name] for name in arrays.files if only in (None, name)}
     except _ERRORS as error:
         raise GeoError(f"cannot read {path}: {error}{COMPUTE_AGAIN}") from error

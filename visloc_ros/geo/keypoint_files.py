@@ -56,6 +56,14 @@ def read_keypoints(path: Path, image_size: tuple[int, int] | None = None) -> tup
     return LocalFeatures(keypoints, scores, descriptors, (size[0], size[1]), scales_angles), model
 
 
+def count_keypoints(path: Path) -> int:
+    """The number of keypoints in a file, whose descriptors are not read. Raises GeoError."""
+    arrays = read_arrays(path, "keypoints")
+    if "keypoints" not in arrays:
+        raise GeoError(f"cannot use {path}: it lacks the keypoints{COMPUTE_AGAIN}")
+    return len(arrays["keypoints"])
+
+
 def _rows(descriptors: NDArray[Any], count: int) -> NDArray[np.floating]:
     """Descriptors (N, D) of (D, N) as written here and by SuperPoint, or of (N, D)."""
     if descriptors.ndim != 2 or count not in descriptors.shape:

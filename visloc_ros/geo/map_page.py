@@ -18,10 +18,12 @@ from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.wgs84 import EnuFrame
+from visloc_ros.localization.coverage import recall_colour
 
 ELLIPSE_SIGMAS = 2.0
 _ELLIPSE_POINTS = 48
 _AHEAD_M = 8.0  # length of the stroke that shows a heading
+_RECALLS = [(recall_colour(share), f"{share:.0%} of photos located") for share in (1.0, 0.75, 0.5, 0.25, 0.0)]
 
 
 class Kind(Enum):
@@ -74,11 +76,22 @@ class Ellipse:
     kind: Kind = Kind.ESTIMATE
 
 
+@dataclass(frozen=True)
+class Square:
+    """A square between corners in degrees, south-west and north-east, in the colour of an expected recall."""
+
+    south_west: tuple[float, float]
+    north_east: tuple[float, float]
+    recall: float
+    text: str = ""
+
+
 def write_map_page(
     path: Path,
     markers: Iterable[Marker],
     lines: Iterable[Line] = (),
     ellipses: Iterable[Ellipse] = (),
+    squares: Iterable[Square] = (),
     *,
     title: str = "Geotagged views",
     tiles: bool = False,
@@ -89,7 +102,7 @@ def write_map_page(
     ``zoom`` is a level of web maps; without it the page opens with everything in view. Raises GeoError where there is
     nothing to show or a position is not finite, OutputError where it cannot be written.
     """
-    page = render_map_page(list(markers), list(lines), list(ellipses), title, tiles, zoom)
+    page = render_map_page(list(markers), list(lines), list(ellipses), list(squares), title, tiles, zoom)
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
@@ -98,6 +111,7 @@ def render_map_page(
     markers: Sequence[Marker],
     lines: Sequence[Line],
     ellipses: Sequence[Ellipse],
+    squares: Sequence[Square],
     title: str,
     tiles: bool,
     zoom: float | None,
@@ -108,7 +122,8 @@ def render_map_page(
     data: dict[str, Any] = {
         "title": title,
         "zoom": zoom,
-        "legend": _legend([*markers, *ellipses, *lines]),
+        "legend": _legend([*markers, *ellipses, *lines]) + (_RECALLS if squares else []),
+        "squares": [_square_values(one) for one in squares],
         "lines": [_line_values(one) for one in lines],
         "ellipses": [_ellipse_values(one) for one in ellipses],
         "markers": [_marker_values(one) for one in markers],
@@ -153,10 +168,20 @@ def _ellipse_values(ellipse: Ellipse) -> dict[str, Any]:
     return {"points": points.tolist(), "colour": ellipse.kind.colour, "lines": ellipse.text.splitlines()}
 
 
+def _square_values(square: Square) -> dict[str, Any]:
+    corners, number = [square.south_west, square.north_east], f"{100.0 * square.recall:.0f}"
+    return {
+        "points": corners,
+        "colour": recall_colour(square.recall),
+        "number": number,
+        "lines": square.text.splitlines(),
+    }
+
+
 def _bounds(data: dict[str, Any]) -> list[list[float]]:
     """The south-west and north-east corner around all parts. Raises GeoError."""
     points = [marker["at"] for marker in data["markers"]]
-    points += [point for part in (*data["lines"], *data["ellipses"]) for point in part["points"]]
+    points += [point for part in (*data["lines"], *data["ellipses"], *data["squares"]) for point in part["points"]]
     if not points:
         raise GeoError("there is nothing to draw on the map: no view has a position")
     degrees = np.asarray(points, np.float64)

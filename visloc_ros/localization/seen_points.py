@@ -35,7 +35,8 @@ _MOST_POINTS = 4000  # around a position, of which more than these are counted b
 class Support(NamedTuple):
     """Points of the one image that shares most, each by how well it is recognised, and the share of the view with any.
 
-    Both are zero where nothing is recognised.
+    Both are zero where nothing is recognised. Where observers are grouped, ``points`` are those of
+    the image of each group that shares most, of all groups together.
     """
 
     points: float
@@ -67,6 +68,7 @@ class SeenPoints:
 
     ``centres`` (M, 3) and ``focals`` (M,) are the observers'. Each point stands for ``amounts`` (P,) keypoints.
     ``normals`` (P, 3) point to where the points are seen from; None where nothing is known of the surfaces.
+    ``groups`` (M,) number the places of the observers, where several places must agree; None where one image suffices.
     """
 
     points: Array
@@ -76,6 +78,7 @@ class SeenPoints:
     focals: Array
     amounts: Array
     normals: Array | None = None
+    groups: NDArray[np.intp] | None = None
 
     @staticmethod
     def of_images(
@@ -107,7 +110,7 @@ class SeenPoints:
         likeness = self._likeness(rows, offsets[places], distances[places], focal_px / self.focals[observers])
         known = likeness > 0.0
         weights = step * self.amounts[near[places[known]]] * likeness[known]
-        return SeenAround(offsets, places[known], observers[known], likeness[known], weights)
+        return SeenAround(offsets, places[known], observers[known], likeness[known], weights, self.groups)
 
     def _likeness(self, rows: NDArray[np.intp], offsets: Array, distances: Array, focal_ratios: Array) -> Array:
         """How well (0 to 1) each observation is recognised from another place, by its angle and its size there."""
@@ -168,6 +171,7 @@ class SeenAround:
     observers: NDArray[np.intp]
     likeness: Array
     weights: Array
+    groups: NDArray[np.intp] | None
 
     def support(self, map_from_camera: Array, limits: ViewLimits) -> Support:
         """What a camera of this rotation (3, 3) recognises."""
@@ -184,8 +188,15 @@ class SeenAround:
             return Support(0.0, 0.0)
         places = self.places[rows[self.likeness[rows] > _LEAST_WEIGHT]]
         cells = np.unique((across[places] * _GRID).astype(int) + _GRID * (down[places] * _GRID).astype(int))
-        most = np.bincount(self.observers[rows], self.weights[rows]).max()
-        return Support(float(most), len(cells) / _GRID**2)
+        return Support(self._points_shared(rows), len(cells) / _GRID**2)
+
+    def _points_shared(self, rows: NDArray[np.intp]) -> float:
+        """Points of the observer that shares most of some observations; where they are grouped, of all groups."""
+        if self.groups is None:
+            return float(np.bincount(self.observers[rows], self.weights[rows]).max())
+        most = np.zeros(int(self.groups.max()) + 1)
+        np.maximum.at(most, self.groups, np.bincount(self.observers[rows], self.weights[rows], len(self.groups)))
+        return float(most.sum())
 
 
 def surface_normals(points: Array, towards: Array) -> Array:
