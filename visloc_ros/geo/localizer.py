@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -27,6 +27,7 @@ from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
 from visloc_ros.geo.features import ImageDescriber, feature_config, load_descriptors, load_keypoints
 from visloc_ros.geo.likeness import count_alike
 from visloc_ros.geo.retrieval import Place, ViewIndex, places
+from visloc_ros.geo.rivals import RIVAL_SHARE, decided
 from visloc_ros.geo.solving.locate import locate
 from visloc_ros.geo.solving.types import GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
 from visloc_ros.geo.view import View
@@ -116,39 +117,70 @@ class GeoLocalizer:
         else:
             with watch("retrieve"):
                 retrieved = self.index.search(query.descriptor, self.config, tag)
-                candidates = self._find_places(features, retrieved)
-            result = self._solve_among(frame, features, candidates, tag, watch)
+                alike = {row: count_alike(features, self._keypoints(self._views[row].name)) for row in retrieved}
+            result = self._solve_among(query, self._places(alike), tag)
+            if isinstance(result, PhotoPose):
+                rivals = (self._locate_at(query, one, tag) for one in self._rivals(alike, result))
+                result = decided(result, rivals, tag)
         names = tuple(self._views[row].name for row in retrieved)
         calibration = _as_estimated(frame.calibration, result)
         return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, calibration, names)
 
-    def _find_places(self, features: LocalFeatures, rows: Sequence[int]) -> list[Place]:
-        """The retrieved views as places, those first that share most with the photo; without the hopeless ones."""
-        alike = [count_alike(features, self._keypoints(self._views[row].name)) for row in rows]
-        scores = [count + 1.0 / (2.0 + rank) for rank, count in enumerate(alike)]
-        found = places(rows, scores, self.index.positions, self.config)
+    def _places(self, alike: Mapping[int, int]) -> list[Place]:
+        """Retrieved views as places, those first that share most with the photo; without the hopeless ones.
+
+        ``alike`` are the features that each shares with it, in the order of retrieval.
+        """
+        scores = [count + 1.0 / (2.0 + rank) for rank, count in enumerate(alike.values())]
+        found = places(list(alike), scores, self.index.positions, self.config)
         return [place for place in found[:_MOST_PLACES] if place.score >= _LEAST_ALIKE]
 
-    def _solve_among(
-        self, frame: Frame, features: LocalFeatures, candidates: Sequence[Place], tag: Tag | None, watch: Stopwatch
-    ) -> PhotoPose | GeoRejection:
+    def _rivals(self, alike: Mapping[int, int], found: PhotoPose) -> list[Place]:
+        """Other places than that of a pose, with a view that shares about as much with the photo."""
+        distances = np.linalg.norm(self.index.positions[list(alike)] - found.position[:2], axis=1)
+        is_far = dict(zip(alike, distances > self.config.cameras_distance_thr, strict=True))
+        most = max((count for row, count in alike.items() if not is_far[row]), default=0)
+        others = self._places({row: count for row, count in alike.items() if is_far[row]})
+        least = 0.5 * RIVAL_SHARE * most  # of features that are alike, some of which are no matches
+        return [one for one in others if max(alike[row] for row in one.rows) >= least]
+
+    def _solve_among(self, query: GeoQuery, candidates: Sequence[Place], tag: Tag | None) -> PhotoPose | GeoRejection:
         """The pose at the first place whose points determine it, else what is known of the place that shares most."""
-        others, pixels = list[PhotoPose | GeoRejection](), features.keypoints.astype(np.float64)
-        focal_sigma = 0.0 if frame.calibration is None else frame.calibration.focal_sigma
+        others = list[PhotoPose | GeoRejection]()
         for place in candidates:
-            with watch("match"):
-                references = self._match(features, place)
-            with watch("solve"):
-                found: PhotoPose | GeoRejection = GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
-                if references:
-                    found = locate(frame.camera, pixels, references, self.config.solving, tag, focal_sigma)
-                    found = _judged(found, len(pixels))
-                result = self._with_common_error(found)
-            self._log(f"{frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
+            result = self._locate_at(query, place, tag)
             if isinstance(result, PhotoPose) and result.kind is GeoKind.SOLVED:
                 return result
             others.append(result)
         return max(others, key=_support, default=GeoRejection(GeoReason.NOTHING_ALIKE))
+
+    def _locate_at(self, query: GeoQuery, place: Place, tag: Tag | None) -> PhotoPose | GeoRejection:
+        """The pose by the views of one place."""
+        with query.watch("match"):
+            references = self._match(query.features, place)
+        with query.watch("solve"):
+            found = self._locate_by(query, references, tag)
+            if isinstance(found, GeoRejection) and found.reason is GeoReason.TAGS_CONTRADICT:
+                found = self._locate_by(query, self._near_best(references, found), tag)
+            result = self._with_common_error(found)
+        self._log(f"{query.frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
+        return result
+
+    def _locate_by(self, query: GeoQuery, references: Sequence[Reference], tag: Tag | None) -> PhotoPose | GeoRejection:
+        if not references:
+            return GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
+        frame, pixels = query.frame, query.features.keypoints.astype(np.float64)
+        focal_sigma = 0.0 if frame.calibration is None else frame.calibration.focal_sigma
+        found = locate(frame.camera, pixels, references, self.config.solving, tag, focal_sigma)
+        return _judged(found, len(pixels))
+
+    def _near_best(self, references: Sequence[Reference], found: GeoRejection) -> list[Reference]:
+        """The views around the best one: others of a place may show its twin at the other end of a street."""
+        assert found.best_tag is not None
+        positions = np.array([one.tag.position for one in references])
+        distances = np.linalg.norm((positions - found.best_tag.position)[:, :2], axis=1)
+        is_near = distances <= self.config.cameras_distance_thr
+        return [one for one, near in zip(references, is_near, strict=True) if near]
 
     def _match(self, features: LocalFeatures, place: Place) -> list[Reference]:
         """Views of a place that share enough matches with a photo; the others only if one of the first ones does."""

@@ -96,6 +96,7 @@ class GeoReason(str, Enum):
     NARROW_INLIERS = "NARROW_INLIERS"
     NO_REGULAR_SOLUTION = "NO_REGULAR_SOLUTION"
     TAGS_CONTRADICT = "TAGS_CONTRADICT"
+    AMBIGUOUS_PLACE = "AMBIGUOUS_PLACE"
 
 
 REASON_TEXTS: Mapping[GeoReason, str] = {
@@ -109,6 +110,7 @@ REASON_TEXTS: Mapping[GeoReason, str] = {
     GeoReason.NARROW_INLIERS: "the points that agree cover too small a part of the photo",
     GeoReason.NO_REGULAR_SOLUTION: "the points that agree do not determine a pose",
     GeoReason.TAGS_CONTRADICT: "the tags of the views contradict each other far beyond their errors",
+    GeoReason.AMBIGUOUS_PLACE: "several places look like the photo, and no position of its own decides between them",
 }
 
 
