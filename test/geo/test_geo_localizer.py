@@ -9,7 +9,6 @@ from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geometry import SE3
-from visloc_ros.geo.config import GeoConfig
 from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving.types import GeoKind, GeoReason
@@ -107,7 +106,7 @@ def test_a_focal_length_by_exif_data_is_estimated_unless_the_views_have_the_same
     camera = camera_from_params("PINHOLE", 640, 480, [focal_px, focal_px, 320.0, 240.0])
     calibration = CameraCalibration(camera, CalibrationSource.EXIF, 0.05)
     seen = HERE.seen_from(TRUTH, 9)
-    answer = localizer_of(database, [seen], GeoConfig(k=4)).locate(photo().with_calibration(calibration))
+    answer = localizer_of(database, [seen]).locate(photo().with_calibration(calibration))
     assert (answer.calibration.source is CalibrationSource.ESTIMATED) == is_estimated
     assert answer.calibration.camera.mean_focal_length() == pytest.approx(400.0, rel=0.01)
     assert np.linalg.norm(ORIGIN.from_geodetic(answer.geodetic)[0] - TRUTH.translation) < 0.3

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from street_walk import POSES
-from tagged_street import CAMERA, FakeDescriber, Street, make_database
+from tagged_street import CAMERA, FEW_VIEWS, FakeDescriber, Street, make_database
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
@@ -16,7 +16,6 @@ from visloc_ros.apps.geo_photos import open_photos
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.features.nearest import NearestMatcher
-from visloc_ros.geo.config import GeoConfig
 from visloc_ros.geo.localizer import GeoLocalizer
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.sources import SourceConfig
@@ -74,7 +73,7 @@ def streets(tmp_path, monkeypatch):
     steps = [one for row, pose in enumerate(ALONG) for one in (STREET.seen_from(pose, row), *[blank] * (FPS - 1))]
 
     def localizer(database, *_):
-        return GeoLocalizer(database, GeoConfig(k=4), describer=NumberedFrames(steps), matcher=NearestMatcher(0.5))
+        return GeoLocalizer(database, FEW_VIEWS, describer=NumberedFrames(steps), matcher=NearestMatcher(0.5))
 
     monkeypatch.setattr("visloc_ros.apps.command_geo_locate.GeoLocalizer", localizer)
     width, height = CAMERA.width, CAMERA.height
