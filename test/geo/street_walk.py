@@ -12,7 +12,7 @@ from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.simulation.street import make_street
 from visloc_ros.simulation.street_views import Survey, write_database, write_queries
 
-POSES = [SE3(rotation_of(78.0 + 3.0 * step), np.array([-4.0, step - 2.0, 1.6])) for step in range(4)]
+POSES = [SE3(rotation_of(78.0 + 3.0 * step), np.array([-4.0, step - 2.0, 1.6])) for step in range(3)]
 """Of somebody who walks north and looks across the street."""
 
 FEATURES = FeatureConfig(max_keypoints=512)
