@@ -18,13 +18,13 @@ POSES = [SE3(rotation_of(78.0 + 3.0 * step), np.array([-4.0, step - 2.0, 1.6])) 
 FEATURES = FeatureConfig(max_keypoints=512)
 """Of views and photos: enough to locate them, and matched in a third of the time that the usual number takes."""
 
-_SEED, _LENGTH_M = 8, 20.0
+_SEED, _LENGTH_M = 8, 14.0
 
 
 def write_walk(folder: Path) -> None:
     """Write ``views``, a database ready for queries, ``truth``, one of the photos, and these alone as ``photos``."""
     street = make_street(_SEED, _LENGTH_M)
-    views = write_database(street, folder / "views", Survey(4.0, 4, 400, length_m=_LENGTH_M))
+    views = write_database(street, folder / "views", Survey(2.0, 4, 400, length_m=_LENGTH_M))
     describe_locally(views, FEATURES)
     describe_globally(views)
     photos = write_queries(street, folder / "truth", POSES)
