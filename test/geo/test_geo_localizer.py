@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from tagged_street import NORTH, ORIGIN, Street, add_view, localizer_of, make_database, photo
 
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geometry import SE3
@@ -97,3 +99,14 @@ def test_a_database_without_positions_says_what_to_add(tmp_path):
     np.save(database.descriptor_path("somewhere", "vlad"), np.ones((1, 64), np.float32))
     with pytest.raises(GeoError, match="add photos with GPS tags"):
         localizer_of(database, [])
+
+
+@pytest.mark.parametrize(("focal_px", "is_estimated"), [(400.0, False), (440.0, True)])
+def test_a_focal_length_by_exif_data_is_estimated_unless_the_views_have_the_same(database, focal_px, is_estimated):
+    camera = camera_from_params("PINHOLE", 640, 480, [focal_px, focal_px, 320.0, 240.0])
+    calibration = CameraCalibration(camera, CalibrationSource.EXIF, 0.05)
+    seen = HERE.seen_from(TRUTH, 9)
+    answer = localizer_of(database, [seen]).locate(photo().with_calibration(calibration))
+    assert (answer.calibration.source is CalibrationSource.ESTIMATED) == is_estimated
+    assert answer.calibration.camera.mean_focal_length() == pytest.approx(400.0, rel=0.01)
+    assert np.linalg.norm(ORIGIN.from_geodetic(answer.geodetic)[0] - TRUTH.translation) < 0.3

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from street_walk import POSES
+from street_walk import FEATURES, POSES
 
 from visloc_ros.core.geometry import rotation_angle_deg, umeyama
 from visloc_ros.features import make_extractor, make_matcher
@@ -10,7 +10,7 @@ from visloc_ros.sources import SourceConfig, open_source
 
 @pytest.fixture(scope="module")
 def models():
-    return make_extractor(), make_matcher()
+    return make_extractor(FEATURES), make_matcher()
 
 
 def test_the_motion_between_photos_is_right_up_to_its_scale(street_walk, models):
@@ -18,7 +18,7 @@ def test_the_motion_between_photos_is_right_up_to_its_scale(street_walk, models)
     frames = open_source(street_walk / "photos", SourceConfig(camera=str(street_walk / "camera.txt")))
     photos = [DescribedPhoto(row, frame.camera, extractor.extract(frame.image)) for row, frame in enumerate(frames)]
     motion = motion_of_photos(photos, matcher)
-    assert [one.stamp_ns for one in motion] == [0, 1, 2, 3]
+    assert [one.stamp_ns for one in motion] == [0, 1, 2]
     found = np.array([one.odom_from_camera.translation for one in motion])
     walked = np.array([pose.translation for pose in POSES])
     fit = umeyama(walked, found)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
+import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
@@ -170,7 +171,7 @@ class GeoLocalizer:
         if not references:
             return GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
         frame, pixels = query.frame, query.features.keypoints.astype(np.float64)
-        focal_sigma = 0.0 if frame.calibration is None else frame.calibration.focal_sigma
+        focal_sigma = _focal_sigma(frame.calibration, references)
         found = locate(frame.camera, pixels, references, self.config.solving, tag, focal_sigma)
         return _judged(found, len(pixels))
 
@@ -208,6 +209,22 @@ class GeoLocalizer:
         return Reference(
             view.name, view.camera, self._tags[row], pixels, matches.pairs.astype(np.intp), confidence, view.panorama
         )
+
+
+def _focal_sigma(calibration: CameraCalibration | None, references: Sequence[Reference]) -> float:
+    """Relative standard deviation of a photo's focal length beside that of the views.
+
+    What EXIF data state is as wrong for views by the same camera, and then moves no photo among them.
+    """
+    if calibration is None:
+        return 0.0
+    is_same = all(_have_same_focal_length(calibration.camera, one.camera) for one in references)
+    return 0.0 if is_same and calibration.source is CalibrationSource.EXIF else calibration.focal_sigma
+
+
+def _have_same_focal_length(one: pycolmap.Camera, other: pycolmap.Camera) -> bool:
+    is_same_size = (one.width, one.height) == (other.width, other.height)
+    return is_same_size and math.isclose(one.mean_focal_length(), other.mean_focal_length(), rel_tol=1e-4)
 
 
 def _as_estimated(calibration: CameraCalibration | None, result: PhotoPose | GeoRejection) -> CameraCalibration | None:
