@@ -48,6 +48,12 @@ def kitchen(shared_data):
 
 
 @pytest.fixture(scope="session")
+def longer(shared_data):
+    """The images of the kitchen and two more: without known poses, a map begins only where the camera moves."""
+    return open_source(shared_data / "7scenes_redkitchen", SourceConfig(every=10, last=10 * NUM_IMAGES + 19))
+
+
+@pytest.fixture(scope="session")
 def known(kitchen, tmp_path_factory):
     """Map of the kitchen at known poses: its folder, summary and the progress that was reported."""
     path = tmp_path_factory.mktemp("maps") / "kitchen"

@@ -18,13 +18,6 @@ from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.localization.strategies.retrieval.global_index import global_index
 from visloc_ros.mapping import build_map
 from visloc_ros.mapping.map_sources import pose_at
-from visloc_ros.sources import SourceConfig, open_source
-
-
-@pytest.fixture(scope="session")
-def longer(shared_data):
-    """The images of the kitchen and two more: without known poses, a map begins only where the camera moves."""
-    return open_source(shared_data / "7scenes_redkitchen", SourceConfig(every=10, last=10 * NUM_IMAGES + 19))
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,12 @@ class Part:
             yield Frame(frame.stamp_ns, image, self.camera, f"{number}.png")
 
 
+@pytest.fixture(scope="session")
+def kitchen(longer):
+    """Eight images, four for each source."""
+    return longer
+
+
 @pytest.fixture(scope="module")
 def robot(kitchen):
     return Part("robot", kitchen, 0, kitchen.camera)

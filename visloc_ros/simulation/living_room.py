@@ -46,7 +46,7 @@ LIGHTS = {
 }
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # one and another to mistake it for
 def make_living_room(seed: int = 0) -> Room:
     """Make the room: map origin in a lower corner, x along its length, y along its width, z up, metres."""
     paint = Painter(seed)

@@ -104,7 +104,7 @@ def renderer():
 WALK = SCENARIOS[0].path
 TURN, QUICK_TURN, HALT = Span(1.8, 2.5), Span(1.5, 0.8), Span(1.5, 1.5)
 SHORT = (
-    Scenario("turn", Choreography(WALK, (TURN,), (Turn(TURN, 40.0),)), TURN, changes={"duration_s": 6.0}),
+    Scenario("turn", Choreography(WALK, (TURN,), (Turn(TURN, 40.0),)), TURN, changes={"duration_s": 6.0, "samples": 4}),
     Scenario("quick turn", Choreography(WALK, turns=(Turn(QUICK_TURN, 180.0),)), QUICK_TURN),
     Scenario("halt", Choreography(WALK, (HALT,)), Span(1.8, 0.9)),
     Scenario("dark", WALK, Span(1.5, 0.5), changes={"blackout_start_s": 1.5, "blackout_s": 0.5}),
@@ -115,7 +115,7 @@ SHORT = (
 
 @pytest.mark.parametrize("scenario", SHORT, ids=lambda scenario: scenario.name)
 def test_klt_tracks_on_or_says_that_it_is_lost(renderer, scenario):
-    short = replace(scenario, changes={"duration_s": 3.2} | scenario.changes)
+    short = replace(scenario, changes={"duration_s": 3.2, "samples": 1} | scenario.changes)
     (result,) = run_stress(lambda: make_odometry(OdometryConfig()), renderer, [short])
     assert result.verdict in (Verdict.TRACKED, Verdict.FLAGGED)
     assert result.start_s < 0.5
@@ -132,7 +132,7 @@ def test_frames_are_dropped_and_corrupted_only_during_the_incident(renderer):
 
 def test_klt_comes_back_from_a_fast_turn_in_the_same_segment(renderer):
     path = there_and_back(200.0, {1.5: "vertical"})
-    turn = Scenario("fast turn", path, Span(1.5, 1.2), changes={"rate_hz": 30.0, "duration_s": 4.0})
+    turn = Scenario("fast turn", path, Span(1.5, 1.2), changes={"rate_hz": 30.0, "duration_s": 4.0, "samples": 1})
     (result,) = run_stress(lambda: make_odometry(OdometryConfig()), renderer, [turn])
     assert result.num_segments == 1
     assert result.ate_m < 0.03

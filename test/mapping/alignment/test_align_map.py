@@ -240,7 +240,7 @@ def write_tags(path, changes=None):
 
 @pytest.fixture(scope="module")
 def tag_frames():
-    config = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=1.0, duration_s=9.0, exposure_ms=0.0)
+    config = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=1.0, duration_s=6.0, exposure_ms=0.0)
     return list(simulate(config, "localize", room_with_tags(), LookingAtTags()))
 
 
