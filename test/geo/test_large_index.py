@@ -125,6 +125,11 @@ def test_a_broken_part_is_refused(views, empty, name):
         LargeViewIndex.open(empty)
 
 
+def test_descriptors_shorter_than_a_code_are_refused(tmp_path, views):
+    with pytest.raises(GeoError, match="compare all"):
+        LargeViewIndex.learn(tmp_path / "short", views.descriptors[:, :63], COUNT)
+
+
 def test_a_few_views_need_no_index(tmp_path, views):
     with pytest.raises(GeoError, match="compare all"):
         LargeViewIndex.learn(tmp_path / "few", views.descriptors[:100], 100)

@@ -197,7 +197,7 @@ def assert_requests_say_where(harness, frame):
     """A request that says where the camera is, rightly or not, or says what cannot be."""
     for hint, is_found, words in (
         ({"fix": fix()}, True, ""),
-        ({"fix": fix(500.0)}, False, "FEW_MATCHES"),
+        ({"fix": fix(500.0)}, False, "HINT_EXCLUDES_ALL"),
         ({"position": Point(), "position_sigma": -3.0}, False, "must be positive"),
     ):
         request = localize_request(frame)

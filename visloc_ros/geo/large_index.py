@@ -102,9 +102,11 @@ class LargeViewIndex:
     def learn(folder: Path, sample: NDArray[np.float32], count: int) -> None:
         """Start an index in a new folder for about ``count`` views, of which there is a sample (n, D) of unit rows.
 
-        Raises GeoError for too small a sample, ModelError without faiss, OutputError.
+        Raises GeoError for too small a sample or descriptor, ModelError without faiss, OutputError.
         """
         faiss, length = _faiss(), sample.shape[1]
+        if length < _CODE_BYTES:
+            raise GeoError(f"an index takes descriptors of {_CODE_BYTES} numbers or more, not {length}: compare all")
         if len(sample) < _LEAST_VIEWS:
             raise GeoError(f"an index is learned from {_LEAST_VIEWS} views or more, not {len(sample)}: compare all")
         reduced = min(_REDUCED, length - length % _CODE_BYTES)
