@@ -1,5 +1,6 @@
 """The places of the benchmarks: real ones at known poses, and simulated rooms."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,7 +144,10 @@ class FeatureCache:
         if not path.exists():
             features = self.engine.extractor.extract(frame.image)
             path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, keypoints=features.keypoints, scores=features.scores, descriptors=features.descriptors)
+            temporary = path.with_suffix(f".{os.getpid()}")  # another process may want, or write, the same features
+            with temporary.open("wb") as file:
+                np.savez(file, keypoints=features.keypoints, scores=features.scores, descriptors=features.descriptors)
+            temporary.replace(path)
         with np.load(path) as values:
             size = (frame.camera.width, frame.camera.height)
             return LocalFeatures(values["keypoints"], values["scores"], values["descriptors"], size)
