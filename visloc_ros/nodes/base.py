@@ -26,6 +26,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.signals import uninstall_signal_handlers
 from threadpoolctl import threadpool_limits
 
 from visloc_ros.core.config import Config
@@ -444,3 +445,5 @@ def _shut_down() -> None:
         if rclpy.ok():
             raise
         # rclpy's own signal handler shut the context down between the check and the call
+    finally:
+        uninstall_signal_handlers()  # waits for their thread, which may still wake an executor that is about to vanish
