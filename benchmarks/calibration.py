@@ -6,8 +6,10 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import minimize
 
-from benchmarks.results_file import table
+from benchmarks.results_file import Figures, table
+from visloc_ros.apps.console import console
 from visloc_ros.core.geometry import Array
+from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization.coverage import RecallModel
 from visloc_ros.localization.seen_points import Support
 
@@ -16,6 +18,25 @@ _PENALTY = 1e-4  # on squared weights: they stay finite where one place separate
 
 Judged = Sequence[tuple[Support, bool]]
 """What a camera recognises, and whether its image was found."""
+
+
+def compared(
+    model: RecallModel, places: Mapping[str, Judged], fitted: Sequence[str], what: str, by_spread: bool = True
+) -> tuple[Figures, str]:
+    """Figures and tables of a model in use, under words on ``what`` was judged; a new fit is printed."""
+    of_fitted = [one for name in fitted for one in places[name]]
+    held_out = [one for name, judged in places.items() if name not in fitted for one in judged]
+    best = fit_recall(of_fitted, by_spread)
+    console.print(f"fitted: {best}, log-likelihood {likelihood(best, of_fitted):.4f}; in use {model}")
+    body = "\n\n".join(
+        (
+            f"{what} The constant recall is that of the place itself.",
+            places_table(model, places, fitted),
+            "In the places to which the model was not fitted:",
+            reliability_table(model, held_out),
+        )
+    )
+    return {**provenance(), "model": vars(model), "reliability": reliability(model, held_out)}, body
 
 
 def fit_recall(judged: Judged, by_spread: bool = True) -> RecallModel:

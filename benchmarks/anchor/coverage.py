@@ -12,12 +12,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.anchor.coverage_trials import FITTED, HELD_OUT, PARTS, Trial, part_of, searched_places, trials
-from benchmarks.calibration import Judged, fit_recall, likelihood, places_table, reliability, reliability_table
+from benchmarks.calibration import Judged, compared
 from benchmarks.places import Place
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import write_outputs
-from visloc_ros.apps.console import console
-from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization.seen_points import SeenPoints, Support, ViewLimits
 from visloc_ros.mapping.coverage import ANCHOR_RECALL, common_camera, mapped_views, observed_points
 
@@ -33,23 +31,12 @@ def main() -> None:
     torch.set_num_threads(1)
     places = {place.name: place for place in searched_places(arguments.data, arguments.work)}
     judged = {name: judge(places[name], arguments.work) for name in (*FITTED, *HELD_OUT)}
-    of_fitted = [one for name in FITTED for one in judged[name]]
-    held_out = [one for name in HELD_OUT for one in judged[name]]
-    fitted = fit_recall(of_fitted)
-    console.print(f"fitted: {fitted}, log-likelihood {likelihood(fitted, of_fitted):.4f}; in use {ANCHOR_RECALL}")
-    words = (
-        f"Images were searched in maps of whole places and of parts of them ({', '.join(PARTS)}), {len(held_out)} in "
-        "places to which the model was not fitted. The constant recall is that of the place itself."
+    held_out = sum(len(judged[name]) for name in HELD_OUT)
+    what = (
+        f"Images were searched in maps of whole places and of parts of them ({', '.join(PARTS)}), {held_out} in "
+        "places to which the model was not fitted."
     )
-    body = "\n\n".join(
-        (
-            words,
-            places_table(ANCHOR_RECALL, judged, FITTED),
-            "In the places to which the model was not fitted:",
-            reliability_table(ANCHOR_RECALL, held_out),
-        )
-    )
-    report = {**provenance(), "model": vars(ANCHOR_RECALL), "reliability": reliability(ANCHOR_RECALL, held_out)}
+    report, body = compared(ANCHOR_RECALL, judged, FITTED, what)
     write_outputs(arguments, SECTION, report, body)
 
 

@@ -14,12 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.calibration import fit_recall, likelihood, places_table, reliability, reliability_table
+from benchmarks.calibration import compared
 from benchmarks.geo.coverage_trials import FITTED, HELD_OUT, database_of, trials
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import write_outputs
-from visloc_ros.apps.console import console
-from visloc_ros.evaluation.machine import provenance
 from visloc_ros.geo.coverage import GEO_RECALL, PHOTO, placed_views, points_of_views
 from visloc_ros.localization.coverage import view_rotation
 from visloc_ros.localization.seen_points import Support
@@ -35,17 +33,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     judged = {name: list(judge(name, arguments.data, arguments.work)) for name in (*FITTED, *HELD_OUT)}
-    of_fitted = [one for name in FITTED for one in judged[name]]
-    held_out = [one for name in HELD_OUT for one in judged[name]]
-    fitted = fit_recall(of_fitted, by_spread=False)
-    console.print(f"fitted: {fitted}, log-likelihood {likelihood(fitted, of_fitted):.4f}; in use {GEO_RECALL}")
-    words = (
+    what = (
         "Photos were searched among all views of a street, and among parts of them: found is a pose within 5 m and 10 "
-        "degrees. The constant recall is that of the street itself."
+        "degrees."
     )
-    tables = places_table(GEO_RECALL, judged, FITTED), reliability_table(GEO_RECALL, held_out)
-    body = "\n\n".join((words, tables[0], "In the streets to which the model was not fitted:", tables[1]))
-    report = {**provenance(), "model": vars(GEO_RECALL), "reliability": reliability(GEO_RECALL, held_out)}
+    report, body = compared(GEO_RECALL, judged, FITTED, what, by_spread=False)
     write_outputs(arguments, SECTION, report, body)
 
 

@@ -83,7 +83,7 @@ def placed_views(database: GeoDatabase) -> list[PlacedView]:
 
 
 def points_of_views(views: Sequence[PlacedView]) -> SeenPoints:
-    """What views see, where nothing is known of it: points in all directions of each, at four distances."""
+    """What views see, where nothing is known of it: points in all directions of each, at three distances."""
     seen = [_points_of(view) for view in views]
     counts = [len(points) for points in seen]
     observers = np.repeat(np.arange(len(views)), counts)

@@ -12,13 +12,14 @@ from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import PoseSolution
 
 _MOST_TIMES = 4.0
-"""The median error of a right pose, as a multiple of the map's: at most 2.2 on a drive and 3.7 in a hall that
-noise-free points map, where poses by look-alikes and mirrors reach 5.7 to 30 (``results/anchor.md``)."""
+"""The median error of a right pose, as a multiple of the map's, is at most 1.3 in a kitchen and 3.7 on a drive. In more
+exact maps sharp images stay below the usual error; look-alikes and mirrors reach 6 to 30 times the map's (attempts of
+``benchmarks/anchor/out_of_map.py``)."""
 _USUAL_SHARE = 0.25
 """Of the largest error of an inlier: what light, noise and motion add in any map."""
 _SHARE_OF_ROUGH = 0.25
-"""Of the risk: in 26,000 searches elsewhere the likeliest rough pose had 0.4 of it. More refuses a room that has been
-painted and furnished since."""
+"""Of the risk: of the rough poses elsewhere that could be repeated, the likeliest had 0.4 of it. A far smaller share
+refuses most images of a room that was painted and furnished again."""
 
 
 class FitToMap:
