@@ -14,6 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAYERS = (
     "core",
+    "execution",
     "sources",
     "features",
     "localization",

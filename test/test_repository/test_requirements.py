@@ -20,6 +20,7 @@ OPTIONAL = {
     "kornia",
     "lightglue",
     "osmnx",
+    "ray",
     "rerun",
     "tf2_ros",
 }  # used where they are installed
