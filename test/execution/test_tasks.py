@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from visloc_ros.core.errors import OutputError
+from visloc_ros.core.errors import ConfigError, OutputError, SetupError
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.execution.engine import SerialEngine
+from visloc_ros.execution.shared_place import mark_place
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Inputs, Stage, Task, run_tasks
 
@@ -24,6 +29,11 @@ def _square(arguments: Any, inputs: Inputs) -> dict[str, np.ndarray]:
 
 def _add(arguments: Any, inputs: Inputs) -> dict[str, np.ndarray]:
     return {"value": sum((one["value"] for one in inputs), np.array(0))}
+
+
+def flipped(content: bytes) -> bytes:
+    middle = content.index(b"NUMPY") + 130  # in the values
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
 SQUARE, ADD = Stage("square", 1, _square), Stage("add", 1, _add)
@@ -54,13 +64,78 @@ def test_another_argument_version_or_input_is_another_task() -> None:
     assert len({first.key, *(other.key for other in others)}) == 4
 
 
-def test_a_damaged_artifact_is_removed_and_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: b"", flipped, lambda content: b"PK"])
+def test_a_damaged_artifact_is_removed_and_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     store = ArtifactStore(str(tmp_path))
     task = Task(SQUARE, {"number": 5})
     run(store, [task])
     [path] = tmp_path.rglob("*.npz")
-    path.write_bytes(path.read_bytes()[:-40])
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(OutputError, match="run the same command again"):
         store.read(task.key)
     run(store, [task])
     assert store.read(task.key)["value"] == 25
+
+
+def test_inputs_that_are_damaged_or_gone_are_made_again_while_tasks_run(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    squares = run(store, [Task(SQUARE, {"number": number}) for number in (2, 3, 4)])
+    sums = run(store, [Task(ADD, {"which": "all"}, tuple(squares))])
+    files = {path.stem: path for path in tmp_path.rglob("*.npz")}
+    files[squares[1]].write_bytes(b"")
+    files[squares[2]].unlink()
+    files[sums[0]].unlink()  # its inputs are found missing in the stage after the next
+    total = run(store, [Task(ADD, {"which": "twice"}, (*sums, *sums))])
+    assert store.read(total[0])["value"] == 2 * (4 + 9 + 16)
+
+
+def test_an_input_that_nobody_here_can_make_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is missing"):
+        run(ArtifactStore(str(tmp_path)), [Task(ADD, inputs=("0" * 64,))])
+
+
+def test_equal_tasks_run_once(tmp_path: Path) -> None:
+    _CALLS.clear()
+    one, two = run(ArtifactStore(str(tmp_path)), [Task(SQUARE, {"number": 6}), Task(SQUARE, {"number": 6})])
+    assert one == two
+    assert _CALLS == [6]
+
+
+def test_an_object_store_serves_as_a_folder_does() -> None:
+    store = ArtifactStore("memory://bucket/job")
+    _CALLS.clear()
+    squares = [Task(SQUARE, {"number": number}) for number in (7, 8)]
+    keys = run(store, squares)
+    assert run(store, squares) == keys
+    assert [int(store.read(key)["value"]) for key in keys] == [49, 64]
+    assert _CALLS == [7, 8]
+    assert store.present([*keys, "0" * 64]) == set(keys)
+
+
+def test_a_write_that_fails_leaves_nothing_and_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ArtifactStore(str(tmp_path))
+    monkeypatch.setattr("os.fsync", refuse)
+    with pytest.raises(OutputError, match=r"cannot write .*No space left"):
+        store.write("ab" * 32, {"value": np.zeros(3)})
+    assert not store.has("ab" * 32)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def refuse(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(("url", "error"), [("nonsense://x", ConfigError), ("dropbox://x", SetupError)])
+def test_addresses_that_cannot_be_reached_are_errors(url: str, error: type[Exception]) -> None:
+    with pytest.raises(error, match=url):
+        ArtifactStore(url).has("ab")
+
+
+def test_a_worker_that_sees_another_folder_says_so(tmp_path: Path) -> None:
+    mark = mark_place(str(tmp_path))
+    mark.check()
+    assert mark_place(str(tmp_path)) == mark
+    with pytest.raises(SetupError, match="all computers mount at the same path"):
+        replace(mark, content="of another computer").check()
+    with pytest.raises(SetupError, match="does not see"):
+        replace(mark, url=str(tmp_path / "elsewhere")).check()

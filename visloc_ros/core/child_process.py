@@ -7,10 +7,12 @@ import os
 import resource
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -33,7 +35,11 @@ class Limits:
     processor_s: int | None = None
 
 
-class CrashError(SetupError):
+class DeathError(SetupError):
+    """The process has ended without a result."""
+
+
+class CrashError(DeathError):
     """A signal killed the process, as when a native library crashes, or its watchdog has ended it since it hung."""
 
 
@@ -57,7 +63,7 @@ class ChildProcess(Generic[ResultT]):
         context.set_forkserver_preload([function.__module__])
         self._on_message, self._is_ended, self._ending_s = on_message, False, ending_s
         self._pipe, far_end = context.Pipe(duplex=False)
-        work = (far_end, limits or Limits(), function, arguments)
+        work = (far_end, limits or Limits(), ending_s, function, arguments)
         self._process = context.Process(target=_serve, args=work, name=function.__name__, daemon=not has_children)
         with deaf_to_ctrl_c(), _blocked(signal.SIGTERM):  # the child unblocks it once it can end in order
             self._process.start()
@@ -66,44 +72,64 @@ class ChildProcess(Generic[ResultT]):
     def result(self) -> ResultT:
         """Wait for the result.
 
-        Raises the VislocError that the function raised, RuntimeError with the trace of any other; SetupError where the
+        Raises the VislocError that the function raised, RuntimeError with the trace of any other; DeathError where the
         process has died, CrashError where a signal or its watchdog ended it.
         """
         try:
-            while True:
-                kind, content = self._pipe.recv()
-                if kind == "result":
-                    result: ResultT = content
-                    return result
-                if kind == "error":
-                    raise content
-                if kind == "failure":
-                    raise RuntimeError(content)
-                if kind == "log":
-                    name, level, path, line, text = content
-                    logger = logging.getLogger(name)
-                    logger.handle(logger.makeRecord(name, level, path, line, "%s", (text,), None))
-                elif self._on_message is not None:
-                    self._on_message(*content)
-        except (EOFError, OSError) as error:
-            self._process.join()
-            if self._is_ended:
-                raise SetupError("it was stopped before its end") from error
-            code = self._process.exitcode or 0
-            if code < 0:
-                raise CrashError(f"its process died: {signal.Signals(-code).name}") from error
-            if code == EXIT_CODE:
-                raise CrashError("it hung, and has ended itself") from error
-            raise SetupError(f"its process died: exit code {code}") from error
+            while (received := self.receive()) is None:
+                pass
+            return received[0]
         finally:
             self.end()
 
-    def end(self) -> None:
-        """Stop the process, if it still runs."""
+    def receive(self) -> tuple[ResultT] | None:
+        """Wait for one message of the process; None, or alone in a tuple the result. Raises as ``result`` does."""
+        try:
+            kind, content = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self._death() from error
+        if kind == "result":
+            return (content,)
+        if kind == "error":
+            raise content
+        if kind == "failure":
+            raise RuntimeError(content)
+        if kind == "log":
+            log_again(*content)
+        elif self._on_message is not None:
+            self._on_message(*content)
+        return None
+
+    def fileno(self) -> int:
+        """What ``multiprocessing.connection.wait`` waits for: a message, or the end of the process."""
+        return self._pipe.fileno()
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid or 0
+
+    def _death(self) -> SetupError:
+        self._process.join()
+        code = self._process.exitcode or 0
+        if self._is_ended:
+            return SetupError("it was stopped before its end")
+        if code < 0:
+            return CrashError(f"its process died: {signal.Signals(-code).name}")
+        if code == EXIT_CODE:
+            return CrashError("it hung, and has ended itself")
+        return DeathError(f"its process died: exit code {code}")
+
+    def ask_to_end(self) -> None:
+        """Let the process clear up and end, without waiting for it."""
         self._is_ended = True
         if self._process.is_alive():
             self._process.terminate()
-            self._process.join(self._ending_s)
+
+    def end(self) -> None:
+        """Stop the process, if it still runs."""
+        self.ask_to_end()
+        self._process.join(self._ending_s)
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
@@ -127,19 +153,27 @@ def _blocked(number: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _PipeHandler(logging.Handler):
-    """Sends log records as logger, level, file, line and text."""
+class LogSender(logging.Handler):
+    """Sends log records as logger, level, file, line and text, for ``log_again`` in another process."""
 
-    def __init__(self, send: Callable[[str, Any], None]) -> None:
+    def __init__(self, send: Callable[[tuple[Any, ...]], None]) -> None:
         super().__init__()
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send a record."""
-        self._send("log", (record.name, record.levelno, record.pathname, record.lineno, record.getMessage()))
+        self._send((record.name, record.levelno, record.pathname, record.lineno, record.getMessage()))
 
 
-def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def log_again(name: str, level: int, path: str, line: int, text: str) -> None:
+    """Log here what a ``LogSender`` has sent."""
+    logger = logging.getLogger(name)
+    logger.handle(logger.makeRecord(name, level, path, line, "%s", (text,), None))
+
+
+def _serve(
+    pipe: Connection, limits: Limits, ending_s: float, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
     """Do the work, and send how it ended."""
     lock = threading.Lock()
 
@@ -147,9 +181,11 @@ def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], argum
         with lock:
             pipe.send((kind, content))
 
-    threading.Thread(target=_end_with_parent, daemon=True).start()  # SIGTERM is blocked in all threads but this one
+    threading.Thread(
+        target=_end_with_parent, args=(ending_s,), daemon=True
+    ).start()  # SIGTERM is blocked in all threads but this one
     _keep_within(limits)
-    logging.getLogger("visloc_ros").addHandler(_PipeHandler(send))
+    logging.getLogger("visloc_ros").addHandler(LogSender(partial(send, "log")))
     with suppress(BrokenPipeError, KeyboardInterrupt):
         try:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -165,11 +201,13 @@ def _serve(pipe: Connection, limits: Limits, function: Callable[..., Any], argum
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(ending_s: float) -> None:
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ending_s)
+        os.kill(os.getpid(), signal.SIGKILL)  # a native function keeps the interpreter from ending in order
 
 
 def _keep_within(limits: Limits) -> None:

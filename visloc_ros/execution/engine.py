@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from visloc_ros.core.child_process import DeathError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+MOST_RETRIES = 3
+"""How often an item whose worker died is given to another one: a worker may die by chance, four hardly do."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +32,9 @@ class Engine(Protocol):
     ) -> Iterator[tuple[int, Result]]:
         """Give the row of an item and its result, in the order in which they are done.
 
-        The function, its items and results must be picklable. An item whose worker died is given to another one;
-        an error that the function raises ends the run.
+        The function, its items and results must be picklable. An item whose worker died is given to another one, up
+        to ``MOST_RETRIES`` times, then DeathError ends the run. So does an error of the function: a VislocError is
+        raised here as it is, of others RuntimeError with the trace. Workers are at rest once the iterator is closed.
         """
 
     def close(self) -> None:
@@ -46,3 +52,10 @@ class SerialEngine:
 
     def close(self) -> None:
         """There is nothing to end."""
+
+
+def lost_item(item: Any, why: str) -> DeathError:
+    """The error for an item whose workers have all died."""
+    return DeathError(
+        f"{MOST_RETRIES + 1} workers died at {item}, the last one: {why}; where memory was short, run fewer at once"
+    )

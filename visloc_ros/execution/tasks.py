@@ -7,14 +7,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from itertools import groupby
 from typing import Any
 
-from visloc_ros.core.progress import Progress
+from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.execution.engine import Engine, Resources
-from visloc_ros.execution.store import Artifact, ArtifactStore
+from visloc_ros.execution.shared_place import Mark, mark_place
+from visloc_ros.execution.store import Artifact, ArtifactError, ArtifactStore
 
 Function = Callable[[Mapping[str, Any], "Inputs"], Artifact]
 """Makes an artifact of a task's arguments and inputs; a function of a module, so that it pickles by its name."""
+
+_MOST_ROUNDS = 3  # after which inputs that are damaged again and again are an error: the disk is failing
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Task:
         parts = [self.stage.name, self.stage.version, self.arguments, self.inputs]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    def __str__(self) -> str:
+        return f"'{self.stage.name}' of {json.dumps(self.arguments)}"
+
 
 @dataclass(frozen=True)
 class Inputs(Sequence[Artifact]):
@@ -58,19 +65,61 @@ class Inputs(Sequence[Artifact]):
         return self.store.read(self.keys[row])
 
 
+_makers: dict[str, Task] = {}
+"""Tasks of this process by their keys: what makes an artifact again that is found damaged."""
+
+
 def run_tasks(engine: Engine, store: ArtifactStore, tasks: Sequence[Task], progress: Progress) -> list[str]:
-    """Run those tasks of one stage whose artifacts are not in the store, and give the keys of all."""
+    """Run those tasks of one stage whose artifacts are not in the store, and give the keys of all.
+
+    Inputs that are found missing or damaged are made again first, where this process knows their tasks. Raises as
+    ``Engine.run`` does, and OutputError.
+    """
     if not tasks:
         return []
     stage = tasks[0].stage
     progress.stage(stage.name, len(tasks))
-    missing = [task for task in tasks if not store.has(task.key)]
+    _makers.update((task.key, task) for task in tasks)
+    there = store.present(task.key for task in tasks)
+    missing = list({task.key: task for task in tasks if task.key not in there}.values())
     progress.advance(len(tasks) - len(missing))
-    for _ in engine.run(partial(_run, store), missing, stage.needs):
-        progress.advance()
-    return [task.key for task in tasks]
+    if not missing:
+        return [task.key for task in tasks]
+    mark = mark_place(store.url)
+    for _ in range(_MOST_ROUNDS):
+        lacking: dict[str, ArtifactError] = {}
+        left = []
+        for row, error in engine.run(partial(_run, store, mark), missing, stage.needs):
+            if error is None:
+                progress.advance()
+            else:
+                lacking[error.key] = error
+                left.append(missing[row])
+        if not left:
+            return [task.key for task in tasks]
+        _make_again(engine, store, lacking)
+        missing = left
+    raise next(iter(lacking.values()))
 
 
-def _run(store: ArtifactStore, task: Task) -> None:
-    if not store.has(task.key):  # another worker may have finished it
-        store.write(task.key, task.stage.function(task.arguments, Inputs(store, task.inputs)))
+def _make_again(engine: Engine, store: ArtifactStore, lacking: Mapping[str, ArtifactError]) -> None:
+    """Run the tasks of artifacts that could not be read. Raises the error of one whose task is not known here."""
+    for key, error in lacking.items():
+        if key not in _makers:
+            raise error
+    tasks = sorted((_makers[key] for key in lacking), key=lambda task: task.stage.name)
+    for _, group in groupby(tasks, lambda task: task.stage.name):
+        run_tasks(engine, store, list(group), SilentProgress())
+
+
+def _run(store: ArtifactStore, mark: Mark, task: Task) -> ArtifactError | None:
+    """Do a task; gives the error of an input that cannot be read."""
+    mark.check()
+    if store.has(task.key):  # another worker may have finished it
+        return None
+    try:
+        artifact = task.stage.function(task.arguments, Inputs(store, task.inputs))
+    except ArtifactError as error:
+        return error
+    store.write(task.key, artifact)
+    return None
