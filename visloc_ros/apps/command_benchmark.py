@@ -16,8 +16,9 @@ from visloc_ros.apps.console import AsJson, StageBars, console, make_table, prin
 from visloc_ros.apps.options import ConfigFile
 from visloc_ros.apps.outputs import check_outputs, write_json
 from visloc_ros.core.config import read_config
-from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS, Published, find_data_set, published_for
+from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS, find_data_set
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, Records, run_protocol
+from visloc_ros.evaluation.benchmarks.published import Published, published_for
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, ResultNames
 from visloc_ros.evaluation.benchmarks.scores import Score, mean_score, score_scene
 from visloc_ros.evaluation.machine import provenance

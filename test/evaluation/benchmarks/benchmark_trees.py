@@ -49,6 +49,17 @@ def write_seven_scenes(root: Path, database: Sequence = (), queries: Sequence = 
             write(scene / folder / f"frame-{number:06d}.pose.txt", *rows)
 
 
+def write_triangulated(root: Path) -> None:
+    """Three images of the stairs as hloc takes them: no split of the release, but a model that says which to find."""
+    names = [f"seq-0{number}/frame-000000.color.png" for number in range(1, 4)]
+    for name in names:
+        write_image(root / "stairs" / name)
+    folder = root / "7scenes_sfm_triangulated" / "stairs" / "triangulated"
+    images = {name: (1, pose(number)) for number, name in enumerate(names)}
+    write_binary_model(folder, {1: "SIMPLE_RADIAL 640 480 585 320 240 0"}, images)
+    write(folder / "list_test.txt", names[1])
+
+
 def write_twelve_scenes(root: Path) -> None:
     """A kitchen of five frames, two of which are to be found; of frame 4 the pose is not known."""
     scene = root / "apt1" / "kitchen"

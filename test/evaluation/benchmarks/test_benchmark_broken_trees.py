@@ -10,6 +10,7 @@ from benchmark_trees import STAMPS, TREES, write, write_image, write_retriangula
 
 from visloc_ros.core.errors import SourceError
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS
+from visloc_ros.evaluation.benchmarks.robotcar import CONDITIONS
 
 RETRIANGULATED = Path("CambridgeLandmarks_Colmap_Retriangulated_1024px", "KingsCollege")
 
@@ -47,6 +48,13 @@ def double_first_line(path, number=0):
         (root / path).write_text("\n".join([*lines, lines[number], ""]))
 
     return change
+
+
+def add_unknown_stamp(root):
+    """Where all conditions are there, every image must be."""
+    for condition in CONDITIONS:
+        (root / "images" / condition).mkdir(exist_ok=True)
+    add_line("robotcar_v2_test.txt", "rear/15.jpg")(root)
 
 
 KITCHEN, ROOM, SHOP = "redkitchen", "apt1/kitchen", "ShopFacade"
@@ -111,7 +119,8 @@ BROKEN = [
     ("robotcar", ["rear"], remove("images/overcast-reference/left"), None),
     ("robotcar", [], remove("images/overcast-reference/left/1417176458999821.jpg"), "1 of 5 images"),
     ("robotcar", [], remove("images/night-rain/left"), "must be there once for each camera"),
-    ("robotcar", [], add_line("robotcar_v2_test.txt", "rear/15.jpg"), "is in none: unpack"),
+    ("robotcar", [], add_line("robotcar_v2_test.txt", "rear/15.jpg"), None),  # of a condition that is not unpacked
+    ("robotcar", [], add_unknown_stamp, "is in none: unpack"),
     ("robotcar", [], replace_in("robotcar_v2_train.txt", " 1.0\n", "\n"), "the 16 numbers of its pose"),
     ("robotcar", [], replace_in(ALL, "\n2\n", "\ntwo\n"), "NUMBER OF CAMERAS"),
     ("robotcar", [], replace_in(ALL, "\t400.0", "\t0"), "'NAME FOCAL"),

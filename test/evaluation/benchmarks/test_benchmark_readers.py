@@ -6,12 +6,23 @@ import shutil
 
 import numpy as np
 import pytest
-from benchmark_trees import STAMPS, TREES, pose, write, write_image, write_retriangulated, write_seven_scenes
+from benchmark_trees import (
+    STAMPS,
+    TREES,
+    pose,
+    write,
+    write_image,
+    write_retriangulated,
+    write_seven_scenes,
+    write_triangulated,
+)
 
+from visloc_ros.core.errors import SourceError
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS
 from visloc_ros.evaluation.benchmarks.listings import read_nvm
 from visloc_ros.evaluation.benchmarks.protocol import open_images
+from visloc_ros.evaluation.benchmarks.robotcar import CONDITIONS
 from visloc_ros.evaluation.benchmarks.scene import INDOOR, OUTDOOR
 
 
@@ -32,6 +43,19 @@ def test_seven_scenes(tmp_path):
     assert all(is_pose(image, n) for n, image in enumerate(scene.database))
     assert scene.queries[0].camera.params.tolist() == [525, 525, 320, 240]
     assert [image.name for image in scene.thinned(2).database] == [scene.database[0].name, scene.database[2].name]
+
+
+def test_seven_scenes_with_the_models_of_hloc(tmp_path):
+    write_triangulated(tmp_path)
+    (scene,) = DATA_SETS["7scenes"].read(tmp_path, [])
+    assert [image.name[:6] for image in scene.database] == ["seq-01", "seq-03"]
+    (query,) = scene.queries
+    assert (query.name, query.path) == ("seq-02/frame-000000.color.png", tmp_path / "stairs" / query.name)
+    assert (scene.name, scene.thresholds, query.camera.params[0]) == ("stairs", INDOOR, 585)
+    assert is_pose(query, 1)
+    write(tmp_path / "7scenes_sfm_triangulated" / "stairs" / "triangulated" / "list_test.txt", "seq-09/other.png")
+    with pytest.raises(SourceError, match=r"list_test\.txt:1 lists the image 'seq-09/other\.png' which its model"):
+        DATA_SETS["7scenes"].read(tmp_path, [])
 
 
 def test_twelve_scenes(tmp_path):
@@ -99,6 +123,22 @@ def test_robotcar(tmp_path):
     assert (known.condition, known.result_name) == ("dawn", None)
     assert known.name == f"dawn/rear/{trained}.jpg"
     assert is_pose(known, 7)
+
+
+def test_robotcar_with_conditions_missing(tmp_path, caplog):
+    TREES["robotcar"](tmp_path)
+    shutil.rmtree(tmp_path / "images" / "night-rain")
+    (scene,) = DATA_SETS["robotcar"].read(tmp_path, [])
+    assert scene.conditions == ("dawn",)
+    assert scene.missing == tuple(condition for condition in CONDITIONS if condition != "dawn")
+    assert "without the conditions dusk, night, night-rain," in caplog.text
+    for name in ("test", "train"):
+        (tmp_path / f"robotcar_v2_{name}.txt").unlink()
+    for condition, stamp in (("night-rain", STAMPS[0]), ("dawn", STAMPS[1])):
+        listing = tmp_path / "queries" / f"{condition}_queries_with_intrinsics.txt"
+        write(listing, f"{condition}/rear/{stamp}.jpg SIMPLE_RADIAL 1024 1024 400 500 500 0")
+    (first,) = DATA_SETS["robotcar"].read(tmp_path, ["rear"])
+    assert {query.condition for query in first.queries} == {"dawn"}
 
 
 def test_a_camera_of_robotcar_is_a_scene(tmp_path):

@@ -22,6 +22,7 @@ CONDITIONS = ("day", "night")
 _IMAGE_FOLDERS = ("images_upright", "images/images_upright", "images")
 _QUERIES = "query/"
 _LIST_END = "_time_queries_with_intrinsics.txt"
+MARKS = ("3D-models/aachen_v_1_1", *(f"queries/{condition}{_LIST_END}" for condition in CONDITIONS))
 
 
 def read_aachen(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 import pycolmap
 
+from visloc_ros.core.colmap_model import ColmapModel
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.core.geometry import SE3
@@ -25,11 +26,13 @@ from visloc_ros.evaluation.benchmarks.listings import (
     read_query_list,
     read_rows,
 )
+from visloc_ros.evaluation.benchmarks.model_scene import names_in, scene_of_model
 from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
 
 TITLE = "Cambridge Landmarks"
 SCENES = ("GreatCourt", "KingsCollege", "OldHospital", "ShopFacade", "StMarysChurch")
 RETRIANGULATED = "CambridgeLandmarks_Colmap_Retriangulated_1024px"
+MARKS = (*(f"{name}/dataset_train.txt" for name in SCENES), *(f"{RETRIANGULATED}/{name}" for name in SCENES))
 QUERY_LIST = "query_list_with_intrinsics.txt"
 _SIZE = (1920, 1080)  # of the images as released
 _HEADING = "ImageFile"
@@ -93,36 +96,17 @@ def _read_retriangulated(root: Path, name: str) -> BenchmarkScene | None:
     if not is_folder(folder):
         return None
     model = read_given_model(folder / "empty_all")
-    images = {image.name: image for image in model.images}
-    names_of_queries = _query_names(folder, set(images))
-    cameras = {image.name: model.cameras[image.camera_id] for image in model.images}
+    queries = _query_names(folder, model)
     query_list = root / name / QUERY_LIST
-    if is_file(query_list):
-        given = read_query_list(query_list)
-        cameras |= {image: camera for image, camera in given.items() if image in names_of_queries}
-    database = [
-        DatabaseImage(image, root / name / image, cameras[image], one.map_from_camera)
-        for image, one in images.items()
-        if image not in names_of_queries
-    ]
-    queries = [
-        QueryImage(image, root / name / image, cameras[image], "", one.map_from_camera, image)
-        for image, one in images.items()
-        if image in names_of_queries
-    ]
-    return BenchmarkScene(name, tuple(database), tuple(queries), OUTDOOR).checked()
+    given = read_query_list(query_list) if is_file(query_list) else {}
+    cameras = {image: camera for image, camera in given.items() if image in queries}
+    return scene_of_model(name, root / name, model, queries, OUTDOOR, cameras)
 
 
-def _query_names(folder: Path, known: set[str]) -> set[str]:
+def _query_names(folder: Path, model: ColmapModel) -> set[str]:
     """Names of the images of the model that are to be found."""
     listing = next((folder / name for name in ("list_query.txt", "list_db.txt") if is_file(folder / name)), None)
     if listing is None:
         raise SourceError(f"{folder} has neither list_query.txt nor list_db.txt: unpack the models again")
-    names: set[str] = set()
-    for row in read_rows(listing):
-        image = row.words[0]
-        if image not in known or image in names:
-            problem = "twice" if image in names else "which its model empty_all does not have"
-            raise SourceError(f"{listing}:{row.number} lists the image '{image}' {problem}: unpack the models again")
-        names.add(image)
-    return names if listing.name == "list_query.txt" else known - names
+    names = names_in(listing, model)
+    return names if listing.name == "list_query.txt" else {image.name for image in model.images} - names

@@ -22,6 +22,7 @@ from visloc_ros.sources.layouts import list_images
 TITLE = "Extended CMU Seasons"
 CONDITIONS = {"urban": (2, 3, 4, 5, 6), "suburban": (13, 14, 15, 16, 17), "park": (18, 19, 20, 21)}
 SCENES = tuple(f"slice{number}" for numbers in CONDITIONS.values() for number in numbers)
+MARKS = tuple(f"{name}/sparse" for name in SCENES)
 _CONDITION_OF = {f"slice{number}": condition for condition, numbers in CONDITIONS.items() for number in numbers}
 _SIZE = (1024, 768)
 _PARAMS = {

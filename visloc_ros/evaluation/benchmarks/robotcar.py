@@ -7,13 +7,16 @@ Of v2, ``robotcar_v2_test.txt`` names the images to find, without their conditio
 ``images/CONDITION/CAMERA`` that holds the stamp. ``robotcar_v2_train.txt`` gives poses ``map_from_camera`` (16
 numbers) of other images: they can be scored here, and are no part of the result file. Of the first RobotCar Seasons,
 ``queries/CONDITION_queries_with_intrinsics.txt`` list the images to find; LBR's tree has no lists: then all images of
-the conditions are to be found. Results go by ``CAMERA/STAMP.jpg``.
+the conditions are to be found. Results go by ``CAMERA/STAMP.jpg``. Conditions that are not unpacked are left out, which
+a warning and the scene state.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -33,6 +36,7 @@ REFERENCE = "overcast-reference"
 CONDITIONS = (
     "dawn", "dusk", "night", "night-rain", "overcast-summer", "overcast-winter", "rain", "snow", "sun",
 )  # fmt: skip
+MARKS = ("3D-models/all-merged", f"images/{REFERENCE}")
 _PRINCIPAL_POINTS = {
     "rear": (508.222931, 498.187378), "right": (502.503754, 490.259033), "left": (500.107605, 511.461426),
 }  # fmt: skip
@@ -40,6 +44,8 @@ _FOCAL_PX, _SIDE_PX = 400.0, 1024
 _LBR_MODEL, _LBR_CAMERA = "sfm-sift", "rear"
 _LIST_END = "queries_with_intrinsics.txt"
 _TRAIN_FORM = "NAME, and the 16 numbers of its pose"
+
+logger = logging.getLogger(__name__)
 
 
 class _Place(NamedTuple):
@@ -66,15 +72,18 @@ def read_robotcar(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene
 
 def _read_scene(root: Path, name: str) -> BenchmarkScene:
     cameras = {camera: _camera(point) for camera, point in _PRINCIPAL_POINTS.items() if name in (SCENE, camera)}
-    places = _find_places(root / "images", cameras)
+    images = _Images.of(root, cameras)
     database, masks = tuple(_database(root, cameras)), None
     if _LBR_CAMERA in cameras:
         database, masks = with_styles(root, database, unstyled=REFERENCE), find_masks(root, database)
     for folder in dict.fromkeys(image.path.parent for image in database):
         if not is_folder(folder):
             raise SourceError(f"there is no folder {folder}: unpack all images, or name another camera by --scenes")
-    queries = (*_queries(root, places, cameras), *_trained(root, places, cameras))
-    return BenchmarkScene(name, database, queries, OUTDOOR, "m", masks).checked()
+    queries = (*_queries(images), *_trained(images))
+    if images.missing:
+        missing = ", ".join(images.missing)
+        logger.warning("%s is without the conditions %s: unpack their images to search them", root, missing)
+    return BenchmarkScene(name, database, queries, OUTDOOR, "m", masks, images.missing).checked()
 
 
 def _database(root: Path, cameras: Mapping[str, pycolmap.Camera]) -> Iterator[DatabaseImage]:
@@ -97,79 +106,90 @@ def _reference(models: Path) -> tuple[Path, list[tuple[str, SE3]]]:
     return models / _LBR_MODEL, [(one.name, one.map_from_camera) for one in model.images]
 
 
-def _queries(
-    root: Path, places: Mapping[str, list[_Place]], cameras: Mapping[str, pycolmap.Camera]
-) -> Iterator[QueryImage]:
+def _queries(images: _Images) -> Iterator[QueryImage]:
     """Images to find: those of v2, else those of the lists of the first Seasons, else all, in LBR's tree."""
+    root = images.root
     listing, lists = root / "robotcar_v2_test.txt", sorted((root / "queries").glob(f"*{_LIST_END}"))
     is_of_lbr = is_folder(root / "3D-models" / _LBR_MODEL)
     if is_file(listing) or not (lists or is_of_lbr):
-        found = (_place_of(row, places, cameras) for row in read_rows(listing))
-        yield from (_query(root, place, cameras[place.camera]) for place in found if place is not None)
+        found = (images.place_of(row) for row in read_rows(listing))
+        yield from (images.query(place) for place in found if place is not None)
     elif lists:
         for path in lists:
-            yield from _listed(root, path, cameras)
+            yield from _listed(images, path)
     else:
-        everything = (place for alike in places.values() for place in alike)
-        yield from (_query(root, place, cameras[place.camera]) for place in sorted(everything))
+        everything = (place for alike in images.by_stamp.values() for place in alike)
+        yield from (images.query(place) for place in sorted(everything))
 
 
-def _listed(root: Path, path: Path, cameras: Mapping[str, pycolmap.Camera]) -> Iterator[QueryImage]:
+def _listed(images: _Images, path: Path) -> Iterator[QueryImage]:
     for name, camera in read_query_list(path).items():
         place = _Place(*PurePosixPath(name).with_suffix("").parts) if name.count("/") == 2 else None
         if place is None or place.condition not in CONDITIONS or place.camera not in _PRINCIPAL_POINTS:
             raise SourceError(f"{path} lists '{name}', which is no CONDITION/CAMERA/STAMP.jpg: download it again")
-        if place.camera in cameras:
-            yield _query(root, place, camera)
+        if place.camera in images.cameras and place.condition not in images.missing:
+            yield replace(images.query(place), camera=camera)
 
 
-def _query(root: Path, place: _Place, camera: pycolmap.Camera) -> QueryImage:
-    path, sent_as = root / "images" / place.name, f"{place.camera}/{place.stamp}.jpg"
-    return QueryImage(place.name, path, camera, place.condition, result_name=sent_as)
-
-
-def _trained(
-    root: Path, places: Mapping[str, list[_Place]], cameras: Mapping[str, pycolmap.Camera]
-) -> Iterator[QueryImage]:
-    path = root / "robotcar_v2_train.txt"
+def _trained(images: _Images) -> Iterator[QueryImage]:
+    path = images.root / "robotcar_v2_train.txt"
     for row in read_rows(path) if is_file(path) else ():
         matrix = row.numbers(1, 16, _TRAIN_FORM).reshape(4, 4)
-        place = _place_of(row, places, cameras)
+        place = images.place_of(row)
         if place is not None:
             pose = SE3(nearest_rotation(matrix[:3, :3]), matrix[:3, 3])
-            yield QueryImage(place.name, root / "images" / place.name, cameras[place.camera], place.condition, pose)
+            yield replace(images.query(place), map_from_camera=pose, result_name=None)
 
 
-def _place_of(row: Row, places: Mapping[str, list[_Place]], cameras: Mapping[str, pycolmap.Camera]) -> _Place | None:
-    """Where the image of a line lies, None for another camera: its stamp must be there once for each of the cameras."""
-    name = PurePosixPath(row.words[0])
-    camera = name.parent.name if name.parent.name in _PRINCIPAL_POINTS else "rear"
-    if camera not in cameras:
-        return None
-    found = places.get(name.stem, [])
-    if sorted(place.camera for place in found) != sorted(cameras):
-        folders = ", ".join(f"{place.condition}/{place.camera}" for place in found) or "none"
-        raise SourceError(
-            f"{row.path}:{row.number}: the stamp {name.stem} must be there once for each camera "
-            f"({', '.join(sorted(cameras))}), and is in {folders}: unpack all archives of images again"
-        )
-    return next(place for place in found if place.camera == camera)
+@dataclass(frozen=True)
+class _Images:
+    """Where the images of some cameras lie, by their stamps; the reference is none of the conditions."""
 
+    root: Path
+    cameras: Mapping[str, pycolmap.Camera]
+    by_stamp: Mapping[str, list[_Place]]
+    missing: tuple[str, ...]
 
-def _find_places(folder: Path, cameras: Mapping[str, pycolmap.Camera]) -> dict[str, list[_Place]]:
-    """Where images of cameras lie, by their stamps; the reference is none of the conditions."""
-    if not is_folder(folder):
-        raise SourceError(f"there is no folder {folder}: name the folder of {TITLE}, all unpacked")
-    names = sorted(path.name for path in folder.iterdir() if is_folder(path))
-    unknown = [name for name in names if name not in (*CONDITIONS, REFERENCE)]
-    if unknown:
-        raise SourceError(f"{folder / unknown[0]} is no condition of {TITLE}; there are {', '.join(CONDITIONS)}")
-    places: dict[str, list[_Place]] = defaultdict(list)
-    for condition in names:
-        for camera in cameras if condition != REFERENCE else ():
-            for path in list_images(folder / condition / camera):
-                places[path.stem].append(_Place(condition, camera, path.stem))
-    return places
+    @staticmethod
+    def of(root: Path, cameras: Mapping[str, pycolmap.Camera]) -> _Images:
+        """Look what is there. Raises SourceError."""
+        folder = root / "images"
+        if not is_folder(folder):
+            raise SourceError(f"there is no folder {folder}: name the folder of {TITLE}, all unpacked")
+        names = sorted(path.name for path in folder.iterdir() if is_folder(path))
+        unknown = [name for name in names if name not in (*CONDITIONS, REFERENCE)]
+        if unknown:
+            raise SourceError(f"{folder / unknown[0]} is no condition of {TITLE}; there are {', '.join(CONDITIONS)}")
+        by_stamp: dict[str, list[_Place]] = defaultdict(list)
+        for condition in names:
+            for camera in cameras if condition != REFERENCE else ():
+                for path in list_images(folder / condition / camera):
+                    by_stamp[path.stem].append(_Place(condition, camera, path.stem))
+        missing = tuple(condition for condition in CONDITIONS if condition not in names)
+        return _Images(root, cameras, by_stamp, missing)
+
+    def query(self, place: _Place) -> QueryImage:
+        """The image to find at a place."""
+        path, sent_as = self.root / "images" / place.name, f"{place.camera}/{place.stamp}.jpg"
+        return QueryImage(place.name, path, self.cameras[place.camera], place.condition, result_name=sent_as)
+
+    def place_of(self, row: Row) -> _Place | None:
+        """Where the image of a line lies: its stamp must be there once for each camera.
+
+        None for another camera, and for a stamp that is nowhere where conditions are missing.
+        """
+        name = PurePosixPath(row.words[0])
+        camera = name.parent.name if name.parent.name in _PRINCIPAL_POINTS else "rear"
+        found = self.by_stamp.get(name.stem, [])
+        if camera not in self.cameras or (self.missing and not found):
+            return None
+        if sorted(place.camera for place in found) != sorted(self.cameras):
+            folders = ", ".join(f"{place.condition}/{place.camera}" for place in found) or "none"
+            raise SourceError(
+                f"{row.path}:{row.number}: the stamp {name.stem} must be there once for each camera "
+                f"({', '.join(sorted(self.cameras))}), and is in {folders}: unpack all archives of images again"
+            )
+        return next(place for place in found if place.camera == camera)
 
 
 def _camera(principal_point: tuple[float, float]) -> pycolmap.Camera:

@@ -65,8 +65,8 @@ class BenchmarkScene:
     """A scene of a protocol; no image is opened before it is searched or mapped.
 
     ``thresholds`` are metres and degrees, ``unit`` ("cm" or "m") is that of positions in its papers, ``masks`` a folder
-    of the instances that images of the database show, where the data set has them. Raises SourceError where there is
-    nothing to map or to find, or two images have one name.
+    of the instances that images of the database show, where the data set has them, ``missing`` the conditions whose
+    images are not there. Raises SourceError where there is nothing to map or to find, or two images have one name.
     """
 
     name: str
@@ -75,6 +75,7 @@ class BenchmarkScene:
     thresholds: Thresholds
     unit: str = "cm"
     masks: Path | None = None
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.database or not self.queries:

@@ -1,6 +1,8 @@
 """7-Scenes (Shotton et al., CVPR 2013) as released: ``SCENE/seq-NN/frame-NNNNNN.color.png`` with ``.pose.txt``.
 
-``TrainSplit.txt`` and ``TestSplit.txt`` name the sequences to map and to find, a line ``sequenceN`` for each.
+``TrainSplit.txt`` and ``TestSplit.txt`` name the sequences to map and to find, a line ``sequenceN`` for each. Where
+``7scenes_sfm_triangulated/SCENE/triangulated`` lies beside the scenes, as hloc takes it, cameras and poses are those of
+that model of all images, and ``list_test.txt`` in it names those to find.
 """
 
 from __future__ import annotations
@@ -10,21 +12,34 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import is_folder
 from visloc_ros.core.geometry import SE3
-from visloc_ros.evaluation.benchmarks.listings import choose_scenes, read_rows
+from visloc_ros.evaluation.benchmarks.listings import choose_scenes, read_given_model, read_rows
+from visloc_ros.evaluation.benchmarks.model_scene import names_in, scene_of_model
 from visloc_ros.evaluation.benchmarks.scene import INDOOR, BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.sources.datasets import read_pose_matrix, seven_scenes_camera
 from visloc_ros.sources.layouts import list_images
 
 TITLE = "7-Scenes"
 SCENES = ("chess", "fire", "heads", "office", "pumpkin", "redkitchen", "stairs")
+TRIANGULATED = "7scenes_sfm_triangulated"
+MARKS = (*(f"{name}/TrainSplit.txt" for name in SCENES), *(f"{TRIANGULATED}/{name}" for name in SCENES))
 _SEQUENCE = re.compile(r"sequence(\d+)")
 _IMAGE = re.compile(r"frame-\d+\.color\.(?:png|jpg)")
 
 
 def read_seven_scenes(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:
     """Read scenes, or all that are there; poses are in metres, ``map_from_camera``. Raises SourceError."""
-    return [_read_scene(root / name, name) for name in choose_scenes(root, scenes, SCENES, TITLE)]
+    names = choose_scenes(root, scenes, SCENES, TITLE)
+    return [_read_triangulated(root, name) or _read_scene(root / name, name) for name in names]
+
+
+def _read_triangulated(root: Path, name: str) -> BenchmarkScene | None:
+    folder = root / TRIANGULATED / name / "triangulated"
+    if not is_folder(folder):
+        return None
+    model = read_given_model(folder)
+    return scene_of_model(name, root / name, model, names_in(folder / "list_test.txt", model), INDOOR)
 
 
 def _read_scene(folder: Path, name: str) -> BenchmarkScene:

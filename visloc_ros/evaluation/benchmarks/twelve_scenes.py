@@ -25,6 +25,7 @@ SCENES = (
     "apt1/kitchen", "apt1/living", "apt2/bed", "apt2/kitchen", "apt2/living", "apt2/luke",
     "office1/gates362", "office1/gates381", "office1/lounge", "office1/manolis", "office2/5a", "office2/5b",
 )  # fmt: skip
+MARKS = tuple(f"{name}/split.txt" for name in SCENES)
 _IMAGE = re.compile(r"frame-(\d+)\.color\.(?:png|jpg)")
 _SEQUENCE = re.compile(r"sequence\d+ \[frames=(\d+)\] \[start=(\d+) ; end=(\d+)\]")
 _SEQUENCE_FORM = "sequenceN [frames=COUNT] [start=FIRST ; end=LAST]"
