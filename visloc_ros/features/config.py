@@ -8,7 +8,8 @@ from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map_layout import VLAD
 
 ALIKED_NAMES = ("aliked-n16", "aliked-n16rot", "aliked-n32")
-EXTRACTOR_NAMES = (*ALIKED_NAMES, "disk", "sift", "superpoint", "xfeat")
+XFEAT = "xfeat"
+EXTRACTOR_NAMES = (*ALIKED_NAMES, "disk", "sift", "superpoint", XFEAT)
 MATCHER_NAMES = ("lightglue", "nearest")
 AUTO = "auto"
 GEM_NAMES = ("radenovic_gldv1", "radenovic_sfm", "naver")

@@ -18,6 +18,7 @@ from visloc_ros.features.config import (
     GEM_NAMES,
     GLOBAL_NAMES,
     MATCHER_NAMES,
+    XFEAT,
     FeatureConfig,
     GlobalConfig,
     MatcherConfig,
@@ -55,6 +56,8 @@ def make_matcher(config: MatcherConfig | None = None, extractor: str = "aliked-n
     _check_known("matcher", config.name, MATCHER_NAMES)
     if config.name == "nearest":
         return NearestMatcher(config.filter_threshold, config.ratio)
+    if extractor == XFEAT:
+        return cast(Matcher, _LIGHTERGLUE.make(config))
     return cast(Matcher, _LIGHTGLUE.make(config, extractor))
 
 
@@ -111,15 +114,17 @@ class _Backend(NamedTuple):
 _TORCH = {"torch": "torch"}
 _OF_LIGHTGLUE = {**_TORCH, "lightglue": "git+https://github.com/cvg/LightGlue"}
 _OF_HLOC = {**_TORCH, "hloc": "git+https://github.com/cvg/Hierarchical-Localization"}
+_OF_KORNIA = {**_TORCH, "kornia": "kornia"}
 _OF_HUB = {**_TORCH, "torchvision": "torchvision"}
 
 _EXTRACTORS = {
     **dict.fromkeys(ALIKED_NAMES, _Backend("aliked", "AlikedExtractor", _TORCH)),
     "disk": _Backend("disk", "DiskExtractor", _TORCH),
     "superpoint": _Backend("packaged", "PackagedExtractor", _OF_LIGHTGLUE, has_own_weights=True),
-    "xfeat": _Backend("packaged", "PackagedExtractor", {**_TORCH, "kornia": "kornia"}, has_own_weights=True),
+    XFEAT: _Backend("packaged", "PackagedExtractor", _OF_KORNIA),
 }
 _LIGHTGLUE = _Backend("lightglue", "LightGlueMatcher", _TORCH)
+_LIGHTERGLUE = _Backend("lighterglue", "LighterGlueMatcher", _OF_KORNIA)
 _NETWORKS = {
     "netvlad": _Backend("netvlad", "NetVladDescriptor", _TORCH),
     **dict.fromkeys(GEM_NAMES, _Backend("gem", "GemDescriptor", _OF_HUB)),

