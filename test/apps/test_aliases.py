@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from mapped_room import write_video
 from visloc_command import DEMO_MAP, ROOT, succeed, visloc
@@ -17,6 +18,7 @@ from visloc_ros.apps.flags import find_map, sort_out
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_folder import list_maps, remove_map
+from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
 PAGE = ROOT / "docs" / "commands.md"
@@ -85,6 +87,34 @@ def test_dpvo_app(place):
 def test_programs_named_after_dpvo_run_it(place, monkeypatch, words):
     monkeypatch.setenv("TORCH_HOME", str(place))
     assert "visloc fetch-weights dpvo" in str(visloc(*words, "--video", "walk").exception)
+
+
+@pytest.fixture
+def random_dpvo(tmp_path, monkeypatch):
+    """Weights of random numbers where the official ones are searched, and options that are quick without a GPU."""
+    torch.manual_seed(0)
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(PatchNetwork().state_dict(), tmp_path / "hub" / "checkpoints" / "dpvo.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    quick = "dpvo: {preset: cpu, patches_per_frame: 8}"
+    Path("track.yaml").write_text(quick)
+    Path("run.yaml").write_text(f"odometry: {{{quick}}}")
+
+
+def test_programs_named_after_dpvo_run_it_with_its_weights(place, random_dpvo):
+    done = succeed("benchmark-dpvo", "--video", "walk", "--config", "track.yaml", "--json")
+    figures = json.loads(done.stdout)
+    assert (figures["backend"], figures["frames"]) == ("dpvo", 4)
+    assert figures["timings"]["inference_ms"]["p50"] > 0
+    done = succeed("dpvo-app", "--video", "walk", "--reference", "room", "--config", "run.yaml", "--json")
+    assert json.loads(done.stdout)["frames"] == 4
+
+
+@pytest.mark.parametrize(("name", "fps", "frames"), [("benchmark-localize", 2, 10), ("benchmark-dpvo", 15, 100)])
+def test_benchmarks_take_as_many_frames_as_those_tools_do(name, fps, frames):
+    shown = visloc(name, "--help").stdout
+    assert f"[default: {fps}.0]" in shown
+    assert f"[default: {frames}]" in shown
 
 
 def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):
