@@ -14,6 +14,7 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.evaluation.benchmarks.instance_files import find_masks, with_styles
 from visloc_ros.evaluation.benchmarks.listings import only_scene, read_given_model, read_query_list
+from visloc_ros.evaluation.benchmarks.model_scene import images_of
 from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
 
 TITLE = "Aachen Day-Night v1.1"
@@ -29,23 +30,22 @@ def read_aachen(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkScene]:
     """Read the one scene; poses are in metres, ``map_from_camera``. Raises SourceError."""
     name = only_scene(scenes, SCENE, TITLE)
     folder = _image_folder(root)
-    database = with_styles(root, list(_database(root / "3D-models", folder)), unstyled="images")
+    database = with_styles(root, _database(root / "3D-models", folder), unstyled="images")
     masks = find_masks(root, database)
     return [BenchmarkScene(name, database, tuple(_queries(root, folder)), OUTDOOR, "m", masks).checked()]
 
 
-def _database(models: Path, folder: Path) -> Iterator[DatabaseImage]:
+def _database(models: Path, folder: Path) -> tuple[DatabaseImage, ...]:
     path = models / "aachen_v_1_1"
     if not is_folder(path):
         if not any(models.glob("*.bin")):
             raise SourceError(f"there is neither a folder {path} nor a model in {models}: unpack the model of {TITLE}")
         path = models
-    model = read_given_model(path)
-    for image in model.images:
-        if image.name.startswith(_QUERIES):
-            raise SourceError(f"the model in {path} has the query '{image.name}': unpack the model of {TITLE} again")
-        camera = model.cameras[image.camera_id]
-        yield DatabaseImage(image.name, folder / image.name, camera, image.map_from_camera)
+    images = images_of(read_given_model(path), folder)
+    query = next((image.name for image in images if image.name.startswith(_QUERIES)), None)
+    if query is not None:
+        raise SourceError(f"the model in {path} has the query '{query}': unpack the model of {TITLE} again")
+    return images
 
 
 def _queries(root: Path, folder: Path) -> Iterator[QueryImage]:

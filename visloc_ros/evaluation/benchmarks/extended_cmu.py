@@ -16,7 +16,8 @@ import pycolmap
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.files import is_file
 from visloc_ros.evaluation.benchmarks.listings import choose_scenes, read_given_model, read_query_list, read_rows
-from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, DatabaseImage, QueryImage
+from visloc_ros.evaluation.benchmarks.model_scene import images_of
+from visloc_ros.evaluation.benchmarks.scene import OUTDOOR, BenchmarkScene, QueryImage
 from visloc_ros.sources.layouts import list_images
 
 TITLE = "Extended CMU Seasons"
@@ -39,18 +40,12 @@ def read_extended_cmu(root: Path, scenes: Sequence[str] = ()) -> list[BenchmarkS
 
 
 def _read_slice(folder: Path, name: str, cameras: Mapping[str, pycolmap.Camera]) -> BenchmarkScene:
-    model = read_given_model(folder / "sparse")
-    database = [
-        DatabaseImage(
-            image.name, folder / "database" / image.name, model.cameras[image.camera_id], image.map_from_camera
-        )
-        for image in model.images
-    ]
+    database = images_of(read_given_model(folder / "sparse"), folder / "database")
     queries = [
         QueryImage(image, folder / "query" / image, camera, _CONDITION_OF[name], result_name=image)
         for image, camera in _queries(folder, name, cameras)
     ]
-    return BenchmarkScene(name, tuple(database), tuple(queries), OUTDOOR, "m").checked()
+    return BenchmarkScene(name, database, tuple(queries), OUTDOOR, "m").checked()
 
 
 def _queries(folder: Path, name: str, cameras: Mapping[str, pycolmap.Camera]) -> Iterator[tuple[str, pycolmap.Camera]]:

@@ -1,4 +1,4 @@
-"""A scene by a COLMAP model of all its images, database and queries, and a list that divides them."""
+"""Images of a COLMAP model as those of a scene: of its database alone, or of all its images, which a list divides."""
 
 from __future__ import annotations
 
@@ -25,6 +25,19 @@ def names_in(listing: Path, model: ColmapModel) -> set[str]:
     return names
 
 
+def images_of(
+    model: ColmapModel, folder: Path, cameras: Mapping[str, pycolmap.Camera] | None = None
+) -> tuple[DatabaseImage, ...]:
+    """Images in ``folder`` at the model's poses [m], with its cameras where ``cameras`` has no other, by name."""
+    given = cameras or {}
+    return tuple(
+        DatabaseImage(
+            one.name, folder / one.name, given.get(one.name, model.cameras[one.camera_id]), one.map_from_camera
+        )
+        for one in model.images
+    )
+
+
 def scene_of_model(
     name: str,
     folder: Path,
@@ -33,19 +46,12 @@ def scene_of_model(
     thresholds: Thresholds,
     cameras: Mapping[str, pycolmap.Camera] | None = None,
 ) -> BenchmarkScene:
-    """The scene of images in ``folder`` at the model's poses [m], with its cameras where ``cameras`` has no other.
-
-    Raises SourceError where images are missing.
-    """
-    given = {image.name: model.cameras[image.camera_id] for image in model.images} | dict(cameras or {})
-    database = [
-        DatabaseImage(one.name, folder / one.name, given[one.name], one.map_from_camera)
-        for one in model.images
-        if one.name not in queries
-    ]
-    sought = [
-        QueryImage(one.name, folder / one.name, given[one.name], "", one.map_from_camera, one.name)
-        for one in model.images
+    """The scene of all images of a model, as ``images_of`` gives them. Raises SourceError where images are missing."""
+    images = images_of(model, folder, cameras)
+    database = tuple(one for one in images if one.name not in queries)
+    sought = tuple(
+        QueryImage(one.name, one.path, one.camera, map_from_camera=one.map_from_camera, result_name=one.name)
+        for one in images
         if one.name in queries
-    ]
-    return BenchmarkScene(name, tuple(database), tuple(sought), thresholds).checked()
+    )
+    return BenchmarkScene(name, database, sought, thresholds).checked()
