@@ -104,7 +104,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = new_parser(__doc__)
     add_folders(parser, "out/extractors", "maps and results of queries")
     parser.add_argument("--every", type=int, default=10, help="every n-th image of the database is mapped")
-    parser.add_argument("--query-every", type=int, default=5, help="every n-th query is searched")
+    parser.add_argument("--query-every", type=int, default=2, help="every n-th query is searched")
     parser.add_argument("--rounds", type=int, default=3, help="times that every candidate is timed")
     parser.add_argument("--threads", type=int, default=1, help="processors that a network may use")
     add_device(parser)

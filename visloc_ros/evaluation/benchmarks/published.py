@@ -6,8 +6,9 @@ repositories do; LBR's has two rows of each, "cvpr" and "post-cvpr", and does no
 and SFD2 searched the rear camera of the first RobotCar Seasons. PRAM's repository gives
 none. The source does not say whether FUSELOC's medians on Cambridge Landmarks are with a global descriptor.
 Medians of hloc, and of Active Search and DSAC* beside it, are as hloc's repository lists them, in whole centimetres;
-on 7-Scenes against the poses the data set came with. PixLoc (Sarlin et al., CVPR 2021) and ACE (Brachmann et al., CVPR
-2023) are as their papers list them.
+on 7-Scenes against the poses the data set came with. PixLoc (Sarlin et al., CVPR 2021; on RobotCar as SFD2's paper has
+it), LoFTR (Sun et al., CVPR 2021), ACE (Brachmann et al., CVPR 2023) and STDLoc (Huang et al., CVPR 2025) are as their
+papers list them.
 
 Of odometry and SLAM the root mean square of position errors after an alignment with scale (ATE) of one camera:
 ORB-SLAM3 by Campos et al., T-RO 2021; DROID-SLAM, and DROID-VO without its global adjustment, by Teed and Deng, NeurIPS
@@ -26,6 +27,7 @@ from visloc_ros.evaluation.benchmarks import cambridge, seven_scenes
 _FUSELOC, _LBR, _SFD2, _HLOC = "arXiv 2408.12037", "CVPR 2022", "CVPR 2023", "hloc's repository"
 _LATER_LBR = "LBR's repository"
 _PIXLOC, _ACE = "Sarlin et al., CVPR 2021", "Brachmann et al., CVPR 2023"
+_LOFTR, _STDLOC = "Sun et al., CVPR 2021", "Huang et al., CVPR 2025"
 _ORB, _DROID, _DPVO = "Campos et al., T-RO 2021", "Teed and Deng, NeurIPS 2021", "Teed et al., NeurIPS 2023"
 _DPV_SLAM = "Lipson et al., ECCV 2024"
 
@@ -76,6 +78,7 @@ PUBLISHED = (
     _recalls("aachen", "LBR, cvpr", _LBR, day=(89.1, 96.1, 99.3), night=(77.0, 90.1, 99.5)),
     _recalls("aachen", "LBR, post-cvpr", _LATER_LBR, day=(88.8, 95.8, 99.2), night=(75.4, 91.6, 100.0)),
     _recalls("aachen", "SFD2", _SFD2, day=(88.2, 96.0, 98.7), night=(78.0, 92.1, 99.5)),
+    _recalls("aachen", "LoFTR", _LOFTR, day=(88.7, 95.6, 99.0), night=(78.5, 90.6, 99.0)),
     _recalls("aachen", "FUSELOC, D2-Net and SALAD", _FUSELOC, day=(86.3, 91.5, 97.3), night=(69.6, 85.9, 93.7)),
     _recalls("aachen", "D2-Net alone", _FUSELOC, day=(84.0, 89.2, 94.8), night=(61.3, 71.7, 80.6)),
     _recalls("aachen", "SuperPoint alone", _FUSELOC, day=(84.5, 91.5, 95.8), night=(50.3, 63.9, 75.4)),
@@ -93,6 +96,7 @@ PUBLISHED = (
         night_rain=(46.1, 73.6, 92.5),
     ),
     _recalls("robotcar", "SFD2 (first Seasons)", _SFD2, night=(27.6, 66.2, 90.2), night_rain=(43.0, 71.1, 90.0)),
+    _recalls("robotcar", "PixLoc (first Seasons)", _SFD2, night=(24.2, 62.8, 88.4), night_rain=(45.5, 72.5, 90.7)),
     _recalls("cmu", "hloc", _FUSELOC, urban=(95.5, 98.6, 99.3), suburban=(90.9, 94.2, 97.1), park=(85.7, 89.0, 91.6)),
     _recalls(
         "cmu",
@@ -120,6 +124,7 @@ PUBLISHED = (
     _seven_scenes("Active Search", _HLOC, 3, 2, 1, 4, 7, 5, 4),
     _seven_scenes("DSAC*", _HLOC, 2, 2, 1, 3, 4, 4, 3),
     _cambridge("PixLoc", _PIXLOC, 30, 14, 16, 5, 10),
+    _cambridge("STDLoc", _STDLOC, 15.7, 15.0, 11.9, 3.0, 4.7),
     _cambridge("ACE", _ACE, 43, 28, 31, 5, 18),
     _seven_scenes("PixLoc", _PIXLOC, 2, 2, 1, 3, 4, 3, 5),
     _ate("euroc", "ORB-SLAM3", _ORB, 0.016, 0.027, 0.028, 0.138, 0.072, 0.033, 0.015, 0.033, 0.023, 0.029, None),
