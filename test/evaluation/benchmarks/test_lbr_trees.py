@@ -136,11 +136,11 @@ AACHEN = [
     (cut("3D-models/images.bin"), r"unpack it again .*images.bin is truncated"),
     (remove("queries"), "holds neither day_time.*unpack the queries again"),
     (replace_in(DAY, "1469.2 ", ""), "'NAME MODEL WIDTH HEIGHT PARAMETERS'"),
-    (lambda root: shutil.copytree(root / RIGHT, root / MISSPELT), "take one of the folders away"),
+    (lambda root: shutil.copytree(root / RIGHT, root / MISSPELT), "remove one of the folders"),
     (empty(RIGHT), r"global_seg_instance holds no mask of the database, such as .*/db/1.png: unpack the masks again"),
     (move(f"{RIGHT}/db", f"{RIGHT}/database"), None),  # those of sequences are still there
     (empty("stylized/images_aug1"), r"images_aug1 holds no image of the database, such as .*images_aug1/db/1.jpg: unp"),
-    (move("stylized/images_aug2", "stylized/aug1"), "second folder of the style 'aug1': take one of the two away"),
+    (move("stylized/images_aug2", "stylized/aug1"), "second folder of the style 'aug1': remove one of the two"),
 ]
 ROBOTCAR = [
     (remove("images"), "there is no folder .*images: name the folder of RobotCar Seasons, all unpacked"),
@@ -153,7 +153,7 @@ ROBOTCAR = [
     (lambda root: [shutil.rmtree(root / "images" / name) for name in ("night", "dawn")], "has no images to find"),
     (empty(MISSPELT), f"gloabl_seg_instance holds no mask of the database, such as .*{REAR}.png"),
     (move(f"{MISSPELT}/overcast-reference/rear", f"{MISSPELT}/rear"), "gloabl_seg_instance holds no mask"),
-    (lambda root: shutil.copytree(root / MISSPELT, root / RIGHT), "take one of the folders away"),
+    (lambda root: shutil.copytree(root / MISSPELT, root / RIGHT), "remove one of the folders"),
     (move(f"{STYLED}/rear", f"{STYLED}/left"), r"_aug_d holds no image of the database, such as .*_d/rear/14\d*.jpg"),
     (lambda root: write(root / NIGHT_LIST, "a.jpg SIMPLE_PINHOLE 8 6 5 4 3"), "lists 'a.jpg', which is no CONDITION"),
     (lambda root: write(root / NIGHT_LIST, "night/rear/1.jpg"), "'NAME MODEL WIDTH HEIGHT PARAMETERS'"),

@@ -60,7 +60,7 @@ def _query_lists(folder: Path) -> list[Path]:
     known = [folder / f"{condition}{_LIST_END}" for condition in CONDITIONS]
     unknown = [path for path in folder.glob(f"*{_LIST_END}") if path not in known]
     if unknown:
-        raise SourceError(f"{unknown[0]} is of no condition of {TITLE} ({', '.join(CONDITIONS)}): take it away")
+        raise SourceError(f"{unknown[0]} is of no condition of {TITLE} ({', '.join(CONDITIONS)}): remove it")
     there = [path for path in known if is_file(path)]
     if not there:
         raise SourceError(f"{folder} holds neither {known[0].name} nor {known[1].name}: unpack the queries again")

@@ -29,13 +29,13 @@ def find_masks(root: Path, images: Sequence[DatabaseImage]) -> Path | None:
     if not folders or not images:
         return None
     if len(folders) > 1:
-        raise SourceError(f"there are masks in {folders[0]} and in {folders[1]}: take one of the folders away")
+        raise SourceError(f"there are masks in {folders[0]} and in {folders[1]}: remove one of the folders")
     paths = [folders[0] / PurePosixPath(image.name).with_suffix(".png") for image in images]
     missing = sum(not is_file(path) for path in paths)
     if missing == len(paths):
         raise SourceError(
-            f"{folders[0]} holds no mask of the database, such as {paths[0]}: unpack the masks again, or take the "
-            "folder away"
+            f"{folders[0]} holds no mask of the database, such as {paths[0]}: unpack the masks again, or remove the "
+            "folder"
         )
     if missing:
         logger.warning("%d of %d images of the database have no mask in %s", missing, len(paths), folders[0])
@@ -62,14 +62,14 @@ def _styles(folder: Path, images: Sequence[DatabaseImage], unstyled: str) -> dic
     for style in sorted(path for path in folder.iterdir() if is_folder(path) and path.name != unstyled):
         tag = style.name.removeprefix(unstyled).strip("_")
         if tag in styles:
-            raise SourceError(f"{style} is a second folder of the style '{tag}': take one of the two away")
+            raise SourceError(f"{style} is a second folder of the style '{tag}': remove one of the two")
         files = {path.relative_to(style).with_suffix("").as_posix(): path for path in _pictures(style)}
         keys = {image.name: _key(image.name, unstyled) for image in images}
         styles[tag] = {name: files[key] for name, key in keys.items() if key in files}
         if not styles[tag]:
             raise SourceError(
                 f"{style} holds no image of the database, such as {style / _key(images[0].name, unstyled)}"
-                f"{PurePosixPath(images[0].name).suffix}: unpack the styled images again, or take the folder away"
+                f"{PurePosixPath(images[0].name).suffix}: unpack the styled images again, or remove the folder"
             )
     return styles
 

@@ -81,7 +81,7 @@ def read_query_list(path: Path) -> dict[str, pycolmap.Camera]:
     for row in read_rows(path):
         name = row.words[0]
         if name in cameras:
-            raise SourceError(f"{path}:{row.number} lists the image '{name}' a second time: take one of the lines out")
+            raise SourceError(f"{path}:{row.number} lists the image '{name}' a second time: remove one of the lines")
         cameras[name] = row.camera(1, form)
     return cameras
 

@@ -56,7 +56,7 @@ def read_result_file(path: Path) -> dict[str, SE3]:
     for row in read_rows(path):
         name = row.words[0]
         if name in poses:
-            raise SourceError(f"{path}:{row.number} has the image '{name}' a second time: take one of the lines out")
+            raise SourceError(f"{path}:{row.number} has the image '{name}' a second time: remove one of the lines")
         poses[name] = pose_of(row, row.numbers(1, 7, _FORM), _FORM).inverse
     return poses
 

@@ -134,6 +134,6 @@ def _check_names(scene: str, names: Iterable[str]) -> None:
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise SourceError(
-            f"scene '{scene}' lists the image '{twice}' twice: take one of the lines out of its lists, or download "
+            f"scene '{scene}' lists the image '{twice}' twice: remove one of the lines from its lists, or download "
             "them again"
         )
