@@ -8,8 +8,8 @@ import pytest
 
 from visloc_ros.core.geometry import umeyama
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.reconstruction import reconstruct, registered_poses
-from visloc_ros.mapping.sfm_database import SfmImage
+from visloc_ros.mapping.reconstruction import reconstruct
+from visloc_ros.mapping.sfm_database import SfmImage, registered_poses
 
 CONFIG = ReconstructionConfig(threads=1)
 NOISE_PX = 0.5

@@ -26,8 +26,8 @@ from visloc_ros.mapping.pairs import (
     sequential_pairs,
     view_pairs,
 )
-from visloc_ros.mapping.reconstruction import reconstruct, registered_poses
-from visloc_ros.mapping.sfm_database import SfmImage
+from visloc_ros.mapping.reconstruction import reconstruct
+from visloc_ros.mapping.sfm_database import SfmImage, registered_poses
 from visloc_ros.simulation import SimulationConfig, simulate
 
 

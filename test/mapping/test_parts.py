@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from kitchen_map import contents
 
@@ -12,7 +13,8 @@ from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import MappingConfig, build_map, builder
 from visloc_ros.mapping.config import FrameConfig, ReconstructionConfig
 from visloc_ros.mapping.parts import frame_of_one
-from visloc_ros.mapping.reconstruction import reconstruct_parts, registered_poses
+from visloc_ros.mapping.reconstruction import reconstruct_components
+from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.simulation import SimulationConfig, simulate
 
 CONFIG = MappingConfig.from_mapping(
@@ -90,9 +92,19 @@ def test_each_part_is_a_map_that_finds_its_images(film, built):
     expected = ("room_part2", len(AFTER), first_name, last_name, 0)
     assert (part.name, part.images, part.first, part.last, part.shared) == expected
     assert summary.outside == len(HAND)
-    for words in ("12 of 27 images", "'room_part2', a map of its own beside it: 10 images (37% of all)", "no map: 5"):
+    for words in (
+        "12 of 27 images",
+        "'room_part2', a map of its own beside it: 10 images (37% of all)",
+        "5 images in no map",
+    ):
         assert words in str(summary)
-    assert "room_part2" in (folder / "room" / "map.html").read_text()
+    assert "0 images are in both" in part.reason
+    assert "no pair of their images matches" in part.reason
+    assert summary.share_outside == pytest.approx(15 / 27)
+    assert "outside 'room': 56% of the images" in str(summary)
+    card = (folder / "room" / "map.html").read_text()
+    for words in ("room_part2", part.reason, "56 % of the images"):
+        assert words in card
     assert "of 10 chosen frames" in (folder / "room_part2" / "map.html").read_text()
     engine = AnchorEngine(second)
     assert engine.localize(list(film)[AFTER[4]]).num_inliers > 30
@@ -123,17 +135,6 @@ def test_a_map_of_that_name_is_left_alone(film, built, tmp_path):
     assert contents(tmp_path / "room_part2") == before
 
 
-def test_models_that_add_no_image_are_no_parts(scene):
-    config = ReconstructionConfig(threads=1)
-    twice = [*scene.views, *(replace(view, name=f"other {view.name}") for view in scene.views)]
-    one = scene.matches()
-    apart = {**one, **{(i + 10, j + 10): rows for (i, j), rows in one.items()}}
-    parts = [set(registered_poses(model)) for model in reconstruct_parts(twice, apart, config)]
-    assert len(parts) == 2
-    assert set.union(*parts) == {view.name for view in twice}
-    assert not parts[0] & parts[1]
-
-
 def test_a_known_distance_scales_no_part_that_does_not_hold_it(caplog):
     config, every = FrameConfig(scale="distance", scale_distance=5.0), ["1", "2", "3", "4"]
     assert frame_of_one(config, every, every) is config
@@ -142,3 +143,33 @@ def test_a_known_distance_scales_no_part_that_does_not_hold_it(caplog):
     assert frame_of_one(named, ["1", "2"], every) is named
     assert frame_of_one(named, ["3", "4"], every).scale_distance == 0.0
     assert "does not set the scale" in caplog.text
+
+
+def seen_from_two_sides(scene, odd_from, even_until):
+    """Matches of two kinds of points: even rows are not seen after one image, odd rows not before an earlier one."""
+    every = scene.matches()
+    kept = {}
+    for (i, j), rows in every.items():
+        is_odd = scene.point_rows[i][rows[:, 0]] % 2 == 1
+        allowed = np.where(is_odd, i >= odd_from, j < even_until)
+        kept[i, j] = rows[allowed]
+    return {pair: rows for pair, rows in kept.items() if len(rows)}
+
+
+@pytest.mark.parametrize("mapper", ["incremental", "global"])
+def test_a_film_whose_halves_share_images_but_no_point_is_one_map(scene, mapper):
+    """The three images in the middle show points of both halves."""
+    matches = seen_from_two_sides(scene, 4, 7)
+    components = reconstruct_components(scene.views, matches, ReconstructionConfig(threads=1, mapper=mapper))
+    assert [one.size[0] for one in components] == [len(scene.views)]
+
+
+@pytest.mark.parametrize("mapper", ["incremental", "global"])
+def test_both_mappers_keep_every_part_of_ten_images(scene, mapper):
+    config = ReconstructionConfig(threads=1, mapper=mapper)
+    twice = [*scene.views, *(replace(view, name=f"other {view.name}") for view in scene.views)]
+    one = scene.matches()
+    apart = {**one, **{(i + 10, j + 10): rows for (i, j), rows in one.items()}}
+    parts = [set(registered_poses(one.model)) for one in reconstruct_components(twice, apart, config)]
+    assert [len(part) for part in parts] == [10, 10]
+    assert not parts[0] & parts[1]

@@ -14,8 +14,9 @@ from visloc_ros.mapping.config import FrameConfig, ReconstructionConfig, check_f
 from visloc_ros.mapping.geo import local_positions
 from visloc_ros.mapping.map_sources import SourceRecording
 from visloc_ros.mapping.placement import place
-from visloc_ros.mapping.reconstruction import registered_poses, triangulate_at_known_poses
+from visloc_ros.mapping.reconstruction import triangulate_at_known_poses
 from visloc_ros.mapping.scale import transform
+from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.sources.measurements import Accelerations, GeoPosition, Measurements, WheelOdometry
 
 NEAR = GeoPosition(47.4, 8.5, 400.0)

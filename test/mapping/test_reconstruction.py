@@ -14,10 +14,10 @@ from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.reconstruction import (
     epipolar_residuals,
     reconstruct,
-    registered_poses,
     triangulate_at_known_poses,
 )
 from visloc_ros.mapping.scale import align_to_references, transform
+from visloc_ros.mapping.sfm_database import registered_poses
 
 CONFIG = ReconstructionConfig(threads=1)
 

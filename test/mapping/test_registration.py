@@ -10,8 +10,9 @@ from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.matching import renumber
-from visloc_ros.mapping.reconstruction import registered_poses, triangulate_at_known_poses
+from visloc_ros.mapping.reconstruction import triangulate_at_known_poses
 from visloc_ros.mapping.registration import register_views
+from visloc_ros.mapping.sfm_database import registered_poses
 
 CONFIG = ReconstructionConfig(threads=1)
 OLD = 5

@@ -6,7 +6,8 @@ import pytest
 from visloc_ros.core.feature_files import write_global_descriptors, write_local_features
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.mapping.config import ReconstructionConfig, SparsificationConfig
-from visloc_ros.mapping.reconstruction import registered_poses, triangulate_at_known_poses
+from visloc_ros.mapping.reconstruction import triangulate_at_known_poses
+from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.mapping.sparsification import (
     Observations,
     affordable_keypoints,

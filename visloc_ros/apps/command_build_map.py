@@ -139,7 +139,7 @@ def _advise_on_phones(frames: list[FrameSource]) -> None:
 
 def _print(summary: mapping.MapSummary, output: Path, packed: Path | None, as_json: bool) -> None:
     if as_json:
-        print_json({"map": output, "archive": packed, **asdict(summary)})
+        print_json({"map": output, "archive": packed, **asdict(summary), "share_outside": summary.share_outside})
         return
     console.print(str(summary))
     if packed is not None:

@@ -16,8 +16,8 @@ from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.map_sources import CameraGroups
 from visloc_ros.mapping.matching import match_pairs
 from visloc_ros.mapping.pairs import sequential_pairs
-from visloc_ros.mapping.reconstruction import reconstruct, registered_poses
-from visloc_ros.mapping.sfm_database import SfmImage
+from visloc_ros.mapping.reconstruction import reconstruct
+from visloc_ros.mapping.sfm_database import SfmImage, registered_poses
 
 _NEIGHBOURS = 4  # of a photo before and after it, that it is matched with
 _MAPPER = "global"  # people walk towards what they photograph, for which incremental mapping finds wrong solutions

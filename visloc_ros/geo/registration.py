@@ -26,11 +26,11 @@ from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.geo import fit_to_positions, local_positions
 from visloc_ros.mapping.gravity import Up
 from visloc_ros.mapping.map_sources import CameraGroups
-from visloc_ros.mapping.mappers import mapper_options
+from visloc_ros.mapping.mappers import mapper_options, quiet_colmap
 from visloc_ros.mapping.matching import PairMatches, match_pairs
 from visloc_ros.mapping.pairs import Pair
-from visloc_ros.mapping.reconstruction import quiet_colmap, registered_poses, verify_pairs
-from visloc_ros.mapping.sfm_database import SfmImage, add_views, write_database
+from visloc_ros.mapping.reconstruction import verify_pairs
+from visloc_ros.mapping.sfm_database import SfmImage, add_views, registered_poses, write_database
 from visloc_ros.sources.measurements import GeoPosition
 
 _TAG, _OF_TAG = "tag", ("latitude", "longitude", "altitude", "sigma")

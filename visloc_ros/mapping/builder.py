@@ -23,16 +23,25 @@ from visloc_ros.features import GlobalDescriptor, Vlad
 from visloc_ros.mapping.camera_knowledge import CameraKnowledge, assess_cameras
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.collection import FrameCollector, MapFrame, write_thumbnails
+from visloc_ros.mapping.components import Component
 from visloc_ros.mapping.config import FrameConfig, MappingConfig, PairConfig, check_frame_config
 from visloc_ros.mapping.map_models import load_models
 from visloc_ros.mapping.map_sources import MapSource, ReferencePoses, SourceRecording, label_sources
 from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops
-from visloc_ros.mapping.pairs import Pair, loop_pairs, merge_pairs, retrieval_pairs, sequential_pairs, view_pairs
+from visloc_ros.mapping.pairs import (
+    Pair,
+    loop_pairs,
+    merge_pairs,
+    retrieval_pairs,
+    sequential_pairs,
+    view_pairs,
+)
 from visloc_ros.mapping.parallel import count_workers
 from visloc_ros.mapping.parts import NewPart, created_from, describe_part, frame_of_one, part_folders
 from visloc_ros.mapping.placement import Placement, place
-from visloc_ros.mapping.reconstruction import reconstruct_parts, registered_poses, triangulate_at_known_poses
+from visloc_ros.mapping.reconstruction import reconstruct_components, triangulate_at_known_poses
 from visloc_ros.mapping.registration import register_views
+from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapPart, MapSummary, summarize
 from visloc_ros.mapping.validation import validate_map
@@ -106,20 +115,20 @@ class MapBuilder:
         describer, descriptors = self._describe(frames)
         pairs = choose_pairs(frames, descriptors, self._config.pairs)
         matches = self._match(frames, pairs)
-        models = self._reconstruct(frames, matches)
+        components = self._reconstruct(frames, matches)
         material = _Material(sources, chosen, frames, describer, descriptors)
-        names = [_registered_names(frames, model) for model in models]
+        names = [_registered_names(frames, component.model) for component in components]
         every = [frame.name for frame in frames if any(frame.name in one for one in names)]
         configs = [self._config.frame]
-        if len(models) > 1:
+        if len(components) > 1:
             configs = [frame_of_one(self._config.frame, one, every) for one in names]
         parts = []
-        for model, of_part, config in zip(models[1:], names[1:], configs[1:], strict=True):
+        for component, of_part, config in zip(components[1:], names[1:], configs[1:], strict=True):
             place_of_part = new_part()
-            self._write(place_of_part, place_of_part.name, model, config, material, part_of=name)
-            parts.append(describe_part(place_of_part.name, of_part, names[0]))
+            self._write(place_of_part, place_of_part.name, component.model, config, material, part_of=name)
+            parts.append(describe_part(place_of_part.name, of_part, names[0], component.reason))
         left_out = [frame.name for frame in frames if frame.name not in every]
-        return self._write(folder, name, models[0], configs[0], material, left_out, parts)
+        return self._write(folder, name, components[0].model, configs[0], material, left_out, parts)
 
     def _write(
         self,
@@ -170,15 +179,15 @@ class MapBuilder:
             workers = count_workers(self._config.workers)
             return match_pairs(self._models.matcher, features, pairs, self._progress, workers)
 
-    def _reconstruct(self, frames: Sequence[MapFrame], matches: PairMatches) -> list[pycolmap.Reconstruction]:
+    def _reconstruct(self, frames: Sequence[MapFrame], matches: PairMatches) -> list[Component]:
         config = self._config.reconstruction
         self._progress.stage("reconstruct", len(frames))
         with self._watch("reconstruct"):
             if self._is_at_references(frames):
-                return [self._reconstruct_at_references(frames, matches)]
+                return [Component(self._reconstruct_at_references(frames, matches))]
             views = [frame.view for frame in frames]
             matches = self._without_weak_loops(frames, matches)
-            return reconstruct_parts(views, matches, config, on_image=self._progress.advance)
+            return reconstruct_components(views, matches, config, on_image=self._progress.advance)
 
     def _reconstruct_at_references(self, frames: Sequence[MapFrame], matches: PairMatches) -> pycolmap.Reconstruction:
         """Points at the reference poses; then, beside them, the images of sources that have none."""

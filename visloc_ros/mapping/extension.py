@@ -28,9 +28,8 @@ from visloc_ros.mapping.map_sources import MapCamera, MapSource, label_sources
 from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops
 from visloc_ros.mapping.pairs import merge_pairs, pairs_to_known
 from visloc_ros.mapping.parallel import count_workers
-from visloc_ros.mapping.reconstruction import registered_poses
 from visloc_ros.mapping.registration import register_views
-from visloc_ros.mapping.sfm_database import SfmImage, add_views
+from visloc_ros.mapping.sfm_database import SfmImage, add_views, registered_poses
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
 from visloc_ros.mapping.validation import validate_map

@@ -10,7 +10,8 @@ takes half as long again as the second (results/map_size.md).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from visloc_ros.mapping.config import ReconstructionConfig
 _log = logging.getLogger(__name__)
 
 _MIN_GLOBAL_SHARE = 0.9
+_LEAST_BESIDE_LARGEST = 10  # images of a further model, for both mappers: COLMAP's own limit of the incremental one
+_MAX_ITERATIONS = 30
+_FUNCTION_TOLERANCE = 1e-5  # of the cost; without one, each refinement takes four times as long for no better poses
 
 Models = Mapping[int, pycolmap.Reconstruction]
 
@@ -40,14 +44,14 @@ class MapperTask:
 
 
 def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Models:
-    """Find models with the mapper that the options name; none where no two images can be joined.
+    """Find models with the mapper that the options name, one for each part of the images; none where no two match.
 
     Chosen by the number of images, the global mapper must register nearly all of them; else the incremental one runs.
     """
     if config.mapper == "incremental" or (config.mapper == "auto" and task.count < config.global_from):
         return _map_incrementally(task, config)
     models = _map_globally(task, config)
-    found = max((model.num_reg_images() for model in models.values()), default=0)
+    found = len({image_id for model in models.values() for image_id in model.reg_image_ids()})
     if config.mapper == "global" or found >= _MIN_GLOBAL_SHARE * task.count:
         return models
     _log.warning("global mapping registered %d of %d images: they are mapped incrementally instead", found, task.count)
@@ -69,13 +73,42 @@ def mapper_options(config: ReconstructionConfig) -> pycolmap.IncrementalPipeline
     return options
 
 
-def _map_incrementally(task: MapperTask, config: ReconstructionConfig) -> Models:
+def adjustment_options(config: ReconstructionConfig) -> pycolmap.BundleAdjustmentOptions:
+    """Options of a bundle adjustment that is robust against a few wrong observations."""
+    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    options.ceres.solver_options.num_threads = config.threads or -1
+    options.ceres.solver_options.max_num_iterations = _MAX_ITERATIONS
+    options.ceres.solver_options.function_tolerance = _FUNCTION_TOLERANCE
+    return options
+
+
+@contextmanager
+def quiet_colmap() -> Iterator[None]:
+    """Keep COLMAP from writing hundreds of lines a minute to stderr; results and errors are returned or raised."""
+    level = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.FATAL.value)
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = level
+
+
+def continue_model(model: pycolmap.Reconstruction, task: MapperTask, config: ReconstructionConfig) -> Models:
+    """Map on incrementally from a model whose images have their numbers in the database: tracks, poses, more images."""
+    folder = task.database.parent / "model"
+    folder.mkdir(exist_ok=True)
+    model.write(folder)
+    return _map_incrementally(task, config, folder)
+
+
+def _map_incrementally(task: MapperTask, config: ReconstructionConfig, begun: Path | None = None) -> Models:
     options = mapper_options(config)
     options.multiple_models = True
     options.constant_cameras = task.calibrated
     folder = task.database.parent
     models: Models = pycolmap.incremental_mapping(
-        task.database, folder, folder, options=options, next_image_callback=task.on_image
+        task.database, folder, folder, options, begun or "", next_image_callback=task.on_image
     )
     return models
 
@@ -89,13 +122,19 @@ def _map_globally(task: MapperTask, config: ReconstructionConfig) -> Models:
     options.mapper.bundle_adjustment.refine_focal_length = refines
     options.mapper.bundle_adjustment.refine_extra_params = refines
     folder = task.database.parent
-    models: Models = pycolmap.global_mapping(task.database, folder, folder, options)
+    models = _without_small(pycolmap.global_mapping(task.database, folder, folder, options))
     for model in models.values():
         if refines and task.calibrated:
             _restore_calibrated(model, task)
         for _ in range(model.num_reg_images()):
             task.on_image()
     return models
+
+
+def _without_small(models: Models) -> Models:
+    largest = max((model.num_reg_images() for model in models.values()), default=0)
+    least = min(largest, _LEAST_BESIDE_LARGEST)
+    return {number: model for number, model in models.items() if model.num_reg_images() >= least}
 
 
 def _restore_calibrated(model: pycolmap.Reconstruction, task: MapperTask) -> None:

@@ -44,9 +44,9 @@ def created_from(sources: str, part_of: str) -> str:
     return f"{sources}, part of '{part_of}'"
 
 
-def describe_part(name: str, images: Sequence[str], in_map: Collection[str]) -> MapPart:
-    """The part of this name, of these images, of which some may be in the map as well."""
-    return MapPart(name, len(images), images[0], images[-1], len(set(images) & set(in_map)))
+def describe_part(name: str, images: Sequence[str], in_map: Collection[str], reason: str) -> MapPart:
+    """The part of this name, of these images, of which some may be in the map as well, and why it is not merged."""
+    return MapPart(name, len(images), images[0], images[-1], len(set(images) & set(in_map)), reason)
 
 
 def frame_of_one(config: FrameConfig, images: Collection[str], every: Sequence[str]) -> FrameConfig:

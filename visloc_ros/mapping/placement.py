@@ -19,8 +19,8 @@ from visloc_ros.mapping.config import SCALE_NAMES, FrameConfig, scale_source
 from visloc_ros.mapping.geo import GeoFit, fit_to_positions
 from visloc_ros.mapping.gravity import Up, find_up, level
 from visloc_ros.mapping.map_sources import SourceRecording, pose_at
-from visloc_ros.mapping.reconstruction import registered_poses
 from visloc_ros.mapping.scale import align_to_references, scale_to_distance, transform
+from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.sources.measurements import Accelerations, WheelOdometry
 
 _log = logging.getLogger(__name__)

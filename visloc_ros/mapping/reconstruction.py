@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,15 +19,22 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import rays
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.mapping.components import Component, merge_components, without_covered
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.mappers import MapperTask, mapper_options, run_mapper
+from visloc_ros.mapping.mappers import MapperTask, continue_model, mapper_options, quiet_colmap, run_mapper
 from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.pairs import Pair
-from visloc_ros.mapping.sfm_database import SfmImage, add_views, calibrated_ids, write_database
+from visloc_ros.mapping.sfm_database import (
+    DATABASE_NAME,
+    SfmImage,
+    add_views,
+    calibrated_ids,
+    count_inliers,
+    write_database,
+)
 
 _log = logging.getLogger(__name__)
 
-DATABASE_NAME = "database.db"
 _KEYPOINT_NOISE_PX = 1.0  # a typical match misses its epipolar line by less where the poses are right
 _EXACT_ERROR_FACTOR = 3.0
 _POSE_ERROR_FACTOR = 4.0
@@ -43,22 +49,23 @@ def reconstruct(
     *,
     on_image: Callable[[], None] = lambda: None,
 ) -> pycolmap.Reconstruction:
-    """Find poses and points of images; the largest model is kept. Raises as ``reconstruct_parts`` does."""
-    return reconstruct_parts(views, matches, config, on_image=on_image)[0]
+    """Find poses and points of images; the largest model is kept. Raises as ``reconstruct_components`` does."""
+    return reconstruct_components(views, matches, config, on_image=on_image)[0].model
 
 
-def reconstruct_parts(
+def reconstruct_components(
     views: Sequence[SfmImage],
     matches: PairMatches,
     config: ReconstructionConfig,
     *,
     on_image: Callable[[], None] = lambda: None,
-) -> list[pycolmap.Reconstruction]:
+) -> list[Component]:
     """Find poses and points of images: the largest model, then others of those that could not be joined with it.
 
-    Cameras that are not calibrated are refined. Scale and axes are arbitrary in each model. An image may be in several,
-    but each model has images that no larger one has.
-    ``on_image`` is called for every image registered. Raises MapError when no model comes out.
+    Models that share images are merged where these agree. Cameras that are not calibrated are refined. Scale and axes
+    are arbitrary in each model. An image may be in several, but each model has images that no larger one has.
+    ``on_image`` is called for every image registered. Raises MapError when no model
+    comes out.
     """
     blank = pycolmap.Reconstruction()
     image_ids = add_views(blank, views)
@@ -67,20 +74,17 @@ def reconstruct_parts(
         folder = Path(name)
         write_database(folder / DATABASE_NAME, blank, image_ids, matches)
         verify_pairs(folder / DATABASE_NAME, config)
-        models = run_mapper(
-            MapperTask(folder / DATABASE_NAME, len(views), dict(blank.cameras), calibrated, on_image), config
-        )
-    if not models:
+        task = MapperTask(folder / DATABASE_NAME, len(views), dict(blank.cameras), calibrated, on_image)
+        models = without_covered(run_mapper(task, config).values())
+        merged = merge_components(models, views, config)
+        components = [_completed(one, models, task, config) for one in merged]
+        components = [_with_evidence(one, components[0], task) for one in components]
+    if not components:
         raise MapError(
             "no two images could be joined into a map: film slowly, sideways rather than turning on the spot, "
             "with plenty of texture in view"
         )
-    parts, names = [], set[str]()
-    for model in sorted(models.values(), key=lambda model: (-model.num_reg_images(), -model.num_points3D())):
-        if not registered_poses(model).keys() <= names:
-            parts.append(model)
-            names |= registered_poses(model).keys()
-    return parts
+    return components
 
 
 def triangulate_at_known_poses(
@@ -138,10 +142,28 @@ def epipolar_residuals(
     return residuals
 
 
-def registered_poses(reconstruction: pycolmap.Reconstruction) -> dict[str, SE3]:
-    """Poses ``map_from_camera`` of the registered images by name."""
-    images = (reconstruction.images[image_id] for image_id in sorted(reconstruction.reg_image_ids()))
-    return {image.name: SE3.from_rigid3d(image.cam_from_world()).inverse for image in images}
+def _completed(
+    component: Component, models: Sequence[pycolmap.Reconstruction], task: MapperTask, config: ReconstructionConfig
+) -> Component:
+    """A component that was merged of several, with the points and the images that it gains by all matches."""
+    if any(component.model is model for model in models):
+        return component
+    continued = continue_model(component.model, task, config)
+    return replace(component, model=max(continued.values(), key=lambda model: model.num_reg_images()))
+
+
+def _with_evidence(component: Component, largest: Component, task: MapperTask) -> Component:
+    """A component whose reason to stay apart tells how well its images match those of the largest one."""
+    if component is largest:
+        return component
+    apart = [set(one.model.reg_image_ids()) for one in (component, largest)]
+    inliers = count_inliers(task.database, *apart)
+    words = (
+        f"{len(inliers)} pairs of their images match, the best by {max(inliers)} keypoints"
+        if inliers
+        else ("no pair of their images matches")
+    )
+    return replace(component, reason=f"{component.reason}; {words}")
 
 
 def _tolerate_pose_errors(residuals: Mapping[Pair, Array], config: ReconstructionConfig) -> ReconstructionConfig:
@@ -208,14 +230,3 @@ def _drop_blind_images(reconstruction: pycolmap.Reconstruction, config: Reconstr
         if image.num_points3D < config.min_matches:
             _log.info("image '%s' is left out: it sees %d points of the map", image.name, image.num_points3D)
             reconstruction.deregister_frame(image.frame_id)
-
-
-@contextmanager
-def quiet_colmap() -> Iterator[None]:
-    """Keep COLMAP from writing hundreds of lines a minute to stderr; results and errors are returned or raised."""
-    level = pycolmap.logging.minloglevel
-    pycolmap.logging.minloglevel = int(pycolmap.logging.Level.FATAL.value)
-    try:
-        yield
-    finally:
-        pycolmap.logging.minloglevel = level

@@ -16,16 +16,21 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.mappers import mapper_options
+from visloc_ros.mapping.mappers import adjustment_options, mapper_options, quiet_colmap
 from visloc_ros.mapping.matching import PairMatches
-from visloc_ros.mapping.reconstruction import DATABASE_NAME, quiet_colmap, verify_pairs
-from visloc_ros.mapping.sfm_database import SfmImage, add_views, calibrated_ids, write_database
+from visloc_ros.mapping.reconstruction import verify_pairs
+from visloc_ros.mapping.sfm_database import (
+    DATABASE_NAME,
+    SfmImage,
+    add_views,
+    calibrated_ids,
+    read_matches,
+    write_database,
+)
 
 _NEIGHBOURS_REFINED = 6
 _GROWTH_BETWEEN_REFINEMENTS = 1.2
 _FINAL_ROUNDS = 3
-_MAX_ITERATIONS = 30
-_FUNCTION_TOLERANCE = 1e-5  # of the cost; without one, each refinement takes four times as long for no better poses
 _ERROR_PERCENTILE = 99.0
 
 
@@ -67,16 +72,6 @@ def tolerated_error_px(reconstruction: pycolmap.Reconstruction, config: Reconstr
     return min(max(own, config.max_reprojection_error_px), config.max_pose_error_px)
 
 
-def adjustment_options(config: ReconstructionConfig) -> pycolmap.BundleAdjustmentOptions:
-    """Options of a bundle adjustment that is robust against a few wrong observations."""
-    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
-    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    options.ceres.solver_options.num_threads = config.threads or -1
-    options.ceres.solver_options.max_num_iterations = _MAX_ITERATIONS
-    options.ceres.solver_options.function_tolerance = _FUNCTION_TOLERANCE
-    return options
-
-
 class _Registrar:
     """Registers images one after the other, first the one that sees most of the existing points."""
 
@@ -98,7 +93,7 @@ class _Registrar:
         self._options.constant_cameras = set(reconstruction.cameras) - refined_cameras
         self._options.random_seed = config.seed
         self._triangulation.complete_max_reproj_error = self._max_error_px
-        self._mapper = pycolmap.IncrementalMapper(_read_matches(database, config))
+        self._mapper = pycolmap.IncrementalMapper(read_matches(database, config))
         self._mapper.begin_reconstruction(reconstruction)
 
     def register_all(self, on_image: Callable[[], None]) -> None:
@@ -170,11 +165,3 @@ class _Registrar:
             if image.num_points3D < self._config.min_matches:
                 self._mapper.observation_manager.deregister_frame(image.frame_id)
                 self.registered.remove(image_id)
-
-
-def _read_matches(database: Path, config: ReconstructionConfig) -> pycolmap.DatabaseCache:
-    options = pycolmap.DatabaseCacheOptions()
-    options.min_num_matches = config.min_matches
-    options.load_all_images = True  # also those without a match, which COLMAP would not know then
-    with pycolmap.Database.open(database) as opened:
-        return pycolmap.DatabaseCache.create(opened, options)

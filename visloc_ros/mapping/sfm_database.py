@@ -6,7 +6,7 @@ is a separate frame, COLMAP's word for the images of a camera rig at one time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,11 @@ import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
+from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.pairs import Pair
+
+DATABASE_NAME = "database.db"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +34,9 @@ class SfmImage:
 def add_views(
     reconstruction: pycolmap.Reconstruction,
     views: Sequence[SfmImage],
-    map_from_cameras: Sequence[SE3] | None = None,
+    map_from_cameras: Sequence[SE3 | None] | None = None,
 ) -> list[int]:
-    """Add images, registered at their poses where these are given; gives their ids, in order, above those there."""
+    """Add images, registered at those poses that are given; gives their ids, in order, above those there."""
     camera_ids = _add_cameras(reconstruction, views)
     first = max([*reconstruction.images, *reconstruction.frames], default=0) + 1
     for row, view in enumerate(views):
@@ -43,10 +46,11 @@ def add_views(
             camera_id=camera_ids[id(view.camera)],
             image_id=first + row,
         )
-        if map_from_cameras is None:
+        pose = map_from_cameras[row] if map_from_cameras else None
+        if pose is None:
             reconstruction.add_image_with_trivial_frame(image)
         else:
-            reconstruction.add_image_with_trivial_frame(image, map_from_cameras[row].inverse.to_rigid3d())
+            reconstruction.add_image_with_trivial_frame(image, pose.inverse.to_rigid3d())
     return list(range(first, first + len(views)))
 
 
@@ -79,6 +83,31 @@ def write_database(
             database.write_keypoints(image_id, _keypoints(image))
         for (i, j), pairs in matches.items():
             _write_pair(database, image_ids[i], image_ids[j], pairs.astype(np.uint32), verified)
+
+
+def registered_poses(reconstruction: pycolmap.Reconstruction) -> dict[str, SE3]:
+    """Poses ``map_from_camera`` of the registered images by name."""
+    images = (reconstruction.images[image_id] for image_id in sorted(reconstruction.reg_image_ids()))
+    return {image.name: SE3.from_rigid3d(image.cam_from_world()).inverse for image in images}
+
+
+def read_matches(database: Path, config: ReconstructionConfig) -> pycolmap.DatabaseCache:
+    """The verified matches of a database, and all of its images."""
+    options = pycolmap.DatabaseCacheOptions()
+    options.min_num_matches = config.min_matches
+    options.load_all_images = True  # also those without a match, which COLMAP would not know then
+    with pycolmap.Database.open(database) as opened:
+        return pycolmap.DatabaseCache.create(opened, options)
+
+
+def count_inliers(database: Path, some: Collection[int], others: Collection[int]) -> list[int]:
+    """Verified matches of each pair of images, by their ids, that joins two groups; pairs without any are left out."""
+    with pycolmap.Database.open(database) as opened:
+        pair_ids, counts = opened.read_two_view_geometry_num_inliers()
+    found = zip(map(pycolmap.pair_id_to_image_pair, pair_ids), counts, strict=True)
+    return [
+        int(count) for (i, j), count in found if count and ((i in some and j in others) or (j in some and i in others))
+    ]
 
 
 def _add_cameras(reconstruction: pycolmap.Reconstruction, views: Sequence[SfmImage]) -> dict[int, int]:

@@ -31,7 +31,7 @@ class ImageCount:
 class MapPart:
     """A map of its own of images that could not be joined with the largest one: their number, the first and the last.
 
-    ``shared`` counts those that are in the largest one, too.
+    ``shared`` counts those that are in the largest one, too; ``reason`` is why the two are not one map.
     """
 
     name: str
@@ -39,6 +39,7 @@ class MapPart:
     first: str
     last: str
     shared: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class MapSummary:
         return self.selected_images - self.registered_images - sum(part.images - part.shared for part in self.parts)
 
     @property
+    def share_outside(self) -> float:
+        """Share of the chosen images that are not in the map itself, be it in its parts or nowhere."""
+        return 1.0 - self.registered_images / max(self.selected_images, 1)
+
+    @property
     def observations_per_image(self) -> float:
         """Points that an image sees, on average."""
         return self.observations / max(self.registered_images, 1)
@@ -103,9 +109,13 @@ class MapSummary:
             f"  '{part.name}', a map of its own beside it: {part.images} images"
             f" ({part.images / self.selected_images:.0%} of all), '{part.first}' to '{part.last}'"
             + (f"; {part.shared} are in both" if part.shared else "")
+            + (f"; not merged: {part.reason}" if part.reason else "")
             for part in self.parts
         ]
-        return [*lines, f"  in no map: {self.outside} images"] if lines and self.outside else lines
+        if not lines:
+            return []
+        outside = f", {self.outside} images in no map" if self.outside else ""
+        return [*lines, f"  outside '{self.name}': {self.share_outside:.0%} of the images{outside}"]
 
     def _lines_by_source(self) -> list[str]:
         lines = [f"  '{count.source}': {count.registered} of {count.selected} images" for count in self.by_source]

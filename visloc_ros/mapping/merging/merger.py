@@ -27,12 +27,13 @@ from visloc_ros.mapping.config import MappingConfig, ReconstructionConfig
 from visloc_ros.mapping.extension import SEPARATOR, reconstruction_of
 from visloc_ros.mapping.map_models import choose_config, stated_extractor
 from visloc_ros.mapping.map_sources import unique_labels
+from visloc_ros.mapping.mappers import adjustment_options, quiet_colmap
 from visloc_ros.mapping.merging.joining import join, same_points
 from visloc_ros.mapping.merging.placing import MapPlacement, NoOverlapError, place_map
 from visloc_ros.mapping.merging.sightings import MapSearch, Sightings
-from visloc_ros.mapping.reconstruction import quiet_colmap, registered_poses
-from visloc_ros.mapping.registration import adjustment_options, tolerated_error_px
+from visloc_ros.mapping.registration import tolerated_error_px
 from visloc_ros.mapping.scale import align_to_references, transform
+from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
 from visloc_ros.mapping.validation import validate_map
