@@ -38,10 +38,11 @@ from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.acceptance import MATCHED, SEARCHED, AcceptanceModel, InlierSupport
+from visloc_ros.localization.descriptor_index import rank_by_descriptor
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_uncertainty import map_uncertainty
-from visloc_ros.localization.strategies.retrieval.global_index import global_index, rank_by_descriptor
+from visloc_ros.localization.strategies.retrieval.global_index import global_index
 from visloc_ros.localization.view_change import ViewOverlap
 from visloc_ros.simulation.corruptions import false_prior, perturbed
 

@@ -45,7 +45,7 @@ def test_points_are_known_worst_along_the_line_of_sight(room, points):
     often = int(np.argmax(counts))
     image = next(image for image in room.map.images if once in image.point_rows)
     line = room.map.points[once] - image.map_from_camera.translation
-    values, axes = np.linalg.eigh(points.covariances[once])
+    values, axes = np.linalg.eigh(points.covariances_of(np.array([once]))[0])
     assert abs(axes[:, -1] @ line) / np.linalg.norm(line) > 0.99
     assert np.sqrt(values[-1]) == pytest.approx(0.5 * np.linalg.norm(line), rel=0.1)
-    assert np.sqrt(np.linalg.eigvalsh(points.covariances[often])[-1]) < 5 * POINT_NOISE_M
+    assert np.sqrt(np.linalg.eigvalsh(points.covariances_of(np.array([often])))[0, -1]) < 5 * POINT_NOISE_M

@@ -28,7 +28,7 @@ def coverage(
     Example: visloc maps coverage maps/office -o coverage.png
     """
     check_outputs(output)
-    map_ = open_map(path)
+    map_ = open_map(path, whole=True)
     found = coverage_of_map(map_, cell)
     unit = "m" if map_.manifest.metric else ""
     if output is not None:

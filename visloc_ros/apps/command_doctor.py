@@ -129,7 +129,7 @@ def examine_computer() -> Iterator[Finding]:
 def examine_map(path: Path) -> Iterator[Finding]:
     """Open a map, every file checked."""
     try:
-        map_ = open_searchable_map(path)
+        map_ = open_searchable_map(path, whole=True)
     except VislocError as error:
         yield Finding(Level.ERROR, "map", str(error))
         return

@@ -13,7 +13,7 @@ import numpy as np
 import pycolmap
 
 from visloc_ros.core.camera import camera_from_params
-from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_colmap_model
+from visloc_ros.core.colmap_model import ColmapModel, ModelImage, read_cameras, read_colmap_model
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.files import COPY_AGAIN, LARGEST_MODEL_BYTES, read_text
 from visloc_ros.core.geometry import SE3, Array
@@ -25,8 +25,16 @@ _MAX_QUATERNION_ERROR = 1e-3
 
 def read_model(folder: Path) -> ColmapModel:
     """Read a model, binary where there is a binary one, else text. Raises MapError that names the broken file."""
-    is_text = not (folder / "images.bin").exists() and (folder / "images.txt").exists()
-    return read_text_model(folder) if is_text else read_colmap_model(folder)
+    return read_text_model(folder) if _is_text(folder) else read_colmap_model(folder)
+
+
+def read_model_cameras(folder: Path) -> dict[int, pycolmap.Camera]:
+    """Read the cameras of a model by their ids, as ``read_model`` does. Raises MapError."""
+    return read_text_cameras(folder / "cameras.txt") if _is_text(folder) else read_cameras(folder / "cameras.bin")
+
+
+def _is_text(folder: Path) -> bool:
+    return not (folder / "images.bin").exists() and (folder / "images.txt").exists()
 
 
 def read_text_model(folder: Path) -> ColmapModel:

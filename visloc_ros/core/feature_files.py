@@ -100,6 +100,12 @@ def read_local_features(path: Path, names: Sequence[str], sizes: Sequence[int]) 
     return features
 
 
+def read_features_of(file: H5Reader, name: str, size: int) -> LocalFeatures:
+    """Read the local features of an image, as ``read_local_features`` gives them. Raises MapError naming the image."""
+    one = _read_features(file, name, size)
+    return _FeatureBlock(size, one.descriptors.shape[1]).append(one)
+
+
 def read_keypoints(path: Path, names: Sequence[str]) -> list[NDArray[np.float32] | None]:
     """Read keypoints (N, 2) in COLMAP pixels of images by name, None for those that the file lacks."""
     with opened(path) as file:
@@ -247,7 +253,7 @@ class H5Reader:
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path, self._file = path, file
-        self._left_bytes = _FREE_BYTES + _LARGEST_RATIO * path.stat().st_size
+        self._left_bytes = _FREE_BYTES + _LARGEST_RATIO * file.id.get_filesize()
 
     def __contains__(self, key: str) -> bool:
         return key in self._file
@@ -271,6 +277,17 @@ class H5Reader:
             raise MapError(f"{self.path}: '{key}' holds values that are not finite, or absurd: rebuild the map")
         return values
 
+    def mapped(self, key: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A matrix of numbers that lie one after the other in the file, mapped into memory as they are read."""
+        dataset = self._dataset(key)
+        self._check_shape(key, dataset, (None, None), 1 << 31)
+        offset = dataset.id.get_offset()
+        if not dataset.size:
+            return np.empty(dataset.shape, dtype)
+        if dataset.dtype != dtype or offset is None or offset + dataset.nbytes > self._file.id.get_filesize():
+            raise MapError(f"{self.path}: '{key}' cannot be mapped into memory{COPY_AGAIN}")
+        return np.memmap(self.path, dtype, "r", offset, dataset.shape)
+
     def _dataset(self, key: str) -> h5py.Dataset:
         try:
             dataset = self._file.get(key)
@@ -289,7 +306,7 @@ class H5Reader:
         shorter = ("/".join(parts[first:]) for first in range(1, len(parts) - 1))
         found = next((name for name in shorter if name in self._file), None)
         with suppress(RuntimeError):  # a damaged file cannot be searched through
-            found = found or self._file.visit(lambda name: name if name.endswith(f"/{key}") else None)
+            found = found or self._file.visit(lambda name: name if str(name).endswith(f"/{key}") else None)
         if found is None:
             return ": it does not belong to this COLMAP model, rebuild the map"
         return f", but has '{found}': extract the features with the image folder that the COLMAP model's names start in"
@@ -315,10 +332,14 @@ class H5Reader:
 @contextmanager
 def opened(path: Path) -> Iterator[H5Reader]:
     """Open a file to read. Raises MapError."""
+    with open_file(path) as file:
+        yield H5Reader(path, file)
+
+
+def open_file(path: Path) -> h5py.File:
+    """Open a file to read, until it is closed. Raises MapError."""
     check_file(path, MapError, LARGEST_MODEL_BYTES, COPY_AGAIN)
     try:
-        file = h5py.File(path, "r")
+        return h5py.File(path, "r")
     except OSError as error:
         raise MapError(f"{path} is truncated or broken ({error}){COPY_AGAIN}") from error
-    with file:
-        yield H5Reader(path, file)

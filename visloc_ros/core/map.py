@@ -8,12 +8,11 @@ searching needs (``core/map_preparation.py``) holds none of these but the manife
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.atomic_write import restore
@@ -28,12 +27,15 @@ from visloc_ros.core.feature_files import (
     read_local_features,
 )
 from visloc_ros.core.files import check_within, exists, is_file, is_folder
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import Array
 from visloc_ros.core.hloc_layout import find_hloc_layout, hloc_manifest
 from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, ModelInfo, check_files, read_manifest
 from visloc_ros.core.map_archive import pack_map, packed_in, unpacked
-from visloc_ros.core.map_layout import THUMBNAIL_FOLDER, MapLayout, own_layout, thumbnail_name
+from visloc_ros.core.map_image import NO_POINT, MapImage
+from visloc_ros.core.map_layout import THUMBNAIL_FOLDER, MapLayout, own_layout
+from visloc_ros.core.map_pages import PAGED_FROM, MapParts, read_pages, write_pages
 from visloc_ros.core.map_writer import save_map
+from visloc_ros.core.thumbnails import Thumbnails
 from visloc_ros.core.types import MapIdentity
 
 __all__ = [
@@ -49,26 +51,15 @@ __all__ = [
     "save_map",
 ]
 
-NO_POINT = -1
 _NOTHING = np.empty((0, 0), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class MapImage:
-    """A reference image: its pose, camera, features, and for every keypoint the row of its 3D point or NO_POINT."""
-
-    name: str
-    map_from_camera: SE3
-    camera: pycolmap.Camera
-    features: LocalFeatures
-    point_rows: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
 class Map:
     """A loaded map: manifest, reference images, points (P, 3), global descriptors (M, G) in the images' order.
 
-    ``vlad_centroids`` (C, D) is empty where the global descriptors are not VLAD. ``thumbnails`` are small pictures by
+    Of a large map, features, thumbnails and global descriptors stay on disk until they are used. ``vlad_centroids``
+    (C, D) is empty where the global descriptors are not VLAD. ``thumbnails`` are small pictures by
     image name, encoded as JPEG; maps of stock hloc have none. ``prepared`` are the contents of files by name that a way
     of searching has made, by its name (``core/map_preparation.py``). ``point_labels`` (P,) say which landmark or
     instance, from 1 on, each point belongs to, 0 for none; None where the points are not divided.
@@ -78,7 +69,7 @@ class Map:
     manifest: Manifest
     images: tuple[MapImage, ...]
     points: Array
-    global_descriptors: NDArray[np.float32]
+    global_descriptors: NDArray[np.floating]
     vlad_centroids: NDArray[np.float32]
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     prepared: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
@@ -96,10 +87,13 @@ class Map:
         return np.array([image.map_from_camera.translation for image in self.images]).reshape(-1, 3)
 
 
-def open_map(path: Path, *, checksums: bool = True, extractor: str = "", reduced: bool = False) -> Map:
+def open_map(
+    path: Path, *, checksums: bool = True, extractor: str = "", reduced: bool = False, whole: bool = False
+) -> Map:
     """Open a map folder or a packed ``reference.tar.gz``, everything checked.
 
-    A folder that holds only such an archive is opened, too.
+    A folder that holds only such an archive is opened, too. Of a large map's folder, unless it is to be read ``whole``,
+    only what ``core/map_pages.py`` describes is read and checked; the rest is when it is used.
     Raises MapError that names the missing, truncated or inconsistent file and what to do. ``checksums`` False skips
     the SHA-256 comparison (sizes and contents are checked all the same). ``extractor`` names the model that made the
     local features of a folder of stock hloc whose file names do not say. A reduced map is refused unless ``reduced``:
@@ -111,10 +105,10 @@ def open_map(path: Path, *, checksums: bool = True, extractor: str = "", reduced
     try:
         if is_file(path):
             with unpacked(path) as folder:
-                return _open_folder(folder, checksums, extractor, reduced)
+                return _open_folder(folder, checksums, extractor, reduced, whole=True)
         if not is_folder(path):
             raise MapError(f"there is no map at {path}: build one with 'visloc build-map SOURCE --output {path}'")
-        return _open_folder(path, checksums, extractor, reduced)
+        return _open_folder(path, checksums, extractor, reduced, whole)
     except OSError as error:
         raise MapError(f"cannot open {path}: {error.strerror}: {error.filename}") from error
 
@@ -132,25 +126,51 @@ def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> 
     return own_layout(folder, manifest), manifest
 
 
-def _open_folder(folder: Path, checksums: bool, extractor: str, reduced: bool) -> Map:
-    layout, manifest = find_files(folder, checksums=checksums, extractor=extractor)
+def _open_folder(folder: Path, checksums: bool, extractor: str, reduced: bool, whole: bool) -> Map:
+    layout, manifest = find_files(folder, checksums=False, extractor=extractor)
+    for path in () if manifest.reduced else layout.files:
+        check_within(path, folder, MapError)
+    paged = None if whole or manifest.reduced else read_pages(layout, manifest)
+    check_files(folder, manifest, checksums, but_not=() if paged is None else _names_of_paged(layout))
     if manifest.reduced is not None:
         return _open_reduced(folder, manifest, reduced)
-    for path in layout.files:
-        check_within(path, folder, MapError)
-    model = read_model(layout.model)
-    images = _read_images(layout, model)
-    names = [image.name for image in images]
+    parts = paged or _read_parts(layout, manifest, whole)
+    names = [image.name for image in parts.images]
+    thumbnails = Thumbnails(folder / THUMBNAIL_FOLDER, names)
     return Map(
         manifest.name,
         manifest,
-        images,
-        model.points,
-        read_global_descriptors(layout.global_descriptors, names) if layout.has_global_descriptors else _NOTHING,
+        parts.images,
+        parts.points,
+        parts.global_descriptors,
         read_centroids(layout.centroids) if layout.centroids else _NOTHING,
-        _read_thumbnails(folder / THUMBNAIL_FOLDER, names),
+        thumbnails if parts.is_paged else dict(thumbnails),
         {name: _read_prepared(folder, name, manifest) for name in manifest.prepared},
     )
+
+
+def _names_of_paged(layout: MapLayout) -> list[str]:
+    """The files that are compared with the checksums of pages."""
+    files = [
+        layout.features,
+        layout.global_descriptors,
+        *layout.model.glob("images.*"),
+        *layout.model.glob("points3D.*"),
+    ]
+    return [path.relative_to(layout.folder).as_posix() for path in files]
+
+
+def _read_parts(layout: MapLayout, manifest: Manifest, whole: bool) -> MapParts:
+    """Read a map whole; of a large one, a file of pages is written and opened unless it is to stay ``whole``."""
+    model = read_model(layout.model)
+    images = _read_images(layout, model)
+    names = [image.name for image in images]
+    has_descriptors = layout.has_global_descriptors
+    descriptors = read_global_descriptors(layout.global_descriptors, names) if has_descriptors else _NOTHING
+    parts = MapParts(images, model.points, descriptors)
+    if whole or len(images) < PAGED_FROM or not write_pages(layout, manifest, model, parts):
+        return parts
+    return read_pages(layout, manifest) or parts
 
 
 def _open_reduced(folder: Path, manifest: Manifest, is_wanted: bool) -> Map:
@@ -178,16 +198,6 @@ def _read_prepared(folder: Path, way: str, manifest: Manifest) -> dict[str, byte
     for name in names:
         check_within(folder / name, folder, MapError)
     return {name.removeprefix(f"{way}/"): (folder / name).read_bytes() for name in names}
-
-
-def _read_thumbnails(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Thumbnails by image name, of the images that have one."""
-    paths = {name: folder / thumbnail_name(name) for name in names} if folder.is_dir() else {}
-    there = {name: path for name, path in paths.items() if is_file(path)}
-    for path in there.values():
-        if path.is_symlink():
-            check_within(path, folder, MapError)
-    return {name: path.read_bytes() for name, path in there.items()}
 
 
 def _read_images(layout: MapLayout, model: ColmapModel) -> tuple[MapImage, ...]:

@@ -14,6 +14,7 @@ CENTROIDS_NAME = "vlad.h5"
 VLAD = "vlad"
 THUMBNAIL_FOLDER = "thumbnails"
 CARD_NAME = "map.html"
+PAGING_NAME = "paging.h5"
 
 
 @dataclass(frozen=True)

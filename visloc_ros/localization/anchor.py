@@ -152,7 +152,7 @@ class AnchorEngine:
 
     @cached_property
     def _views(self) -> Viewpoints:
-        return Viewpoints.of(self.map.images, self.map.points)
+        return Viewpoints.of_map(self.map)
 
     def _of_copy(self, query: Query, copy: ImageCopy) -> Query:
         """The query with features of another copy of the image."""

@@ -55,7 +55,7 @@ class LeaveOneOut:
     """Localizes images from all over a map with more and more of their neighbours left out."""
 
     def __init__(self, map_: Map, config: PoseConfig) -> None:
-        self._map, self._views = map_, Viewpoints.of(map_.images, map_.points)
+        self._map, self._views = map_, Viewpoints.of_map(map_)
         # With the right pose among the hypotheses, RANSAC need not look for it.
         self._config = replace(config, min_iterations=1)
         sampled = np.unique(np.linspace(0, len(map_.images) - 1, _MOST_IMAGES).astype(int)).tolist()

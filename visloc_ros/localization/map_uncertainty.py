@@ -73,7 +73,7 @@ class MapUncertainty:
 
     @cached_property
     def _views(self) -> Viewpoints:
-        return Viewpoints.of(self.map.images, self.map.points)
+        return Viewpoints.of_map(self.map)
 
     @cached_property
     def _most_grown(self) -> float:

@@ -30,10 +30,10 @@ def check_models(map_: Map, extractor: LocalExtractor, search: str = RETRIEVAL) 
     check_weights(map_, stated, extractor.info)
     if prepared is not None and prepared != map_.manifest.models.get("extractor"):
         return
-    dims = {image.features.descriptors.shape[1] for image in map_.images}
-    if dims - {extractor.descriptor_dim}:
+    length = map_.images[0].features.descriptors.shape[1] if map_.images else extractor.descriptor_dim  # all have one
+    if length != extractor.descriptor_dim:
         raise ManifestError(
-            f"the map '{map_.name}' holds descriptors of length {sorted(dims)}, '{extractor.info.name}' makes "
+            f"the map '{map_.name}' holds descriptors of length {length}, '{extractor.info.name}' makes "
             f"{extractor.descriptor_dim}: build the map again"
         )
 

@@ -85,12 +85,12 @@ def searches_of(manifest: Manifest) -> list[str]:
     return [name for name in search_names() if find_strategy(name).can_search(manifest)]
 
 
-def open_searchable_map(path: Path) -> Map:
+def open_searchable_map(path: Path, *, whole: bool = False) -> Map:
     """Open a map as ``core.map.open_map`` does; a reduced one gets images and points from its prepared files.
 
     Raises MapError.
     """
-    map_ = open_map(path, reduced=True)
+    map_ = open_map(path, reduced=True, whole=whole)
     if map_.manifest.reduced is None:
         return map_
     return replace(prepared_map(map_, map_.manifest.reduced.search), prepared=map_.prepared)

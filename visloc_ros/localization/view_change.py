@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pycolmap
@@ -37,6 +38,13 @@ class Viewpoints:
             np.array(depths),
         )
 
+    @staticmethod
+    def of_map(map_: Map) -> Viewpoints:
+        """The views of all images of a map, computed once for each map."""
+        if map_ not in _VIEWS_OF_MAPS:
+            _VIEWS_OF_MAPS[map_] = Viewpoints.of(map_.images, map_.points)
+        return _VIEWS_OF_MAPS[map_]
+
     def changes(self, map_from_camera: SE3) -> Array:
         """View changes (M,) in radians to another camera.
 
@@ -47,6 +55,9 @@ class Viewpoints:
         shares = np.divide(distances, self.depths, out=np.full(len(distances), np.inf), where=self.depths > 0.0)
         turned = np.arccos(np.clip(self.axes @ map_from_camera.rotation[:, 2], -1.0, 1.0))
         return np.asarray(turned + shares)
+
+
+_VIEWS_OF_MAPS: WeakKeyDictionary[Map, Viewpoints] = WeakKeyDictionary()
 
 
 def view_change(map_from_camera: SE3, depth: float, map_from_other: SE3) -> float:
@@ -76,9 +87,8 @@ class ViewOverlap:
     """
 
     def __init__(self, map_: Map) -> None:
-        self._points = map_.points
-        self._observed = [image.point_rows[image.point_rows != NO_POINT] for image in map_.images]
-        views = Viewpoints.of(map_.images, map_.points)
+        self._points, self._images = map_.points, map_.images
+        views = Viewpoints.of_map(map_)
         self._centres, self._axes = views.centres, views.axes
         self._farthest = _MOST_DEPTHS * views.depths
 
@@ -101,7 +111,7 @@ class ViewOverlap:
         """How many points of each image (row) the view sees, each weighted by the ratio of its distances."""
         if len(rows) == 0:
             return np.empty(0)
-        observed = [self._observed[row] for row in rows]
+        observed = [points[points != NO_POINT] for points in (self._images[row].point_rows for row in rows)]
         observers = np.repeat(np.arange(len(rows)), [len(points) for points in observed])
         distinct, places = np.unique(np.concatenate(observed), return_inverse=True)
         pixels = project(camera, map_from_camera.inverse @ self._points[distinct])

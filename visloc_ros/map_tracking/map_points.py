@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -26,21 +28,25 @@ _SAME = 1e-4  # share of the distance within which single precision identifies a
 
 
 class MapPoints:
-    """Points (P, 3) with covariances (P, 3, 3), and the images that saw them.
+    """Points (P, 3) with covariances, and the images that saw them.
 
     ``sigma_px`` is the standard deviation, a coordinate, of keypoints about their projected points. The cost of a
-    visibility query does not grow with the map.
+    query does not grow with the map.
     """
 
     def __init__(self, map_: Map) -> None:
         self.points = map_.points
-        self._observed = [np.unique(image.point_rows[image.point_rows != NO_POINT]) for image in map_.images]
+        observed = [np.unique(image.point_rows[image.point_rows != NO_POINT]) for image in map_.images]
+        self._rows, self._first_rows = _joined(observed)
         poses = [image.map_from_camera for image in map_.images]
         self._centres = np.array([pose.translation for pose in poses])
         self._axes = np.array([pose.rotation @ _VIEW_AXIS for pose in poses])
         self._tree = cKDTree(map_.points)
         self.sigma_px = _keypoint_sigma(map_)
-        self.covariances = self._accuracy(map_)
+        self._focal = np.array([image.camera.mean_focal_length() for image in map_.images])
+        observers = np.repeat(np.arange(len(observed), dtype=np.int32), np.diff(self._first_rows))
+        self._observers = observers[np.argsort(self._rows, kind="stable")]
+        self._first_observers = np.cumsum(np.concatenate(([0], np.bincount(self._rows, minlength=len(self.points)))))
         self.uncertainty = map_uncertainty(map_)
 
     def seen_from(self, map_from_camera: SE3) -> Rows:
@@ -70,23 +76,36 @@ class MapPoints:
 
     def _observations(self, images: NDArray[np.intp]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
         """Rows of the points (N,) that images saw, and the image (N,) that saw each."""
-        observed = [self._observed[image] for image in images]
-        return np.concatenate(observed), np.repeat(images, [len(rows) for rows in observed])
+        places, counts = _parts(self._first_rows, images)
+        return self._rows[places], np.repeat(images, counts)
 
-    def _accuracy(self, map_: Map) -> Array:
-        """Covariances (P, 3, 3) that the lines of sight give, by the errors that keypoints have in this map."""
-        rows, observers = self._observations(np.arange(len(map_.images)))
-        lines, distances = sight_lines(self._centres[observers], self.points[rows])
-        focal = np.array([image.camera.mean_focal_length() for image in map_.images])[observers]
-        weights = np.square(focal / (self.sigma_px * distances))
+    def covariances_of(self, rows: Rows) -> Array:
+        """Covariances (N, 3, 3) of points by their lines of sight and by the errors that keypoints have in this map."""
+        places, counts = _parts(self._first_observers, rows)
+        observers, seen = self._observers[places], np.repeat(np.arange(len(rows)), counts)
+        lines, distances = sight_lines(self._centres[observers], self.points[rows[seen]])
+        weights = np.square(self._focal[observers] / (self.sigma_px * distances))
         across = np.eye(3) - lines[:, :, None] * lines[:, None]
-        information = np.zeros((len(self.points), 3, 3))
-        np.add.at(information, rows, weights[:, None, None] * across)
-        nearest = np.full(len(self.points), np.inf)
-        np.minimum.at(nearest, rows, distances)
+        information = np.zeros((len(rows), 3, 3))
+        np.add.at(information, seen, weights[:, None, None] * across)
+        nearest = np.full(len(rows), np.inf)
+        np.minimum.at(nearest, seen, distances)
         nearest[~np.isfinite(nearest)] = 1.0
         information += np.eye(3) / np.square(_UNKNOWN_DEPTH * nearest)[:, None, None]
         return np.asarray(np.linalg.inv(information))
+
+
+def _joined(parts: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Arrays one after the other, and where each begins, then the end of the last."""
+    firsts = np.cumsum([0, *(len(part) for part in parts)])
+    return np.concatenate([np.empty(0, np.int32), *parts]), firsts
+
+
+def _parts(firsts: NDArray[np.int64], chosen: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of all members of the chosen parts of an array, and how many each part has."""
+    begins, counts = firsts[chosen], firsts[chosen + 1] - firsts[chosen]
+    ends = np.cumsum(counts)
+    return np.arange(counts.sum()) + np.repeat(begins - (ends - counts), counts), counts
 
 
 def _keypoint_sigma(map_: Map) -> float:

@@ -20,6 +20,7 @@ from visloc_ros.core.errors import MapError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.tangent import move_covariance
+from visloc_ros.core.thumbnails import Thumbnails
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Image
 from visloc_ros.localization.map_uncertainty import MapUncertainty
@@ -48,12 +49,16 @@ class ReferenceImages:
         self._points, self._config = points, config
         self._margin_px = float(_WINDOW_PX // 2 + 2)
         self._images = [image for image in map_.images if image.name in map_.thumbnails and len(_seen(image))]
-        widths = [_checked_width(image, map_.thumbnails[image.name]) for image in self._images]
         self._thumbnails = map_.thumbnails
+        # A camera's pictures have one size; those that are on disk still are checked when they are read.
+        of_cameras = {id(image.camera): image for image in self._images}
+        checked = of_cameras.values() if isinstance(map_.thumbnails, Thumbnails) else self._images
+        widths = [_checked_width(image, map_.thumbnails[image.name]) for image in checked]
         self._width = max(widths, default=0)
         self._levels = 1 + max(1, round(np.log2(max(self._width, 1) / _COARSEST_WIDTH)))
         self._view = lru_cache(maxsize=_KEPT_VIEWS)(self._make_view)
-        self._views = Viewpoints.of(self._images, map_.points)
+        has_all = len(self._images) == len(map_.images)
+        self._views = Viewpoints.of_map(map_) if has_all else Viewpoints.of(self._images, map_.points)
 
     def locate(self, picture: GreyImage, guess: SE3) -> LocatedImage | None:
         """Pose of a picture near ``map_from_camera``, None where the reference images do not determine it."""
@@ -76,7 +81,9 @@ class ReferenceImages:
 
     def _make_view(self, index: int) -> PosedView:
         image = self._images[index]
-        grey = _decode(image, self._thumbnails[image.name])
+        thumbnail = self._thumbnails[image.name]
+        _checked_width(image, thumbnail)
+        grey = _decode(image, thumbnail)
         height, width = grey.shape
         picture = GreyImage(0, grey, rescale(image.camera, width, height), image.camera.width / width)
         scale = [width / image.camera.width, height / image.camera.height]

@@ -133,7 +133,7 @@ def _place(rows: Rows, found: Pixels, points: MapPoints, picture: GreyImage, pos
     rays, exact = _rays_about(picture.camera, projected[kept])
     kept, directions = kept[exact], rays[exact] @ pose.rotation.T
     depths = local[kept, 2]
-    shares = _depth_sigmas(directions[:, 0], points.covariances[rows[kept]]) / depths
+    shares = _depth_sigmas(directions[:, 0], points.covariances_of(rows[kept])) / depths
     return Seeds(
         rows[kept],
         pixels[kept],

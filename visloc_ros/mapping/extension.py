@@ -58,7 +58,7 @@ def extend_map(
     """
     check_output(output, overwrite=overwrite)
     with map_folder(map_path) as old_folder:
-        map_ = open_map(old_folder)
+        map_ = open_map(old_folder, whole=True)
         extender = MapExtender(map_, choose_config(map_, config), progress or SilentProgress())
         labelled = label_sources(sources, taken=map_.manifest.created_from.split(SEPARATOR))
         with staged_folder(output, overwrite=overwrite) as folder:

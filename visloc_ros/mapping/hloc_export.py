@@ -50,7 +50,7 @@ def export_hloc(
     """
     _refuse_taken(output)
     with map_folder(map_path) as source, staged_folder(output) as folder:
-        map_ = open_map(source)
+        map_ = open_map(source, whole=True)
         write_hloc_map(map_, folder)
         model = pycolmap.Reconstruction(find_files(source, checksums=False)[0].model)
         write_model(folder / MODEL_FOLDER, model)

@@ -28,7 +28,7 @@ def import_hloc(
     check_output(output, overwrite=overwrite)
     if extractor and extractor not in EXTRACTOR_NAMES and not extractor.startswith(HLOC):
         raise ConfigError(f"unknown extractor '{extractor}'; known: {', '.join(EXTRACTOR_NAMES)}, {HLOC}CONF")
-    map_ = open_map(folder, extractor=extractor)
+    map_ = open_map(folder, extractor=extractor, whole=True)
     model = pycolmap.Reconstruction(find_files(folder, extractor=extractor)[0].model)
     vlad = Vlad.train(image.features.descriptors for image in map_.images)
     manifest = replace(

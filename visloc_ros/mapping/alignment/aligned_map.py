@@ -28,7 +28,7 @@ def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, ove
     """
     check_output(output, overwrite=overwrite)
     with map_folder(map_path) as old_folder:
-        map_ = open_map(old_folder)
+        map_ = open_map(old_folder, whole=True)
         found = fit(map_)
         reconstruction = reconstruction_of(map_)
         transform(reconstruction, found.frame_from_map)

@@ -51,7 +51,7 @@ def merge_maps(
     if len(paths) < 2:
         raise ConfigError("one map alone cannot be merged: name two or more")
     check_output(output, overwrite=overwrite)
-    maps = [open_map(path) for path in paths]
+    maps = [open_map(path, whole=True) for path in paths]
     check_mergeable(maps)
     merger = MapMerger(maps, progress or SilentProgress())
     with staged_folder(output, overwrite=overwrite) as folder:

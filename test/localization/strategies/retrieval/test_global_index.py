@@ -11,7 +11,8 @@ from synthetic_map import World
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.features import GlobalConfig, Vlad
-from visloc_ros.localization.strategies.retrieval.global_index import global_index, rank_by_descriptor
+from visloc_ros.localization.descriptor_index import rank_by_descriptor
+from visloc_ros.localization.strategies.retrieval.global_index import global_index
 
 # A repository as torch.hub keeps it; its descriptor is the image in sixteen patches.
 HUBCONF = """

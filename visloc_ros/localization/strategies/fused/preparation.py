@@ -46,7 +46,7 @@ def prepare_fused(
     stays as it is until all is done.
     """
     config, progress = config or FusedConfig(), progress or SilentProgress()
-    whole = open_map(path)
+    whole = open_map(path, whole=True)
     fused, figures = make_fused(whole, config, progress, frames)
     add_prepared(path, FUSED, partial(_write, fused, whole, figures))
     return figures

@@ -141,7 +141,7 @@ class FusedSearcher:
 
     @cached_property
     def _views(self) -> Viewpoints:
-        return Viewpoints.of(self.map.images, self.map.points)
+        return Viewpoints.of_map(self.map)
 
 
 def _until_accepted(config: AnchorConfig) -> AnchorConfig:

@@ -45,7 +45,7 @@ def prepare_instances(
     """
     config, progress = config or InstanceConfig(), progress or SilentProgress()
     masks = examples.masks or (Path(config.masks) if config.masks else None)
-    labelled = label_map(open_map(path), config, progress, masks, examples.styles)
+    labelled = label_map(open_map(path, whole=True), config, progress, masks, examples.styles)
     checkpoints = path.with_name(f".{path.name}.{INSTANCES}")
     training = _train(labelled, list(_of_elsewhere(examples.elsewhere)), config, progress, checkpoints)
     instances, recogniser = _described(labelled, training)
@@ -58,7 +58,7 @@ def prepare_instances(
 def _of_elsewhere(paths: Sequence[Path]) -> Iterator[MaskedImage]:
     """The images of other places, without any instance."""
     for path in paths:
-        map_ = open_map(path)
+        map_ = open_map(path, whole=True)
         for image in map_.images:
             picture = picture_of(map_, image)
             if picture is not None:

@@ -18,6 +18,7 @@ from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, MapImage
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import GlobalDescriptor, Matcher, Matches
 from visloc_ros.localization.config import AnchorConfig
+from visloc_ros.localization.descriptor_index import DescriptorIndex
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, EvidenceSolver, Query, refusal_of
 from visloc_ros.localization.guided import MIN_SIMILARITY
 from visloc_ros.localization.strategies.instances.candidates import CandidateIndex
@@ -25,7 +26,6 @@ from visloc_ros.localization.strategies.instances.config import NO_INSTANCE
 from visloc_ros.localization.strategies.instances.instance_map import InstanceMap
 from visloc_ros.localization.strategies.instances.matching import match_by_instance
 from visloc_ros.localization.strategies.instances.recognition import InstanceRecogniser, Recognition
-from visloc_ros.localization.strategies.retrieval.global_index import rank_by_descriptor
 from visloc_ros.localization.view_change import ViewOverlap, Viewpoints
 
 _NEVER = 2**31  # inliers: the images of a cluster are all matched
@@ -52,7 +52,8 @@ class InstanceSearcher:
         self.overlap = ViewOverlap(map_)
         self.matcher = matcher
         self._recogniser, self._config = recogniser, config
-        self._describer, self._descriptors = retrieval
+        self._describer, descriptors = retrieval
+        self._similarity = DescriptorIndex(descriptors)
         self._index = CandidateIndex(instances, config.top_k)
         self._learned = EvidenceCollector(self.map, matcher, config)
         self._of_rivals = EvidenceCollector(self.map, NearestMatcher(MIN_SIMILARITY), config)
@@ -108,8 +109,7 @@ class InstanceSearcher:
         with query.watch("global"):
             descriptor = self._describer.describe(query.upright_image, query.upright)
         with query.watch("retrieval"):
-            best = rank_by_descriptor(descriptor, self._descriptors[rows], self._config.top_k)
-            return [int(rows[place]) for place in best]
+            return self._similarity.rank(descriptor, self._config.top_k, rows)
 
     def _rival(self, query: Query, found: Evidence) -> Evidence:
         """Evidence of the map images elsewhere that look most like the one which sees most of what was found.
@@ -123,12 +123,12 @@ class InstanceSearcher:
             nearest = self.overlap.rank(pose, found.solution.camera, 1)
             if not nearest or not len(elsewhere):
                 return Evidence()
-            best = rank_by_descriptor(self._descriptors[nearest[0]], self._descriptors[elsewhere], _RIVALS)
-        return self._of_rivals.gather(query, [[int(elsewhere[place]) for place in best]])
+            alike = self._similarity.rank(self._similarity[nearest[0]], _RIVALS, elsewhere)
+        return self._of_rivals.gather(query, [alike])
 
     @cached_property
     def _views(self) -> Viewpoints:
-        return Viewpoints.of(self.map.images, self.map.points)
+        return Viewpoints.of_map(self.map)
 
 
 class InstanceCollector(EvidenceCollector):

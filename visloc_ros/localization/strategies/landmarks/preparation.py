@@ -125,7 +125,7 @@ def _scenes(paths: Sequence[Path], config: LandmarkConfig) -> list[Scene]:
     """The maps with their landmarks, those of each numbered after those of the ones before."""
     scenes: list[Scene] = []
     for path in paths:
-        map_ = open_map(path)
+        map_ = open_map(path, whole=True)
         labels = label_points(map_, config)
         first_class = scenes[-1].first_class + scenes[-1].landmarks.num_landmarks if scenes else 0
         scenes.append(Scene(path, map_, labels, reduce_map(map_, labels, config), first_class))
@@ -163,7 +163,7 @@ def _images_of_elsewhere(scenes: Sequence[Scene], paths: Sequence[Path]) -> Iter
     """The images of other places. Raises ConfigError where another extractor made their features."""
     wanted = _extractor(scenes[0])
     for path in paths:
-        map_ = open_map(path)
+        map_ = open_map(path, whole=True)
         stated = map_.manifest.models.get("extractor")
         if stated is None or stated.name != wanted:
             name = "an unknown extractor" if stated is None else f"'{stated.name}'"

@@ -32,7 +32,7 @@ _PROBE_SIDE = 128
 
 def global_index(
     map_: Map, config: GlobalConfig | None = None, make: MakeDescriptor = make_global_descriptor
-) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
+) -> tuple[GlobalDescriptor, NDArray[np.floating]]:
     """A descriptor for queries and the map's global descriptors (M, G) of the same kind.
 
     The descriptor is the map's own. The images are indexed again with VLAD, from their local descriptors, if ``config``
@@ -62,24 +62,20 @@ def _check_name(map_: Map, stated: ModelInfo | None, config: GlobalConfig) -> No
         )
 
 
-def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.float32], count: int) -> list[int]:
-    """Rows of the ``count`` descriptors (M, G) most similar to the query (G,) by dot product, best first (H-13)."""
-    similarity = descriptors @ query
-    count = min(count, len(similarity))
-    if count == 0:
-        return []
-    best = np.argpartition(-similarity, count - 1)[:count]
-    return [int(row) for row in best[np.argsort(-similarity[best], kind="stable")]]
-
-
-def _stored_vlad(map_: Map) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
+def _stored_vlad(map_: Map) -> tuple[GlobalDescriptor, NDArray[np.floating]]:
     vlad = Vlad(map_.vlad_centroids)
     if map_.global_descriptors.shape != (len(map_.images), vlad.centroids.size):
         raise ManifestError(f"the global descriptors of the map '{map_.name}' do not fit its codebook: build it again")
-    return vlad, np.ascontiguousarray(map_.global_descriptors, dtype=np.float32)
+    return vlad, _stored(map_)
 
 
-def _index_again(map_: Map, why: str) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
+def _stored(map_: Map) -> NDArray[np.floating]:
+    """The map's own descriptors: as they are where they are mapped from a file."""
+    known = map_.global_descriptors
+    return known if isinstance(known, np.memmap) else np.ascontiguousarray(known, dtype=np.float32)
+
+
+def _index_again(map_: Map, why: str) -> tuple[GlobalDescriptor, NDArray[np.floating]]:
     _log.info("the map '%s' is indexed again with VLAD: %s", map_.name, why)
     vlad = Vlad.train(image.features.descriptors for image in map_.images)
     return vlad, np.stack([vlad.describe_features(image.features) for image in map_.images])
@@ -87,7 +83,7 @@ def _index_again(map_: Map, why: str) -> tuple[GlobalDescriptor, NDArray[np.floa
 
 def _descriptor_of_hloc(
     map_: Map, stated: ModelInfo, config: GlobalConfig, make: MakeDescriptor
-) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
+) -> tuple[GlobalDescriptor, NDArray[np.floating]]:
     """The describer of an installed hloc, else the same network of this package, else VLAD unless one is named."""
     own = replace(config, name=stated.name.removeprefix(HLOC), resize_max=config.resize_max or _HLOC_RESIZE_MAX)
     reasons = []
@@ -103,7 +99,7 @@ def _descriptor_of_hloc(
 
 def _stored_descriptors(
     map_: Map, stated: ModelInfo, config: GlobalConfig, make: MakeDescriptor
-) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
+) -> tuple[GlobalDescriptor, NDArray[np.floating]]:
     try:
         describer = make(config)
     except (ConfigError, ModelError) as error:
@@ -119,9 +115,9 @@ def _cannot_be_made(map_: Map, stated: ModelInfo, reason: str) -> ManifestError:
     )
 
 
-def _check_length(map_: Map, describer: GlobalDescriptor) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
+def _check_length(map_: Map, describer: GlobalDescriptor) -> tuple[GlobalDescriptor, NDArray[np.floating]]:
     """Refuse a descriptor of another length than the map's."""
-    stored = np.ascontiguousarray(map_.global_descriptors, dtype=np.float32)
+    stored = _stored(map_)
     image = np.random.default_rng(0).integers(0, 256, (_PROBE_SIDE, _PROBE_SIDE, 3), np.uint8)
     empty = np.empty(0, np.float32)
     nothing = LocalFeatures(empty.reshape(0, 2), empty, empty.reshape(0, 1), (_PROBE_SIDE, _PROBE_SIDE))

@@ -15,13 +15,10 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.registry import make_global_descriptor
 from visloc_ros.features.types import Matcher
 from visloc_ros.localization.config import RETRIEVAL, AnchorConfig
+from visloc_ros.localization.descriptor_index import DescriptorIndex
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query, refusal_of
 from visloc_ros.localization.guided import MIN_SIMILARITY
-from visloc_ros.localization.strategies.retrieval.global_index import (
-    MakeDescriptor,
-    global_index,
-    rank_by_descriptor,
-)
+from visloc_ros.localization.strategies.retrieval.global_index import MakeDescriptor, global_index
 from visloc_ros.localization.strategy import OpenedMaps, SearchStrategy
 from visloc_ros.localization.view_change import ViewOverlap, Viewpoints
 
@@ -59,7 +56,8 @@ class RetrievalSearcher:
         self.overlap = ViewOverlap(map_)
         self.matcher = matcher
         self._config = config
-        self._describer, self._descriptors = global_index(map_, config.global_descriptor, make_descriptor)
+        self._describer, descriptors = global_index(map_, config.global_descriptor, make_descriptor)
+        self._index = DescriptorIndex(descriptors)
         self._collector = EvidenceCollector(map_, matcher, config)
         self._nearest = self._collector_of_nearest()
 
@@ -100,12 +98,9 @@ class RetrievalSearcher:
         with query.watch("global"):
             descriptor = self._describer.describe(query.upright_image, query.upright)
         with query.watch("retrieval"):
-            if query.hint is None:
-                return rank_by_descriptor(descriptor, self._descriptors, self._config.top_k)
-            rows = np.flatnonzero(query.hint.permits_views(self._views))
-            best = rank_by_descriptor(descriptor, self._descriptors[rows], self._config.top_k)
-            return [int(rows[place]) for place in best]
+            rows = None if query.hint is None else np.flatnonzero(query.hint.permits_views(self._views))
+            return self._index.rank(descriptor, self._config.top_k, rows)
 
     @cached_property
     def _views(self) -> Viewpoints:
-        return Viewpoints.of(self.map.images, self.map.points)
+        return Viewpoints.of_map(self.map)

@@ -1,0 +1,68 @@
+"""A map's global descriptors, and which of them are most similar to a query's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.map_pages import release
+from visloc_ros.localization.models import load_faiss
+
+_AT_ONCE = 1024  # rows
+_SAMPLED = 1024  # rows that show how large the numbers are
+
+
+class DescriptorIndex:
+    """Descriptors (M, G); those of a large map, which are mapped from a file, take eight bits a number in memory."""
+
+    def __init__(self, descriptors: NDArray[np.floating]) -> None:
+        """Raises ModelError where a large map needs faiss, and it is not installed."""
+        self._descriptors = descriptors
+        self._codes = _codes_of(descriptors) if isinstance(descriptors, np.memmap) else None
+
+    def __getitem__(self, row: int) -> NDArray[np.float32]:
+        """The descriptor of an image (G,)."""
+        return np.asarray(self._descriptors[row], np.float32)
+
+    def rank(self, query: NDArray[np.float32], count: int, rows: NDArray[np.intp] | None = None) -> list[int]:
+        """Rows of the ``count`` descriptors most similar to the query (G,) by dot product, best first.
+
+        Only of those in ``rows`` (K,), where these are given.
+        """
+        if self._codes is None:
+            found = rank_by_descriptor(query, self._descriptors if rows is None else self._descriptors[rows], count)
+            return found if rows is None else [int(rows[place]) for place in found]
+        count = min(count, len(self._descriptors) if rows is None else len(rows))
+        if count == 0:
+            return []
+        faiss = _faiss()
+        some = None if rows is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.asarray(rows, np.int64)))
+        found = self._codes.search(np.ascontiguousarray(query[None], np.float32), count, params=some)[1][0]
+        return [int(row) for row in found if row >= 0]
+
+
+def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.floating], count: int) -> list[int]:
+    """Rows of the ``count`` descriptors (M, G) most similar to the query (G,) by dot product, best first (H-13)."""
+    similarity = descriptors @ query
+    count = min(count, len(similarity))
+    if count == 0:
+        return []
+    best = np.argpartition(-similarity, count - 1)[:count]
+    return [int(row) for row in best[np.argsort(-similarity[best], kind="stable")]]
+
+
+def _codes_of(descriptors: NDArray[np.floating]) -> Any:
+    """Eight bits a number, between the least and the largest one: descriptors of a map are stored hardly finer."""
+    faiss, (count, length) = _faiss(), descriptors.shape
+    codes = faiss.IndexScalarQuantizer(length, faiss.ScalarQuantizer.QT_8bit_uniform, faiss.METRIC_INNER_PRODUCT)
+    codes.train(np.asarray(descriptors[:: -(-count // _SAMPLED)], np.float32))
+    for first in range(0, count, _AT_ONCE):
+        codes.add(np.asarray(descriptors[first : first + _AT_ONCE], np.float32))
+        release(descriptors)
+    return codes
+
+
+def _faiss() -> Any:
+    return load_faiss("searching a large map")
