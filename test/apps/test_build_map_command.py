@@ -35,7 +35,7 @@ def recordings(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Calls of the two functions that do the work, which is not done."""
+    """Calls of the functions that do the work, which is not done."""
     made = []
 
     def note(name):
@@ -45,7 +45,7 @@ def calls(monkeypatch):
 
         return call
 
-    for name in ("build_map", "extend_map"):
+    for name in ("build_map", "extend_map", "build_large_map"):
         monkeypatch.setattr(mapping, name, note(name))
     return made
 
@@ -71,6 +71,32 @@ def test_every_source_has_its_own_reference_poses_or_none(recordings, calls):
     run(recordings / "hall", recordings / "stairs", "-o", "map", *poses)
     known, unknown = calls[0].reference_poses
     assert (len(known), unknown) == (2, None)
+
+
+def test_an_engine_builds_in_parts(recordings, calls):
+    poses = ("--reference-poses", recordings / "poses.tum", "--reference-poses", "none")
+    run(recordings / "hall", recordings / "stairs", "-o", "map", "--engine", "serial", *poses)
+    (call,) = calls
+    assert (call.function, call.work, type(call.engine).__name__) == ("build_large_map", "map_work", "SerialEngine")
+    first, second = call.arguments[0]
+    assert (first.path.name, first.reference_poses, second.reference_poses) == ("hall", poses[1], None)
+    run(recordings / "hall", "-o", "map", "--engine", "processes", "--workers", "1", "--work", "parts")
+    assert (calls[1].work, type(calls[1].engine).__name__) == ("parts", "ProcessEngine")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--work", "parts"), "give --engine"),
+        (("--engine", "grid"), "there is no engine 'grid'"),
+        (("--engine", "serial", "--add-to", "old"), "leave out --engine"),
+        (("--engine", "serial", "--address", "auto"), "leave it out"),
+    ],
+)
+def test_options_of_a_build_in_parts_that_contradict_each_other_are_refused(recordings, calls, options, words):
+    with pytest.raises(ConfigError, match=words):
+        run(recordings / "hall", "-o", "map", *options)
+    assert calls == []
 
 
 def test_images_are_added_with_the_options_of_the_map(recordings, calls):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from enum import Enum
 from functools import partial
@@ -17,6 +19,7 @@ from visloc_ros.apps.options import ConfigFile, Overwrite, SourcesOrFlags, name_
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import pack_map
+from visloc_ros.execution.opening import ENGINES, open_engine
 from visloc_ros.mapping.config import FrameConfig
 from visloc_ros.mapping.map_sources import ReferencePoses
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
@@ -78,6 +81,25 @@ GravityFrom = Annotated[
         help="What gives the direction of up: an IMU, GPS positions, a level camera, or +z of the reference poses."
     ),
 ]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help=f"Build in parts, for thousands of images, by: {', '.join(ENGINES)} (one after the other). An ended build "
+        "goes on where it stopped.",
+        show_default=False,
+    ),
+]
+Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:6379 or ray://HOST:10001; else this computer.")]
+Work = Annotated[
+    str,
+    typer.Option(
+        help="Folder or s3:// address for the parts, which all workers reach; it may be deleted afterwards. Otherwise "
+        "the output's name with _work.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[int, typer.Option(min=0, help="Parts built at once at most; 0 for as many as there is room for.")]
 Archive = Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")]
 
 
@@ -95,6 +117,10 @@ def build_map(
     imu_topic: ImuTopic = "",
     camera_from_imu: CameraFromImu = "",
     gravity: GravityFrom = GravityChoice.auto,
+    engine: EngineName = None,
+    address: Address = "",
+    work: Work = "",
+    workers: Workers = 0,
     archive: Archive = False,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
@@ -111,6 +137,8 @@ def build_map(
     A larger map from a map: visloc build-map corridor.mp4 --add-to maps/office --output maps/floor
 
     The same in place: visloc build-map corridor.mp4 --add-to maps/office --output maps/office --overwrite
+
+    Thousands of images, on all processors: visloc build-map campus/ --engine processes --output maps/campus
     """
     sources = needed("a source", sources)
     output = Path(str(output).replace("{name}", name_of(sources[0])))
@@ -120,13 +148,22 @@ def build_map(
     options = read_config(mapping.MappingConfig, config)
     frame = override_frame(options.frame, scale, scale_distance, gravity)
     poses = _read_references(reference_poses or [])
-    if add_to is None:
-        options = replace(options, frame=frame)
-        build = partial(mapping.build_map, frames, output, options, reference_poses=poses)
-    else:
-        _check_nothing_moves(frame != options.frame or poses is not None or bool(odometry_topic or imu_topic))
-        build = partial(mapping.extend_map, add_to, frames, output, options if config else None)
-    with StageBars() as bars:
+    _check_parts(engine, add_to, bool(address or work or workers))
+    build: Callable[..., mapping.MapSummary]
+    with ExitStack() as opened:
+        if add_to is not None:
+            _check_nothing_moves(frame != options.frame or poses is not None or bool(odometry_topic or imu_topic))
+            build = partial(mapping.extend_map, add_to, frames, output, options if config else None)
+        elif engine is not None:
+            runs = opened.enter_context(closing(open_engine(engine, address, workers)))
+            recordings = _recordings(sources, source_config, topics, reference_poses or [])
+            options = replace(options, frame=frame)
+            place = work or f"{output}_work"
+            build = partial(mapping.build_large_map, recordings, output, options, work=place, engine=runs)
+        else:
+            options = replace(options, frame=frame)
+            build = partial(mapping.build_map, frames, output, options, reference_poses=poses)
+        bars = opened.enter_context(StageBars())
         summary = build(overwrite=overwrite, progress=bars)
     packed = pack_map(output, output / "reference.tar.gz", overwrite=overwrite) if archive else None
     _print(summary, output, packed, as_json)
@@ -154,6 +191,28 @@ def _read_references(paths: list[Path]) -> list[ReferencePoses | None] | Referen
     return poses
 
 
+def _check_parts(engine: str | None, add_to: Path | None, is_tuned: bool) -> None:
+    """Refuse options of a build in parts where none is. Raises ConfigError."""
+    if engine is None and is_tuned:
+        raise ConfigError(f"--address, --work and --workers are of a build in parts: give --engine {ENGINES[0]}, too")
+    if engine is not None and add_to is not None:
+        raise ConfigError("images are added to a map in one process: leave out --engine, or build a map of them alone")
+
+
+def _recordings(
+    sources: list[Path], config: SourceConfig, with_sensors: SourceConfig, references: list[Path]
+) -> list[mapping.Recording]:
+    """The sources by their places, each with its file of reference poses, if any. Raises ConfigError."""
+    poses = [None if str(path) == "none" else path for path in references]
+    each = poses * len(sources) if len(poses) == 1 else poses or [None] * len(sources)
+    if len(each) != len(sources):
+        raise ConfigError(
+            f"{len(each)} files of reference poses for {len(sources)} sources: give one for each, or one for all"
+        )
+    configs = _configs(sources, config, with_sensors)
+    return [mapping.Recording(*one) for one in zip(sources, configs, each, strict=True)]
+
+
 def _check_nothing_moves(tells_of_frame: bool) -> None:
     """Refuse options about the map's frame where images are added: it stays what it is. Raises ConfigError."""
     if tells_of_frame:
@@ -165,8 +224,12 @@ def _check_nothing_moves(tells_of_frame: bool) -> None:
 
 def open_all(sources: list[Path], config: SourceConfig, with_sensors: SourceConfig) -> list[FrameSource]:
     """Open every source; topics of sensors are those of the bags among them, and refused where there is none."""
+    return [open_source(*one) for one in zip(sources, _configs(sources, config, with_sensors), strict=True)]
+
+
+def _configs(sources: list[Path], config: SourceConfig, with_sensors: SourceConfig) -> list[SourceConfig]:
     bags = [source for source in sources if source.exists() and is_bag(source)]
-    return [open_source(source, with_sensors if source in bags or not bags else config) for source in sources]
+    return [with_sensors if source in bags or not bags else config for source in sources]
 
 
 def override_frame(config: FrameConfig, scale: Scale, scale_distance: float, gravity: GravityChoice) -> FrameConfig:

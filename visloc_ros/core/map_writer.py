@@ -24,6 +24,7 @@ from visloc_ros.core.feature_files import (
 )
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, file_info, write_manifest
 from visloc_ros.core.map_layout import own_layout
+from visloc_ros.core.on_demand import OnDemand
 
 
 def save_map(
@@ -59,8 +60,8 @@ def write_map(
     names = _registered_names(reconstruction, features, global_descriptors)
     check_space(folder, sum(features[name].descriptors.size for name in names))  # packed, a byte for each number
     write_model(layout.model, reconstruction)
-    write_local_features(layout.features, {name: features[name] for name in names})
-    write_global_descriptors(layout.global_descriptors, {name: global_descriptors[name] for name in names})
+    write_local_features(layout.features, OnDemand(names, features.__getitem__))
+    write_global_descriptors(layout.global_descriptors, OnDemand(names, global_descriptors.__getitem__))
     if layout.centroids is not None:
         write_centroids(layout.centroids, vlad_centroids)
     complete = describe(manifest, reconstruction, folder)

@@ -10,11 +10,29 @@ from visloc_ros.mapping.summary import MapSummary
 if TYPE_CHECKING:
     from visloc_ros.mapping.builder import build_map
     from visloc_ros.mapping.extension import extend_map
+    from visloc_ros.mapping.large.builder import build_large_map
+    from visloc_ros.mapping.large.recordings import Recording
     from visloc_ros.mapping.merging.merger import merge_maps
 
-__all__ = ["MapSummary", "MappingConfig", "Progress", "build_map", "extend_map", "merge_maps"]
+__all__ = [
+    "MapSummary",
+    "MappingConfig",
+    "Progress",
+    "Recording",
+    "build_large_map",
+    "build_map",
+    "extend_map",
+    "merge_maps",
+]
 
 # The builder takes a second to import, so the map builder's node imports it only when needed.
 __getattr__ = late_names(
-    __name__, {"builder": ("build_map",), "extension": ("extend_map",), "merging.merger": ("merge_maps",)}
+    __name__,
+    {
+        "builder": ("build_map",),
+        "extension": ("extend_map",),
+        "large.builder": ("build_large_map",),
+        "large.recordings": ("Recording",),
+        "merging.merger": ("merge_maps",),
+    },
 )

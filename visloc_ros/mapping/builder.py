@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.atomic_write import check_space
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.map import LocalFeatures, Manifest
+from visloc_ros.core.map import LocalFeatures, Manifest, ModelInfo
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.on_demand import OnDemand
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import GlobalDescriptor, Vlad
 from visloc_ros.mapping.camera_knowledge import CameraKnowledge, assess_cameras
 from visloc_ros.mapping.card import write_card
-from visloc_ros.mapping.collection import FrameCollector, MapFrame, write_thumbnails
+from visloc_ros.mapping.collection import AnyFrame, FrameCollector, MapFrame, write_thumbnails
 from visloc_ros.mapping.components import Component
 from visloc_ros.mapping.config import FrameConfig, MappingConfig, PairConfig, check_frame_config
 from visloc_ros.mapping.map_models import load_models
@@ -83,12 +84,12 @@ def build_map(
 
 
 @dataclass(frozen=True, eq=False)
-class _Material:
+class Material:
     """What all maps of a build are made from: ``chosen`` rows of each source, frames, their global descriptors."""
 
     sources: Sequence[MapSource]
     chosen: Sequence[Sequence[int]]
-    frames: Sequence[MapFrame]
+    frames: Sequence[AnyFrame]
     describer: GlobalDescriptor
     descriptors: NDArray[np.float32]
 
@@ -96,12 +97,22 @@ class _Material:
 class MapBuilder:
     """Holds the models and the options of a build."""
 
-    def __init__(self, config: MappingConfig, progress: Progress) -> None:
+    def __init__(self, config: MappingConfig, progress: Progress, watch: Stopwatch | None = None) -> None:
         self._config = config
         self._progress = progress
-        self._watch = Stopwatch()
+        self._watch = watch or Stopwatch()
         self._models = load_models(config)
         self._collector = FrameCollector(self._models.extractor, self._models.describer, config, progress, self._watch)
+
+    @property
+    def describer(self) -> GlobalDescriptor | None:
+        """The global descriptor, unless it is trained with the map."""
+        return self._models.describer
+
+    @property
+    def model_infos(self) -> dict[str, ModelInfo]:
+        """What the features are made and matched by."""
+        return {"extractor": self._models.extractor.info, "matcher": self._models.matcher.first.info}
 
     def build(self, sources: Sequence[MapSource], folder: Path, name: str, new_part: NewPart) -> MapSummary:
         """Make a map of the sources' frames in an existing folder.
@@ -111,14 +122,22 @@ class MapBuilder:
         chosen = self._collector.select(sources)
         check_space(folder, LEAST_BYTES_AN_IMAGE * sum(map(len, chosen)))
         frames = self._collector.extract(sources, chosen)
-        _check_enough(frames)
+        check_enough(frames)
         describer, descriptors = self._describe(frames)
         pairs = choose_pairs(frames, descriptors, self._config.pairs)
         matches = self._match(frames, pairs)
         components = self._reconstruct(frames, matches)
-        material = _Material(sources, chosen, frames, describer, descriptors)
+        material = Material(sources, chosen, frames, describer, descriptors)
+        return self.finish(material, components, folder, name, new_part)
+
+    def finish(
+        self, material: Material, components: Sequence[Component], folder: Path, name: str, new_part: NewPart
+    ) -> MapSummary:
+        """Make a map of the first of these components in an existing folder, and of each other one beside it."""
+        frames = material.frames
         names = [_registered_names(frames, component.model) for component in components]
-        every = [frame.name for frame in frames if any(frame.name in one for one in names)]
+        in_any = {image for one in names for image in one}
+        every = [frame.name for frame in frames if frame.name in in_any]
         configs = [self._config.frame]
         if len(components) > 1:
             configs = [frame_of_one(self._config.frame, one, every) for one in names]
@@ -127,7 +146,7 @@ class MapBuilder:
             place_of_part = new_part()
             self._write(place_of_part, place_of_part.name, component.model, config, material, part_of=name)
             parts.append(describe_part(place_of_part.name, of_part, names[0], component.reason))
-        left_out = [frame.name for frame in frames if frame.name not in every]
+        left_out = [frame.name for frame in frames if frame.name not in in_any]
         return self._write(folder, name, components[0].model, configs[0], material, left_out, parts)
 
     def _write(
@@ -136,7 +155,7 @@ class MapBuilder:
         name: str,
         reconstruction: pycolmap.Reconstruction,
         frame: FrameConfig,
-        material: _Material,
+        material: Material,
         left_out: Sequence[str] = (),
         parts: Sequence[MapPart] = (),
         part_of: str = "",
@@ -158,7 +177,7 @@ class MapBuilder:
         return summary
 
     def _assess_cameras(
-        self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame]
+        self, reconstruction: pycolmap.Reconstruction, frames: Sequence[AnyFrame]
     ) -> list[CameraKnowledge]:
         at_references = self._is_at_references(frames)
         fixed = {frame.name for frame in frames if at_references and frame.map_from_camera is not None}
@@ -210,11 +229,11 @@ class MapBuilder:
         pairs, sources = self._config.pairs, [frame.source for frame in frames]
         return without_weak_loops(matches, pairs.loop_gap, pairs.loop_min_matches, sources)
 
-    def _is_at_references(self, frames: Sequence[MapFrame]) -> bool:
+    def _is_at_references(self, frames: Sequence[AnyFrame]) -> bool:
         has_references = any(frame.map_from_camera is not None for frame in frames)
         return has_references and self._config.reconstruction.reference == "fixed"
 
-    def _place(self, reconstruction: pycolmap.Reconstruction, material: _Material, config: FrameConfig) -> Placement:
+    def _place(self, reconstruction: pycolmap.Reconstruction, material: Material, config: FrameConfig) -> Placement:
         sources, frames = material.sources, material.frames
         known = {frame.name: frame.map_from_camera for frame in frames if frame.map_from_camera is not None}
         references = known if any(source.references is not None for source in sources) else None
@@ -223,7 +242,7 @@ class MapBuilder:
         return place(reconstruction, references, config, at_references=at_references, recordings=recordings)
 
     def _place_part(
-        self, reconstruction: pycolmap.Reconstruction, material: _Material, config: FrameConfig
+        self, reconstruction: pycolmap.Reconstruction, material: Material, config: FrameConfig
     ) -> Placement:
         """The same where it may be impossible: a part may lie beside the measurements that place the others."""
         try:
@@ -232,41 +251,38 @@ class MapBuilder:
             _log.warning("a part of the images is mapped without a scale: %s", error)
             return place(reconstruction, None, replace(config, scale="none", scale_distance=0.0), at_references=False)
 
-    def _describe_map(self, name: str, material: _Material, placement: Placement, part_of: str) -> Manifest:
-        models = {
-            "extractor": self._models.extractor.info,
-            "matcher": self._models.matcher.first.info,
-            "global": material.describer.info,
-        }
+    def _describe_map(self, name: str, material: Material, placement: Placement, part_of: str) -> Manifest:
+        models = {**self.model_infos, "global": material.describer.info}
         made_from = ", ".join(source.label for source in material.sources)
         made_from = created_from(made_from, part_of) if part_of else made_from
         return Manifest(name, made_from, models, config=self._config.to_mapping(), **asdict(placement))
 
     def _sparsify(
-        self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame], global_length: int
-    ) -> tuple[pycolmap.Reconstruction, dict[str, LocalFeatures]]:
+        self, reconstruction: pycolmap.Reconstruction, frames: Sequence[AnyFrame], global_length: int
+    ) -> tuple[pycolmap.Reconstruction, Mapping[str, LocalFeatures]]:
         with self._watch("sparsify"):
-            features = {frame.name: frame.features for frame in frames}
+            by_name = {frame.name: frame for frame in frames}
+            features = OnDemand(by_name, lambda name: by_name[name].features)
             return sparsify(reconstruction, features, global_length, self._config.sparsification)
 
     def _save(
         self,
         folder: Path,
         manifest: Manifest,
-        material: _Material,
+        material: Material,
         reconstruction: pycolmap.Reconstruction,
         features: Mapping[str, LocalFeatures],
     ) -> Manifest:
         with self._watch("save"):
-            thumbnails = {frame.name: frame.thumbnail for frame in material.frames if frame.name in features}
-            write_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
+            kept = {frame.name: frame for frame in material.frames if frame.name in features}
+            write_thumbnails(folder / THUMBNAIL_FOLDER, OnDemand(kept, lambda name: kept[name].thumbnail))
             pairs = zip(material.frames, material.descriptors, strict=True)
             by_name = {frame.name: descriptor for frame, descriptor in pairs}
             centroids = centroids_of(material.describer)
             return validate_map(folder, write_map(folder, reconstruction, features, by_name, centroids, manifest))
 
 
-def choose_pairs(frames: Sequence[MapFrame], descriptors: NDArray[np.float32], config: PairConfig) -> list[Pair]:
+def choose_pairs(frames: Sequence[AnyFrame], descriptors: NDArray[np.float32], config: PairConfig) -> list[Pair]:
     """Pairs of frames to match: those that follow each other in a source, and alike ones within and across sources.
 
     Alike are those of the same view where all reference poses are known, else those of like descriptors.
@@ -290,7 +306,7 @@ def with_cameras(manifest: Manifest, cameras: Sequence[CameraKnowledge]) -> Mani
 def count_images(
     sources: Sequence[MapSource],
     chosen: Sequence[Sequence[int]],
-    frames: Sequence[MapFrame],
+    frames: Sequence[AnyFrame],
     registered: Collection[str],
 ) -> list[ImageCount]:
     """For every source, how many of the chosen frames are registered."""
@@ -301,12 +317,12 @@ def count_images(
     ]
 
 
-def _recording_of(source: MapSource, frames: Sequence[MapFrame]) -> SourceRecording:
+def _recording_of(source: MapSource, frames: Sequence[AnyFrame]) -> SourceRecording:
     stamps_ns = {frame.name: frame.stamp_ns for frame in frames if frame.source == source.label}
     return SourceRecording(stamps_ns, source.measurements)
 
 
-def _registered_names(frames: Sequence[MapFrame], model: pycolmap.Reconstruction) -> list[str]:
+def _registered_names(frames: Sequence[AnyFrame], model: pycolmap.Reconstruction) -> list[str]:
     poses = registered_poses(model)
     return [frame.name for frame in frames if frame.name in poses]
 
@@ -316,7 +332,8 @@ def centroids_of(describer: GlobalDescriptor) -> NDArray[np.float32]:
     return describer.centroids if isinstance(describer, Vlad) else np.empty((0, 0), np.float32)
 
 
-def _check_enough(frames: Sequence[MapFrame]) -> None:
+def check_enough(frames: Sequence[AnyFrame]) -> None:
+    """Refuse too few frames for a map. Raises MapError."""
     if len(frames) < 2:
         raise MapError(
             f"{len(frames)} usable frames are too few for a map: the camera must move and see some texture, and "

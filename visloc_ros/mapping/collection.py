@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, count
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map import LocalFeatures, MapImage
+from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.map_layout import thumbnail_name
 from visloc_ros.core.progress import Progress, track
 from visloc_ros.core.timing import Stopwatch
@@ -55,7 +55,47 @@ class MapFrame:
         return SfmImage(self.name, self.features.keypoints, self.camera)
 
 
-Named = TypeVar("Named", MapFrame, MapImage)
+class AnyFrame(Protocol):
+    """What a build takes from a frame once its features are found; they may lie in memory or elsewhere."""
+
+    @property
+    def source(self) -> str:
+        """Label of its source."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Its stamp."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the map."""
+
+    @property
+    def camera(self) -> MapCamera:
+        """Its camera, one object for all frames of it."""
+
+    @property
+    def features(self) -> LocalFeatures:
+        """Its features."""
+
+    @property
+    def thumbnail(self) -> bytes:
+        """Its thumbnail, as JPEG."""
+
+    @property
+    def map_from_camera(self) -> SE3 | None:
+        """Its reference pose, if any."""
+
+
+class HasName(Protocol):
+    """A frame or an image."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+Named = TypeVar("Named", bound=HasName)
 
 
 class FrameCollector:
@@ -131,10 +171,14 @@ class FrameCollector:
 def with_unique_names(frames: Sequence[Named], label: str, taken: Collection[str]) -> list[Named]:
     """Number the frames of a source that have no names; put its label, numbered if need be, before names in use."""
     if len({frame.name for frame in frames}) < len(frames):
-        frames = [replace(frame, name=f"{index:06d}_{frame.name}") for index, frame in enumerate(frames)]
+        frames = [_named(frame, f"{index:06d}_{frame.name}") for index, frame in enumerate(frames)]
     prefixes = chain(("", f"{label}/"), (f"{label}-{number}/" for number in count(2)))
     prefix = next(prefix for prefix in prefixes if not any(prefix + frame.name in taken for frame in frames))
-    return [replace(frame, name=prefix + frame.name) for frame in frames]
+    return [_named(frame, prefix + frame.name) for frame in frames]
+
+
+def _named(frame: Named, name: str) -> Named:
+    return cast(Named, replace(cast(Any, frame), name=name))
 
 
 def _frames_at(source: MapSource, chosen: Sequence[int]) -> Iterator[Frame]:

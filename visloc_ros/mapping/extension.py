@@ -131,7 +131,7 @@ class MapExtender:
 
     def _sparsify(
         self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame]
-    ) -> tuple[pycolmap.Reconstruction, dict[str, LocalFeatures]]:
+    ) -> tuple[pycolmap.Reconstruction, Mapping[str, LocalFeatures]]:
         with self._watch("sparsify"):
             features = {image.name: image.features for image in self._map.images}
             features |= {frame.name: frame.features for frame in frames}

@@ -39,13 +39,19 @@ class MapModels:
 
 def load_models(config: MappingConfig) -> MapModels:
     """Load the models of a configuration. Raises ConfigError on unknown names, ModelError on missing weights."""
+    matcher: PerThread[Matcher] = PerThread(lambda: make_matcher(config.matcher, config.features.name))
+    extractor, describer = load_extractor(config)
+    return MapModels(extractor, matcher, describer)
+
+
+def load_extractor(config: MappingConfig) -> tuple[LocalExtractor, GlobalDescriptor | None]:
+    """Load what describes images: the extractor, and the global descriptor as in ``MapModels``. Raises as above."""
     # A network's own threads would only slow the workers down.
     features = replace(config.features, torch_threads=config.features.torch_threads or 1)
     describer = None
     if not is_trained_with_the_map(config.global_descriptor):
         describer = make_global_descriptor(config.global_descriptor)
-    matcher: PerThread[Matcher] = PerThread(lambda: make_matcher(config.matcher, config.features.name))
-    return MapModels(make_extractor(features), matcher, describer)
+    return make_extractor(features), describer
 
 
 def choose_config(map_: Map, config: MappingConfig | None) -> MappingConfig:

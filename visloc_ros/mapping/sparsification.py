@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.on_demand import OnDemand
 from visloc_ros.mapping.config import SparsificationConfig
 
 _log = logging.getLogger(__name__)
@@ -61,8 +62,10 @@ def sparsify(
     features: Mapping[str, LocalFeatures],
     global_length: int,
     config: SparsificationConfig,
-) -> tuple[pycolmap.Reconstruction, dict[str, LocalFeatures]]:
+) -> tuple[pycolmap.Reconstruction, Mapping[str, LocalFeatures]]:
     """Thin out a reconstruction and the features of its registered images, whose rows stay aligned.
+
+    Features are read only when they are asked for, and not kept.
 
     Poses, cameras and positions of points stay as they are; keypoints without a point are dropped, others only as far
     as the target requires. ``global_length`` is that of the global descriptor, which takes its part of the target. With
@@ -71,7 +74,7 @@ def sparsify(
     image_ids = sorted(reconstruction.reg_image_ids())
     names = [reconstruction.images[image_id].name for image_id in image_ids]
     if config.target_kb == 0:
-        return reconstruction, {name: features[name] for name in names}
+        return reconstruction, OnDemand(names, features.__getitem__)
     observations = list_observations(reconstruction, image_ids)
     affordable = affordable_keypoints(features[names[0]].descriptors.shape[1], global_length, config.target_kb)
     counts = np.bincount(observations.images, minlength=len(image_ids))
@@ -79,7 +82,8 @@ def sparsify(
     _log.info("%d of %d observations are kept", len(kept), len(observations))
     rows = _rows_by_image(observations, kept, len(image_ids))
     sparse = _rebuild(reconstruction, dict(zip(image_ids, rows, strict=True)))
-    return sparse, {name: features[name].take(own) for name, own in zip(names, rows, strict=True)}
+    own = dict(zip(names, rows, strict=True))
+    return sparse, OnDemand(names, lambda name: features[name].take(own[name]))
 
 
 def affordable_keypoints(length: int, global_length: int, target_kb: float) -> float:

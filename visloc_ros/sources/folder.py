@@ -7,7 +7,8 @@ true poses its images stay as they are written, because those poses are of such 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -148,6 +149,13 @@ class FolderSource:
             _check_size(image.path, calibration.camera, header)
             encoded = EncodedFrame(image.stamp_ns, data, header.format, calibration.camera, image.name, calibration)
             yield encoded, header
+
+    def with_stamps(self, stamps_ns: Collection[int]) -> FolderSource:
+        """The same folder with no other images than those of these stamps, to be read as they are in the whole."""
+        _ = self._depth  # that of all images
+        part = copy(self)
+        part.images = tuple(image for image in self.images if image.stamp_ns in stamps_ns)
+        return part
 
     def read_measurements(self) -> Measurements:
         """Read the positions in the images' EXIF data, and the IMU where there is one. Raises SourceError."""

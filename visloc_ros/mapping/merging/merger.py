@@ -119,8 +119,8 @@ class MapMerger:
         with self._watch("save"):
             reconstruction = reconstruction_of(merged)
             index = index_of(merged, self._config.vlad)
-            features = {image.name: image.features for image in merged.images}
-            reconstruction, features = sparsify(reconstruction, features, index.length, self._config.sparsification)
+            every = {image.name: image.features for image in merged.images}
+            reconstruction, features = sparsify(reconstruction, every, index.length, self._config.sparsification)
             write_thumbnails(folder / THUMBNAIL_FOLDER, merged.thumbnails)
             manifest = self._describe_map(name, index)
             manifest = write_map(folder, reconstruction, features, index.descriptors, index.centroids, manifest)

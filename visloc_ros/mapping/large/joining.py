@@ -1,0 +1,105 @@
+"""One model of several in one frame: each image once, points that share an observation joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.execution.store import Artifact
+from visloc_ros.execution.tasks import Inputs, Stage, Task
+from visloc_ros.mapping.large.averaging import Component
+from visloc_ros.mapping.large.blocks import read_models
+from visloc_ros.mapping.large.model import Ints, Model, pose_values
+
+
+def join_task(component: Component, blocks: Sequence[str]) -> Task:
+    """Join the models of a component; ``blocks`` are the results of all blocks."""
+    nodes = sorted(component.map_from_blocks)
+    used = sorted({block for block, _ in nodes})
+    models = []
+    for block, number in nodes:
+        frame = component.map_from_blocks[block, number]
+        pose = pose_values(SE3(frame.rotation, frame.translation))
+        models.append([used.index(block), number, frame.scale, *pose])
+    return Task(JOIN, {"models": models}, tuple(blocks[block] for block in used))
+
+
+def join(models: Sequence[Model]) -> Model:
+    """One model of those of one frame.
+
+    An image that several have takes the pose of the one in which it sees most points. Points with a common observation
+    become one, in their middle, weighed by their observations; where that then sees one image twice, the first
+    observation counts.
+    """
+    images, poses, cameras, parameters = _images(models)
+    starts = np.cumsum([0, *(len(model.points) for model in models)])
+    keys = np.concatenate([model.observation_keys for model in models])
+    seen = np.concatenate([model.seen + start for model, start in zip(models, starts[:-1], strict=True)])
+    observing = np.concatenate([model.images[model.seen_by] for model in models])
+    keypoints = np.concatenate([model.keypoints for model in models])
+    pixels = np.concatenate([model.pixels for model in models])
+    points = np.concatenate([model.points for model in models])
+
+    labels = _same_points(keys, seen, len(points))
+    weights = np.bincount(seen, minlength=len(points)).astype(np.float64)
+    total = np.maximum(np.bincount(labels, weights), 1e-12)
+    middles = np.column_stack([np.bincount(labels, weights * points[:, axis]) for axis in range(3)]) / total[:, None]
+
+    tracks = labels[seen]
+    _, first = np.unique(np.column_stack([observing, tracks]), axis=0, return_index=True)
+    first = first[np.lexsort((keypoints[first], observing[first]))]
+    is_new = np.diff(keys[first], prepend=-1) != 0
+    first = first[is_new]
+    used, rows = np.unique(tracks[first], return_inverse=True)
+    seen_by = np.searchsorted(images, observing[first])
+    return Model(
+        images, poses, cameras, parameters, middles[used], seen_by.astype(np.int64), keypoints[first],
+        rows.astype(np.int64), pixels[first],
+    )  # fmt: skip
+
+
+def _images(models: Sequence[Model]) -> tuple[Ints, Array, Ints, Array]:
+    """Each image once: rows, poses, cameras, and their parameters."""
+    counts = [np.bincount(model.seen_by, minlength=len(model.images)) for model in models]
+    images = np.concatenate([model.images for model in models])
+    order = np.lexsort((np.arange(len(images)), -np.concatenate(counts), images))
+    best = order[np.diff(images[order], prepend=-1) != 0]
+    poses = np.concatenate([model.poses for model in models])
+    cameras = np.concatenate([model.cameras for model in models])
+    widest = max(model.parameters.shape[1] for model in models)
+    parameters = np.concatenate(
+        [
+            np.pad(model.parameters, ((0, 0), (0, widest - model.parameters.shape[1])), constant_values=np.nan)
+            for model in models
+        ]
+    )
+    return images[best], poses[best], cameras[best], parameters[best]
+
+
+def _same_points(keys: NDArray[np.int64], seen: NDArray[np.int64], count: int) -> NDArray[np.intp]:
+    """A number for each point, equal where points share an observation, directly or by others."""
+    order = np.argsort(keys, kind="stable")
+    again = np.flatnonzero(np.diff(keys[order]) == 0)
+    links = seen[order[again]], seen[order[again + 1]]
+    graph = coo_array((np.ones(len(again)), links), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.intp)
+
+
+def _join(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
+    moved: list[Model] = []
+    models: list[Model] = []
+    opened = -1
+    for place, number, scale, *pose in arguments["models"]:
+        if place != opened:
+            models, opened = read_models(inputs[place]), place
+        moved.append(models[number].moved(Sim3.from_se3(SE3.from_quaternion(pose[:4], pose[4:]), scale)))
+    return join(moved).arrays()
+
+
+JOIN = Stage("join", 1, _join)

@@ -1,0 +1,110 @@
+"""Sources by their place, so that every worker can open them, and what tells one state of their files from another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from visloc_ros.core.types import Frame
+from visloc_ros.mapping.map_sources import CameraGroups, MapSource
+from visloc_ros.sources import FrameSource, SourceConfig, open_source
+from visloc_ros.sources.folder import FolderSource
+from visloc_ros.sources.pose_files import read_poses
+
+
+class FrameKey(NamedTuple):
+    """What tells a frame of a source from all others of it."""
+
+    stamp_ns: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A video, image folder or bag by its place, its options, and the file of its reference poses, if any."""
+
+    path: Path
+    config: SourceConfig = field(default_factory=SourceConfig)
+    reference_poses: Path | None = None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values with which another process opens the same source."""
+        poses = None if self.reference_poses is None else str(self.reference_poses.absolute())
+        config = self.config.to_mapping()
+        if self.config.camera:
+            config["camera"] = str(Path(self.config.camera).absolute())
+        return {"path": str(self.path.absolute()), "config": config, "reference_poses": poses}
+
+    @staticmethod
+    def from_mapping(values: Mapping[str, Any]) -> Recording:
+        """The recording of ``to_mapping``."""
+        poses = values["reference_poses"]
+        config = SourceConfig.from_mapping(values["config"])
+        return Recording(Path(values["path"]), config, None if poses is None else Path(poses))
+
+    def fingerprint(self) -> str:
+        """A hash of names, sizes and times of change of all files that the frames come from."""
+        digest = hashlib.sha256()
+        camera = Path(self.config.camera) if self.config.camera else None
+        for place in (self.path, camera, self.reference_poses):
+            for path in _files(place):
+                state = path.stat()
+                digest.update(f"{path.absolute()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
+        return digest.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def open_recording(recording: Recording, fingerprint: str) -> MapSource:
+    """Open a source once in this process while its files have this fingerprint. Raises as ``open_source`` does."""
+    source = open_source(recording.path, recording.config)
+    poses = None if recording.reference_poses is None else read_poses(recording.reference_poses)
+    return MapSource(source.name, source, poses, CameraGroups(source.calibrated))
+
+
+class ChosenFrames:
+    """The frames of a source that have one of these keys; of a folder, no other file is read.
+
+    ``found`` counts those that the last iteration gave.
+    """
+
+    def __init__(self, source: FrameSource, keys: Collection[FrameKey]) -> None:
+        self.name = source.name
+        self.calibration = source.calibration
+        self.ground_truth = source.ground_truth
+        self.found = 0
+        self._keys = frozenset(keys)
+        stamps_ns = {key.stamp_ns for key in keys}
+        self._last_ns = max(stamps_ns, default=-1)
+        self._source = source.with_stamps(stamps_ns) if isinstance(source, FolderSource) else source
+
+    @property
+    def camera(self) -> Any:
+        """Camera of the source's first frame."""
+        return self.calibration.camera
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the intrinsics are known."""
+        return self._source.calibrated
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[Frame]:
+        self.found = 0
+        for frame in self._source:
+            if frame.stamp_ns > self._last_ns:
+                return
+            if FrameKey(frame.stamp_ns, frame.name) in self._keys:
+                self.found += 1
+                yield frame
+
+
+def _files(place: Path | None) -> list[Path]:
+    if place is None:
+        return []
+    return sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
