@@ -104,7 +104,7 @@ def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reco
     blank = pycolmap.Reconstruction()
     image_ids = add_views(blank, images)
     config = ReconstructionConfig()
-    options = mapper_options(config)
+    options = mapper_options(config, blank.cameras.values())
     options.ba_refine_focal_length = options.ba_refine_extra_params = False
     # A walk along a street looks ahead: its baselines are short, and lead into the picture.
     options.mapper.init_min_tri_angle, options.mapper.init_max_forward_motion = 3.0, 1.0

@@ -10,7 +10,7 @@ takes half as long again as the second (results/map_size.md).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,11 @@ class MapperTask:
     calibrated: set[int]
     on_image: Callable[[], None]
 
+    @property
+    def calibrated_cameras(self) -> list[pycolmap.Camera]:
+        """Those of the cameras that are calibrated."""
+        return [self.cameras[camera_id] for camera_id in sorted(self.calibrated)]
+
 
 def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Models:
     """Find models with the mapper that the options name, one for each part of the images; none where no two match.
@@ -58,8 +63,10 @@ def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Models:
     return _map_incrementally(task, config)
 
 
-def mapper_options(config: ReconstructionConfig) -> pycolmap.IncrementalPipelineOptions:
-    """COLMAP's options for incremental mapping and triangulation."""
+def mapper_options(
+    config: ReconstructionConfig, calibrated: Iterable[pycolmap.Camera]
+) -> pycolmap.IncrementalPipelineOptions:
+    """COLMAP's options for incremental mapping and triangulation of images of which these cameras are calibrated."""
     options = pycolmap.IncrementalPipelineOptions()
     options.min_num_matches = config.min_matches
     options.num_threads = config.threads or -1
@@ -70,7 +77,19 @@ def mapper_options(config: ReconstructionConfig) -> pycolmap.IncrementalPipeline
     options.triangulation.min_angle = config.min_triangulation_angle_deg
     options.triangulation.complete_max_reproj_error = config.max_reprojection_error_px
     options.triangulation.merge_max_reproj_error = config.max_reprojection_error_px
+    largest = _largest_extra_param(calibrated)
+    options.max_extra_param = options.mapper.max_extra_param = options.triangulation.max_extra_param = largest
     return options
+
+
+def _largest_extra_param(calibrated: Iterable[pycolmap.Camera]) -> float:
+    """The limit of distortion parameters, beyond which COLMAP ignores a camera as degenerate.
+
+    Its own limit is for estimates. Calibrations of rational models have coefficients of 2 and more, and the second
+    parameter of EUCM is about 1.
+    """
+    extra = [abs(camera.params[index]) for camera in calibrated for index in camera.extra_params_idxs()]
+    return float(max([1.0, *extra]))
 
 
 def adjustment_options(config: ReconstructionConfig) -> pycolmap.BundleAdjustmentOptions:
@@ -103,7 +122,7 @@ def continue_model(model: pycolmap.Reconstruction, task: MapperTask, config: Rec
 
 
 def _map_incrementally(task: MapperTask, config: ReconstructionConfig, begun: Path | None = None) -> Models:
-    options = mapper_options(config)
+    options = mapper_options(config, task.calibrated_cameras)
     options.multiple_models = True
     options.constant_cameras = task.calibrated
     folder = task.database.parent
@@ -121,6 +140,7 @@ def _map_globally(task: MapperTask, config: ReconstructionConfig) -> Models:
     refines = len(task.calibrated) < len(task.cameras)
     options.mapper.bundle_adjustment.refine_focal_length = refines
     options.mapper.bundle_adjustment.refine_extra_params = refines
+    options.mapper.retriangulation.max_extra_param = _largest_extra_param(task.calibrated_cameras)
     folder = task.database.parent
     models = _without_small(pycolmap.global_mapping(task.database, folder, folder, options))
     for model in models.values():

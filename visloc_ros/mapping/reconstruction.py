@@ -109,7 +109,7 @@ def triangulate_at_known_poses(
         folder = Path(name)
         write_database(folder / DATABASE_NAME, posed, image_ids, verified, verified=True)
         reconstruction = pycolmap.triangulate_points(
-            posed, folder / DATABASE_NAME, folder, folder, options=_triangulation_options(config)
+            posed, folder / DATABASE_NAME, folder, folder, options=_triangulation_options(posed, config)
         )
     if reconstruction.num_points3D() == 0:
         raise MapError(
@@ -217,8 +217,10 @@ def verify_pairs(database: Path, config: ReconstructionConfig) -> None:
     pycolmap.geometric_verification(database, verifier, two_view_geometry_options=options)
 
 
-def _triangulation_options(config: ReconstructionConfig) -> pycolmap.IncrementalPipelineOptions:
-    options = mapper_options(config)
+def _triangulation_options(
+    posed: pycolmap.Reconstruction, config: ReconstructionConfig
+) -> pycolmap.IncrementalPipelineOptions:
+    options = mapper_options(config, posed.cameras.values())
     options.fix_existing_frames = True
     options.triangulation.ignore_two_view_tracks = False
     return options

@@ -88,9 +88,10 @@ class _Registrar:
         self._refined_cameras = refined_cameras
         self._max_error_px = tolerated_error_px(reconstruction, config)
         self._old_points = set(reconstruction.point3D_ids())
-        options = mapper_options(config)
+        constant = set(reconstruction.cameras) - refined_cameras
+        options = mapper_options(config, [reconstruction.cameras[camera_id] for camera_id in sorted(constant)])
         self._options, self._triangulation = options.mapper, options.triangulation
-        self._options.constant_cameras = set(reconstruction.cameras) - refined_cameras
+        self._options.constant_cameras = constant
         self._options.random_seed = config.seed
         self._triangulation.complete_max_reproj_error = self._max_error_px
         self._mapper = pycolmap.IncrementalMapper(read_matches(database, config))
