@@ -138,3 +138,10 @@ def test_the_most_similar_point_of_the_window_is_found(keypoints, points, window
         else:
             assert best[row] == near[similarity[row, near].argmax()]
             assert scores[row] == similarity[row, near].max()
+
+
+def test_of_equally_similar_points_the_leftmost_is_found():
+    projected = np.array([[52, 50], [48, 51], [48, 49], [90, 50]], np.float32)
+    similarity = np.array([[0.9, 0.9, 0.9, 1.0]], np.float32)
+    best, _ = most_similar_within(np.array([[50, 50]], np.float32), projected, 10.0, similarity)
+    assert best[0] == 1

@@ -63,14 +63,17 @@ def merge(parts: Sequence[Correspondences]) -> Correspondences:
 
     Every distinct point of a keypoint is kept; exact repeats become one and their scores add up.
     """
-    pairs = np.concatenate([np.column_stack((part.keypoint_rows, part.point_rows)) for part in parts])
-    if len(pairs) == 0:
+    keypoint_rows, point_rows = (
+        np.concatenate(rows) for rows in zip(*((one.keypoint_rows, one.point_rows) for one in parts), strict=True)
+    )
+    if len(keypoint_rows) == 0:
         return Correspondences.none()
-    unique, rows = np.unique(pairs, axis=0, return_inverse=True)
-    scores = np.zeros(len(unique))
-    np.add.at(scores, rows.ravel(), np.concatenate([part.scores for part in parts]))
+    num_points = int(point_rows.max()) + 1
+    unique, rows = np.unique(keypoint_rows * num_points + point_rows, return_inverse=True)
+    scores = np.asarray(np.bincount(rows, np.concatenate([part.scores for part in parts])), np.float64)
     order = np.argsort(-scores, kind="stable")
-    return Correspondences(unique[order, 0], unique[order, 1], scores[order])
+    unique = unique[order]
+    return Correspondences(unique // num_points, unique % num_points, scores[order])
 
 
 RIVAL_SHARE = 0.5

@@ -28,7 +28,6 @@ single descriptors."""
 
 _NOT_SEEN = -1e6
 _NOTHING = np.float32(-2.0)  # less than any similarity
-_BLOCK = 32  # keypoints compared at once
 _FINE_WINDOW_PX = 10.0  # a little more than the error that an inlier may have
 _MIN_INLIER_RATIO = 0.5  # in the right place most of the found points agree
 
@@ -89,7 +88,9 @@ class GuidedSearch:
         distinct = distinct[distinct != NO_POINT]
         projected = project(query.frame.camera, prior.inverse @ self._map.points[distinct])
         distinct = distinct[((projected >= -window) & (projected <= reach)).all(axis=1)]  # NaN behind the camera
-        kept = [np.flatnonzero(np.isin(image.point_rows, distinct)) for image in images]
+        is_candidate = np.zeros(len(self._map.points) + 1, np.bool_)
+        is_candidate[distinct] = True  # the last one, which NO_POINT finds, stays false
+        kept = [np.flatnonzero(is_candidate[image.point_rows]) for image in images]
         known = np.concatenate([image.features.descriptors[rows] for image, rows in zip(images, kept, strict=True)])
         similarity = np.asarray(query.features.descriptors, np.float32) @ known.astype(np.float32).T
         point_rows = np.concatenate([image.point_rows[rows] for image, rows in zip(images, kept, strict=True)])
@@ -140,21 +141,45 @@ def most_similar_within(
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """The point within the square window of each keypoint that is most similar, and how similar it is, or _NOTHING.
 
-    Keypoints are taken block by block from left to right, so that each is compared with a strip of the image only.
+    Of equally similar points it is the leftmost. Only pairs that are near each other are looked at.
     """
     best, scores = np.zeros(len(keypoints), np.intp), np.full(len(keypoints), _NOTHING, np.float32)
-    keypoints_from_left, from_left = (np.argsort(pixels[:, 0], kind="stable") for pixels in (keypoints, projected))
-    lefts = projected[from_left, 0]
-    for first in range(0, len(keypoints), _BLOCK):
-        block = keypoints_from_left[first : first + _BLOCK]
-        here = keypoints[block]
-        begin, end = np.searchsorted(lefts, (here[:, 0].min() - window, here[:, 0].max() + window))
-        if begin == end:
-            continue
-        strip = from_left[begin:end]
-        near = np.abs(here[:, :1] - lefts[begin:end]) <= window
-        near &= np.abs(here[:, 1:] - projected[strip, 1]) <= window
-        alike = np.where(near, similarity[np.ix_(block, strip)], _NOTHING)
-        columns = alike.argmax(axis=1)
-        best[block], scores[block] = strip[columns], alike[np.arange(len(block)), columns]
+    rows, columns = _near_pairs(keypoints, projected, window)
+    if not len(rows):
+        return best, scores
+    alike = similarity[rows, columns]
+    starts = np.flatnonzero(np.diff(rows, prepend=-1))
+    scores[rows[starts]] = np.maximum.reduceat(alike, starts)
+    winners = np.flatnonzero(alike == scores[rows])
+    winners = winners[np.lexsort((columns[winners], projected[columns[winners], 0], rows[winners]))]
+    winners = winners[np.flatnonzero(np.diff(rows[winners], prepend=-1))]
+    best[rows[winners]] = columns[winners]
     return best, scores
+
+
+def _near_pairs(
+    keypoints: NDArray[np.float32], projected: NDArray[np.float32], window: float
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows of keypoints and of points no more than ``window`` pixels apart in x and in y, sorted by keypoint.
+
+    Points are sorted into square cells, in rows: those near a keypoint are in a run of each of five rows.
+    """
+    if not len(keypoints) or not len(projected):
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    corner = keypoints.min(axis=0) - window
+    inside = ((projected >= corner) & (projected <= keypoints.max(axis=0) + window)).all(axis=1)
+    candidates, side = np.flatnonzero(inside), window / 2
+    cells, own = (((pixels - corner) / side).astype(np.intp) for pixels in (projected[candidates], keypoints))
+    in_a_row = int(own[:, 0].max()) + 5  # more than there are, so that no run reaches the next row
+    number = cells[:, 1] * in_a_row + cells[:, 0]
+    order = np.argsort(number, kind="stable")
+    of_rows = (own[:, 1:] + np.arange(-2, 3)) * in_a_row + own[:, :1]
+    begins, ends = (np.searchsorted(number[order], of_rows + step).ravel() for step in (-2, 3))
+    lengths = ends - begins
+    rows = np.repeat(np.arange(len(keypoints)).repeat(of_rows.shape[1]), lengths)
+    columns = np.arange(len(rows)) + np.repeat(begins - (lengths.cumsum() - lengths), lengths)
+    columns = candidates[order[columns]]
+    for own_axis, axis in zip(keypoints.T, projected.T, strict=True):
+        near = np.abs(own_axis[rows] - axis[columns]) <= window
+        rows, columns = rows[near], columns[near]
+    return rows, columns

@@ -158,12 +158,10 @@ def _jacobian_by_camera(map_from_camera: SE3, points: Array, camera: pycolmap.Ca
 
 def pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:
     """Derivative (N, 2, 3) of the projection by the point in the camera frame, by central differences."""
-    columns = []
-    step = _STEP * np.linalg.norm(in_camera, axis=1, keepdims=True)
-    for axis in np.eye(3):
-        difference = project(camera, in_camera + step * axis) - project(camera, in_camera - step * axis)
-        columns.append(difference / (2.0 * step))
-    return np.stack(columns, axis=2)
+    step = _STEP * np.linalg.norm(in_camera, axis=1)[:, None]
+    steps = step * np.eye(3)[:, None]
+    ahead, back = project(camera, np.stack((in_camera + steps, in_camera - steps))).reshape(2, 3, -1, 2)
+    return np.asarray(((ahead - back) / (2.0 * step)).transpose(1, 2, 0))
 
 
 _CORRELATION = _correlation_along_smear()
