@@ -23,6 +23,7 @@ OPTIONAL = {
     "ray",
     "rerun",
     "tf2_ros",
+    "triton",
 }  # used where they are installed
 
 

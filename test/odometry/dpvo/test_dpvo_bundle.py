@@ -8,7 +8,7 @@ from torch import Tensor
 
 from visloc_ros.odometry.dpvo import bundle_equations, lie
 from visloc_ros.odometry.dpvo.bundle import BundleFailure, BundleReport, adjust
-from visloc_ros.odometry.dpvo.bundle_equations import linearise
+from visloc_ros.odometry.dpvo.linearisation import linearise
 from visloc_ros.odometry.dpvo.projection import reproject
 
 INTRINSICS = torch.tensor([40.0, 42.0, 24.0, 18.0], dtype=torch.float64)

@@ -194,7 +194,7 @@ def test_motion_goes_on_for_as_long_as_the_next_frame_is_away_or_one_step_where_
 
 def test_new_depths_are_the_lower_median_of_the_last_three_frames(undropped):
     depths = undropped.state.inverse_depths[-3:].flatten().sort().values
-    assert float(undropped.front_end._first_depths()) == float(depths[(len(depths) - 1) // 2])
+    assert float(undropped.front_end._first_depths(None)) == float(depths[(len(depths) - 1) // 2])
 
 
 def test_random_patches_stay_off_the_border():

@@ -1,19 +1,15 @@
-"""ALIKED on a GPU, where its small kernels take longer to launch than to run: a CUDA graph launches all at once."""
+"""ALIKED on a GPU, captured in a CUDA graph for every shape of images that comes again."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from visloc_ros.features.backends.aliked_network import AlikedNetwork
+from visloc_ros.features.backends.cuda_graph import CapturedGraph, Outputs
 
-Outputs = tuple[Tensor, ...]
-_WARM_UP_RUNS = 3  # libraries choose their kernels and take their memory in the first ones
 _MAX_GRAPHS = 16  # two image sizes in batches of one to eight
 
 
@@ -23,7 +19,7 @@ class GraphedAliked:
     def __init__(self, network: AlikedNetwork) -> None:
         self._network = network
         self._pool = torch.cuda.graph_pool_handle()
-        self._captured: dict[tuple[int, ...], _Capture] = {}
+        self._captured: dict[tuple[int, ...], CapturedGraph] = {}
         self._seen: set[tuple[int, ...]] = set()
         self._lock = threading.Lock()  # graphs share their memory, and so would threads
 
@@ -44,34 +40,5 @@ class GraphedAliked:
             if key not in self._seen or len(self._captured) >= _MAX_GRAPHS:
                 self._seen.add(key)
                 return run(images)
-            self._captured[key] = _Capture.of(run, images, self._pool)
+            self._captured[key] = CapturedGraph.of(run, (images,), self._pool)
         return self._captured[key].replay(images)
-
-
-@dataclass(frozen=True)
-class _Capture:
-    """A graph, and the memory that it reads from and writes to."""
-
-    graph: torch.cuda.CUDAGraph
-    inputs: Tensor
-    outputs: Outputs
-
-    @staticmethod
-    def of(run: Callable[[Tensor], Outputs], example: Tensor, pool: Any) -> _Capture:
-        """Capture what ``run`` does with images of this shape; graphs of one memory pool must not run side by side."""
-        inputs = example.clone(memory_format=torch.contiguous_format)
-        stream: Any = torch.cuda.Stream(example.device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(example.device))
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP_RUNS):
-                run(inputs)
-        torch.cuda.current_stream(example.device).wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):  # other threads go on meanwhile
-            outputs = run(inputs)
-        return _Capture(graph, inputs, outputs)
-
-    def replay(self, images: Tensor) -> Outputs:
-        self.inputs.copy_(images)
-        self.graph.replay()
-        return self.outputs

@@ -63,9 +63,9 @@ def adjust(
     for done in range(iterations):
         centres = _centres(patches, layout)
         equations = NormalEquations.at(layout, poses, centres, intrinsics[0], target, weight)
-        step, edges_used = equations.solve(damping), int(equations.edges_used)
-        failure = _failure(step)
-        if step is None or failure:
+        (step, is_indefinite), edges_used = equations.solve(damping), int(equations.edges_used)
+        failure = _failure(step, is_indefinite)
+        if failure:
             return BundleReport(done, len(kk), edges_used, failure)
         _apply(step, layout, poses, patches)
     return BundleReport(iterations, len(kk), edges_used)
@@ -78,17 +78,58 @@ def _centres(patches: Tensor, layout: BundleLayout) -> Tensor:
     return grid.index_copy_(0, layout.cells, patches[layout.patch_ids, :, middle, middle])
 
 
-def _failure(step: BundleStep | None) -> BundleFailure | None:
-    if step is None:
+@torch.inference_mode()
+def adjust_window(
+    poses: Tensor,
+    patches: Tensor,
+    intrinsics: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    layout: BundleLayout,
+    iterations: int = 2,
+    damping: float = 1e-4,
+) -> tuple[Tensor, Tensor]:
+    """As ``adjust`` with a given layout, and without waiting for the device: what fails is not applied.
+
+    Gives the iterations that were applied, and the residuals used in the last one.
+    """
+    edges_used = applied = torch.zeros((), dtype=torch.int64, device=poses.device)
+    is_good = torch.ones((), dtype=torch.bool, device=poses.device)
+    for _ in range(iterations):
+        equations = NormalEquations.at(layout, poses, _centres(patches, layout), intrinsics[0], target, weight)
+        step, is_indefinite = equations.solve(damping)
+        is_good = is_good & (is_indefinite == 0) & _is_finite(step)
+        _apply(step, layout, poses, patches, is_good)
+        edges_used, applied = equations.edges_used, applied + is_good
+    return applied, edges_used
+
+
+def window_report(applied: int, edges: int, edges_used: int, iterations: int = 2) -> BundleReport:
+    """The report of ``adjust_window``, of numbers that are in main memory."""
+    failure = None if applied == iterations else BundleFailure.NOT_FINITE
+    return BundleReport(applied, edges, edges_used, failure)
+
+
+def _failure(step: BundleStep, is_indefinite: Tensor) -> BundleFailure | None:
+    if is_indefinite:
         return BundleFailure.NOT_POSITIVE_DEFINITE
-    finite = step.poses.isfinite().all() & step.depths.isfinite().all()
-    return None if finite else BundleFailure.NOT_FINITE
+    return None if _is_finite(step) else BundleFailure.NOT_FINITE
 
 
-def _apply(step: BundleStep, layout: BundleLayout, poses: Tensor, patches: Tensor) -> None:
-    free = slice(layout.first_free, layout.first_free + layout.num_free)
-    poses[free] = lie.retract(poses[free], step.poses)
-    middle = patches.shape[-1] // 2
-    depth = patches[layout.patch_ids, 2, middle, middle] + step.depths
+def _is_finite(step: BundleStep) -> Tensor:
+    return step.poses.isfinite().all() & step.depths.isfinite().all()
+
+
+def _apply(
+    step: BundleStep, layout: BundleLayout, poses: Tensor, patches: Tensor, is_good: Tensor | None = None
+) -> None:
+    """Move poses and patches by a step, where it ``is_good``, if that is not known yet."""
+    free, middle = layout.free_frames, patches.shape[-1] // 2
+    before = patches[layout.patch_ids, 2]
+    depth = before[:, middle, middle] + step.depths
     depth = torch.where(depth > _NEAREST, _RESET, depth).clamp(min=_FARTHEST)
-    patches[layout.patch_ids, 2] = depth[:, None, None].expand(-1, *patches.shape[-2:])
+    moved, depths = lie.retract(poses[free], step.poses), depth[:, None, None].expand_as(before)
+    if is_good is not None:
+        moved, depths = torch.where(is_good, moved, poses[free]), torch.where(is_good, depths, before)
+    poses[free] = moved
+    patches[layout.patch_ids, 2] = depths

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from visloc_ros.odometry.dpvo import lie
+from visloc_ros.odometry.dpvo.linearisation import Linearisation, linearise
 
 _EDGES_AT_A_TIME = 1 << 18
 _CHUNK_VALUES = 1 << 24  # float32 values that a batch of coupling products may have: 64 MB
@@ -32,6 +32,8 @@ class BundleLayout:
     ``pair``, ``patch`` (E,) say where an edge belongs; ``pair_source``, ``pair_i``, ``pair_j`` (Q,) describe pairs.
     Patches lie in a grid (F, M): ``cells`` (K,) are the used ones, flat, and ``patch_ids`` (K,) whose they are.
     ``row_source``, ``row_pose`` (Q + F,) name the source frame of a row and its free pose, N where it is fixed.
+    ``free_frames`` (N,) are the frames of the free poses. A window has so few of them that the coupling of all with all
+    patches is one matrix, and nothing needs to be counted.
     """
 
     pair: Tensor
@@ -45,8 +47,13 @@ class BundleLayout:
     row_pose: Tensor
     num_sources: int
     patches_per_source: int
-    first_free: int
-    num_free: int
+    free_frames: Tensor
+    is_window: bool = False
+
+    @property
+    def num_free(self) -> int:
+        """Number N of free poses."""
+        return len(self.free_frames)
 
     @classmethod
     def of(cls, ii: Tensor, jj: Tensor, kk: Tensor, first_free: int, num_frames: int) -> BundleLayout:
@@ -73,8 +80,7 @@ class BundleLayout:
             row_pose=torch.where(frames >= first_free, frames - first_free, num_free),
             num_sources=len(sources),
             patches_per_source=widest,
-            first_free=first_free,
-            num_free=num_free,
+            free_frames=torch.arange(first_free, first_free + num_free, device=ii.device),
         )
 
     def chunks(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -178,25 +184,43 @@ class NormalEquations:
         pairs = len(self.adjoints)
         self.coupling.index_add_(0, pairs + self.layout.pair_source, -self.coupling[:pairs] @ self.adjoints)
 
-    def solve(self, damping: float) -> BundleStep | None:
-        """Eliminate the depths, solve for the poses, and back; None if the poses' system is not positive definite."""
+    def solve(self, damping: float) -> tuple[BundleStep, Tensor]:
+        """Eliminate the depths, solve for the poses, and back; also whether that failed: no finite step exists.
+
+        It fails where the poses' system is not positive definite. The caller decides when to wait for the answer.
+        """
         layout = self.layout
         inverse_curvature = 1.0 / (self.curvature + damping)
         if layout.num_free == 0:
-            return BundleStep(self.gradient.new_zeros(0, 6), (inverse_curvature * self.slope).view(-1)[layout.cells])
+            depths = (inverse_curvature * self.slope).view(-1)[layout.cells]
+            return BundleStep(self.gradient.new_zeros(0, 6), depths), depths.new_zeros((), dtype=torch.int32)
         factor, failed = torch.linalg.cholesky_ex(_damped(self._reduced_hessian(inverse_curvature)))
-        if failed:
-            return None
         right = self._reduced_gradient(inverse_curvature * self.slope)
         poses = torch.cholesky_solve(right.view(-1, 1), factor).view(-1, 6)
         depths = inverse_curvature * (self.slope - self._coupled_with(poses))
-        return BundleStep(poses, depths.view(-1)[layout.cells])
+        return BundleStep(poses, depths.view(-1)[layout.cells]), failed
 
     def _reduced_hessian(self, inverse_curvature: Tensor) -> Tensor:
         """Hessian (6 N, 6 N) of the free poses with the depths eliminated; what is fixed falls into the last place."""
         places = self.layout.num_free + 1
         blocks = self.hessian.new_zeros(places * places, 6, 6)
         self._add_pose_blocks(blocks, places)
+        if not self.layout.is_window:
+            self._eliminate_by_source(blocks, places, inverse_curvature)
+        free = blocks.view(places, places, 6, 6)[:-1, :-1]
+        hessian = free.transpose(1, 2).reshape(6 * (places - 1), 6 * (places - 1))
+        return hessian - self._depths_share(places, inverse_curvature) if self.layout.is_window else hessian
+
+    def _depths_share(self, places: int, inverse_curvature: Tensor) -> Tensor:
+        """What the depths take from the free poses' Hessian, with the coupling of all poses and patches at once."""
+        layout = self.layout
+        coupling = self.coupling.new_zeros(layout.num_sources * places, layout.patches_per_source, 6)
+        coupling.index_add_(0, layout.row_source * places + layout.row_pose, self.coupling[:-1])
+        coupling = coupling.view(layout.num_sources, places, -1, 6)[:, :-1].permute(1, 3, 0, 2).flatten(2).flatten(0, 1)
+        return (coupling * inverse_curvature.flatten()) @ coupling.mT
+
+    def _eliminate_by_source(self, blocks: Tensor, places: int, inverse_curvature: Tensor) -> None:
+        """Subtract what the depths take from all blocks, a bounded number of source frames at once."""
         padded_pose = torch.cat((self.layout.row_pose, self.layout.row_pose.new_tensor([places - 1])))
         for sources, rows in self.layout.chunks():
             coupling = self.coupling[rows].transpose(2, 3).flatten(1, 2)
@@ -205,8 +229,6 @@ class NormalEquations:
             target = pose[:, :, None] * places + pose[:, None]
             product = product.view(*target.shape[:2], 6, -1, 6).transpose(2, 3)
             blocks.index_add_(0, target.flatten(), product.reshape(-1, 6, 6), alpha=-1)
-        free = blocks.view(places, places, 6, 6)[:-1, :-1]
-        return free.transpose(1, 2).reshape(6 * (places - 1), 6 * (places - 1))
 
     def _add_pose_blocks(self, blocks: Tensor, places: int) -> None:
         pairs = len(self.adjoints)
@@ -238,50 +260,3 @@ def _damped(hessian: Tensor) -> Tensor:
     diagonal = hessian.diagonal()
     diagonal.add_(_RELATIVE_POSE_DAMPING * diagonal + _ABSOLUTE_POSE_DAMPING)
     return hessian
-
-
-# Residuals of patch centres and their derivatives (Teed et al. 2023). The derivative by the source pose is minus that
-# by the target pose times the adjoint of the relative pose.
-
-_MAX_RESIDUAL = 128.0
-_MIN_Z = 0.2
-_IMAGE_MARGIN = 64.0
-
-
-class Linearisation(NamedTuple):
-    """Residuals (E, 2) in pixels, derivatives by target pose (E, 2, 6) and inverse depth (E, 2), and which count."""
-
-    residual: Tensor
-    by_target: Tensor
-    by_depth: Tensor
-    used: Tensor
-
-
-def linearise(relative: Tensor, centres: Tensor, intrinsics: Tensor, target: Tensor) -> Linearisation:
-    """Linearise the projections of patch centres (E, 3) (x, y, inverse depth) through ``relative`` poses (E, 7).
-
-    ``intrinsics`` (4,) fx fy cx cy serve for every edge, and 2 cx, 2 cy stand for the image's size. An edge is used
-    if its point is farther than z = 0.2, projects to within 64 pixels of the image and 128 of ``target`` (E, 2).
-    """
-    focal, principal = intrinsics[:2], intrinsics[2:]
-    rays = torch.cat(((centres[:, :2] - principal) / focal, torch.ones_like(centres[:, 2:])), 1)
-    depth, translation = centres[:, 2:], relative[:, :3]
-    point = (lie.rotation(relative) @ rays[:, :, None])[..., 0] + translation * depth
-    near = point[:, 2:] < _MIN_Z
-    inverse_z = torch.where(near, 0.0, 1.0 / torch.where(near, 1.0, point[:, 2:]))
-    slope = point[:, :2] * inverse_z
-    pixel = focal * slope + principal
-    residual = target - pixel
-    inside = (pixel > -_IMAGE_MARGIN) & (pixel < 2.0 * principal + _IMAGE_MARGIN)
-    used = inside.all(1) & (point[:, 2] > _MIN_Z) & (residual.norm(dim=1) < _MAX_RESIDUAL)
-    by_depth = focal * inverse_z * (translation[:, :2] - translation[:, 2:] * slope)
-    return Linearisation(residual, focal[:, None] * _by_target(slope, depth * inverse_z), by_depth, used)
-
-
-def _by_target(slope: Tensor, nearness: Tensor) -> Tensor:
-    """Derivatives (E, 2, 6) of the slope (X/Z, Y/Z) by the target pose; ``nearness`` (E, 1) is inverse depth / Z."""
-    x, y = slope.unbind(1)
-    near, zero = nearness[:, 0], torch.zeros_like(x)
-    row_x = torch.stack((near, zero, -x * near, -x * y, 1 + x * x, -y), 1)
-    row_y = torch.stack((zero, near, -y * near, -1 - y * y, x * y, x), 1)
-    return torch.stack((row_x, row_y), 1)

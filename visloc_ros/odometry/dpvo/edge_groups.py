@@ -19,7 +19,7 @@ class Piece:
     """Some whole groups: their ``edges`` (n,), group after group, and which edges are in the same group as the last.
 
     ``members`` (G, L) are places among the n edges, group by group, valid where ``present`` (G, L); ``group`` (n,) is
-    the group of every edge.
+    the group of every edge. ``is_block``: all edges in their order, in groups of the same size.
     """
 
     edges: Tensor
@@ -27,6 +27,7 @@ class Piece:
     members: Tensor
     present: Tensor
     group: Tensor
+    is_block: bool = False
 
     @classmethod
     def of(cls, edges: Tensor, group: Tensor, counts: Tensor, largest: int) -> Piece:
@@ -40,11 +41,15 @@ class Piece:
 
     def softmax_sum(self, scores: Tensor, values: Tensor) -> Tensor:
         """Sums (G, C) of ``values`` (n, C), weighted with each channel's softmax of ``scores`` over the group."""
-        own = self._by_group(scores).float().masked_fill(~self.present[..., None], -torch.inf)
+        own = self._by_group(scores).float()
+        if not self.is_block:
+            own = own.masked_fill(~self.present[..., None], -torch.inf)
         weights = (own - own.amax(1, keepdim=True)).exp()
         return (weights * self._by_group(values)).sum(1) / weights.sum(1)
 
     def _by_group(self, rows: Tensor) -> Tensor:
+        if self.is_block:
+            return rows.view(*self.members.shape, -1)
         return rows.index_select(0, self.members.flatten()).view(*self.members.shape, -1)
 
 

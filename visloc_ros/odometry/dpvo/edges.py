@@ -59,6 +59,8 @@ class Edges:
 
     def without_frame(self, frame: int, patches_per_frame: int) -> Edges:
         """Edges that do not touch a frame, renumbered as if it had never been."""
+        if not len(self):
+            return self
         kept = self[(self.ii != frame) & (self.jj != frame)]
         source_moves, target_moves = (kept.ii > frame).long(), (kept.jj > frame).long()
         return Edges(

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.odometry.dpvo import lie, projection
 from visloc_ros.odometry.dpvo.bundle import BundleReport
-from visloc_ros.odometry.dpvo.config import CELL_PX, START_FRAMES, DpvoConfig
+from visloc_ros.odometry.dpvo.config import START_FRAMES, DpvoConfig
 from visloc_ros.odometry.dpvo.correlation import correlate
 from visloc_ros.odometry.dpvo.edges import Edges
 from visloc_ros.odometry.dpvo.loops import GlobalAdjustment, ProximityLoops, adjust_along
+from visloc_ros.odometry.dpvo.patch_places import gradient_centres, random_centres
 from visloc_ros.odometry.dpvo.rings import FrameFeatures
 from visloc_ros.odometry.dpvo.state import DpvoState
+from visloc_ros.odometry.dpvo.support import MeasurementSupport, support_of_newest
 
 START_UPDATES = END_UPDATES = 12
 MIN_START_MOTION_PX = 2.0  # median flow on the quarter grid between the first frames
-_DEPTH_FRAMES = 3  # newest frames whose median depth the next one starts with
+DEPTH_FRAMES = 3  # newest frames whose median depth the next one starts with
 
 UpdateOperator = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
@@ -94,11 +96,7 @@ class FrontEnd:
         state = self.state
         self._make_room()
         with watch("encode"):
-            features, patches = self._describe(image)
-        frame_id = state.timeline.append(stamp_ns)
-        state.poses[state.num_frames] = self._predicted_pose(stamp_ns)
-        patches[:, 2] = self._first_depths()
-        state.put(frame_id, intrinsics, patches, features)
+            self._put(image, intrinsics, stamp_ns)
         if not self.started and state.num_frames:
             start_motion_px = self._probe_motion()
             if start_motion_px < MIN_START_MOTION_PX:
@@ -108,7 +106,7 @@ class FrontEnd:
             self._appearance_loops.add_frame(state, image)
         if self._loops is not None:
             self._loops.add(state)
-        connect_newest(state, self._config.patch_lifetime)
+        self._connect()
         return self._settle(watch)
 
     @torch.no_grad()
@@ -119,9 +117,26 @@ class FrontEnd:
             self._appearance_loops.finish(self.state)
         if self._loops is not None:
             self._loops.add(self.state, at_the_end=True)
-        for _ in range(END_UPDATES if len(self.state.edges) else 0):
+        for _ in range(END_UPDATES if self._measures else 0):
             report = self._update(Stopwatch(), at_the_end=True)
         return report
+
+    def support(self) -> MeasurementSupport:
+        """What supports the pose of the newest frame, once the front end has started."""
+        return support_of_newest(self.state, self._map_size)
+
+    @property
+    def _measures(self) -> bool:
+        """Whether anything is measured."""
+        return len(self.state.edges) > 0
+
+    def _connect(self) -> None:
+        """Begin the measurements of the newest frame."""
+        connect_newest(self.state, self._config.patch_lifetime)
+
+    def _retire(self) -> None:
+        """End the measurements of old patches."""
+        retire_old(self.state, self._config.removal_window, self._config.optimization_window)
 
     def _update(self, watch: Stopwatch, *, at_the_end: bool = False) -> BundleReport:
         """Ask the network where all measured patches are, and adjust poses and depths to that."""
@@ -145,7 +160,7 @@ class FrontEnd:
             return FrameOutcome(kept=True, adjustment=reports[-1] if reports else None)
         report = self._update(watch)
         dropped = self._drop_keyframe()
-        retire_old(self.state, self._config.removal_window, self._config.optimization_window)
+        self._retire()
         if self._appearance_loops is not None:
             with watch("close"):
                 self._appearance_loops.close(self.state)
@@ -155,16 +170,27 @@ class FrontEnd:
         if self.state.num_frames + 1 >= self.state.capacity:
             self.state.forget_oldest(self.state.capacity // 2)
 
-    def _describe(self, image: Tensor) -> tuple[FrameFeatures, Tensor]:
-        """Features of an image and patches (M, 3, 3, 3) at places of the configured strategy."""
+    def _put(self, image: Tensor, intrinsics: Tensor, stamp_ns: int) -> None:
+        """Write a new frame into the state's next row, at the predicted pose."""
+        state, (centres, drawn) = self.state, self._draw(image)
+        frame_id = state.timeline.append(stamp_ns)
+        features, patches = describe(self._network, image, centres.to(self._device))
+        state.poses[state.num_frames] = self._predicted_pose(stamp_ns)
+        patches[:, 2] = self._first_depths(drawn.to(self._device))
+        state.put(frame_id, intrinsics, patches, features)
+
+    def _first_depths(self, drawn: Tensor) -> Tensor:
+        """Inverse depths that broadcast to (M, 3, 3): the drawn ones at first, then the newest frames' median."""
+        return self.state.inverse_depths[-DEPTH_FRAMES:].median() if self.started else drawn
+
+    def _draw(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch centres (M, 2) by the configured strategy, and inverse depths (M, 1, 1) that count before the start."""
         count, generator = self._config.patches_per_frame, self._generator
+        draw = random_centres
         if self._config.centroid_sel_strat == "GRADIENT_BIAS":
-            centres = gradient_centres(image, count, self._map_size, generator)
-        else:
-            centres = random_centres(count, self._map_size, generator)
-        fmap, imap = self._network.encode(image)
-        gmap, context, patches = self._network.extract(fmap, imap, centres.to(self._device))
-        return FrameFeatures(fmap, gmap, context), patches
+            draw = partial(gradient_centres, image)
+        centres = draw(count, self._map_size, generator)
+        return centres, torch.rand(count, 1, 1, generator=generator)
 
     def _predicted_pose(self, stamp_ns: int) -> Tensor:
         """Pose (7,) predicted from the motion so far; that of the first two frames is the origin."""
@@ -174,17 +200,13 @@ class FrontEnd:
         last, before = state.poses[count - 1], state.poses[count - 2]
         if self._config.motion_model != "DAMPED_LINEAR":
             return last
-        last_ns, before_ns = (state.timeline.stamp_ns(frame_id) for frame_id in state.frame_ids[:-3:-1])
-        steps = steps_ahead(stamp_ns, last_ns, before_ns)
-        return extrapolate(last, before, steps, self._config.motion_damping)
+        return extrapolate(last, before, self._steps_ahead(stamp_ns), self._config.motion_damping)
 
-    def _first_depths(self) -> Tensor:
-        """Inverse depths that broadcast to (M, 3, 3): random before the start, then the newest frames' median.
-
-        The random numbers are drawn in any case.
-        """
-        drawn = torch.rand(self._config.patches_per_frame, 1, 1, generator=self._generator).to(self._device)
-        return self.state.inverse_depths[-_DEPTH_FRAMES:].median() if self.started else drawn
+    def _steps_ahead(self, stamp_ns: int) -> float:
+        """Time since the last frame over the time between the last two; there must be two."""
+        timeline = self.state.timeline
+        last_ns, before_ns = (timeline.stamp_ns(frame_id) for frame_id in self.state.frame_ids[:-3:-1])
+        return steps_ahead(stamp_ns, last_ns, before_ns)
 
     def _probe_motion(self) -> float:
         """Median flow in pixels of the quarter grid from the last kept frame to the one that was put."""
@@ -210,19 +232,31 @@ class FrontEnd:
         return self._operator(edges.net, context, correlation, edges.ii, edges.jj, edges.kk)
 
     def _adjust(self) -> BundleReport:
-        state = self.state
-        first_free = max(state.num_frames - self._config.optimization_window, 1) if self.started else 1
-        return adjust_along(state, state.edges, first_free)
+        return adjust_along(self.state, self.state.edges, self._first_free)
+
+    @property
+    def _first_free(self) -> int:
+        """The first frame whose pose is adjusted."""
+        return max(self.state.num_frames - self._config.optimization_window, 1) if self.started else 1
 
     def _drop_keyframe(self) -> bool:
         """Drop the frame between two that hardly differ."""
-        state = self.state
-        frame = state.num_frames - self._config.keyframe_index
-        flow = mean_flow(state, frame - 1, frame + 1)
+        frame = self.state.num_frames - self._config.keyframe_index
+        flow = self._mean_flow(frame - 1, frame + 1)
         if flow is None or flow >= self._config.keyframe_thresh:
             return False
-        state.drop_frame(frame)
+        self.state.drop_frame(frame)
         return True
+
+    def _mean_flow(self, one: int, other: int) -> float | None:
+        return mean_flow(self.state, one, other)
+
+
+def describe(network: Network, image: Tensor, centres: Tensor) -> tuple[FrameFeatures, Tensor]:
+    """Features of an image and of its patches at cells (M, 2), and the patches (M, 3, 3, 3)."""
+    fmap, imap = network.encode(image)
+    gmap, context, patches = network.extract(fmap, imap, centres)
+    return FrameFeatures(fmap, gmap, context), patches
 
 
 LOOP_FRAMES_APART = 30  # measurements over more frames than these close a loop
@@ -280,31 +314,3 @@ def steps_ahead(stamp_ns: int, last_ns: int, before_ns: int) -> float:
 def median(values: Tensor) -> float:
     """Interpolated median of all values."""
     return float(torch.quantile(values.float().flatten(), 0.5))
-
-
-_CANDIDATES = 3  # drawn for each patch that is kept
-
-
-def random_centres(count: int, map_size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Cells (count, 2), x and y, whose 3 x 3 neighbourhood lies inside maps of (height, width); some may repeat."""
-    height, width = map_size
-    x = torch.randint(1, width - 1, (count,), generator=generator)
-    y = torch.randint(1, height - 1, (count,), generator=generator)
-    return torch.stack((x, y), dim=1)
-
-
-def gradient_centres(image: Tensor, count: int, map_size: tuple[int, int], generator: torch.Generator) -> Tensor:
-    """Cells (count, 2) as ``random_centres`` draws them, the steepest third of them in an image (3, H, W)."""
-    candidates = random_centres(_CANDIDATES * count, map_size, generator)
-    steepness = functional.avg_pool2d(_gradient(image)[None], CELL_PX)[0].cpu()
-    height, width = steepness.shape  # one cell short at the border where the image ends with a whole cell
-    values = steepness[candidates[:, 1].clamp(max=height - 1), candidates[:, 0].clamp(max=width - 1)]
-    return candidates[values.topk(count).indices]
-
-
-def _gradient(image: Tensor) -> Tensor:
-    """Length (H - 1, W - 1) of the gradient of the sum over channels."""
-    brightness = image.float().sum(dim=0)
-    right = brightness[:-1, 1:] - brightness[:-1, :-1]
-    down = brightness[1:, :-1] - brightness[:-1, :-1]
-    return torch.hypot(right, down)

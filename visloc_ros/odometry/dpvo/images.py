@@ -50,10 +50,10 @@ class PinholeImages:
         return np.array([fx, fy, cx - HALF_PIXEL, cy - HALF_PIXEL]) / CELL_PX
 
     def __call__(self, image: Image) -> Image:
-        """BGR planes (3, h, w) of a grey or RGB image."""
+        """BGR planes (3, h, w) of a grey or RGB image; in memory the channels of a pixel lie together."""
         picture = self._undistort(resize_image(as_rgb(image), self._resized))
         width, height = self.size
-        return np.ascontiguousarray(picture[:height, :width, ::-1].transpose(2, 0, 1))
+        return np.asarray(cv2.cvtColor(picture[:height, :width], cv2.COLOR_RGB2BGR), np.uint8).transpose(2, 0, 1)
 
     def _undistort(self, picture: Image) -> Image:
         if self._maps is None:

@@ -166,6 +166,9 @@ class UpdateOperator(nn.Module):
         for piece in groups.patches:
             net_rows, inp_rows, corr_rows = (part.index_select(0, piece.edges) for part in (net, inp, corr))
             state.index_copy_(0, piece.edges, self._along_patches(net_rows, inp_rows, corr_rows, piece))
+        if len(groups.pairs) == 1 and groups.pairs[0].is_block:
+            state = self._across_pairs(state, groups.pairs[0])
+            return state, self.d(state), self.w(state)
         delta, weight = state.new_empty(len(state), 2), state.new_empty(len(state), 2)
         for piece in groups.pairs:
             own = self._across_pairs(state.index_select(0, piece.edges), piece)

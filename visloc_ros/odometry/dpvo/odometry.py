@@ -18,13 +18,12 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Reason, Rejection
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
 from visloc_ros.odometry.backend import Odometry
-from visloc_ros.odometry.dpvo import projection
 from visloc_ros.odometry.dpvo.config import CELL_PX, START_FRAMES, DpvoConfig
 from visloc_ros.odometry.dpvo.frontend import FrameOutcome, FrontEnd
 from visloc_ros.odometry.dpvo.images import PinholeImages
 from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels, RetrievalLoops
-from visloc_ros.odometry.dpvo.state import DpvoState
+from visloc_ros.odometry.dpvo.window_frontend import WindowFrontEnd, one_kernel
 from visloc_ros.odometry.frame_check import FrameCheck
 
 log = logging.getLogger(__name__)
@@ -49,6 +48,8 @@ class DpvoOdometry(Odometry):
         self._network = network or load_network(config.weights, self._device)
         self._dtype = pick_dtype("auto" if config.mixed_precision else "float32", self._device)
         self._network.set_precision(self._dtype)
+        # Loops by proximity measure patches over more frames than a window has.
+        self._correlate = None if config.loop_closure else one_kernel(self._device, self._dtype)
         self._loop_models = LoopModels.load(config) if config.classic_loop_closure else None
         self._live = live
         self._num_segments = 0
@@ -115,16 +116,13 @@ class DpvoOdometry(Odometry):
         loops = None
         if models is not None:
             loops = RetrievalLoops(self._config, models, self._closures, live=self._live)
-        front_end = FrontEnd(
-            self._config,
-            self._network,
-            self._network.update,
-            images.map_size,
-            self._device,
-            appearance_loops=loops,
-            dtype=self._dtype,
-        )
-        return _Session(images, intrinsics, front_end)
+        return _Session(images, intrinsics, self._front_end(images.map_size, loops))
+
+    def _front_end(self, map_size: tuple[int, int], loops: RetrievalLoops | None) -> FrontEnd:
+        network, common = self._network, (map_size, self._device, loops, self._dtype)
+        if self._correlate is None:
+            return FrontEnd(self._config, network, network.update, *common)
+        return WindowFrontEnd(self._config, network, network.update, self._correlate, *common)
 
     def _judge(self, session: _Session, stamp_ns: int, step: FrameOutcome) -> OdometryPose | Rejection:
         """Decide whether there is a pose for the frame that was taken last."""
@@ -133,7 +131,7 @@ class DpvoOdometry(Odometry):
             return Rejection(stamp_ns, Reason.DEGENERATE_MOTION, _start_counts(front_end, step), self._watch.stage_ms)
         if session.last_good_ns is None:
             session.last_good_ns = stamp_ns
-        support = support_of_newest(front_end.state, session.images.map_size)
+        support = front_end.support()
         counts = {"measured": support.measured, "fitting": support.fitting, "mean_weight": support.mean_weight}
         failed = step.adjustment is not None and step.adjustment.failure is not None
         if failed or support.share < self._config.min_support:
@@ -174,45 +172,6 @@ def _start_counts(front_end: FrontEnd, step: FrameOutcome) -> dict[str, float]:
     if step.start_motion_px is not None:
         counts["motion_px"] = CELL_PX * step.start_motion_px
     return counts
-
-
-# The support of the newest pose by the network's measurements: the only way for dpvo to notice that it is lost. The
-# limits are geometric, and wide, since the published system has none to compare with.
-
-_MIN_WEIGHT = 0.1
-_MAX_RESIDUAL_PX = 4.0  # on the quarter grid
-
-
-@dataclass(frozen=True)
-class MeasurementSupport:
-    """Measurements of older patches in the newest frame, how many of them fit its pose, and their mean weight."""
-
-    measured: int
-    fitting: int
-    mean_weight: float
-
-    @property
-    def share(self) -> float:
-        """Part of the measurements that fit."""
-        return self.fitting / self.measured if self.measured else 0.0
-
-
-def support_of_newest(state: DpvoState, map_size: tuple[int, int]) -> MeasurementSupport:
-    """Count the measurements that are sure, inside maps of (height, width) cells, and near where the pose puts them."""
-    newest = state.num_frames - 1
-    edges = state.edges
-    edges = edges[(edges.jj == newest) & (edges.ii != newest)]
-    seen = projection.reproject(state.poses, state.flat_patches, state.intrinsics, edges.ii, edges.jj, edges.kk)
-    pixels, weight = seen[:, :, 1, 1], edges.weight.mean(dim=1)
-    near = (edges.target - pixels).norm(dim=1) < _MAX_RESIDUAL_PX
-    fitting = near & _inside(pixels, map_size) & (weight > _MIN_WEIGHT)
-    return MeasurementSupport(len(edges), int(fitting.sum()), float(weight.mean()) if len(edges) else 0.0)
-
-
-def _inside(pixels: Tensor, map_size: tuple[int, int]) -> Tensor:
-    height, width = map_size
-    limits = pixels.new_tensor([width - 0.5, height - 0.5])
-    return ((pixels > -0.5) & (pixels < limits)).all(dim=1)
 
 
 _NAMES = ("dpvo",)

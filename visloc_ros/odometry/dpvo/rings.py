@@ -59,6 +59,17 @@ class FeatureRings:
         row = self._slot(frame, self.patch_frames)
         self.gmap[row], self.context[row] = features.gmap, features.context
 
+    def rows_of(self, frame: int) -> tuple[int, int]:
+        """Rows of a frame's maps and of its patches."""
+        return self._slot(frame, self.map_frames), self._slot(frame, self.patch_frames)
+
+    def write(self, map_row: Tensor, patch_row: Tensor, features: FrameFeatures) -> None:
+        """As ``store``, where a device alone knows the rows (1,)."""
+        self.fmap0.index_copy_(0, map_row, features.fmap[None])
+        self.fmap1.index_copy_(0, map_row, functional.avg_pool2d(features.fmap[None], _COARSE))
+        self.gmap.index_copy_(0, patch_row, features.gmap[None])
+        self.context.index_copy_(0, patch_row, features.context[None])
+
     def copy(self, source: int, target: int) -> None:
         """Give a frame the features of another one."""
         to, since = self._slot(target, self.map_frames), self._slot(source, self.map_frames)

@@ -17,6 +17,7 @@ from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.odometry.dpvo import lie
 from visloc_ros.odometry.dpvo.config import PATCH_SIDE, DpvoConfig
 from visloc_ros.odometry.dpvo.edges import Edges
+from visloc_ros.odometry.dpvo.pairs import MeasuredPairs
 from visloc_ros.odometry.dpvo.rings import FeatureRings, FrameFeatures
 
 
@@ -25,7 +26,8 @@ class DpvoState:
 
     ``num_frames`` n counts the kept frames. ``poses`` (N, 7), ``intrinsics`` (N, 4) fx fy cx cy and ``patches``
     (N, M, 3, 3, 3) have room for N; rows from n on mean nothing. ``frame_ids`` are the input numbers of the kept
-    frames. ``edges`` are updated, ``archived`` ones only take part in global adjustment (None where there is none).
+    frames. ``edges`` are updated, ``archived`` ones only take part in global adjustment (None where there is none);
+    where a window updates all patches of a frame at once, its ``pairs`` take the place of edges.
     ``odom_from_world`` undoes what ``move_world`` did, so that poses given out go on without a jump. ``units`` (N,)
     are lengths in the world of one of odometry as it was by a frame when its pose was given out, 0 before that.
     """
@@ -47,6 +49,7 @@ class DpvoState:
             config.ring_frames, patch_frames or config.ring_frames, per_frame, map_size, device, dtype
         )
         self.edges = Edges.none(device)
+        self.pairs = MeasuredPairs.none()
         self.archived = Edges.none(device).without_state() if config.loop_closure else None
         self.timeline = Timeline(device)
         self.odom_from_world = Sim3.identity()
@@ -75,6 +78,10 @@ class DpvoState:
         row = self.num_frames
         self.intrinsics[row], self.patches[row], self.units[row] = intrinsics, patches, 0.0
         self.features.store(row, features)
+        self.expect(frame_id)
+
+    def expect(self, frame_id: int) -> None:
+        """Take note of the input that is in the next row."""
         self._next_id = frame_id
 
     def accept(self) -> None:
@@ -110,6 +117,7 @@ class DpvoState:
         end = self.frame_ids[frame + 1] if frame + 1 < self.num_frames else len(self.timeline)
         self.timeline.tie(self.frame_ids[frame], end, relative)
         self.edges = self.edges.without_frame(frame, self.patches_per_frame)
+        self.pairs = self.pairs.without_frame(frame)
         for values in (self.poses, self.intrinsics, self.patches, self.units):
             values[frame : self.num_frames - 1] = values[frame + 1 : self.num_frames].clone()
         for later in range(frame, self.num_frames - 1):
@@ -155,6 +163,7 @@ class DpvoState:
         for values in (self.poses, self.intrinsics, self.patches, self.units):
             values[: self.num_frames - frames] = values[frames : self.num_frames].clone()
         self.edges = self.edges.without_oldest(frames, self.patches_per_frame)
+        self.pairs = self.pairs.without_oldest(frames)
         if self.archived is not None:
             self.archived = self.archived.without_oldest(frames, self.patches_per_frame)
         self.features.forget(frames)
@@ -172,7 +181,7 @@ class DpvoState:
 
     def _given_out(self, camera_from_world: Tensor) -> Array:
         """Rows (T, 7) of ``odom_from_camera`` in double precision."""
-        world_from_camera = lie.inverse(camera_from_world.double()).cpu().numpy()
+        world_from_camera = lie.inverse(camera_from_world.cpu().double()).numpy()
         turns = Rotation.from_matrix(self.odom_from_world.rotation) * Rotation.from_quat(world_from_camera[:, 3:])
         return np.column_stack((self.odom_from_world @ world_from_camera[:, :3], turns.as_quat()))
 
