@@ -7,6 +7,7 @@ from made_features import textured
 
 from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, make_matcher
 from visloc_ros.features.backends import lightglue
+from visloc_ros.features.backends.lightglue_batch import fill_up, present_points
 
 FULL = {"precision": "float32", "depth_confidence": 1.0, "width_confidence": 1.0}
 
@@ -73,3 +74,30 @@ def test_on_a_processor_pairs_are_matched_adaptively_one_by_one(query, reference
         alone = matcher.match(query, reference)
         np.testing.assert_array_equal(found.pairs, alone.pairs)
         np.testing.assert_array_equal(found.scores, alone.scores)
+
+
+def test_images_prepared_at_once_are_those_prepared_one_by_one(one_by_one, references):
+    """Padding has no influence on what is no padding."""
+    images = [references[index] for index in (0, 1, 3, 4)]
+    inputs = [one_by_one._inputs(image) for image in images]
+    counts = [len(image) for image in images]
+    positions, descriptors, sizes = zip(*inputs, strict=True)
+    arrays = (fill_up(positions), fill_up(descriptors), np.stack(sizes), present_points(counts))
+    with torch.inference_mode():
+        together = one_by_one.network.prepare_batch(*map(torch.from_numpy, arrays))
+        singly = [one_by_one.network.prepare(*map(torch.from_numpy, arrays)) for arrays in inputs]
+    for row, (single, count) in enumerate(zip(singly, counts, strict=True)):
+        for found, expected in zip(together, single, strict=True):
+            torch.testing.assert_close(found[row, :count], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_graphs_find_what_the_processor_finds_in_numbers_that_alternate(one_by_one, query, references):
+    """Three references and six are graphs of their own; the third time each is replayed."""
+    matcher = make_matcher(MatcherConfig(device="cuda", precision="float32"))
+    full = [reference for reference in references if len(reference)]
+    for count in (3, 5, 3, 5, 3, 5, 1):
+        found = matcher.match_many(query, full[:count])
+        for batched, single in zip(found, one_by_one.match_many(query, full[:count]), strict=True):
+            common = {tuple(pair) for pair in batched.pairs} & {tuple(pair) for pair in single.pairs}
+            assert len(common) >= 0.98 * max(len(batched.pairs), len(single.pairs))

@@ -64,6 +64,20 @@ def test_the_pair_at_hand_is_kept_even_without_memory(prepare):
     assert len(cache) == 2
 
 
+def test_many_images_are_prepared_at_once_those_that_are_not_known(prepare):
+    cache, images = PreparedCache(0), [make_features(count) for count in (1, 2, 3)]
+    calls = []
+
+    def prepare_many(missing):
+        calls.append([len(features) for features in missing])
+        return [prepare(features) for features in missing]
+
+    cache.get(images[1], prepare)
+    found = cache.get_many([*images, images[0]], prepare_many)
+    assert calls == [[1, 3]]
+    assert [prepared.state[0].item() for prepared in found] == [1, 2, 3, 1]
+
+
 def test_an_object_in_the_place_of_a_deleted_one_is_not_taken_for_it(prepare):
     cache = PreparedCache(100 * KILOBYTE)
     values = [cache.get(make_features(count), prepare).state[0].item() for count in range(1, 9)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +54,27 @@ def _warm_up(run: Callable[..., Outputs], inputs: Outputs, runs: int) -> None:
         for _ in range(runs):
             run(*inputs)
     torch.cuda.current_stream(device).wait_stream(stream)
+
+
+class GraphsByKey:
+    """Captures what is run again with the same key, which stands for the shapes of its inputs and all settings."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pool = torch.cuda.graph_pool_handle()
+        self._captured: dict[Hashable, CapturedGraph] = {}
+        self._seen: set[Hashable] = set()
+        self._lock = threading.Lock()  # graphs share their memory, and so would threads
+
+    def run(self, key: Hashable, run: Callable[..., Outputs], *inputs: Tensor) -> Outputs:
+        """What ``run`` gives, in main memory; beyond the ``most`` graphs, others are run without one."""
+        with self._lock:
+            return tuple(output.cpu() for output in self._outputs(key, run, inputs))
+
+    def _outputs(self, key: Hashable, run: Callable[..., Outputs], inputs: Outputs) -> Outputs:
+        if key not in self._captured:
+            if key not in self._seen or len(self._captured) >= self._most:
+                self._seen.add(key)
+                return run(*inputs)
+            self._captured[key] = CapturedGraph.of(run, inputs, self._pool)
+        return self._captured[key].replay(*inputs)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.hloc_layout import HLOC
 from visloc_ros.core.manifest import ModelInfo
+from visloc_ros.features.backends.lightglue_batch import NO_MATCHES, BatchMatcher, fill_up, present_points
 from visloc_ros.features.backends.lightglue_layers import PublishedLightGlue
 from visloc_ros.features.backends.lightglue_network import Adaptivity, LightGlueNetwork, Prepared
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
@@ -60,7 +60,7 @@ class LightGlueMatcher:
         self.batch_size = _BATCH_SIZE if _batches(config.batching, self._on_gpu) else 1
         self._adaptivity = Adaptivity(config.depth_confidence, config.width_confidence)
         self._cache = PreparedCache(config.cache_mb << 20)
-        self._batch = BatchMatcher(self.network, config.filter_threshold)
+        self._batch = BatchMatcher(self.network, config.filter_threshold, on_gpu=self._on_gpu)
 
     @property
     def _on_gpu(self) -> bool:
@@ -83,28 +83,38 @@ class LightGlueMatcher:
         found = [NO_MATCHES] * len(references)
         filled = [index for index, reference in enumerate(references) if len(reference) and len(query)]
         if filled:
-            prepared = [self._prepared(references[index]) for index in filled]
-            for index, matches in zip(filled, self._batch.match(self._prepared(query), prepared), strict=True):
+            prepared = self._cache.get_many([query, *(references[index] for index in filled)], self._prepare_many)
+            for index, matches in zip(filled, self._batch.match(prepared[0], prepared[1:]), strict=True):
                 found[index] = matches
         return found
 
     def _prepared(self, features: LocalFeatures) -> Prepared:
-        return self._cache.get(features, self._prepare)
+        return self._cache.get(features, lambda one: self._prepare_many([one])[0])
 
-    def _prepare(self, features: LocalFeatures) -> Prepared:
+    def _prepare_many(self, images: Sequence[LocalFeatures]) -> list[Prepared]:
+        """The images ready for matching; on a GPU all at once."""
+        inputs = [self._inputs(features) for features in images]
+        if not self._on_gpu:
+            return [self.network.prepare(*map(torch.from_numpy, arrays)) for arrays in inputs]
+        positions, descriptors, sizes = zip(*inputs, strict=True)
+        counts = [len(features) for features in images]
+        arrays = (fill_up(positions), fill_up(descriptors), np.stack(sizes), present_points(counts))
+        states, encodings = self.network.prepare_batch(*(self._to_gpu(array) for array in arrays))
+        prepared = zip(states.to(self.dtype), encodings, counts, strict=True)
+        return [Prepared(state[:count], encoding[:count]) for state, encoding, count in prepared]
+
+    def _inputs(self, features: LocalFeatures) -> tuple[NDArray[np.float32], ...]:
+        """Positions, descriptors and the image's size. Raises ModelError for features of another extractor."""
         if features.descriptors.shape[1] != self._family.descriptor_dim:
             raise ModelError(
                 f"{self.info.name} matches descriptors of length {self._family.descriptor_dim}, not "
                 f"{features.descriptors.shape[1]}: the features come from another extractor"
             )
-        size = np.asarray(features.image_size, np.float32)
-        arrays = (self._positions(features), np.asarray(features.descriptors, np.float32), size)
-        state, encoding = self.network.prepare(*(self._to_device(array) for array in arrays))
-        return Prepared(state.to(self.dtype), encoding) if self._on_gpu else Prepared(state, encoding)
+        arrays = (self._positions(features), features.descriptors, features.image_size)
+        return tuple(np.ascontiguousarray(array, np.float32) for array in arrays)
 
-    def _to_device(self, array: NDArray[np.float32]) -> Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self._on_gpu else tensor
+    def _to_gpu(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).pin_memory().to(self.device, non_blocking=True)
 
     def _positions(self, features: LocalFeatures) -> NDArray[np.float32]:
         """Network pixels (N, 2), with sizes and angles (N, 4) where the weights need them."""
@@ -130,43 +140,6 @@ def _current_name(name: str) -> str:
     return re.sub(r"^(self|cross)_attn\.(\d+)\.", r"transformers.\2.\1_attn.", name)
 
 
-NO_MATCHES = Matches(np.empty((0, 2), np.int32), np.empty(0, np.float32))
-_POINTS_STEP = 128  # points that images are filled up to: a GPU is fastest with few different shapes
-
-
-class BatchMatcher:
-    """Pads images to one size, runs the network once, and splits the matches by reference."""
-
-    def __init__(self, network: LightGlueNetwork, threshold: float) -> None:
-        self._network, self._threshold = network, threshold
-
-    def match(self, query: Prepared, references: Sequence[Prepared]) -> list[Matches]:
-        """Matches of the query with each of at least one reference; every image must have points."""
-        states, encodings, present = _fill_up([query, *references])
-        filled = Prepared(states[0], encodings[0]), Prepared(states[1:], encodings[1:])
-        partners, scores = self._network.match_batch(*filled, present)
-        both = torch.stack((partners.float(), scores)).cpu().numpy()  # indices are exact in float32 up to 2^24
-        return [self._matches(both[:, index, : len(query.state)]) for index in range(len(references))]
-
-    def _matches(self, partners_scores: NDArray[np.float32]) -> Matches:
-        partners, scores = partners_scores
-        rows = np.flatnonzero((partners >= 0) & (scores > self._threshold))
-        return Matches(np.column_stack((rows, partners[rows])).astype(np.int32), scores[rows])
-
-
-def _fill_up(images: Sequence[Prepared]) -> tuple[Tensor, Tensor, Tensor]:
-    """States (B, P, 256), encodings (B, P, 64), and which points (B, P) are no padding."""
-    sizes = [len(image.state) for image in images]
-    count = -(-max(sizes) // _POINTS_STEP) * _POINTS_STEP
-    states, encodings = (
-        torch.stack([F.pad(x, (0, 0, 0, count - len(x))) for x in tensors]) for tensors in zip(*images, strict=True)
-    )
-    present = torch.from_numpy(np.arange(count) < np.array(sizes)[:, None])
-    if states.is_cuda:
-        present = present.pin_memory().to(states.device, non_blocking=True)
-    return states, encodings, present
-
-
 class _Entry(NamedTuple):
     features: weakref.ref[LocalFeatures]
     prepared: Prepared
@@ -188,12 +161,30 @@ class PreparedCache:
 
     def get(self, features: LocalFeatures, prepare: Callable[[LocalFeatures], Prepared]) -> Prepared:
         """The prepared image, by ``prepare`` where it is not known."""
-        entry = self._entries.pop(id(features), None)
-        if entry is None or entry.features() is not features:
+        entry = self._known(features)
+        self._entries.pop(id(features), None)
+        if entry is None:
             entry = _Entry(weakref.ref(features), prepare(features))
             self._make_room(entry.prepared.num_bytes)
         self._entries[id(features)] = entry
         return entry.prepared
+
+    def get_many(
+        self,
+        images: Sequence[LocalFeatures],
+        prepare_many: Callable[[Sequence[LocalFeatures]], Sequence[Prepared]],
+    ) -> list[Prepared]:
+        """The prepared images, all those that are not known by one call of ``prepare_many``."""
+        known = {id(features): self._known(features) for features in images}
+        missing = list({id(features): features for features in images if known[id(features)] is None}.values())
+        ready = {key: entry.prepared for key, entry in known.items() if entry is not None}
+        if missing:
+            ready.update(zip(map(id, missing), prepare_many(missing), strict=True))
+        return [self.get(features, lambda one: ready[id(one)]) for features in images]
+
+    def _known(self, features: LocalFeatures) -> _Entry | None:
+        entry = self._entries.get(id(features))
+        return None if entry is None or entry.features() is not features else entry
 
     def _make_room(self, wanted: int) -> None:
         alive = {key: entry for key, entry in self._entries.items() if entry.features() is not None}

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from visloc_ros.features.backends.lightglue_layers import (
     LAYERS,
     Assignment,
+    Images,
     Layer,
     PublishedLightGlue,
     attend,
@@ -64,9 +65,19 @@ class LightGlueNetwork(nn.Module):
 
         Further columns of ``keypoints`` (size in pixels, angle in radians) go into the encoding as they are.
         """
-        places = (keypoints[:, :2] - size / 2) / (size.max() / 2)
-        encoding = rotary_encoding(self.angles(torch.cat((places, keypoints[:, 2:]), dim=1)))
-        state = self._layer(0).self_attention(self.input_proj(descriptors), encoding, _Pair([len(keypoints)]))
+        return self._prepare(keypoints, descriptors, size, _Pair([len(keypoints)]))
+
+    def prepare_batch(self, keypoints: Tensor, descriptors: Tensor, sizes: Tensor, present: Tensor) -> Prepared:
+        """Start images (B, P, ...) padded to P points, of which ``present`` (B, P) are none; sizes (B, 2).
+
+        Every image must have a point.
+        """
+        return self._prepare(keypoints, descriptors, sizes[:, None], _Batch(present[:, None, None, :]))
+
+    def _prepare(self, keypoints: Tensor, descriptors: Tensor, size: Tensor, images: Images) -> Prepared:
+        places = (keypoints[..., :2] - size / 2) / (size.amax(-1, keepdim=True) / 2)
+        encoding = rotary_encoding(self.angles(torch.cat((places, keypoints[..., 2:]), dim=-1)))
+        state = self._layer(0).self_attention(self.input_proj(descriptors), encoding, images)
         return Prepared(state, encoding)
 
     def match_pair(self, a: Prepared, b: Prepared, adaptivity: Adaptivity) -> tuple[Tensor, Tensor]:
