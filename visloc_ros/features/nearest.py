@@ -11,6 +11,8 @@ from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.features.types import Matches, ModelInfo
 
+NO_MATCHES = Matches(np.empty((0, 2), np.int32), np.empty(0, np.float32))
+
 
 class NearestMatcher:
     """Matches unit descriptors that are each other's nearest neighbour by dot product, above a similarity.
@@ -27,7 +29,7 @@ class NearestMatcher:
     def match(self, a: LocalFeatures, b: LocalFeatures) -> Matches:
         """Mutual nearest neighbours with their dot product as score. Raises ModelError for unlike descriptors."""
         if len(a) == 0 or len(b) == 0:
-            return Matches(np.empty((0, 2), np.int32), np.empty(0, np.float32))
+            return NO_MATCHES
         similarity = _similarity(a, b)
         best_b, best_a = similarity.argmax(axis=1), similarity.argmax(axis=0)
         rows = np.arange(len(a))
@@ -43,10 +45,15 @@ class NearestMatcher:
         return [self.match(query, reference) for reference in references]
 
 
-def _similarity(a: LocalFeatures, b: LocalFeatures) -> NDArray[np.float32]:
+def check_lengths(a: LocalFeatures, b: LocalFeatures) -> None:
+    """Raise ModelError for descriptors of different lengths."""
     lengths = a.descriptors.shape[1], b.descriptors.shape[1]
     if lengths[0] != lengths[1]:
         raise ModelError(f"descriptors of length {lengths[0]} and {lengths[1]} come from different extractors")
+
+
+def _similarity(a: LocalFeatures, b: LocalFeatures) -> NDArray[np.float32]:
+    check_lengths(a, b)
     return np.asarray(a.descriptors, np.float32) @ np.asarray(b.descriptors, np.float32).T
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 from visloc_ros.core.errors import ConfigError, ModelError
@@ -25,7 +26,7 @@ from visloc_ros.features.config import (
 )
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.sift import SiftExtractor
-from visloc_ros.features.types import GlobalDescriptor, LocalExtractor, Matcher
+from visloc_ros.features.types import CompareDescriptors, GlobalDescriptor, LocalExtractor, Matcher
 
 _BACKENDS = "visloc_ros.features.backends"
 
@@ -59,6 +60,28 @@ def make_matcher(config: MatcherConfig | None = None, extractor: str = "aliked-n
     if extractor == XFEAT:
         return cast(Matcher, _LIGHTERGLUE.make(config))
     return cast(Matcher, _LIGHTGLUE.make(config, extractor))
+
+
+def nearest_beside(matcher: Matcher) -> NearestMatcher:
+    """Matches nearest neighbours where a learned matcher runs: on its GPU, or on the processor."""
+    device = _gpu_of(matcher)
+    if device is None:
+        return NearestMatcher()
+    on_gpu: NearestMatcher = importlib.import_module(f"{_BACKENDS}.descriptors_on_gpu").NearestOnGpu(device)
+    return on_gpu
+
+
+def similarity_beside(matcher: Matcher) -> CompareDescriptors | None:
+    """Compares descriptors on the GPU that a learned matcher runs on; None where there is none."""
+    device = _gpu_of(matcher)
+    if device is None:
+        return None
+    return partial(importlib.import_module(f"{_BACKENDS}.descriptors_on_gpu").SimilarityOnGpu, device)
+
+
+def _gpu_of(matcher: Matcher) -> Any:
+    device = getattr(matcher, "device", None)  # models of other packages need not have one
+    return device if getattr(device, "type", "cpu") == "cuda" else None
 
 
 def is_trained_with_the_map(config: GlobalConfig) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,6 +75,23 @@ class Matcher(Protocol):
     def match_many(self, query: LocalFeatures, references: Sequence[LocalFeatures]) -> list[Matches]:
         """Mutual matches of the query with every reference, in their order."""
         ...
+
+
+class Similarity(Protocol):
+    """How similar keypoints (N,) are to points (M,)."""
+
+    def most_similar_within(
+        self, keypoints: NDArray[np.float32], projected: NDArray[np.float32], window: float
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The point within the square window of each keypoint that is most similar, and how similar it is, or -2.
+
+        ``keypoints`` (N, 2) and ``projected`` points (M, 2) are in pixels of one image.
+        """
+        ...
+
+
+CompareDescriptors = Callable[[NDArray[np.float32], NDArray[np.float32]], Similarity]
+"""Compares descriptors (N, D) of keypoints with those (M, D) of points."""
 
 
 class GlobalDescriptor(Protocol):

@@ -15,6 +15,7 @@ from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, Image, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
+from visloc_ros.features.registry import similarity_beside
 from visloc_ros.localization.answers import accept, landmarks_of, reject
 from visloc_ros.localization.calibration_doubt import CalibrationDoubts, is_focal_length_contradicted
 from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
@@ -70,7 +71,8 @@ class AnchorEngine:
         """The map that the searcher uses: the whole one, or the one prepared for its way of searching."""
         self._is_reduced = self.map.points is not map_.points
         self._solver = EvidenceSolver(self.map, self.config.pose)
-        self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity)
+        compare = similarity_beside(self._searcher.matcher)
+        self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity, compare)
         self._fit = FitToMap(map_, self.config.pose)
         self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
         self._map_uncertainty.prepare()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import NO_POINT, Map
+from visloc_ros.features.types import CompareDescriptors, Similarity
 from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Correspondences, Evidence, Query
@@ -34,22 +35,30 @@ _MIN_INLIER_RATIO = 0.5  # in the right place most of the found points agree
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Candidates: map point rows (M,), one for each observation, and their similarity to each keypoint (N, M)."""
+    """Candidates: map point rows (M,), one for each observation, and how similar each is to each keypoint."""
 
     point_rows: NDArray[np.int32]
-    similarity: NDArray[np.float32]
+    similarity: Similarity
 
 
 class GuidedSearch:
     """Finds the points of given references around a predicted pose.
 
-    ``min_similarity`` is the least dot product of the unit descriptors of a keypoint and the point that it shows.
+    ``min_similarity`` is the least dot product of the unit descriptors of a keypoint and the point that it shows;
+    ``compare`` computes them elsewhere than here.
     """
 
-    def __init__(self, map_: Map, config: AnchorConfig, min_similarity: float = MIN_SIMILARITY) -> None:
+    def __init__(
+        self,
+        map_: Map,
+        config: AnchorConfig,
+        min_similarity: float = MIN_SIMILARITY,
+        compare: CompareDescriptors | None = None,
+    ) -> None:
         self._map = map_
         self._config = config
         self._min_similarity = min_similarity
+        self._compare = compare or SimilarityInMemory
 
     def gather(self, query: Query, references: list[int], prior: SE3) -> Evidence:
         """Evidence from map images by row, and its pose, whether or not that suffices."""
@@ -92,7 +101,7 @@ class GuidedSearch:
         is_candidate[distinct] = True  # the last one, which NO_POINT finds, stays false
         kept = [np.flatnonzero(is_candidate[image.point_rows]) for image in images]
         known = np.concatenate([image.features.descriptors[rows] for image, rows in zip(images, kept, strict=True)])
-        similarity = np.asarray(query.features.descriptors, np.float32) @ known.astype(np.float32).T
+        similarity = self._compare(np.asarray(query.features.descriptors, np.float32), np.asarray(known, np.float32))
         point_rows = np.concatenate([image.point_rows[rows] for image, rows in zip(images, kept, strict=True)])
         return Candidates(point_rows, similarity)
 
@@ -101,8 +110,8 @@ class GuidedSearch:
         points = self._map.points[candidates.point_rows]
         projected = project(query.frame.camera, map_from_camera.inverse @ points)
         projected[~np.isfinite(projected)] = _NOT_SEEN
-        best, scores = most_similar_within(
-            query.features.keypoints, projected.astype(np.float32), window, candidates.similarity
+        best, scores = candidates.similarity.most_similar_within(
+            query.features.keypoints, projected.astype(np.float32), window
         )
         order = np.argsort(-scores, kind="stable")
         order = order[scores[order] >= self._min_similarity]
@@ -131,6 +140,19 @@ class GuidedSearch:
 
     def _evidence(self, found: Correspondences, references: list[int]) -> Evidence:
         return Evidence(found, len(found), tuple(self._map.images[row].name for row in references))
+
+
+class SimilarityInMemory:
+    """Dot products (N, M) of descriptors (N, D) of keypoints and (M, D) of points."""
+
+    def __init__(self, descriptors: NDArray[np.float32], known: NDArray[np.float32]) -> None:
+        self._values = descriptors @ known.T
+
+    def most_similar_within(
+        self, keypoints: NDArray[np.float32], projected: NDArray[np.float32], window: float
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """The most similar point within the window of each keypoint."""
+        return most_similar_within(keypoints, projected, window, self._values)
 
 
 def most_similar_within(

@@ -16,12 +16,13 @@ from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.hloc_layout import HLOC
 from visloc_ros.core.manifest import ModelInfo
-from visloc_ros.features.backends.lightglue_batch import NO_MATCHES, BatchMatcher, fill_up, present_points
+from visloc_ros.features.backends.lightglue_batch import BatchMatcher, fill_up, present_points
 from visloc_ros.features.backends.lightglue_layers import PublishedLightGlue
 from visloc_ros.features.backends.lightglue_network import Adaptivity, LightGlueNetwork, Prepared
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device, pick_dtype
 from visloc_ros.features.config import MatcherConfig
 from visloc_ros.features.images import network_from_colmap
+from visloc_ros.features.nearest import NO_MATCHES
 from visloc_ros.features.types import Matches
 
 

@@ -14,7 +14,6 @@ from visloc_ros.features.backends.cuda_graph import GraphsByKey, Outputs
 from visloc_ros.features.backends.lightglue_network import LightGlueNetwork, Prepared
 from visloc_ros.features.types import Matches
 
-NO_MATCHES = Matches(np.empty((0, 2), np.int32), np.empty(0, np.float32))
 _POINTS_STEP, _IMAGES_STEP = 128, 4  # that numbers are filled up to: every other one would be a graph of its own
 _MAX_GRAPHS = 16
 

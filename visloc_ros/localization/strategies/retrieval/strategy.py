@@ -12,7 +12,7 @@ import numpy as np
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
 from visloc_ros.features.nearest import NearestMatcher
-from visloc_ros.features.registry import make_global_descriptor
+from visloc_ros.features.registry import make_global_descriptor, nearest_beside
 from visloc_ros.features.types import Matcher
 from visloc_ros.localization.config import RETRIEVAL, AnchorConfig
 from visloc_ros.localization.descriptor_index import DescriptorIndex
@@ -67,7 +67,7 @@ class RetrievalSearcher:
         if isinstance(self.matcher, NearestMatcher) or not (config.nearest_first and config.guided.enabled):
             return None
         # A pose takes longer than the matches of all images: it is computed once.
-        return EvidenceCollector(self.map, NearestMatcher(), replace(config, stop_inliers=_NEVER))
+        return EvidenceCollector(self.map, nearest_beside(self.matcher), replace(config, stop_inliers=_NEVER))
 
     def gather(self, query: Query, prior: SE3 | None) -> Iterator[Evidence]:
         """Evidence by nearest neighbours, then, unless nothing can be found, by the learned matcher."""
