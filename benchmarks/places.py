@@ -40,13 +40,13 @@ class Place:
     queries: SourceConfig
     query_fps: float
 
-    def open_map(self, maps: Path) -> Map:
-        """The place's map below the folder ``maps``, built at the true poses if missing."""
+    def open_map(self, maps: Path, config: Path | None = None) -> Map:
+        """The place's map below the folder ``maps``, built at the true poses if missing, with a file of options."""
         path = maps / self.name
         if not path.exists():
             truth = next(self.map_folder.glob("groundtruth*.txt"))
             frames = [f"--{name}={getattr(self.mapped, name)}" for name in ("first", "last", "every")]
-            options = [*frames, f"--reference-poses={truth}"]
+            options = [*frames, f"--reference-poses={truth}", *([] if config is None else [f"--config={config}"])]
             run_visloc("build-map", self.map_folder, "-o", path, *options)
         return replace(open_map(path), name=self.name)
 

@@ -18,6 +18,7 @@ from benchmarks.results_file import Figures, write_json
 from visloc_ros.apps.console import console
 from visloc_ros.core.config import read_config
 from visloc_ros.core.map import open_map
+from visloc_ros.core.own_process import keep_loaded_objects
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import peak_rss_mb, provenance
@@ -64,6 +65,7 @@ def measure(arguments: argparse.Namespace) -> Figures:
     map_ = open_map(arguments.map)
     map_load_s = time.perf_counter() - start
     engine = AnchorEngine(map_, on_device(read_config(AnchorConfig, arguments.config), arguments.device))
+    keep_loaded_objects()  # as nodes and the server do
     timings = measure_anchors(engine, decode(frames), truth, arguments.with_prior, arguments.warm_up)
     report = {
         "map": map_.name,

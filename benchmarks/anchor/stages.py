@@ -1,6 +1,7 @@
 """The anchor engine stage by stage on the real places, beside stock hloc where it is installed.
 
 Run: python -m benchmarks.anchor.stages --data ../shared/data --markdown results/anchor.md
+With ``--keypoints 1024 --top-k 10`` maps and images have so many, and so many map images are matched.
 One map alone: python -m benchmarks.anchor.one_map (the same code). Each place is measured in its own process, for its
 memory. Compare several runs: machines are noisy.
 """
@@ -8,6 +9,8 @@ memory. Compare several runs: machines are noisy.
 import argparse
 import importlib.util
 from pathlib import Path
+
+import yaml
 
 from benchmarks.anchor import stock_hloc
 from benchmarks.anchor.timing import STAGES
@@ -24,7 +27,7 @@ def main() -> None:
     arguments = parse_arguments()
     places = real_places(arguments.data)
     reports = {place.name: bench(place, other, arguments) for place, other in zip(places, places[::-1], strict=True)}
-    write_section(arguments.markdown, SECTION, provenance(), stages_table(reports))
+    write_section(arguments.markdown, title_of(arguments), provenance(), stages_table(reports))
     if importlib.util.find_spec("hloc") is None:
         print("stock hloc is not installed: no comparison")
         return
@@ -37,6 +40,8 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
     add_folders(parser, "out/anchor", "maps and figures")
+    parser.add_argument("--keypoints", type=int, help="keypoints of every image; otherwise the default")
+    parser.add_argument("--top-k", type=int, help="map images matched at most; otherwise the default")
     parser.add_argument("--max-frames", type=int, default=50, help="frames measured of each place")
     add_device(parser)
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
@@ -44,12 +49,31 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def title_of(arguments: argparse.Namespace) -> str:
+    """Title of the section of the results file."""
+    sizes = [f"{count} keypoints" for count in [arguments.keypoints] if count]
+    sizes += [f"{count} map images" for count in [arguments.top_k] if count]
+    return ", ".join([SECTION, *sizes])
+
+
+def write_options(arguments: argparse.Namespace) -> tuple[Path, Path]:
+    """Files with the options of the map and of the engine."""
+    features = {"features": {"max_keypoints": arguments.keypoints}} if arguments.keypoints else {}
+    engine = features | ({"top_k": arguments.top_k} if arguments.top_k else {})
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    files = arguments.work / "map.yaml", arguments.work / "engine.yaml"
+    for file, options in zip(files, (features, engine), strict=True):
+        file.write_text(yaml.safe_dump(options), encoding="utf-8")
+    return files
+
+
 def bench(place: Place, other: Place, arguments: argparse.Namespace) -> Figures:
     """``benchmarks.anchor.one_map`` on one place; the frames are those that the other benchmarks search for, too.
 
     Frames of the other place are to be refused.
     """
-    place.open_map(arguments.work / "maps")
+    of_map, of_engine = write_options(arguments)
+    place.open_map(arguments.work / "maps", of_map)
     json_file = arguments.work / f"{place.name}.json"
     options = [
         f"--map={arguments.work / 'maps' / place.name}",
@@ -58,6 +82,7 @@ def bench(place: Place, other: Place, arguments: argparse.Namespace) -> Figures:
         f"--fps={place.query_fps:g}",
         f"--max-frames={arguments.max_frames}",
         f"--elsewhere={other.query_folder}",
+        f"--config={of_engine}",
         "--with-prior",
         f"--json={json_file}",
     ]

@@ -27,11 +27,11 @@ class Building(Place):
 
     parts: tuple[Place, ...] = ()
 
-    def open_map(self, maps: Path) -> Map:
+    def open_map(self, maps: Path, config: Path | None = None) -> Map:
         """The map of all places below the folder ``maps``, built if missing."""
         path = maps / self.name
         if not path.exists():
-            write_joined(path, [part.open_map(maps) for part in self.parts])
+            write_joined(path, [part.open_map(maps, config) for part in self.parts])
         return replace(open_map(path), name=self.name)
 
 

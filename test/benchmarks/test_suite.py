@@ -17,6 +17,7 @@ PARTS = {
     "anchor.one_map",
     "anchor.stock_hloc",
     "odometry.dpvo",
+    "mapping.preparing",
     "odometry.plain_klt",
 }
 """Programs that other programs run."""

@@ -31,3 +31,27 @@ def test_freed_memory_is_taken_again_without_asking_the_kernel():
     asked_before = page_faults("")
     assert asked_before > 100
     assert page_faults("keep_freed_memory()") < asked_before / 10
+
+
+KEEP_LOADED = """
+import gc, weakref
+from visloc_ros.core.own_process import keep_loaded_objects
+
+class Loaded:
+    def __init__(self):
+        self.itself = self
+
+map_ = Loaded()
+keep_loaded_objects()
+kept, gone = gc.get_freeze_count(), weakref.ref(map_)
+del map_
+gc.collect()
+print(kept > 1000, gone() is not None)
+keep_loaded_objects()
+print(gone() is None)
+"""
+
+
+def test_loaded_objects_are_left_out_of_collections_until_the_next_are_loaded():
+    found = subprocess.run([sys.executable, "-c", KEEP_LOADED], capture_output=True, check=True, text=True).stdout
+    assert found.split() == ["True", "True", "True"]

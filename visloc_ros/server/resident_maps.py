@@ -9,6 +9,7 @@ from pathlib import Path
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import MapEntry, find_map, list_maps, remove_map
+from visloc_ros.core.own_process import keep_loaded_objects
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
 
@@ -92,6 +93,7 @@ class ResidentMaps:
         possible = searches_of(place.manifest)
         config = self._config if self._config.search in possible else replace(self._config, search=possible[0])
         self._engines[name] = AnchorEngine(place, config, *models), size
+        keep_loaded_objects()
 
 
 class UnknownMapError(MapError):
