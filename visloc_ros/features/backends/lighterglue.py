@@ -13,10 +13,10 @@ from torch import Tensor
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.manifest import ModelInfo
-from visloc_ros.features.backends.lightglue import NO_MATCHES
 from visloc_ros.features.backends.weights import find_weights, load_weights, pick_device
 from visloc_ros.features.config import MatcherConfig
 from visloc_ros.features.images import network_from_colmap
+from visloc_ros.features.nearest import NO_MATCHES
 from visloc_ros.features.types import Matches
 
 DESCRIPTOR_DIM = 64
