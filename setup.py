@@ -63,7 +63,7 @@ setup(
         "ros": requirements("requirements-ros.in"),
         "rerun": ["rerun-sdk"],
         "geo": ["osmnx>=2"],
-        "ray": ["ray>=2.40"],
+        "ray": ["ray[client]>=2.40"],
         "docs": ["mkdocs-material", "mkdocstrings-python"],
     },
     zip_safe=False,

@@ -1,10 +1,15 @@
 """A map of every recording in a folder: one that is broken keeps no other, and what is there is not built again."""
 
 import json
+import multiprocessing
+import threading
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from mapped_room import write_video
-from visloc_command import visloc
+from visloc_command import succeed, visloc
 
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import open_map
@@ -35,7 +40,7 @@ def test_the_same_command_again_does_what_is_left(tmp_path):
     (maps / "folder").mkdir()
     (maps / "folder" / "manifest.json").write_text("{")  # a broken map, which is built anew
 
-    first = batch(recordings, "-o", maps, "--json")
+    first = batch(recordings, "-o", maps, "--json", "--workers", 2)
     assert first.exit_code == 1, first.output
     assert {path.parent.name for path in state_of(maps)} == {"folder", "Film"}
     assert all(len(open_map(maps / name).images) == NUM_IMAGES for name in ("folder", "Film"))
@@ -73,3 +78,41 @@ def test_a_folder_without_recordings_or_with_doubled_names_is_refused(tmp_path, 
     assert isinstance(refused.exception, VislocError)
     assert words in str(refused.exception)
     assert not (tmp_path / "maps").exists()
+
+
+def kill_first_worker():
+    """Kill a worker as soon as there is one."""
+    while not (children := multiprocessing.active_children()):
+        time.sleep(0.01)
+    children[0].kill()
+
+
+def poses_of(path):
+    """Poses by image, relative to the first one, with the mean distance from it as unit: a map's scale is free."""
+    absolute = {image.name: image.map_from_camera for image in open_map(path).images}
+    relative = {name: absolute[min(absolute)].inverse @ pose for name, pose in absolute.items()}
+    unit = np.mean([np.linalg.norm(pose.translation) for pose in relative.values()])
+    return {name: (pose.translation / unit, pose.rotation) for name, pose in relative.items()}
+
+
+def test_maps_are_the_same_by_all_engines_and_where_a_worker_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # workers of Ray begin in another folder
+    recordings = tmp_path / "recordings"
+    for name in ("one", "two"):
+        write_folder(simulate(SMALL, "map"), recordings / name)
+    succeed("batch", recordings, "-o", tmp_path / "in_order")
+    killer = threading.Thread(target=kill_first_worker)
+    killer.start()
+    succeed("batch", recordings, "-o", tmp_path / "processes", "--workers", 2)
+    killer.join()
+    monkeypatch.chdir(tmp_path)  # paths that are not from the root
+    told = succeed("batch", "recordings", "-o", "ray", "--engine", "ray", "--workers", 2, "--json")
+    assert [one["state"] for one in json.loads(told.stdout)["recordings"]] == ["built", "built"]
+    for name in ("one", "two"):
+        expected = poses_of(tmp_path / "in_order" / name)
+        for engine in ("processes", "ray"):
+            found = poses_of(tmp_path / engine / name)
+            assert found.keys() == expected.keys()
+            for image, pose in found.items():
+                np.testing.assert_allclose(pose[0], expected[image][0], atol=0.01)
+                np.testing.assert_allclose(pose[1], expected[image][1], atol=1e-3)

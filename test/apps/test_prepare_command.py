@@ -2,9 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from visloc_command import DEMO_MAP, succeed, visloc
+
+from visloc_ros.core.map import open_map
 
 QUICK = """
 recogniser: network
@@ -77,6 +80,16 @@ class TestFused:
     def test_features_are_extracted_again_from_the_frames_of_the_map(self, fused, place):
         told = visloc("prepare", fused[0], "--for", "fused", "--source", place[0] / "walk")
         assert "no frame of the source is called as an image of the map" in str(told.exception)
+
+
+def test_maps_are_prepared_at_once_as_they_are_alone(fused, tmp_path):
+    (tmp_path / "fused.yaml").write_text("{rho: 0.35, storage: int8}")
+    copies = [Path(shutil.copy(DEMO_MAP, tmp_path / f"{name}.tar.gz")) for name in "ab"]
+    told = succeed("prepare", *copies, "--for", "fused", "--config", tmp_path / "fused.yaml", "--workers", 2, "--json")
+    alone = open_map(fused[0]).manifest.prepared["fused"]
+    assert [one["map"] for one in json.loads(told.stdout)] == [str(path) for path in copies]
+    for path in copies:
+        assert open_map(path).manifest.prepared["fused"]["points"] == alone["points"]
 
 
 def test_the_table_has_a_row_for_each_way(place):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ import typer
 from rich.text import Text
 
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
+from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.options import ConfigFile, name_of
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.core.child_process import ChildProcess
@@ -21,6 +23,8 @@ from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SourceError, VislocError
 from visloc_ros.core.map_folder import MapEntry, list_maps
 from visloc_ros.evaluation.machine import provenance
+from visloc_ros.execution.engine import LostItemError, Resources
+from visloc_ros.execution.shared_place import Mark, mark_place
 from visloc_ros.mapping import MappingConfig, MapSummary
 from visloc_ros.mapping.build_job import BuildPlan, build
 from visloc_ros.sources.layouts import IMAGE_SUFFIXES
@@ -30,6 +34,10 @@ from visloc_ros.sources.video import VIDEO_SUFFIXES
 MOST_FILES = 1000  # of a folder that are checked for an image
 BUILT, SKIPPED, FAILED = "built", "there already", "failed"
 COLORS = {BUILT: "green", SKIPPED: "dim", FAILED: "red"}
+
+
+NEEDS = Resources(processors=1.0, memory_bytes=2 << 30)
+"""Of one build: 100 VGA images took 1.65 GB, most of it models and libraries."""
 
 
 @dataclass(frozen=True)
@@ -49,28 +57,35 @@ class Outcome:
         return {"source": str(self.source), "state": self.state, "seconds": self.seconds, "error": self.error} | counts
 
 
+@takes_engine
 def batch(
     folder: Annotated[Path, typer.Argument(help="Folder with videos, folders of images and bags.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the maps, each named as its recording.")],
+    engine: EngineChoice,
     config: ConfigFile = None,
     force: Annotated[bool, typer.Option("--force", help="Also build the maps that are there already.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Build a map of every recording in a folder, one after the other; exit code 1 if one failed.
+    """Build a map of every recording in a folder; exit code 1 if one failed.
 
     Existing maps are left as they are, so that the same command continues where it was interrupted. Each is built in a
-    separate process, so that its memory use or crash does not affect the others.
+    separate process, so that its memory use or crash does not affect the others: one after the other, or several at
+    once with --workers or --engine.
 
-    Example: visloc batch recordings/ --output maps/
+    Example: visloc batch recordings/ --output maps/ --workers 4
     """
     check_outputs(folder=output)
     options, sources = read_config(MappingConfig, config), find_sources(folder, but_not=output)
     output.mkdir(parents=True, exist_ok=True)
     there = {} if force else {entry.path.name: entry for entry in list_maps(output)}
-    outcomes = []
-    for number, source in enumerate(sources, start=1):
-        console.print(f"{source.name} ({number} of {len(sources)})", style="bold", highlight=False)
-        outcomes.append(build_one(source, output / name_of(source), options, there.get(name_of(source)), force))
+    plans = [
+        BuildPlan(source, output / name_of(source), options, overwrite=force or name_of(source) in there)
+        for source in sources
+    ]
+    skipped = {plan.source: skip(plan) for plan in plans if is_built(there.get(name_of(plan.source)))}
+    left = [plan for plan in plans if plan.source not in skipped]
+    built = build_at_once(left, engine, output) if engine.is_given else build_in_order(left)
+    outcomes = [(skipped | built)[source] for source in sources]
     if as_json:
         print_json({"recordings": [one.figures() for one in outcomes]} | provenance())
     else:
@@ -108,21 +123,82 @@ def is_source(path: Path) -> bool:
     return is_bag(path) or path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def build_one(source: Path, output: Path, options: MappingConfig, there: MapEntry | None, force: bool) -> Outcome:
-    """Build one map, or say why not; a map there that cannot be read is replaced."""
-    if there is not None and not there.problem:
-        console.print(f"  {output} is there already", highlight=False)
-        return Outcome(source, SKIPPED)
-    plan = BuildPlan(source, output, options, overwrite=force or there is not None)
+def is_built(there: MapEntry | None) -> bool:
+    """Whether a map is there; one that cannot be read is replaced."""
+    return there is not None and not there.problem
+
+
+def skip(plan: BuildPlan) -> Outcome:
+    """Leave a map as it is."""
+    console.print(f"{plan.output} is there already", highlight=False)
+    return Outcome(plan.source, SKIPPED)
+
+
+def build_in_order(plans: Sequence[BuildPlan]) -> dict[Path, Outcome]:
+    """Build one map after the other, with a bar for each stage."""
+    outcomes = {}
+    for number, plan in enumerate(plans, start=1):
+        console.print(f"{plan.source.name} ({number} of {len(plans)})", style="bold", highlight=False)
+        with StageBars() as bars:
+            outcomes[plan.source] = attempt(plan, partial(build_in_child, bars))
+        print_outcome(outcomes[plan.source])
+    return outcomes
+
+
+def build_in_child(bars: StageBars, plan: BuildPlan) -> MapSummary:
+    """Build a map in a separate process, which reports its progress."""
+    return ChildProcess(build, plan, on_message=lambda what, *words: getattr(bars, what)(*words)).result()
+
+
+def build_at_once(plans: Sequence[BuildPlan], choice: EngineChoice, output: Path) -> dict[Path, Outcome]:
+    """Build several maps at once; one whose workers die is left out, and the others go on."""
+    outcomes: dict[Path, Outcome] = {}
+    function = partial(build_in_worker, mark_place(str(output)))
+    with choice.open() as engine, StageBars() as bars:
+        bars.stage("maps", len(plans))
+        while left := [plan for plan in plans if plan.source not in outcomes]:
+            try:
+                for row, outcome in engine.run(function, [in_worker(plan) for plan in left], NEEDS):
+                    outcomes[left[row].source] = replace(outcome, source=left[row].source)
+                    bars.advance()
+                    print_outcome(outcome)
+            except LostItemError as error:
+                outcomes[left[error.row].source] = Outcome(left[error.row].source, FAILED, error=str(error))
+                bars.advance()
+                print_outcome(outcomes[left[error.row].source])
+    return outcomes
+
+
+def in_worker(plan: BuildPlan) -> BuildPlan:
+    """The plan for a process in another folder, which has one processor."""
+    given = plan.mapping
+    reconstruction = replace(given.reconstruction, threads=given.reconstruction.threads or 1)
+    mapping = replace(given, workers=given.workers or 1, reconstruction=reconstruction)
+    return replace(plan, source=plan.source.absolute(), output=plan.output.absolute(), mapping=mapping)
+
+
+def build_in_worker(mark: Mark, plan: BuildPlan) -> Outcome:
+    """Build one map, where the folder of the maps is in reach."""
+    mark.check()
+    return attempt(plan, partial(build, lambda *_: None))
+
+
+def attempt(plan: BuildPlan, build_map: Callable[[BuildPlan], MapSummary]) -> Outcome:
+    """The outcome of a build, also where it fails."""
     begin_s = time.monotonic()
     try:
-        with StageBars() as bars:
-            summary = ChildProcess(build, plan, on_message=lambda what, *words: getattr(bars, what)(*words)).result()
+        summary = build_map(plan)
     except VislocError as error:
-        console.print(f"  {error}", style="red", highlight=False, soft_wrap=True)
-        return Outcome(source, FAILED, time.monotonic() - begin_s, error=str(error))
-    console.print(str(summary), highlight=False)
-    return Outcome(source, BUILT, time.monotonic() - begin_s, summary)
+        return Outcome(plan.source, FAILED, time.monotonic() - begin_s, error=str(error))
+    return Outcome(plan.source, BUILT, time.monotonic() - begin_s, summary)
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """A line for a map, or for why there is none."""
+    if outcome.error:
+        console.print(f"{outcome.source.name}: {outcome.error}", style="red", highlight=False, soft_wrap=True)
+    else:
+        console.print(f"{outcome.source.name}: {outcome.summary}", highlight=False)
 
 
 def print_outcomes(outcomes: Sequence[Outcome]) -> None:

@@ -41,7 +41,7 @@ COMMANDS = {
     "batch": Command(
         "command_batch",
         "batch",
-        "Build a map of every recording in a folder, one after the other; exit code 1 if one failed.",
+        "Build a map of every recording in a folder; exit code 1 if one failed.",
     ),
     "prepare": Command(
         "command_prepare",

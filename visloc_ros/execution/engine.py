@@ -33,7 +33,7 @@ class Engine(Protocol):
         """Give the row of an item and its result, in the order in which they are done.
 
         The function, its items and results must be picklable. An item whose worker died is given to another one, up
-        to ``MOST_RETRIES`` times, then DeathError ends the run. So does an error of the function: a VislocError is
+        to ``MOST_RETRIES`` times, then LostItemError ends the run. So does an error of the function: a VislocError is
         raised here as it is, of others RuntimeError with the trace. Workers are at rest once the iterator is closed.
         """
 
@@ -54,8 +54,15 @@ class SerialEngine:
         """There is nothing to end."""
 
 
-def lost_item(item: Any, why: str) -> DeathError:
-    """The error for an item whose workers have all died."""
-    return DeathError(
-        f"{MOST_RETRIES + 1} workers died at {item}, the last one: {why}; where memory was short, run fewer at once"
-    )
+class LostItemError(DeathError):
+    """All workers that were given an item have died; ``row`` is its row."""
+
+    def __init__(self, words: str, row: int = -1) -> None:
+        super().__init__(words)
+        self.row = row
+
+    @classmethod
+    def of(cls, row: int, item: Any, why: str) -> LostItemError:
+        """The error for an item, with why its last worker died."""
+        workers = f"{MOST_RETRIES + 1} workers died at {item}, the last one: {why}"
+        return cls(f"{workers}; where memory was short, run fewer at once", row)

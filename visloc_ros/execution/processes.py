@@ -15,7 +15,7 @@ import psutil
 
 from visloc_ros.core.child_process import ChildProcess, CrashError, DeathError, Send
 from visloc_ros.core.errors import SetupError
-from visloc_ros.execution.engine import MOST_RETRIES, Item, Resources, Result, lost_item
+from visloc_ros.execution.engine import MOST_RETRIES, Item, LostItemError, Resources, Result
 from visloc_ros.execution.this_computer import VISIBLE_GPUS, free_memory_bytes, gpu_names, num_processors
 from visloc_ros.execution.worker import Outcome, outcome_of
 
@@ -57,7 +57,7 @@ class ProcessEngine:
                         self._workers.remove(worker)
                         deaths[row] += 1
                         if deaths[row] > MOST_RETRIES:
-                            raise lost_item(items[row], str(death)) from death
+                            raise LostItemError.of(row, items[row], str(death)) from death
                         log.warning("%s: %s; another worker does it again", items[row], death)
                         most = max(1, most // 2) if isinstance(death, CrashError) else most
                         waiting.appendleft(row)

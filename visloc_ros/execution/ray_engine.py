@@ -9,7 +9,7 @@ import os
 import platform
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import visloc_ros
 from visloc_ros.core.child_process import LogSender, log_again
 from visloc_ros.core.errors import SetupError
-from visloc_ros.execution.engine import MOST_RETRIES, Item, Resources, Result, lost_item
+from visloc_ros.execution.engine import MOST_RETRIES, Item, LostItemError, Resources, Result
 from visloc_ros.execution.this_computer import num_processors
 from visloc_ros.execution.worker import Outcome, outcome_of
 
@@ -61,7 +61,7 @@ class RayEngine:
                 done, _ = self._ray.wait(list(running), num_returns=1, timeout=_WAIT_S)
                 for reference in done:
                     row = running.pop(reference)
-                    outcome = self._outcome(reference, items[row])
+                    outcome = self._outcome(reference, row, items[row])
                     if isinstance(outcome, Exception):
                         raise outcome
                     yield row, outcome[0]
@@ -80,10 +80,9 @@ class RayEngine:
         try:
             self._ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError, ImportError, self._ray.exceptions.RayError) as error:
-            where = address or "this computer"
-            raise SetupError(
-                f"cannot use the Ray cluster at {where}: {error}; 'ray start --head' starts one"
-            ) from error
+            where, cure = address or "this computer", "'ray start --head' starts one"
+            token = "set RAY_AUTH_MODE=token where it asks for a token"
+            raise SetupError(f"cannot use the Ray cluster at {where}: {error}; {cure}; {token}") from error
 
     def _at_once(self, needs: Resources) -> int:
         if self._most:
@@ -91,14 +90,14 @@ class RayEngine:
         processors = self._ray.cluster_resources().get("CPU", 0.0)
         return max(_FEWEST_WAITING, int(_WAITING_PER_PROCESSOR * processors / max(needs.processors, 0.1)))
 
-    def _outcome(self, reference: Any, item: Any) -> Outcome:
-        """What came of an item; what its worker logged is logged here. Raises SetupError, DeathError."""
+    def _outcome(self, reference: Any, row: int, item: Any) -> Outcome:
+        """What came of an item; what its worker logged is logged here. Raises SetupError, LostItemError."""
         errors = self._ray.exceptions
         deaths = (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError, errors.ObjectLostError)
         try:
             outcome, records = self._ray.get(reference)
         except deaths as error:
-            raise lost_item(item, _first_line(error)) from error
+            raise LostItemError.of(row, item, _first_line(error)) from error
         except errors.RayTaskError as error:
             cure = f"install visloc_ros {own_version()} on all machines"
             raise SetupError(f"a worker cannot take {item}: {error.cause or error}; {cure}") from error
@@ -178,7 +177,14 @@ def _import_ray() -> Any:
         import ray
     except ImportError as error:
         raise SetupError("the engine 'ray' needs Ray: pip install visloc_ros[ray]") from error
+    # Ray prints what its machines notice to standard output, where results of commands have to be alone.
+    ray._private.worker.print_to_stdstream = _log_notice
     return ray
+
+
+def _log_notice(data: Mapping[str, Any], ignore_prefix: bool) -> None:
+    lines = " ".join(data["lines"]).strip().splitlines()
+    log.warning("Ray: %s", lines[0] if lines else "a notice without words")
 
 
 def _first_line(error: Exception) -> str:

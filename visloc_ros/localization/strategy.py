@@ -93,6 +93,10 @@ class SearchStrategy(ABC):
         """
         raise ConfigError(f"there is nothing to prepare for '{self.name}': it searches maps as they are built")
 
+    def prepares_together(self, options: Any) -> bool:
+        """Whether maps that are prepared together share something, as a network; others can be prepared at once."""
+        return False
+
     def is_prepared(self, manifests: Sequence[Manifest]) -> bool:
         """Whether maps that are searched together are prepared already."""
         return all(self.can_search(manifest) for manifest in manifests)

@@ -25,6 +25,9 @@ class BuildPlan:
     reference_poses: Path | None = None
     overwrite: bool = False
 
+    def __str__(self) -> str:
+        return f"the map of {self.source}"
+
 
 def build(send: Send, plan: BuildPlan) -> MapSummary:
     """Build a map; ``send`` gets the calls of a ``Progress``, as names and arguments. Raises VislocError."""

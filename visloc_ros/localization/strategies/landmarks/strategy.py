@@ -10,7 +10,7 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.progress import Progress
 from visloc_ros.features.types import Matcher
 from visloc_ros.localization.config import AnchorConfig
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, PreparationConfig
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS, NETWORK, PreparationConfig
 from visloc_ros.localization.strategy import NOTHING_ELSE, Examples, OpenedMaps, PreparedMap, SearchStrategy
 
 
@@ -49,6 +49,10 @@ class LandmarkStrategy(SearchStrategy):
             PreparedMap(one.path, one.figures, f"{one.figures['landmarks']} landmarks, {one.figures['points']} points")
             for one in scenes
         ]
+
+    def prepares_together(self, options: PreparationConfig) -> bool:
+        """One network distinguishes the landmarks of all maps."""
+        return options.recogniser == NETWORK
 
     def is_prepared(self, manifests: Sequence[Manifest]) -> bool:
         """Whether all the maps are prepared, those with a network together."""
