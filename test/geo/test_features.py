@@ -54,6 +54,18 @@ def streets(tmp_path_factory):
     return database
 
 
+def test_workers_describe_views_as_this_process_does(streets, tmp_path):
+    database = GeoDatabase.create(tmp_path / "copy")
+    for name in ("wall_0", "wall_1", "wall_2"):
+        database.add(streets.view(name), streets.image_path(name).read_bytes())
+    words = ("geo", "global-descriptors", str(database.folder), "--workers", "2", "--json")
+    done = CliRunner().invoke(app, words)
+    assert json.loads(done.stdout)["described"] == 3
+    np.testing.assert_allclose(load_descriptors(database)[1], load_descriptors(streets)[1], atol=1e-5)
+    again = CliRunner().invoke(app, words)
+    assert json.loads(again.stdout)["described"] == 0
+
+
 def test_the_view_of_the_same_wall_comes_first(streets):
     names, rows = load_descriptors(streets)
     assert names == ["wall_0", "wall_1", "wall_2"]

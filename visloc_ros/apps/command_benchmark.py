@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
+from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.options import ConfigFile
 from visloc_ros.apps.outputs import check_outputs, write_json
 from visloc_ros.core.config import read_config
@@ -32,10 +33,12 @@ Scores = Mapping[str, Mapping[str, Mapping[str, Score]]]
 """By scene, way of searching, and condition, the empty one for all."""
 
 
+@takes_engine
 def benchmark(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"Data set: {', '.join(DATA_SETS)}.")],
     data: Annotated[Path, typer.Argument(help="Folder of the data set, unpacked.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for maps, result files and benchmark.json.")],
+    engine: EngineChoice,
     scenes: Annotated[str, typer.Option(help="Scenes, by commas; all that are there where none is named.")] = "",
     search: Annotated[
         str, typer.Option(help=f"Ways of searching, by commas: {', '.join(search_names())}.")
@@ -50,15 +53,16 @@ def benchmark(
 ) -> None:
     """Run a benchmark: map each scene at the given poses, find its queries, write result files, print the figures.
 
-    After an interruption the same command continues where it stopped. The --config file may have the sections
-    mapping, anchor, and one for each way of searching that prepares maps.
+    With --workers or --engine scenes are mapped, and searched, at once. After an interruption the same command
+    continues where it stopped. The --config file may have the sections mapping, anchor, and one for each way of
+    searching that prepares maps.
 
     Example: visloc benchmark 7scenes data/7scenes --scenes redkitchen --search retrieval,landmarks -o out/7scenes
     """
     searches = choose_searches(search) or [RETRIEVAL]
     options = read_config(BenchmarkConfig, config)
     wanted = [scene.strip() for scene in scenes.split(",") if scene.strip()]
-    run_benchmark(name, data, output, searches, options, wanted, every, as_json, result_names)
+    run_benchmark(name, data, output, searches, options, wanted, every, as_json, result_names, engine)
 
 
 def run_benchmark(
@@ -71,14 +75,16 @@ def run_benchmark(
     every: int = 1,
     as_json: bool = False,
     result_names: ResultNames = ResultNames.server,
+    engine: EngineChoice | None = None,
 ) -> None:
     """Run the protocol of a data set on the scenes wanted, all where none is named, and print the figures."""
     check_outputs(folder=output, is_continued=True)
-    read = find_data_set(name).read(data, wanted)
+    engine, output = engine or EngineChoice(), output.absolute()  # workers run in other folders
+    read = find_data_set(name).read(data.absolute(), wanted)
     chosen = [scene.thinned(every).with_result_names(result_names) for scene in read]
     try:
-        with StageBars() as bars:
-            records = run_protocol(chosen, searches, output, options, bars)
+        with StageBars() as bars, engine.open_if_given() as workers:
+            records = run_protocol(chosen, searches, output, options, bars, workers)
     except KeyboardInterrupt:
         console.print(f"what is done stays in {output}; the same command goes on there", highlight=False)
         raise

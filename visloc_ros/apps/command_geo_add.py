@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import AsJson, StageBars, console, print_json
+from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.options import CameraFile
 from visloc_ros.core.errors import GeoError
 from visloc_ros.geo.adding import AddOptions, AddReport, add_photos
@@ -22,9 +23,11 @@ from visloc_ros.sources.camera_files import read_given_calibration
 _SHOWN = 10  # photos left out for one reason
 
 
+@takes_engine
 def add(
     database: Annotated[Path, typer.Argument(help="Folder of the database, which is made if it is missing.")],
     photos: Annotated[list[Path], typer.Argument(help="Photos, or folders of photos.")],
+    engine: EngineChoice,
     photo_list: Annotated[
         Path | None,
         typer.Option("--list", help="Lines 'name lat lng alt heading' of photos whose EXIF data lack them."),
@@ -56,7 +59,8 @@ def add(
     with StageBars() as bars:
         report = add_photos(views, photos, options, bars)
         if features:
-            describe_globally(views, progress=bars)
+            with engine.open_if_given() as workers:
+                describe_globally(views, progress=bars, engine=workers)
     if as_json:
         print_json({"database": str(database), "num_views": len(views.names), **asdict(report)})
     else:

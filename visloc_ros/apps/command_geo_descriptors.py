@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.console import AsJson, StageBars, console, print_json
+from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.flags import needed
 from visloc_ros.core.map_layout import VLAD
 from visloc_ros.features.config import ALIKED_NAMES, GEM_BACKBONES, GEM_NAMES, GLOBAL_NAMES, FeatureConfig, GlobalConfig
@@ -23,7 +24,9 @@ Device = Annotated[str, typer.Option(help="Where the model runs: auto, cpu or cu
 _MOST_KEYPOINTS = 20_000
 
 
+@takes_engine
 def local_descriptors(
+    engine: EngineChoice,
     database_path: DatabasePath = None,
     database: DatabaseOption = None,
     max_keypoints: Annotated[
@@ -56,12 +59,14 @@ def local_descriptors(
     }
     known = {key: value for key, value in given.items() if value is not None}
     config = FeatureConfig.from_mapping({**feature_config(views, device).to_mapping(), **known})
-    with StageBars() as bars:
-        done = describe_locally(views, config, bars)
+    with StageBars() as bars, engine.open_if_given() as workers:
+        done = describe_locally(views, config, bars, workers)
     _report(views, done, config.name, as_json)
 
 
+@takes_engine
 def global_descriptors(
+    engine: EngineChoice,
     database_path: DatabasePath = None,
     database: DatabaseOption = None,
     descriptor_type: Annotated[
@@ -84,8 +89,8 @@ def global_descriptors(
     if descriptor_type in GEM_NAMES and not weights:
         weights = find_gem_weights(descriptor_type, backbone)
     config = GlobalConfig(name=descriptor_type, device=device, weights=weights)
-    with StageBars() as bars:
-        done = describe_globally(views, config, bars)
+    with StageBars() as bars, engine.open_if_given() as workers:
+        done = describe_globally(views, config, bars, workers)
     _report(views, done, descriptor_type, as_json)
 
 

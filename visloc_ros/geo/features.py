@@ -5,7 +5,9 @@ The settings that all views share are in ``database.json``, so that a query's im
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,16 @@ from visloc_ros.core.errors import GeoError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.files import is_file
 from visloc_ros.core.map_layout import VLAD
-from visloc_ros.core.progress import Progress, SilentProgress, track
+from visloc_ros.core.progress import Progress
 from visloc_ros.core.types import Image
+from visloc_ros.execution.engine import Engine
 from visloc_ros.features.config import FeatureConfig, GlobalConfig
 from visloc_ros.features.registry import make_extractor, make_global_descriptor
-from visloc_ros.features.types import GlobalDescriptor, ModelInfo
+from visloc_ros.features.types import GlobalDescriptor, LocalExtractor, ModelInfo
 from visloc_ros.geo.array_files import COMPUTE_AGAIN, read_arrays
 from visloc_ros.geo.database import DATABASE_NAME, GeoDatabase
 from visloc_ros.geo.keypoint_files import read_keypoints, write_keypoints
+from visloc_ros.geo.shards import in_shards
 from visloc_ros.geo.vocabularies import open_or_make_vlad, open_vlad
 from visloc_ros.sources.photos import read_photo
 
@@ -83,45 +87,71 @@ def feature_config(database: GeoDatabase, device: str = "auto") -> FeatureConfig
 
 
 def describe_locally(
-    database: GeoDatabase, config: FeatureConfig | None = None, progress: Progress | None = None
+    database: GeoDatabase,
+    config: FeatureConfig | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> int:
     """Compute the local features of the views that have an image and no features yet; gives their number.
 
-    Raises GeoError where the database has features by other settings, SourceError for an image that cannot be read.
+    With an ``engine``, many views at once. Raises GeoError where the database has features by other settings,
+    SourceError for an image that cannot be read.
     """
     missing = [name for name in _with_image(database) if not is_file(database.keypoints_path(name))]
     config = config or feature_config(database)
     _settle(database, config)
     if not missing:
         return 0
-    extractor = make_extractor(config)
-    for name in track(progress or SilentProgress(), "local features", missing, len(missing)):
-        features = extractor.extract(load_image(database, name))
-        write_keypoints(database.keypoints_path(name), features, config.name)
-    return len(missing)
+    return in_shards(engine, database.folder, partial(_extract, config), "local features", missing, progress)
 
 
 def describe_globally(
-    database: GeoDatabase, config: GlobalConfig | None = None, progress: Progress | None = None
+    database: GeoDatabase,
+    config: GlobalConfig | None = None,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> int:
     """Compute the global descriptors of the views that have an image and none yet; gives their number.
 
-    VLAD is made of local features, which are computed first. Raises as ``describe_locally`` does, and ModelError.
+    VLAD is made of local features, which are computed first. With an ``engine``, many views at once. Raises as
+    ``describe_locally`` does, and ModelError.
     """
     config = config or GlobalConfig(name=VLAD)
     if config.name == VLAD:
-        describe_locally(database, feature_config(database, config.device), progress)
+        describe_locally(database, feature_config(database, config.device), progress, engine)
     missing = [name for name in _with_image(database) if _descriptor_file(database, name, config.name) is None]
     if not missing:
         return 0
     config = _as_before(database, config)
-    descriptor = open_or_make_vlad(database) if config.name == VLAD else make_global_descriptor(config)
+    descriptor = open_or_make_vlad(database) if config.name == VLAD else _descriptor(config, database.folder.absolute())
     _settle_descriptor(database, config, descriptor.info)
-    for name in track(progress or SilentProgress(), f"descriptors {config.name}", missing, len(missing)):
+    words = f"descriptors {config.name}"
+    return in_shards(engine, database.folder, partial(_describe_shard, config), words, missing, progress)
+
+
+def _extract(config: FeatureConfig, folder: Path, names: Sequence[str]) -> None:
+    database, extractor = GeoDatabase(folder), _extractor(config)
+    for name in names:
+        features = extractor.extract(load_image(database, name))
+        write_keypoints(database.keypoints_path(name), features, config.name)
+
+
+def _describe_shard(config: GlobalConfig, folder: Path, names: Sequence[str]) -> None:
+    database, descriptor = GeoDatabase(folder), _descriptor(config, folder)
+    for name in names:
         vector = _describe(database, name, descriptor, config.name == VLAD)
         with atomic_write(database.descriptor_path(name, config.name)) as path, path.open("wb") as file:
             np.save(file, vector[None])
-    return len(missing)
+
+
+@lru_cache(maxsize=1)  # a worker does many shards
+def _extractor(config: FeatureConfig) -> LocalExtractor:
+    return make_extractor(config)
+
+
+@lru_cache(maxsize=1)
+def _descriptor(config: GlobalConfig, folder: Path) -> GlobalDescriptor:
+    return open_vlad(GeoDatabase(folder)) if config.name == VLAD else make_global_descriptor(config)
 
 
 class ImageDescriber:

@@ -7,10 +7,11 @@ result files. All of it stays when a run is interrupted, and is not done again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pycolmap
 
@@ -26,6 +27,8 @@ from visloc_ros.evaluation.benchmarks.result_files import result_poses, write_re
 from visloc_ros.evaluation.benchmarks.run_files import QueryRecord, append_record, keep_settings, read_records
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, DatabaseImage, QueryImage
 from visloc_ros.evaluation.search_comparison import make_engines
+from visloc_ros.execution.engine import Engine, Resources
+from visloc_ros.execution.shared_place import Mark, mark_place
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import find_strategy, preparation_types
 from visloc_ros.localization.strategy import Examples
@@ -38,7 +41,9 @@ Records = dict[str, dict[str, QueryRecord]]
 """Of one scene: records of queries by their name, by the way of searching."""
 
 _RATE_HZ = 1.0  # nominal: the sets' images are counted, not timed
+_NEEDS = Resources(processors=1.0, memory_bytes=2 << 30)  # a map is built or searched: models, and its features
 Size = tuple[int, int]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -56,31 +61,61 @@ def run_protocol(
     folder: Path,
     config: BenchmarkConfig | None = None,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Records]:
     """Map every scene, and search its queries in all ways; gives the records by scene.
 
-    Results of earlier runs in the same folder stay. The maps of all scenes are prepared together. Raises ConfigError
+    Results of earlier runs in the same folder stay. The maps of all scenes are prepared together; they are built, and
+    searched, several at once where an ``engine`` is given. Raises ConfigError
     where the folder is of a run with other options, and as building, preparing and searching maps do.
     """
     config, progress = config or BenchmarkConfig(), progress or SilentProgress()
-    maps = build_maps(scenes, folder, config, progress)
+    maps = build_maps(scenes, folder, config, progress, engine)
     for search in searches:
         prepare_scenes(scenes, maps, search, config, progress)
-    records = {
-        scene.name: search_scene(scene, path, searches, folder, config.anchor, progress)
-        for scene, path in zip(scenes, maps, strict=True)
-    }
+    search_one = partial(search_scene, searches=searches, folder=folder, config=config.anchor)
+    found = _of_scenes(engine, "scenes searched", search_one, list(zip(scenes, maps, strict=True)), folder, progress)
+    records = {scene.name: one for scene, one in zip(scenes, found, strict=True)}
     _write_joined(scenes, searches, records, folder)
     return records
 
 
 def build_maps(
-    scenes: Sequence[BenchmarkScene], folder: Path, config: BenchmarkConfig, progress: Progress
+    scenes: Sequence[BenchmarkScene],
+    folder: Path,
+    config: BenchmarkConfig,
+    progress: Progress,
+    engine: Engine | None = None,
 ) -> list[Path]:
     """The maps of scenes in the folder of a run, built unless they are there; raises as ``run_protocol`` does."""
     folder.mkdir(parents=True, exist_ok=True)
     keep_settings(folder, config.to_mapping(), scenes)
-    return [build_scene(scene, folder / "maps", config.mapping, progress) for scene in scenes]
+    build_one = partial(build_scene, folder=folder / "maps", config=config.mapping)
+    return _of_scenes(engine, "maps", build_one, [(scene,) for scene in scenes], folder, progress)
+
+
+def _of_scenes(
+    engine: Engine | None,
+    words: str,
+    function: Callable[..., Result],
+    scenes: Sequence[tuple[Any, ...]],
+    folder: Path,
+    progress: Progress,
+) -> list[Result]:
+    """Apply a function to the arguments of each scene; workers that see the folder do it where there is an engine."""
+    if engine is None:
+        return [function(*arguments, progress=progress) for arguments in scenes]
+    progress.stage(words, len(scenes))
+    results: dict[int, Result] = {}
+    for row, result in engine.run(partial(_in_worker, mark_place(str(folder)), function), scenes, _NEEDS):
+        results[row] = result
+        progress.advance()
+    return [results[row] for row in range(len(scenes))]
+
+
+def _in_worker(mark: Mark, function: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+    mark.check()
+    return function(*arguments, progress=SilentProgress())
 
 
 def folder_name(scene: str) -> str:
