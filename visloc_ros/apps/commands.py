@@ -66,6 +66,11 @@ COMMANDS = {
         "compare",
         "Compare ways of searching a map: how many images each finds, how exactly, how fast, with how many bytes.",
     ),
+    "sweep": Command(
+        "command_sweep",
+        "sweep",
+        "Search a map with each combination of options: how many images are found, how exactly, how fast.",
+    ),
     "benchmark": Command(
         "command_benchmark",
         "benchmark",
