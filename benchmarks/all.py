@@ -67,6 +67,7 @@ BENCHMARKS = (
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.pairs", MAPS),
+    Benchmark("mapping.large", ("--features", "sift", "--markdown", "{results}/large_maps.md"), threads=1),
     Benchmark("odometry.sequences", (*DATA, "--stress", "--dpvo", "100", *ODOMETRY)),
     Benchmark(
         "odometry.perturbed",

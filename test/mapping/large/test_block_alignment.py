@@ -12,6 +12,7 @@ from visloc_ros.mapping.large.alignment import Alignment, align
 from visloc_ros.mapping.large.averaging import join_frames
 from visloc_ros.mapping.large.joining import join
 from visloc_ros.mapping.large.model import Model, pose_values
+from visloc_ros.mapping.large.pieces import colour, cut, paste
 
 FOCAL_PX, TOLERANCE_PX = [500.0], 8.0
 FRAMES = (
@@ -173,3 +174,24 @@ def test_a_point_that_would_be_seen_twice_by_one_image_keeps_one_observation(who
     joined = join([first, second])
     pairs = np.column_stack([joined.seen_by, joined.seen])
     assert len(np.unique(pairs, axis=0)) == len(pairs) == len(first.seen)
+
+
+def test_pieces_put_back_are_the_whole_with_what_they_changed(whole: Model) -> None:
+    groups = [np.arange(begin, begin + 4) for begin in range(0, 20, 4)]
+    sets = colour(whole, groups)
+    assert sorted(number for numbers in sets for number in numbers) == list(range(5))
+    for numbers in sets:
+        seen = [set(cut(whole, groups[number]).keypoints.tolist()) for number in numbers]
+        assert sum(map(len, seen)) == len(set().union(*seen))  # keypoints are numbered as the points here
+    numbers = sets[0]
+    pieces = [cut(whole, groups[number]) for number in numbers]
+    same = paste(whole, [(groups[number], piece) for number, piece in zip(numbers, pieces, strict=True)])
+    assert all(np.array_equal(getattr(same, name), getattr(whole, name)) for name in ("poses", "seen_by", "pixels"))
+    assert np.allclose(same.points[same.seen], whole.points[whole.seen])
+    changed = [replace(piece, poses=piece.poses + 0.5, points=piece.points + 1.0) for piece in pieces]
+    moved = paste(whole, [(groups[number], piece) for number, piece in zip(numbers, changed, strict=True)])
+    own = np.isin(whole.images, np.concatenate([groups[number] for number in numbers]))
+    assert np.array_equal(moved.poses, whole.poses + 0.5 * own[:, None])
+    of_pieces = np.unique(np.concatenate([piece.keypoints for piece in pieces]))
+    expected = whole.points[whole.seen] + np.isin(whole.keypoints, of_pieces)[:, None]
+    assert np.allclose(moved.points[moved.seen], expected)

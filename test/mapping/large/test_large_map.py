@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,18 @@ def test_a_map_in_blocks_is_as_good_as_in_one(
     assert max(np.median(whole[0]), np.median(parts[0])) < 0.004
     assert max(np.median(whole[1]), np.median(parts[1])) < 0.08
     assert max(parts[0].max(), whole[0].max()) < 0.012
+
+
+def test_a_map_that_is_adjusted_piece_by_piece_is_nearly_as_good(
+    build: Build, room: Path, in_blocks: MapSummary
+) -> None:
+    engine = WatchedEngine()
+    summary = build("pieces", replace(BLOCKS, joint=30), engine)
+    assert engine.done["adjust"] >= engine.done["paste"] >= 6  # two sets, three rounds
+    assert summary.registered_images == in_blocks.registered_images
+    shifts, turns = errors(build.folder / "pieces", room)
+    assert np.median(shifts) < 0.006
+    assert np.median(turns) < 0.12
 
 
 def test_the_same_build_again_does_nothing(build: Build, in_blocks: MapSummary) -> None:

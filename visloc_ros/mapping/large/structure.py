@@ -22,22 +22,28 @@ from visloc_ros.mapping.large.frames import FrameTable
 from visloc_ros.mapping.large.joining import join_task
 from visloc_ros.mapping.large.matching import ViewGraph
 from visloc_ros.mapping.large.model import Model
-from visloc_ros.mapping.large.partition import Block, partition
+from visloc_ros.mapping.large.partition import Block, Rows, partition
+from visloc_ros.mapping.large.pieces import colour, paste_task
 
 _log = logging.getLogger(__name__)
 
 _TOLERANCE_FACTOR = 2.0  # of a point's reprojection error: each of two blocks may err by one
+_ROUNDS = 3
 _LEAST_PART = 10  # images of a part, as COLMAP's mapper has it for models beside the first
 
 
 @dataclass(frozen=True)
 class TaskSizes:
-    """Images of a shard, pairs of a matching task, own images of a block, images that one block lends another."""
+    """Images of a shard, pairs of a matching task, own images of a block, images that one block lends another.
+
+    Above ``joint`` images a model is adjusted piece by piece.
+    """
 
     shard: int = 64
     pairs: int = 512
     block: int = 150
     shared: int = 20
+    joint: int = 4000
 
 
 class Structure:
@@ -86,10 +92,25 @@ class Structure:
         )
         components = self._find_frames(blocks, results)
         joined = self._run([join_task(component, results) for component in components])
-        fixed = self.poses is not None
-        adjusted = self._run([adjust_task(key, table.cameras, self._config, fixed=fixed) for key in joined])
+        adjusted = [self._adjust(key, [block.own for block in blocks]) for key in joined]
         models = [Model.from_arrays(self._store.read(key)) for key in adjusted]
         return sorted(models, key=lambda model: -len(model.images))
+
+    def _adjust(self, joined: str, groups: Sequence[Rows]) -> str:
+        """Adjust a model as a whole; one of more images in rounds, in which sets of blocks move, the rest is still."""
+        model, cameras = Model.from_arrays(self._store.read(joined)), self._table.cameras
+        if self.poses is not None or len(model.images) <= self._sizes.joint:
+            moving = None if self.poses is None else ()
+            return self._run([adjust_task(joined, cameras, self._config, moving)])[0]
+        own = [np.intersect1d(rows, model.images) for rows in groups]
+        own = [images for images in own if len(images)]
+        sets = colour(model, own)
+        for _ in range(_ROUNDS):
+            for numbers in sets:
+                moved = [own[number] for number in numbers]
+                tasks = [adjust_task(joined, cameras, self._config, images.tolist()) for images in moved]
+                joined = self._run([paste_task(joined, moved, self._run(tasks))])[0]
+        return joined
 
     def _find_frames(self, blocks: Sequence[Block], results: Sequence[str]) -> list[Component]:
         """The frames of the blocks' models, by the images that these share."""
