@@ -150,11 +150,11 @@ class FolderSource:
             encoded = EncodedFrame(image.stamp_ns, data, header.format, calibration.camera, image.name, calibration)
             yield encoded, header
 
-    def with_stamps(self, stamps_ns: Collection[int]) -> FolderSource:
-        """The same folder with no other images than those of these stamps, to be read as they are in the whole."""
+    def with_names(self, names: Collection[str]) -> FolderSource:
+        """The same folder with no other images than those of these names, to be read as they are in the whole."""
         _ = self._depth  # that of all images
         part = copy(self)
-        part.images = tuple(image for image in self.images if image.stamp_ns in stamps_ns)
+        part.images = tuple(image for image in self.images if image.name in names)
         return part
 
     def read_measurements(self) -> Measurements:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ VIDEO_SUFFIXES = (
     ".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".3gp", ".flv",
 )  # fmt: skip
 _NS_PER_MS = 1_000_000
+_LEADS = (30, 300)  # frames before a wanted one, to which OpenCV may go
 
 
 class VideoSource(OneCamera):
@@ -79,7 +81,7 @@ class VideoSource(OneCamera):
         read = 0
         for index, stamp_ns, image in self._read_selected():
             read += 1
-            yield Frame(stamp_ns, image, self.camera, f"frame-{index:06d}", self.calibration)
+            yield Frame(stamp_ns, image, self.camera, _name(index), self.calibration)
         self.skipped = len(self) - read
         if read == 0:
             raise SourceError(f"the video {self._path} ends before its frame {self._selected[0]}")
@@ -113,12 +115,18 @@ class VideoSource(OneCamera):
             return [int(stamp_ns) for stamp_ns in self._index.stamps_ns]
         return stamps_at_rate(range(self._count), self._rate_hz)
 
+    def with_names(self, names: Collection[str]) -> VideoSource:
+        """The same video with no other frames than those of these names; it begins to read just before them."""
+        part = copy(self)
+        part._selected = [index for index in self._selected if _name(index) in names]
+        return part
+
     def _read_selected(self) -> Iterator[tuple[int, int, Image]]:
-        capture = _open(self._path)
+        capture, begin = self._open_before(self._selected[0])
         selected = set(self._selected)
         try:
             previous_ns = -1
-            for index in range(self._selected[-1] + 1):
+            for index in range(begin, self._selected[-1] + 1):
                 if not capture.grab():
                     return
                 stamp_ns = self._stamp(capture, index, previous_ns)
@@ -127,6 +135,26 @@ class VideoSource(OneCamera):
                     yield index, stamp_ns, self._shown(_retrieve(capture))
         finally:
             capture.release()
+
+    def _open_before(self, wanted: int) -> tuple[cv2.VideoCapture, int]:
+        """The video, opened shortly before a frame where its index knows the frame that OpenCV went to; and the next.
+
+        OpenCV goes to a frame by the mean rate, so that it misses it in videos of phones.
+        """
+        capture = _open(self._path)
+        index = self._index
+        if self._config.rate_hz or index is None or not index.is_whole:
+            return capture, 0
+        for lead in _LEADS:
+            if wanted <= lead:
+                break
+            capture.set(cv2.CAP_PROP_POS_FRAMES, wanted - lead)
+            stamp_ns = round(capture.get(cv2.CAP_PROP_POS_MSEC) * _NS_PER_MS) if capture.grab() else -1
+            reached = int(np.argmin(np.abs(index.stamps_ns - stamp_ns)))
+            if reached < wanted and abs(int(index.stamps_ns[reached]) - stamp_ns) < _NS_PER_MS:
+                return capture, reached + 1
+        capture.release()
+        return _open(self._path), 0
 
     def _shown(self, image: Image) -> Image:
         if (image.shape[1], image.shape[0]) == self._shown_size or self._aspect == 1.0:
@@ -141,6 +169,10 @@ class VideoSource(OneCamera):
         if presentation_ns > previous_ns:
             return presentation_ns
         return previous_ns + round(NANOSECONDS / self._rate_hz)
+
+
+def _name(index: int) -> str:
+    return f"frame-{index:06d}"
 
 
 def _open(path: Path) -> cv2.VideoCapture:

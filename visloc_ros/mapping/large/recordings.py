@@ -14,6 +14,7 @@ from visloc_ros.mapping.map_sources import CameraGroups, MapSource
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 from visloc_ros.sources.folder import FolderSource
 from visloc_ros.sources.pose_files import read_poses
+from visloc_ros.sources.video import VideoSource
 
 
 class FrameKey(NamedTuple):
@@ -66,7 +67,7 @@ def open_recording(recording: Recording, fingerprint: str) -> MapSource:
 
 
 class ChosenFrames:
-    """The frames of a source that have one of these keys; of a folder, no other file is read.
+    """The frames of a source that have one of these keys; of a folder or video, little else is read.
 
     ``found`` counts those that the last iteration gave.
     """
@@ -77,9 +78,10 @@ class ChosenFrames:
         self.ground_truth = source.ground_truth
         self.found = 0
         self._keys = frozenset(keys)
-        stamps_ns = {key.stamp_ns for key in keys}
-        self._last_ns = max(stamps_ns, default=-1)
-        self._source = source.with_stamps(stamps_ns) if isinstance(source, FolderSource) else source
+        self._last_ns = max((key.stamp_ns for key in keys), default=-1)
+        self._source = source
+        if isinstance(source, FolderSource | VideoSource):
+            self._source = source.with_names({key.name for key in keys})
 
     @property
     def camera(self) -> Any:
