@@ -1,17 +1,19 @@
-"""What a frame of ``dpvo`` costs, stage by stage, without its weights: the network's numbers are random, not its work.
+"""What a frame of ``dpvo`` costs, stage by stage, with the official weights or random numbers, which are as much work.
 
-A constant part is added to all flow, so that the start sees motion. No keyframe is dropped and no frame counts as lost,
-so every frame has all the measurements that a preset allows: the most expensive case. Paths and errors have no meaning
-here and are left out. The end is the adjustment until convergence.
+To all flow of random numbers a constant is added, so that the start sees motion. No keyframe is dropped and no frame
+counts as lost, so every frame has all the measurements that a preset allows: the most expensive case. Paths and errors
+have no meaning here and are left out. The end is the adjustment until convergence.
 Run: python -m benchmarks.odometry.dpvo --source ../shared/data/7scenes_redkitchen --json out/dpvo.json
 """
 
+import argparse
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import torch
 
-from benchmarks.odometry.tables import DPVO_SECTION, dpvo_tables
+from benchmarks.odometry.tables import DPVO_SECTION, WEIGHTS_SECTION, dpvo_tables
 from benchmarks.program import add_device, new_parser
 from benchmarks.results_file import Figures, write_json, write_section
 from visloc_ros.core.types import Frame, OdometryPose, Rejection
@@ -34,9 +36,9 @@ PRESETS = {"cpu": ("cpu",), "cuda": ("default", "fast")}
 class AwaitedOdometry(OdometryAround):
     """``dpvo`` that waits for the GPU before it returns a frame."""
 
-    def __init__(self, config: DpvoConfig) -> None:
+    def __init__(self, config: DpvoConfig, *, has_weights: bool) -> None:
         device = pick_device(config.device)
-        super().__init__(DpvoOdometry(config, random_network(device)))
+        super().__init__(DpvoOdometry(config, None if has_weights else random_network(device)))
         self._has_queue = device.type == "cuda"
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
@@ -61,24 +63,32 @@ def main() -> None:
     parser.add_argument("--source", type=Path, required=True, help="video, folder or bag")
     parser.add_argument("--frames", type=int, default=100, help="frames tracked")
     parser.add_argument("--presets", nargs="*", help="presets; otherwise cpu, on a GPU all")
+    parser.add_argument("--weights", type=Path, help="file of the official weights; otherwise random numbers")
     add_device(parser)
     parser.add_argument("--json", type=Path, required=True, help="file for the figures")
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
     arguments = parser.parse_args()
     device = pick_device(arguments.device or "auto").type
     presets = arguments.presets or PRESETS[device]
-    reports = {preset: measure(arguments.source, arguments.frames, preset, device) for preset in presets}
+    configs = {
+        preset: DpvoConfig(preset=preset, device=device, weights=str(arguments.weights or "")) for preset in presets
+    }
+    reports = {preset: measure(arguments, config) for preset, config in configs.items()}
     write_json(arguments.json, reports)
-    write_section(arguments.markdown, DPVO_SECTION, provenance(), dpvo_tables(reports))
+    if arguments.weights is None:
+        write_section(arguments.markdown, DPVO_SECTION, provenance(), dpvo_tables(reports))
+    else:
+        write_section(arguments.markdown, WEIGHTS_SECTION, provenance(), dpvo_tables(reports, note=""))
     for preset, report in reports.items():
         print(f"{preset}: {report['total_ms']['p50']:.1f} ms a frame, finalize {report['finalize_ms']:.0f} ms")
 
 
-def measure(source: Path, count: int, preset: str, device: str) -> Figures:
+def measure(arguments: argparse.Namespace, config: DpvoConfig) -> Figures:
     """Figures of one preset."""
-    config = DpvoConfig(preset=preset, device=device, keyframe_thresh=-1.0, min_support=0.0)
-    frames = islice(decode(open_source(source)), count)
-    run = run_odometry(lambda: AwaitedOdometry(config), frames)
+    every_frame = replace(config, keyframe_thresh=-1.0, min_support=0.0)
+    has_weights, device = arguments.weights is not None, config.device
+    frames = islice(decode(open_source(arguments.source)), arguments.frames)
+    run = run_odometry(lambda: AwaitedOdometry(every_frame, has_weights=has_weights), frames)
     figures = summarize_odometry(run, evaluate_odometry(run.results, None)) | lifecycle(run)
     figures["gpu_mb"] = torch.cuda.max_memory_allocated() / 1e6 if device == "cuda" else None
     return figures
