@@ -240,11 +240,12 @@ def _judge(
     map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> PoseSolution | None:
     """Inliers and covariance of a refined pose."""
-    errors = np.linalg.norm(reprojection_residuals(map_from_camera, pixels, points, camera), axis=1)
+    residuals = reprojection_residuals(map_from_camera, pixels, points, camera)
+    errors = np.linalg.norm(residuals, axis=1)
     inliers = errors <= config.max_error_px
     if inliers.sum() < MIN_POINTS:
         return None
-    independent = pose_covariance(map_from_camera, pixels[inliers], points[inliers], camera, config)
+    independent = pose_covariance(map_from_camera, residuals[inliers], points[inliers], camera, config)
     if independent is None:
         return None
     covariance = independent * design_effect(pixels[inliers], camera, config.shared_error)

@@ -24,14 +24,15 @@ def reprojection_residuals(map_from_camera: SE3, pixels: Array, points: Array, c
 
 
 def pose_covariance(
-    map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
+    map_from_camera: SE3, residuals: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> Array | None:
     """Covariance (6, 6) of ``map_from_camera`` in the order of ``core.types``; None for degenerate points.
+
+    ``residuals`` (N, 2) are those of the points (``reprojection_residuals``).
 
     The inverse Gauss-Newton Hessian, scaled by the variance of a Cauchy M-estimate (Huber 1981,
     E[psi^2] / E[psi']^2): of errors that are independent from keypoint to keypoint (see ``design_effect``).
     """
-    residuals = reprojection_residuals(map_from_camera, pixels, points, camera)
     jacobian = projection_jacobian(map_from_camera, points, camera)
     inverse = _inverse_hessian(jacobian)
     if inverse is None:

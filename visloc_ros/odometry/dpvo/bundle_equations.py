@@ -143,8 +143,9 @@ class NormalEquations:
         """Sum up at the present ``poses`` (N, 7) and patch ``centres`` (F M, 3), a bounded number of edges at once."""
         relative = lie.compose(poses[layout.pair_j], lie.inverse(poses[layout.pair_i]))
         equations = cls._empty(layout, lie.adjoint(relative))
-        for begin in range(0, len(layout.pair), _EDGES_AT_A_TIME):
-            edges = slice(begin, begin + _EDGES_AT_A_TIME)
+        at_a_time = len(layout.pair) if layout.is_window else _EDGES_AT_A_TIME
+        for begin in range(0, len(layout.pair), at_a_time):
+            edges = slice(begin, begin + at_a_time)
             pair, patch = layout.pair[edges], layout.patch[edges]
             terms = linearise(relative[pair], centres[patch], intrinsics, target[edges])
             moving = terms.used & (layout.pair_i != layout.pair_j)[pair]
@@ -172,12 +173,20 @@ class NormalEquations:
         weighted = weight[..., None] * terms.by_target
         residual = torch.where(weight != 0, terms.residual, 0.0)  # a target that is not a number has no weight
         by_depth = weight * terms.by_depth
-        self.hessian.index_add_(0, pair, weighted.mT @ terms.by_target)
-        self.gradient.index_add_(0, pair, (weighted * residual[..., None]).sum(1))
         self.curvature.view(-1).index_add_(0, patch, (by_depth * terms.by_depth).sum(1))
         self.slope.view(-1).index_add_(0, patch, (by_depth * residual).sum(1))
+        coupling = (weighted * terms.by_depth[..., None]).sum(1)
+        if self.layout.is_window:  # whose edges lie pair by pair
+            pairs = len(self.adjoints)
+            of_pairs = weighted.reshape(pairs, -1, 6).mT
+            self.hessian.copy_(of_pairs @ terms.by_target.reshape(pairs, -1, 6))
+            self.gradient.copy_((of_pairs @ residual.reshape(pairs, -1, 1))[..., 0])
+            self.coupling[:pairs] = coupling.view(pairs, -1, 6)
+            return
+        self.hessian.index_add_(0, pair, weighted.mT @ terms.by_target)
+        self.gradient.index_add_(0, pair, (weighted * residual[..., None]).sum(1))
         cell = pair * self.layout.patches_per_source + patch % self.layout.patches_per_source
-        self.coupling.view(-1, 6).index_add_(0, cell, (weighted * terms.by_depth[..., None]).sum(1))
+        self.coupling.view(-1, 6).index_add_(0, cell, coupling)
 
     def _couple_sources(self) -> None:
         """Source poses are coupled through the adjoints of their pairs."""

@@ -168,7 +168,8 @@ class UpdateOperator(nn.Module):
             state.index_copy_(0, piece.edges, self._along_patches(net_rows, inp_rows, corr_rows, piece))
         if len(groups.pairs) == 1 and groups.pairs[0].is_block:
             state = self._across_pairs(state, groups.pairs[0])
-            return state, self.d(state), self.w(state)
+            visible = F.relu(state)  # both heads begin with it
+            return state, self.d[1:](visible), self.w[1:](visible)
         delta, weight = state.new_empty(len(state), 2), state.new_empty(len(state), 2)
         for piece in groups.pairs:
             own = self._across_pairs(state.index_select(0, piece.edges), piece)
@@ -179,9 +180,9 @@ class UpdateOperator(nn.Module):
     def _along_patches(self, net: Tensor, inp: Tensor, corr: Tensor, piece: Piece) -> Tensor:
         """Add the correlation, and messages of the neighbours and of all other edges of the same patch."""
         net = self.norm(net + inp + self.corr(corr))
-        joined = piece.joined[:, None]
-        net = net + self.c1(torch.where(joined, net.roll(1, 0), 0.0))
-        net = net + self.c2(torch.where(joined.roll(-1, 0), net.roll(-1, 0), 0.0))
+        joined, product_type = piece.joined[:, None], self.agg_kk.f.weight.dtype
+        net = net + self.c1(torch.where(joined, net.to(product_type).roll(1, 0), 0.0))
+        net = net + self.c2(torch.where(joined.roll(-1, 0), net.to(product_type).roll(-1, 0), 0.0))
         state: Tensor = net + self.agg_kk(net, piece)
         return state
 
@@ -200,7 +201,8 @@ class SoftAggregation(nn.Module):
 
     def forward(self, net: Tensor, piece: Piece) -> Tensor:
         """Message (n, 384) to every edge of the groups."""
-        message: Tensor = self.h(piece.softmax_sum(self.g(net), self.f(net)))
+        inputs = net.to(self.f.weight.dtype)
+        message: Tensor = self.h(piece.softmax_sum(self.g(inputs), self.f(inputs)))
         return message.index_select(0, piece.group)
 
 
@@ -233,8 +235,14 @@ class GatedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Values of the same shape (..., 384)."""
-        changed: Tensor = x + self.gate(x) * self.res(x)
+        inputs = x.to(self.product_type)
+        changed: Tensor = x + self.gate(inputs) * self.res(inputs)
         return changed
+
+    @property
+    def product_type(self) -> torch.dtype:
+        """Number type of the matrix products."""
+        return next(self.gate.parameters()).dtype
 
 
 def two_layers() -> nn.Sequential:
