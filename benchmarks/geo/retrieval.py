@@ -23,7 +23,8 @@ from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.vlad import Vlad
 from visloc_ros.geo.adding import add_photos
 from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.features import MAX_KEYPOINTS, describe_globally, describe_locally, load_descriptors, load_keypoints
+from visloc_ros.geo.descriptor_files import load_descriptors
+from visloc_ros.geo.features import MAX_KEYPOINTS, describe_globally, describe_locally, load_keypoints
 
 STREET = "street_lund"
 FIRST_VIEWS = 3

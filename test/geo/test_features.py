@@ -12,12 +12,12 @@ from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.features.config import FeatureConfig, GlobalConfig
 from visloc_ros.features.registry import make_extractor
 from visloc_ros.geo.database import GeoDatabase
+from visloc_ros.geo.descriptor_files import load_descriptors
 from visloc_ros.geo.features import (
     ImageDescriber,
     describe_globally,
     describe_locally,
     feature_config,
-    load_descriptors,
     load_image,
     load_keypoints,
 )

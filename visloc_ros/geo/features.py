@@ -25,8 +25,8 @@ from visloc_ros.execution.engine import Engine
 from visloc_ros.features.config import FeatureConfig, GlobalConfig
 from visloc_ros.features.registry import make_extractor, make_global_descriptor
 from visloc_ros.features.types import GlobalDescriptor, LocalExtractor, ModelInfo
-from visloc_ros.geo.array_files import COMPUTE_AGAIN, read_arrays
 from visloc_ros.geo.database import DATABASE_NAME, GeoDatabase
+from visloc_ros.geo.descriptor_files import descriptor_file
 from visloc_ros.geo.keypoint_files import read_keypoints, write_keypoints
 from visloc_ros.geo.shards import in_shards
 from visloc_ros.geo.vocabularies import open_or_make_vlad, open_vlad
@@ -58,26 +58,6 @@ def load_keypoints(database: GeoDatabase, name: str) -> LocalFeatures:
     camera = database.view(name).camera
     size = None if camera is None else (camera.width, camera.height)
     return read_keypoints(database.keypoints_path(name), size)[0]
-
-
-def load_descriptors(database: GeoDatabase, model: str = VLAD) -> tuple[list[str], Float32]:
-    """Names of the views that a model has described, and their unit vectors (N, G). Raises GeoError without any."""
-    names, rows = [], []
-    for name in database.names:
-        path = _descriptor_file(database, name, model)
-        if path is not None:
-            names.append(name)
-            rows.append(_read_descriptor(path))
-    if not names:
-        raise GeoError(
-            f"no view of {database.folder} has a descriptor '{model}': run 'visloc geo global-descriptors "
-            f"{database.folder} --descriptor-type {model}'"
-        )
-    lengths = {len(row) for row in rows}
-    if len(lengths) > 1:
-        raise GeoError(f"the descriptors '{model}' in {database.folder} have {sorted(lengths)} values: remove the old")
-    matrix = np.stack(rows)
-    return names, np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def feature_config(database: GeoDatabase, device: str = "auto") -> FeatureConfig:
@@ -119,7 +99,7 @@ def describe_globally(
     config = config or GlobalConfig(name=VLAD)
     if config.name == VLAD:
         describe_locally(database, feature_config(database, config.device), progress, engine)
-    missing = [name for name in _with_image(database) if _descriptor_file(database, name, config.name) is None]
+    missing = [name for name in _with_image(database) if descriptor_file(database, name, config.name) is None]
     if not missing:
         return 0
     config = _as_before(database, config)
@@ -243,19 +223,3 @@ def _describe(database: GeoDatabase, name: str, descriptor: GlobalDescriptor, by
     empty = np.empty((0, 2), np.float32)
     features = LocalFeatures(empty, empty[:, 0], empty, (image.shape[1], image.shape[0]))
     return np.asarray(descriptor.describe(image, features), np.float32)
-
-
-def _descriptor_file(database: GeoDatabase, name: str, model: str) -> Path | None:
-    """The file of a view's descriptor: .npy as written here, or .npz as others do."""
-    path = database.descriptor_path(name, model)
-    return next((one for one in (path, path.with_suffix(".npz")) if is_file(one)), None)
-
-
-def _read_descriptor(path: Path) -> Float32:
-    """The values (G,) of a file. Raises GeoError."""
-    arrays = list(read_arrays(path).values())
-    is_one = len(arrays) == 1 and arrays[0].dtype.kind in "fiu"
-    vector = np.asarray(arrays[0], np.float32).ravel() if is_one else np.empty(0, np.float32)
-    if not len(vector) or not np.isfinite(vector).all():
-        raise GeoError(f"cannot use {path}: it is no vector of finite numbers{COMPUTE_AGAIN}")
-    return vector

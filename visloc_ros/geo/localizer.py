@@ -25,7 +25,8 @@ from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.config import GeoConfig
 from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
-from visloc_ros.geo.features import ImageDescriber, feature_config, load_descriptors, load_keypoints
+from visloc_ros.geo.descriptor_files import load_descriptors
+from visloc_ros.geo.features import ImageDescriber, feature_config, load_keypoints
 from visloc_ros.geo.likeness import count_alike
 from visloc_ros.geo.retrieval import Place, ViewIndex, places
 from visloc_ros.geo.rivals import RIVAL_SHARE, decided
