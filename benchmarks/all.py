@@ -68,6 +68,7 @@ BENCHMARKS = (
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.pairs", MAPS),
     Benchmark("mapping.large", ("--features", "sift", "--markdown", "{results}/large_maps.md"), threads=1),
+    Benchmark("engines", ("--markdown", "{results}/engines.md"), threads=1),
     Benchmark("odometry.sequences", (*DATA, "--stress", "--dpvo", "100", *ODOMETRY)),
     Benchmark(
         "odometry.perturbed",
