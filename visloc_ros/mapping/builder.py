@@ -288,13 +288,18 @@ def choose_pairs(frames: Sequence[AnyFrame], descriptors: NDArray[np.float32], c
     Alike are those of the same view where all reference poses are known, else those of like descriptors.
     """
     sources = [frame.source for frame in frames]
-    following = [(i, j) for i, j in sequential_pairs(len(frames), config.window) if sources[i] == sources[j]]
+    following = following_pairs(sources, config.window)
     poses = [frame.map_from_camera for frame in frames if frame.map_from_camera is not None]
     if len(poses) == len(frames):
         alike = view_pairs(poses, config.retrieval, config.max_view_angle_deg, following, sources)
         return merge_pairs(following, alike)
     alike = retrieval_pairs(descriptors, config.retrieval, following, sources)
     return merge_pairs(following, alike, loop_pairs(descriptors, config.loops, config.loop_gap, sources))
+
+
+def following_pairs(sources: Sequence[str], window: int) -> list[Pair]:
+    """Each image with the ``window`` images after it, of those of its own source."""
+    return [(i, j) for i, j in sequential_pairs(len(sources), window) if sources[i] == sources[j]]
 
 
 def with_cameras(manifest: Manifest, cameras: Sequence[CameraKnowledge]) -> Manifest:

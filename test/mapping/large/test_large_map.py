@@ -18,11 +18,11 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.execution.engine import Item, Resources, Result, SerialEngine
 from visloc_ros.mapping import MappingConfig, MapSummary
-from visloc_ros.mapping.builder import choose_pairs
 from visloc_ros.mapping.large import builder
 from visloc_ros.mapping.large.builder import build_large_map
 from visloc_ros.mapping.large.recordings import Recording
 from visloc_ros.mapping.large.structure import TaskSizes
+from visloc_ros.mapping.pairs import merge_pairs
 from visloc_ros.mapping.scale import align_to_references
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.sequence import write_folder
@@ -102,7 +102,14 @@ def in_blocks(build: Build, one_block: MapSummary) -> MapSummary:
     engine = WatchedEngine()
     summary = build("parts", BLOCKS, engine)
     assert engine.done["reconstruct"] >= 3
-    assert not engine.done.keys() & {"select", "extract", "train", "describe", "match"}  # those of one block serve
+    assert not engine.done.keys() & {
+        "select",
+        "extract",
+        "train",
+        "describe",
+        "pair",
+        "match",
+    }  # those of one block serve
     return summary
 
 
@@ -157,7 +164,7 @@ def test_a_build_that_is_ended_in_any_stage_goes_on_to_the_same_map(
 ) -> None:
     again = Build(build.recording.path, tmp_path)
     done = Counter[str]()
-    for stage in ("select", "extract", "train", "describe", "match", "reconstruct", "align", "join", "adjust"):
+    for stage in ("select", "extract", "train", "describe", "pair", "match", "reconstruct", "align", "join", "adjust"):
         engine = WatchedEngine(stage, 1 if stage in ("extract", "match", "reconstruct", "align") else 0)
         with pytest.raises(Ended):
             again("parts", BLOCKS, engine)
@@ -196,9 +203,9 @@ def test_what_nothing_connects_becomes_a_part(
     build: Build, one_block: MapSummary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def apart(*arguments: Any) -> list[tuple[int, int]]:
-        return [(i, j) for i, j in choose_pairs(*arguments) if (i < 30) == (j < 30)]
+        return [(i, j) for i, j in merge_pairs(*arguments) if (i < 30) == (j < 30)]
 
-    monkeypatch.setattr(builder, "choose_pairs", apart)
+    monkeypatch.setattr(builder, "merge_pairs", apart)
     summary = build("apart", BLOCKS)
     [part] = summary.parts
     assert (summary.registered_images, part.name, part.images) == (30, "apart_part2", NUM_IMAGES - 30)

@@ -15,17 +15,26 @@ from visloc_ros.execution.engine import Engine, SerialEngine
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Task, run_tasks
 from visloc_ros.features import GlobalDescriptor, Vlad
-from visloc_ros.mapping.builder import LEAST_BYTES_AN_IMAGE, MapBuilder, Material, check_enough, choose_pairs
+from visloc_ros.mapping.builder import (
+    LEAST_BYTES_AN_IMAGE,
+    MapBuilder,
+    Material,
+    check_enough,
+    choose_pairs,
+    following_pairs,
+)
 from visloc_ros.mapping.components import Component
 from visloc_ros.mapping.config import MappingConfig, check_frame_config
 from visloc_ros.mapping.large.extraction import Origin, describe_tasks, extract_tasks, select_task, train_task
 from visloc_ros.mapping.large.frames import FrameTable, StoredFrame, full_reconstruction, list_frames
 from visloc_ros.mapping.large.matching import ViewGraph, group_pairs, least_matches, match_task, read_view_graph
 from visloc_ros.mapping.large.model import Model
+from visloc_ros.mapping.large.pairing import pair_tasks, unpack_pairs
 from visloc_ros.mapping.large.recordings import Recording, open_recording
 from visloc_ros.mapping.large.structure import Structure, TaskSizes
 from visloc_ros.mapping.large.written import WrittenMap
 from visloc_ros.mapping.map_sources import MapSource, TimeSpan, check_shared_references, label_sources
+from visloc_ros.mapping.pairs import Pair, merge_pairs
 from visloc_ros.mapping.parts import part_folders
 from visloc_ros.mapping.summary import MapSummary
 
@@ -109,7 +118,8 @@ class LargeMapBuilder:
         check_enough(table.frames)
         self.frames = table.frames
         structure = Structure(self._config.reconstruction, self._sizes, table, self._store, self._run)
-        matched = self._match(table, verified=structure.poses is None)
+        pairs = self._pair(table, described, at_poses=structure.poses is not None)
+        matched = self._match(table, pairs, verified=structure.poses is None)
         models = structure.solve(matched.graph, matched.keys)
         return Material(sources, chosen, table.frames, describer, table.descriptors), models
 
@@ -139,9 +149,16 @@ class LargeMapBuilder:
         described = iter(self._run(describe_tasks(every, codebook)))
         return [[next(described) for _ in keys] for keys in shards], describer
 
-    def _match(self, table: FrameTable, *, verified: bool) -> _Matched:
-        with self._watch("pairs"):
-            pairs = choose_pairs(table.frames, table.descriptors, self._config.pairs)
+    def _pair(self, table: FrameTable, described: Sequence[Sequence[str]], *, at_poses: bool) -> list[Pair]:
+        """The pairs of ``choose_pairs``: by the views where all poses are known, else by tasks."""
+        if at_poses:
+            with self._watch("pairs"):
+                return choose_pairs(table.frames, table.descriptors, self._config.pairs)
+        keys = self._run(pair_tasks(described, table.counts, self._config.pairs))
+        alike = unpack_pairs([self._store.read(key) for key in keys])
+        return merge_pairs(following_pairs([frame.source for frame in table.frames], self._config.pairs.window), alike)
+
+    def _match(self, table: FrameTable, pairs: Sequence[Pair], *, verified: bool) -> _Matched:
         least = [0] * len(pairs)
         if verified:
             least = least_matches(pairs, [frame.source for frame in table.frames], self._config.pairs)

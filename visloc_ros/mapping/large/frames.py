@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures
-from visloc_ros.execution.store import ArtifactStore
+from visloc_ros.execution.store import Artifact, ArtifactStore
 from visloc_ros.mapping.collection import with_unique_names
 from visloc_ros.mapping.large.matching import Place
 from visloc_ros.mapping.large.model import Model, reconstruction_of_views, refined_cameras
@@ -56,10 +57,14 @@ class StoredFrame:
 
 @dataclass(frozen=True, eq=False)
 class FrameTable:
-    """All frames of a build, the global descriptor of each (M, G), and the cameras that they share."""
+    """All frames of a build, the global descriptor of each (M, G), and the cameras that they share.
+
+    ``counts`` are the frames in each shard of each source. The descriptors lie in a temporary file.
+    """
 
     frames: Sequence[StoredFrame]
     descriptors: NDArray[np.float32]
+    counts: Sequence[Sequence[int]]
 
     @cached_property
     def cameras(self) -> list[MapCamera]:
@@ -91,25 +96,34 @@ def list_frames(
 ) -> FrameTable:
     """The frames of the sources, by the keys of each source's shards and of what these are described by."""
     shelf = Shelf(store, [key for keys in shards for key in keys])
-    frames: list[StoredFrame] = []
-    descriptors: list[NDArray[np.float32]] = []
-    place, names = 0, set[str]()
-    for source, keys in zip(sources, described, strict=True):
-        found: list[StoredFrame] = []
-        for key in keys:
-            packed = store.read(key)
-            cameras = [source.cameras.find(one.intrinsics) for one in unpack_cameras(packed)]
-            rows = zip(packed["names"].tolist(), packed["stamps_ns"].tolist(), packed["cameras"].tolist(), strict=True)
-            references = unpack_references(packed)
-            found += [
-                StoredFrame(source.label, stamp_ns, name, cameras[camera], references[row], (place, row), shelf)
-                for row, (name, stamp_ns, camera) in enumerate(rows)
-            ]
-            descriptors += list(packed["global"])
-            place += 1
-        frames += with_unique_names(found, source.label, names)
-        names.update(frame.name for frame in frames)
-    return FrameTable(frames, np.array(descriptors, np.float32))
+    frames, counts, names, place = list[StoredFrame](), list[list[int]](), set[str](), 0
+    with tempfile.TemporaryFile(prefix="visloc-") as file:
+        for source, keys in zip(sources, described, strict=True):
+            found: list[StoredFrame] = []
+            counts.append([])
+            for key in keys:
+                packed = store.read(key)
+                found += _frames_of(source, packed, place, shelf)
+                file.write(packed["global"].astype(np.float32).tobytes())
+                counts[-1].append(len(packed["names"]))
+                place += 1
+            frames += with_unique_names(found, source.label, names)
+            names.update(frame.name for frame in frames)
+        file.flush()
+        length = file.tell() // np.dtype(np.float32).itemsize // max(1, len(frames))
+        shape = (len(frames), length)
+        vectors = np.memmap(file, np.float32, "r", shape=shape) if length else np.empty(shape, np.float32)
+    return FrameTable(frames, vectors, counts)
+
+
+def _frames_of(source: MapSource, packed: Artifact, place: int, shelf: Shelf) -> list[StoredFrame]:
+    cameras = [source.cameras.find(one.intrinsics) for one in unpack_cameras(packed)]
+    values = zip(packed["names"].tolist(), packed["stamps_ns"].tolist(), packed["cameras"].tolist(), strict=True)
+    references = unpack_references(packed)
+    return [
+        StoredFrame(source.label, stamp_ns, name, cameras[camera], references[row], (place, row), shelf)
+        for row, (name, stamp_ns, camera) in enumerate(values)
+    ]
 
 
 def full_reconstruction(model: Model, frames: Sequence[StoredFrame]) -> pycolmap.Reconstruction:
