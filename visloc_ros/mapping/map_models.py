@@ -16,12 +16,14 @@ from visloc_ros.features import (
     GlobalDescriptor,
     LocalExtractor,
     Matcher,
+    MatcherConfig,
     Vlad,
     is_trained_with_the_map,
     make_extractor,
     make_global_descriptor,
     make_matcher,
 )
+from visloc_ros.features.nearest_first import NearestFirst
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.parallel import PerThread
 
@@ -39,7 +41,7 @@ class MapModels:
 
 def load_models(config: MappingConfig) -> MapModels:
     """Load the models of a configuration. Raises ConfigError on unknown names, ModelError on missing weights."""
-    matcher: PerThread[Matcher] = PerThread(lambda: make_matcher(config.matcher, config.features.name))
+    matcher = PerThread(lambda: load_matcher(config.matcher, config.features.name))
     extractor, describer = load_extractor(config)
     return MapModels(extractor, matcher, describer)
 
@@ -52,6 +54,12 @@ def load_extractor(config: MappingConfig) -> tuple[LocalExtractor, GlobalDescrip
     if not is_trained_with_the_map(config.global_descriptor):
         describer = make_global_descriptor(config.global_descriptor)
     return make_extractor(features), describer
+
+
+def load_matcher(config: MatcherConfig, extractor: str) -> Matcher:
+    """Load the matcher of map images, whose features an extractor of this name has made. Raises as above."""
+    matcher = make_matcher(config, extractor)
+    return NearestFirst(matcher) if config.name == "lightglue" else matcher
 
 
 def choose_config(map_: Map, config: MappingConfig | None) -> MappingConfig:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from visloc_ros.execution.store import Artifact, ArtifactStore
 from visloc_ros.execution.tasks import Inputs, Stage, Task
-from visloc_ros.features import Matcher, make_matcher
+from visloc_ros.features import Matcher
 from visloc_ros.mapping.config import MappingConfig, PairConfig, ReconstructionConfig
 from visloc_ros.mapping.large.geometries import pack_matches, read_geometries
 from visloc_ros.mapping.large.needs import WITH_NETWORKS, on_device
 from visloc_ros.mapping.large.shards import Shard
+from visloc_ros.mapping.map_models import load_matcher
 from visloc_ros.mapping.mappers import quiet_colmap
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.reconstruction import verify_pairs
@@ -159,7 +160,7 @@ def _verified(
 @lru_cache(maxsize=1)
 def _load_matcher(options: str) -> Matcher:
     matcher, extractor = json.loads(options)
-    return make_matcher(MappingConfig.from_mapping({"matcher": matcher}).matcher, extractor)
+    return load_matcher(MappingConfig.from_mapping({"matcher": matcher}).matcher, extractor)
 
 
-MATCH = Stage("match", 1, _match, WITH_NETWORKS)
+MATCH = Stage("match", 2, _match, WITH_NETWORKS)
