@@ -13,7 +13,7 @@ from visloc_ros.core.atomic_write import atomic_write, is_unfinished
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.files import exists, is_file
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, check_files, read_manifest
-from visloc_ros.core.map_layout import PAGING_NAME
+from visloc_ros.core.map_layout import LISTS_NAME, PAGING_NAME
 from visloc_ros.core.unpacking import Contents, unpack_tar
 
 REFERENCE_NAME = "reference.tar.gz"
@@ -50,7 +50,7 @@ def _members(folder: Path, but_not: Path) -> list[Path]:
     strange = next((path for path in found if path.is_symlink() or not path.is_file()), None)
     if strange is not None:
         raise MapError(f"{strange} is no plain file: put a copy of it in its place, then pack the map")
-    left_out = (but_not.resolve(), (folder / PAGING_NAME).resolve())  # what is derived is made again
+    left_out = (but_not.resolve(), *((folder / name).resolve() for name in (PAGING_NAME, LISTS_NAME)))  # made again
     return [path for path in found if path.resolve() not in left_out]
 
 

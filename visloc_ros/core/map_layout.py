@@ -15,6 +15,7 @@ VLAD = "vlad"
 THUMBNAIL_FOLDER = "thumbnails"
 CARD_NAME = "map.html"
 PAGING_NAME = "paging.h5"
+LISTS_NAME = "lists.h5"
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,12 @@ def read_pages(layout: MapLayout, manifest: Manifest) -> MapParts | None:
         return None
 
 
+def checksum_of_pages(path: Path) -> bytes:
+    """Identifies the content of the file of pages. Raises MapError."""
+    with opened(path) as file:
+        return file.read(_CHECKSUM, (_DIGEST_BYTES,)).tobytes()
+
+
 def release(descriptors: NDArray[np.floating]) -> None:
     """Let go of the memory of descriptors that are mapped from a file; what is read again is mapped again."""
     mapped: Any = descriptors.base

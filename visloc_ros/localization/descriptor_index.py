@@ -8,19 +8,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.map_pages import release
+from visloc_ros.localization.listed_descriptors import SHORT_LIST, ListedDescriptors, best_of, open_lists
 from visloc_ros.localization.models import load_faiss
 
+MOST_COMPARED = 20_000
+"""Images that are all compared: 8192 numbers of each take 20 ms on one processor."""
+
+_SHORT_LISTS = 4  # times as many rows by eight bits a number as are sought: they are compared by all bits
 _AT_ONCE = 1024  # rows
 _SAMPLED = 1024  # rows that show how large the numbers are
 
 
 class DescriptorIndex:
-    """Descriptors (M, G); those of a large map, which are mapped from a file, take eight bits a number in memory."""
+    """Descriptors (M, G); those of a large map, which are mapped from a file, take eight bits a number in memory.
+
+    Of more than 20,000 there are inverted lists instead.
+    """
 
     def __init__(self, descriptors: NDArray[np.floating]) -> None:
         """Raises ModelError where a large map needs faiss, and it is not installed."""
         self._descriptors = descriptors
-        self._codes = _codes_of(descriptors) if isinstance(descriptors, np.memmap) else None
+        self._lists: ListedDescriptors | None = None
+        self._codes: Any = None
+        if isinstance(descriptors, np.memmap):
+            self._lists = open_lists(descriptors) if len(descriptors) > MOST_COMPARED else None
+            self._codes = None if self._lists else _codes_of(descriptors)
 
     def __getitem__(self, row: int) -> NDArray[np.float32]:
         """The descriptor of an image (G,)."""
@@ -31,16 +43,27 @@ class DescriptorIndex:
 
         Only of those in ``rows`` (K,), where these are given.
         """
-        if self._codes is None:
-            found = rank_by_descriptor(query, self._descriptors if rows is None else self._descriptors[rows], count)
-            return found if rows is None else [int(rows[place]) for place in found]
-        count = min(count, len(self._descriptors) if rows is None else len(rows))
-        if count == 0:
+        if self._lists is not None and (rows is None or len(rows) > SHORT_LIST):
+            return self._lists.rank(query, count, None if rows is None else self._mask(rows))
+        if self._codes is not None:
+            return self._rank_by_codes(query, count, rows)
+        found = rank_by_descriptor(query, self._descriptors if rows is None else self._descriptors[rows], count)
+        return found if rows is None else [int(rows[place]) for place in found]
+
+    def _mask(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self._descriptors), bool)
+        mask[rows] = True
+        return mask
+
+    def _rank_by_codes(self, query: NDArray[np.float32], count: int, rows: NDArray[np.intp] | None) -> list[int]:
+        among = len(self._descriptors) if rows is None else len(rows)
+        if among == 0:
             return []
         faiss = _faiss()
         some = None if rows is None else faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.asarray(rows, np.int64)))
-        found = self._codes.search(np.ascontiguousarray(query[None], np.float32), count, params=some)[1][0]
-        return [int(row) for row in found if row >= 0]
+        length = min(_SHORT_LISTS * count, among)
+        found = self._codes.search(np.ascontiguousarray(query[None], np.float32), length, params=some)[1][0]
+        return best_of(self._descriptors, found, query, count)
 
 
 def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.floating], count: int) -> list[int]:

@@ -5,12 +5,12 @@ import pytest
 from synthetic_map import unit
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.localization.inverted_lists import learned_arrays
 from visloc_ros.localization.strategies.fused import approximate_index
 from visloc_ros.localization.strategies.fused.approximate_index import (
     MOST_EXACT_POINTS,
     chosen_index,
     learn_index,
-    learned_arrays,
     make_index,
 )
 from visloc_ros.localization.strategies.fused.fusion import Codebook, FusedQuery

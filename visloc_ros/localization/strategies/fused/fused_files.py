@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import Manifest, ModelInfo
+from visloc_ros.localization.inverted_lists import learned_arrays
 from visloc_ros.localization.reduced_map.array_files import Shape, read_arrays, write_arrays
 from visloc_ros.localization.reduced_map.frame_files import (
     camera_rows,
@@ -38,7 +39,6 @@ from visloc_ros.localization.reduced_map.provenance import (
     origin_of,
     read_description,
 )
-from visloc_ros.localization.strategies.fused.approximate_index import learned_arrays
 from visloc_ros.localization.strategies.fused.config import (
     FUSED,
     INDEXES,

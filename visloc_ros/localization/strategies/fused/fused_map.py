@@ -14,9 +14,10 @@ from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import NO_POINT, Manifest, Map, MapImage
 from visloc_ros.features.types import GlobalDescriptor
 from visloc_ros.features.vlad import Vlad
+from visloc_ros.localization.inverted_lists import Arrays
 from visloc_ros.localization.reduced_map.frames import Points, Rows, make_frame, map_of_frames
 from visloc_ros.localization.reduced_map.provenance import extractor_of
-from visloc_ros.localization.strategies.fused.approximate_index import Arrays, chosen_index, learn_index
+from visloc_ros.localization.strategies.fused.approximate_index import chosen_index, learn_index
 from visloc_ros.localization.strategies.fused.config import IVF_PQ, FusedConfig
 from visloc_ros.localization.strategies.fused.fusion import (
     Codebook,
