@@ -116,6 +116,30 @@ def test_every_keypoint_and_every_point_is_used_once_the_best_first(world, near)
     assert np.sum(shown * world.descriptors[found.point_rows], axis=1).min() > 0.9
 
 
+def with_common_part(descriptors, common):
+    """Unit descriptors that are alike even where they describe different points, as those of RootSIFT are."""
+    shifted = descriptors + common * np.full(descriptors.shape[1], descriptors.shape[1] ** -0.5)
+    return (shifted / np.linalg.norm(shifted, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("common", [0.0, 1.5])
+def test_how_alike_descriptors_of_different_points_are_does_not_matter(world, near, common):
+    """Another place gives as few correspondences, and this one as many, though all descriptors are 0.7 alike."""
+    images = tuple(
+        replace(one, features=replace(one.features, descriptors=with_common_part(one.features.descriptors, common)))
+        for one in world.map.images
+    )
+    search = GuidedSearch(replace(world.map, images=images), AnchorConfig())
+    other = World(seed=9)
+    counts = []
+    for features in (world.view(near), other.view(other.map.images[0].map_from_camera)):
+        alike = replace(features, descriptors=with_common_part(features.descriptors, common))
+        query = Query(world.frame(), alike, Stopwatch())
+        counts.append(len(search.gather(query, [1, 2, 3], near).correspondences))
+    assert counts[0] > 50
+    assert counts[1] < 0.1 * counts[0]
+
+
 def test_a_reference_without_points_in_view_gives_no_pose(world, near):
     away = SE3(near.rotation, near.translation + np.array([0.0, 0.0, 1000.0]))
     query = Query(world.frame(), world.view(near), Stopwatch())

@@ -8,6 +8,7 @@ and a narrow window around them gives the final correspondences. Both passes sha
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ MIN_SIMILARITY_TO_MEAN = 0.55
 """The same for points that have the mean of their descriptors, which is less similar to a new view than the best of the
 single descriptors."""
 
+_OTHERS = 0.99
+_SAMPLED_IMAGES, _SAMPLED_POINTS = 8, 128  # half a million pairs
+
 _NOT_SEEN = -1e6
 _NOTHING = np.float32(-2.0)  # less than any similarity
 _FINE_WINDOW_PX = 10.0  # a little more than the error that an inlier may have
@@ -44,8 +48,9 @@ class Candidates:
 class GuidedSearch:
     """Finds the points of given references around a predicted pose.
 
-    ``min_similarity`` is the least dot product of the unit descriptors of a keypoint and the point that it shows;
-    ``compare`` computes them elsewhere than here.
+    ``min_similarity`` is the least dot product of the unit descriptors of a keypoint and the point that it shows. Where
+    descriptors of different points are as similar, as those of RootSIFT and XFeat are, it is raised to the one that a
+    hundredth of other points exceeds. ``compare`` computes them elsewhere than here.
     """
 
     def __init__(
@@ -57,8 +62,12 @@ class GuidedSearch:
     ) -> None:
         self._map = map_
         self._config = config
-        self._min_similarity = min_similarity
+        self._given_similarity = min_similarity
         self._compare = compare or SimilarityInMemory
+
+    @cached_property
+    def _min_similarity(self) -> float:
+        return max(self._given_similarity, similarity_of_others(self._map))
 
     def gather(self, query: Query, references: list[int], prior: SE3) -> Evidence:
         """Evidence from map images by row, and its pose, whether or not that suffices."""
@@ -153,6 +162,20 @@ class SimilarityInMemory:
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """The most similar point within the window of each keypoint."""
         return most_similar_within(keypoints, projected, window, self._values)
+
+
+def similarity_of_others(map_: Map) -> float:
+    """The dot product of descriptors that a hundredth of the pairs of different points exceeds; -1 without any pair.
+
+    Points of a few images, evenly spaced over the map, stand for all.
+    """
+    rows = np.unique(np.linspace(0, len(map_.images) - 1, _SAMPLED_IMAGES).astype(int))
+    images = [map_.images[row] for row in rows]
+    sampled = [(image, np.flatnonzero(image.point_rows != NO_POINT)[:_SAMPLED_POINTS]) for image in images]
+    points = np.concatenate([image.point_rows[shown] for image, shown in sampled])
+    known = np.concatenate([image.features.descriptors[shown] for image, shown in sampled]).astype(np.float32)
+    others = (known @ known.T)[points[:, None] != points]
+    return float(np.quantile(others, _OTHERS)) if len(others) else -1.0
 
 
 def most_similar_within(
