@@ -76,6 +76,10 @@ def test_on_a_processor_pairs_are_matched_adaptively_one_by_one(query, reference
         np.testing.assert_array_equal(found.scores, alone.scores)
 
 
+def on_device(arrays, matcher):
+    return [torch.from_numpy(array).to(matcher.device) for array in arrays]
+
+
 def test_images_prepared_at_once_are_those_prepared_one_by_one(one_by_one, references):
     """Padding has no influence on what is no padding."""
     images = [references[index] for index in (0, 1, 3, 4)]
@@ -84,8 +88,8 @@ def test_images_prepared_at_once_are_those_prepared_one_by_one(one_by_one, refer
     positions, descriptors, sizes = zip(*inputs, strict=True)
     arrays = (fill_up(positions), fill_up(descriptors), np.stack(sizes), present_points(counts))
     with torch.inference_mode():
-        together = one_by_one.network.prepare_batch(*map(torch.from_numpy, arrays))
-        singly = [one_by_one.network.prepare(*map(torch.from_numpy, arrays)) for arrays in inputs]
+        together = one_by_one.network.prepare_batch(*on_device(arrays, one_by_one))
+        singly = [one_by_one.network.prepare(*on_device(arrays, one_by_one)) for arrays in inputs]
     for row, (single, count) in enumerate(zip(singly, counts, strict=True)):
         for found, expected in zip(together, single, strict=True):
             torch.testing.assert_close(found[row, :count], expected, atol=1e-4, rtol=1e-4)

@@ -12,7 +12,7 @@ from dpvo_golden import golden_network
 from dpvo_oracle import INTRINSICS, MAP_SIZE, STEP_NS
 
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.odometry.dpvo import DpvoConfig, frontend
+from visloc_ros.odometry.dpvo import DpvoConfig, frontend, lie
 from visloc_ros.odometry.dpvo.correlation import correlate
 from visloc_ros.odometry.dpvo.frontend import FrontEnd
 from visloc_ros.odometry.dpvo.network import PatchNetwork
@@ -65,6 +65,17 @@ def test_the_kernel_runs_on_a_gpu(dtype, tolerance):
     kernel = one_kernel(gpu, dtype)
     found = kernel(gmap.to(gpu), tuple(level.to(gpu) for level in pyramid), *(part.to(gpu) for part in others))
     torch.testing.assert_close(found.float().cpu(), exact, atol=tolerance, rtol=1e-2)
+
+
+@needs_gpu
+def test_motions_are_composed_as_on_the_processor():
+    """Also where one pose is composed with many."""
+    poses = lie.exp(torch.randn(6, 6, generator=torch.Generator().manual_seed(1)))
+    for a, b in ((poses, poses.flip(0)), (poses, poses[0]), (poses[0], poses)):
+        found = lie.compose(a.cuda(), lie.inverse(b.cuda())).cpu()
+        torch.testing.assert_close(found, lie.compose(a, lie.inverse(b)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(lie.rotation(poses.cuda()).cpu(), lie.rotation(poses), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(lie.adjoint(poses.cuda()).cpu(), lie.adjoint(poses), atol=1e-5, rtol=1e-5)
 
 
 @needs_gpu

@@ -132,7 +132,8 @@ def _rotation_of_products(device: torch.device, dtype: torch.dtype) -> Tensor:
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
     if a.is_cuda:  # one kernel instead of ten
-        product: Tensor = torch.linalg.cross(a, b)
+        shape = torch.broadcast_shapes(a.shape, b.shape)  # type: ignore[no-untyped-call]
+        product: Tensor = torch.linalg.cross(a.expand(shape), b.expand(shape))
         return product
     ax, ay, az = a.unbind(-1)
     bx, by, bz = b.unbind(-1)
