@@ -8,6 +8,8 @@ import pytest
 
 from benchmarks import field
 from benchmarks.field_table import Row, field_table
+from visloc_ros.core.geometry import SE3
+from visloc_ros.evaluation.benchmarks.run_files import QueryRecord, append_record
 from visloc_ros.simulation import SimulationConfig, simulate
 
 SMALL = SimulationConfig(width=160, height=120, focal_px=120.0, duration_s=2.0, rate_hz=2.0, samples=1, light="none")
@@ -47,6 +49,28 @@ def test_what_is_there_is_run_and_what_cannot_be_is_named(downloads, tmp_path, m
     assert "- Lipson et al., ECCV 2024: DROID-VO on KITTI odometry, DPVO on KITTI odometry" in "\n".join(lines)
     (reason,) = [line for line in lines if line.startswith(f"- {downloads / '7scenes'}: ")]
     assert "unpack seq-01.zip" in reason
+
+
+def test_a_scene_that_is_whole_stands_beside_the_papers(tmp_path, monkeypatch):
+    """A run of which everything is kept, two centimetres off."""
+    scene, work = tmp_path / "data" / "fire", tmp_path / "work" / "7scenes_data"
+    for number, part in ((1, "Train"), (2, "Test")):
+        sequence = scene / f"seq-0{number}"
+        sequence.mkdir(parents=True)
+        (scene / f"{part}Split.txt").write_text(f"sequence{number}\n")
+        (sequence / "frame-000000.color.png").write_bytes(b"")
+        np.savetxt(sequence / "frame-000000.pose.txt", np.eye(4))
+    (work / "maps" / "fire").mkdir(parents=True)
+    (work / "fire").mkdir()
+    found = QueryRecord("seq-02/frame-000000.color.png", SE3(np.eye(3), np.array([0.0, 0.02, 0.0])), "", 30.0)
+    append_record(work / "fire" / "retrieval.jsonl", found)
+    table = tmp_path / "field.md"
+    command = ["field", "--data", str(tmp_path / "data"), "--work", str(tmp_path / "work"), "--markdown", str(table)]
+    monkeypatch.setattr(sys, "argv", command)
+    field.main()
+    (row,) = [line for line in table.read_text().splitlines() if line.startswith("| 7-Scenes")]
+    ours = "2.0 cm, 0.00°; 100.0 % within 0.05 m, 5°"
+    assert row.startswith(f"| 7-Scenes | fire | 1 mapped, 1 searched | retrieval | {ours} | 30 | hloc, SuperPoint and ")
 
 
 def test_only_figures_of_the_whole_stand_beside_ours_as_they_are():

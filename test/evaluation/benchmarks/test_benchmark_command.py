@@ -1,13 +1,11 @@
 """``visloc benchmark``: what it prints, what it writes, and what it refuses."""
 
 import json
-import shutil
 
 import pytest
 from benchmark_trees import pose, write_aachen, write_cmu, write_seven_scenes
 from typer.testing import CliRunner
 
-from benchmarks import field
 from visloc_ros.apps import command_benchmark
 from visloc_ros.apps.aliases import told_apart
 from visloc_ros.apps.cli import app
@@ -54,18 +52,6 @@ def test_the_table_has_a_row_for_each_way(kitchen, told, caplog):
         ["redkitchen", "all", way, "3", "of", "3"] for way in ("retrieval", "landmarks")
     ]
     assert "cm" in rows[0]
-
-
-def test_the_table_of_all_data_sets_goes_on_with_a_run(kitchen, tmp_path, monkeypatch):
-    shutil.copytree(kitchen.folder, tmp_path / "7scenes_data")
-    table, options = tmp_path / "field.md", ("--config", str(kitchen.config), "--markdown", str(tmp_path / "field.md"))
-    monkeypatch.setattr("sys.argv", ["field", "--data", str(kitchen.data), "--work", str(tmp_path), *options])
-    field.main()
-    (row,) = [line for line in table.read_text().splitlines() if line.startswith("| 7-Scenes")]
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1:4] == ["redkitchen", "10 mapped, 3 searched", "retrieval"]
-    assert cells[4].endswith("100.0 % within 0.05 m, 5°")
-    assert cells[6].startswith("hloc, SuperPoint and SuperGlue 4 cm; ")
 
 
 def test_figures_of_papers_stand_beside_ours_where_the_server_has_the_truth(tmp_path, capsys):
