@@ -20,7 +20,7 @@ from benchmarks.anchor.acceptance_places import PHOTO_FOLDERS
 from benchmarks.anchor.networks import Calls, clock_of, take_turns
 from benchmarks.places import photos, read_rgb
 from benchmarks.program import add_device, add_folders, add_outputs, new_parser
-from benchmarks.results_file import Figures, table, write_outputs
+from benchmarks.results_file import Figures, read_json, table, write_json, write_outputs
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import AnchorPose
@@ -181,17 +181,23 @@ def poses(one: Candidate, scene: BenchmarkScene, device: torch.device, arguments
     return {
         **score_scene(scene, records)[""].figures(),
         "largest_m": float(np.nanmax(errors[:, 0], initial=0.0)),
-        "elsewhere": elsewhere(folder / "maps" / scene.name, config.anchor, arguments.data),
+        "elsewhere": elsewhere(folder / "elsewhere.json", folder / "maps" / scene.name, config.anchor, arguments.data),
     }
 
 
-def elsewhere(map_path: Path, config: AnchorConfig, data: Path) -> Figures:
-    """How many images of other places there are, and how many of them have a pose in the map: each one is wrong."""
+def elsewhere(kept: Path, map_path: Path, config: AnchorConfig, data: Path) -> Figures:
+    """How many images of other places there are, and how many of them have a pose in the map: each one is wrong.
+
+    The figures are kept in a file, and read from it where it is there.
+    """
+    if kept.is_file():
+        return read_json(kept)
     engine = AnchorEngine(open_map(map_path), config)
     frames = [frame for name, every in OTHERS.items() for frame in open_source(data / name, SourceConfig(every=every))]
     frames += [frame for name in PHOTO_FOLDERS for frame in photos(data / name)]
     found = (engine.localize(frame, features=engine.extractor.extract(frame.image)) for frame in frames)
-    return {"images": len(frames), "poses": sum(isinstance(one, AnchorPose) for one in found)}
+    write_json(kept, {"images": len(frames), "poses": sum(isinstance(one, AnchorPose) for one in found)})
+    return read_json(kept)
 
 
 def tables(report: Figures) -> str:
