@@ -71,6 +71,9 @@ BENCHMARKS = (
     Benchmark("mapping.pairs", MAPS),
     Benchmark("mapping.large", ("--features", "sift", "--markdown", "{results}/large_maps.md"), threads=1),
     Benchmark("engines", ("--markdown", "{results}/engines.md"), threads=1),
+    Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
+    Benchmark("mapping.build_time", (*DATA, *MAPS)),
+    Benchmark("mapping.covariance", MAPS, threads=1),
     Benchmark("odometry.sequences", (*DATA, "--stress", "--dpvo", "100", *ODOMETRY)),
     Benchmark(
         "odometry.perturbed",

@@ -1,0 +1,122 @@
+"""Incremental against global mapping: time, images registered, and the error of their positions.
+
+Run: python -m benchmarks.mapping.mappers --data ../shared/data --markdown results/map_size.md
+
+One thread; times are processor times of verification and mapping, without features and matches. Films are matched by
+nearest descriptors with a ratio test, photos by the default matcher. Errors are those of positions after alignment to
+the truth, of every model for itself; those of lund are against the photos' GPS. The default of
+``reconstruction.global_from`` rests on these figures.
+"""
+
+import argparse
+import logging
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.mapping.scenes import Scene, film, photos, rounds_of_a_room, simulated_loop
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.geometry import Array, umeyama
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.mapping.components import Component
+from visloc_ros.mapping.config import ReconstructionConfig
+from visloc_ros.mapping.reconstruction import reconstruct_components
+from visloc_ros.mapping.sfm_database import registered_poses
+from visloc_ros.sources import SourceConfig
+
+MAPPERS = ("incremental", "global")
+HEADER = ("scene", "mapper", "time", "images registered", "models", "median error", "largest error", "track length")
+
+
+def main() -> None:
+    """Map every scene with both mappers, and write the table."""
+    arguments = parse_arguments()
+    logging.basicConfig(level=logging.ERROR)
+    rows: list[Figures] = []
+    for make in scenes(arguments):
+        scene = make()
+        for mapper in MAPPERS:
+            rows.append(measure(scene, mapper))
+            print(table_row(rows[-1]), flush=True)
+    body = table(HEADER, map(table_row, rows))
+    write_outputs(arguments, "Incremental and global mapping", {**provenance(), "rows": rows}, body)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--data", type=Path, help="folder of the real sequences; without it only simulated scenes")
+    parser.add_argument("--loops", type=int, nargs="*", default=[100, 200, 400], help="images of the simulated loops")
+    add_outputs(parser)
+    return parser.parse_args()
+
+
+def scenes(arguments: argparse.Namespace) -> Iterator[Callable[[], Scene]]:
+    """What makes each scene."""
+    data = arguments.data
+    if data:
+        kitchen, flight = data / "7scenes_redkitchen", data / "euroc_mh05"
+        yield lambda: photos("sacre_coeur", data / "sacre_coeur")
+        yield lambda: photos("lund", data / "street_lund")
+        yield lambda: film("euroc, 100 images", flight, SourceConfig(every=4))
+        yield lambda: film("redkitchen, 50 images", kitchen, SourceConfig(every=10, last=499))
+        yield lambda: film("redkitchen, 250 images", kitchen, SourceConfig(every=2, last=499))
+    for seed in (1, 2, 3):
+        yield lambda seed=seed: rounds_of_a_room(seed)  # type: ignore[misc]
+    for count in arguments.loops:
+        yield lambda count=count: simulated_loop(count)  # type: ignore[misc]
+
+
+def measure(scene: Scene, mapper: str) -> Figures:
+    """Map a scene; errors are those of positions."""
+    config = ReconstructionConfig(mapper=mapper, threads=1)
+    start = time.process_time()
+    try:
+        components = reconstruct_components(scene.views, scene.matches, config)
+    except MapError:
+        components = []
+    seconds = time.process_time() - start
+    errors = np.concatenate([np.empty(0), *(position_errors(scene, one) for one in components)])
+    return {
+        "scene": scene.name,
+        "mapper": mapper,
+        "seconds": seconds,
+        "registered": len({name for one in components for name in registered_poses(one.model)}),
+        "images": len(scene.views),
+        "models": [one.size[0] for one in components],
+        "median_error_m": float(np.median(errors)) if len(errors) else None,
+        "max_error_m": float(errors.max()) if len(errors) else None,
+        "track_length": float(components[0].model.compute_mean_track_length()) if components else None,
+    }
+
+
+def position_errors(scene: Scene, component: Component) -> Array:
+    """Errors (N,) in metres of a model's images with known positions, after alignment; none of fewer than three."""
+    poses = registered_poses(component.model)
+    names = [name for name in poses if name in scene.truth]
+    if len(names) < 3:
+        return np.empty(0)
+    found, true = np.array([poses[name].translation for name in names]), np.array([scene.truth[name] for name in names])
+    return np.asarray(np.linalg.norm(umeyama(true, found) @ found - true, axis=1))
+
+
+def table_row(row: Figures) -> list[str]:
+    """One map's figures as text."""
+    errors = [row["median_error_m"], row["max_error_m"]]
+    return [
+        row["scene"],
+        row["mapper"],
+        f"{row['seconds']:.1f} s",
+        f"{row['registered']} of {row['images']}",
+        " + ".join(map(str, row["models"])),
+        *("" if error is None else f"{100 * error:.2f} cm" for error in errors),
+        "" if row["track_length"] is None else f"{row['track_length']:.1f}",
+    ]
+
+
+if __name__ == "__main__":
+    main()
