@@ -162,6 +162,10 @@ def test_what_needs_the_whole_map_says_so(place, small, tmp_path, words):
         (("prepare", "MAP", "--for", "magic"), "give --for fused or --for instances or --for landmarks"),
         (("prepare", "MAP", "--for", "fused", "--elsewhere", "MAP"), "leave --elsewhere and --texts out"),
         (("prepare", "MAP", "MAP", "--for", "fused", "--source", "WALK"), "prepare its map alone"),
+        (
+            ("prepare", "MAP", "--for", "fused", "--source", "WALK", "--workers", "2"),
+            "in this process: leave out --engine",
+        ),
         (("compare", "MAP", "WALK", "--search", "fused"), "visloc prepare MAP --for fused"),
         (("prepare", "nowhere", "--for", "landmarks"), "there is no map"),
         (("prepare", "MAP", "--for", "landmarks", "--elsewhere", "MAP"), "set recogniser to 'network'"),

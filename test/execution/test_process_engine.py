@@ -33,6 +33,8 @@ from visloc_ros.execution import processes
 from visloc_ros.execution.engine import Resources
 from visloc_ros.execution.opening import open_engine
 from visloc_ros.execution.processes import ProcessEngine
+from visloc_ros.features.config import FeatureConfig
+from visloc_ros.mapping import MappingConfig
 
 ONE = Resources()
 
@@ -103,6 +105,11 @@ def test_a_gpu_that_is_missing_is_an_error(engine, monkeypatch):
     monkeypatch.setattr(processes, "gpu_names", lambda: ())
     with pytest.raises(SetupError, match="has none"):
         list(engine.run(square, [1], Resources(gpus=1)))
+
+
+def test_a_device_among_the_options_takes_a_gpu():
+    on_gpu = MappingConfig(features=FeatureConfig(device="cuda"))
+    assert (ONE.on_device_of(MappingConfig()).gpus, ONE.on_device_of(on_gpu).gpus) == (0.0, 1.0)
 
 
 def test_workers_share_the_gpus(monkeypatch):

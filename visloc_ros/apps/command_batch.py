@@ -154,11 +154,12 @@ def build_at_once(plans: Sequence[BuildPlan], choice: EngineChoice, output: Path
     """Build several maps at once; one whose workers die is left out, and the others go on."""
     outcomes: dict[Path, Outcome] = {}
     function = partial(build_in_worker, mark_place(str(output)))
+    needs = NEEDS.on_device_of(plans[0].mapping) if plans else NEEDS
     with choice.open() as engine, StageBars() as bars:
         bars.stage("maps", len(plans))
         while left := [plan for plan in plans if plan.source not in outcomes]:
             try:
-                for row, outcome in engine.run(function, [in_worker(plan) for plan in left], NEEDS):
+                for row, outcome in engine.run(function, [in_worker(plan) for plan in left], needs):
                     outcomes[left[row].source] = replace(outcome, source=left[row].source)
                     bars.advance()
                     print_outcome(outcome)

@@ -70,9 +70,12 @@ def prepare(
     others = [path for path in map(find_map, elsewhere or ()) if path is not None]
     options = read_config(types[search], config)
     examples = Examples(frames, others, texts)
-    at_once = engine.is_given and frames is None
+    if engine.is_given and frames is not None:
+        raise ConfigError(
+            "with --source a map is prepared in this process: leave out --engine, --address and --workers"
+        )
     with StageBars() as bars:
-        if at_once:
+        if engine.is_given:
             prepared = prepare_at_once(paths, search, options, examples, engine, bars)
         else:
             prepared = find_strategy(search).prepare(paths, options, bars, examples)
@@ -98,7 +101,9 @@ def prepare_at_once(
     bars.stage("maps", len(paths))
     done: dict[Path, PreparedMap] = {}
     with choice.open() as engine:
-        for row, prepared in engine.run(partial(prepare_in_worker, search, options, far), jobs, NEEDS):
+        for row, prepared in engine.run(
+            partial(prepare_in_worker, search, options, far), jobs, NEEDS.on_device_of(options)
+        ):
             done |= {path: replace(one, path=path) for path, one in zip(groups[row], prepared, strict=True)}
             bars.advance(len(prepared))
     return [done[path] for path in paths]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,10 +53,10 @@ def sweep(
     """
     check_outputs(folder=output, is_continued=True)
     rows = list(combinations(read_mapping(lists)))
-    for row in rows:
-        AnchorConfig.from_mapping(nest(row), f"{lists}: ")
+    configs = [AnchorConfig.from_mapping(nest(row), f"{lists}: ") for row in rows]
     about = describe_inputs(map_path, source, source_config, ground_truth)
-    tasks = [Task(SEARCH, {**about, "options": row}) for row in rows]
+    stage = replace(SEARCH, needs=SEARCH.needs.on_device_of(configs[0]))
+    tasks = [Task(stage, {**about, "options": row}) for row in rows]
     store = ArtifactStore(str(output / "rows"))
     with StageBars() as bars, engine.open_if_given() as workers:
         keys = run_tasks(workers or SerialEngine(), store, tasks, bars)

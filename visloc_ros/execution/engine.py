@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from visloc_ros.core.child_process import DeathError
+from visloc_ros.core.config import Config
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,6 +23,15 @@ class Resources:
     processors: float = 1.0
     memory_bytes: int = 0
     gpus: float = 0.0
+
+    def on_device_of(self, options: Config) -> Resources:
+        """With a whole GPU where ``device`` is "cuda" anywhere among the options."""
+        return replace(self, gpus=1.0) if "cuda" in _devices(options.to_mapping()) else self
+
+
+def _devices(values: Mapping[str, Any]) -> set[Any]:
+    nested = [_devices(value) for value in values.values() if isinstance(value, Mapping)]
+    return {values.get("device")}.union(*nested)
 
 
 class Engine(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def describe_locally(
     _settle(database, config)
     if not missing:
         return 0
-    return in_shards(engine, database.folder, partial(_extract, config), "local features", missing, progress)
+    return in_shards(engine, database.folder, _extract, config, "local features", missing, progress)
 
 
 def describe_globally(
@@ -106,7 +106,7 @@ def describe_globally(
     descriptor = open_or_make_vlad(database) if config.name == VLAD else _descriptor(config, database.folder.absolute())
     _settle_descriptor(database, config, descriptor.info)
     words = f"descriptors {config.name}"
-    return in_shards(engine, database.folder, partial(_describe_shard, config), words, missing, progress)
+    return in_shards(engine, database.folder, _describe_shard, config, words, missing, progress)
 
 
 def _extract(config: FeatureConfig, folder: Path, names: Sequence[str]) -> None:

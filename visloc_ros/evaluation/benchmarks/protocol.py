@@ -74,7 +74,8 @@ def run_protocol(
     for search in searches:
         prepare_scenes(scenes, maps, search, config, progress)
     search_one = partial(search_scene, searches=searches, folder=folder, config=config.anchor)
-    found = _of_scenes(engine, "scenes searched", search_one, list(zip(scenes, maps, strict=True)), folder, progress)
+    pairs = list(zip(scenes, maps, strict=True))
+    found = _of_scenes(engine, config, "scenes searched", search_one, pairs, folder, progress)
     records = {scene.name: one for scene, one in zip(scenes, found, strict=True)}
     _write_joined(scenes, searches, records, folder)
     return records
@@ -91,11 +92,12 @@ def build_maps(
     folder.mkdir(parents=True, exist_ok=True)
     keep_settings(folder, config.to_mapping(), scenes)
     build_one = partial(build_scene, folder=folder / "maps", config=config.mapping)
-    return _of_scenes(engine, "maps", build_one, [(scene,) for scene in scenes], folder, progress)
+    return _of_scenes(engine, config, "maps", build_one, [(scene,) for scene in scenes], folder, progress)
 
 
 def _of_scenes(
     engine: Engine | None,
+    config: BenchmarkConfig,
     words: str,
     function: Callable[..., Result],
     scenes: Sequence[tuple[Any, ...]],
@@ -106,8 +108,8 @@ def _of_scenes(
     if engine is None:
         return [function(*arguments, progress=progress) for arguments in scenes]
     progress.stage(words, len(scenes))
-    results: dict[int, Result] = {}
-    for row, result in engine.run(partial(_in_worker, mark_place(str(folder)), function), scenes, _NEEDS):
+    results, do = dict[int, Result](), partial(_in_worker, mark_place(str(folder)), function)
+    for row, result in engine.run(do, scenes, _NEEDS.on_device_of(config)):
         results[row] = result
         progress.advance()
     return [results[row] for row in range(len(scenes))]
