@@ -90,7 +90,12 @@ class Shard:
         return len(self.arrays["names"])
 
     def features(self, row: int) -> LocalFeatures:
-        """Features of one image, descriptors in half precision."""
+        """Features of one image, descriptors in half precision; the same object again, by which matchers know it."""
+        if row not in self._known:
+            self._known[row] = self._read(row)
+        return self._known[row]
+
+    def _read(self, row: int) -> LocalFeatures:
         own = slice(self._starts[row], self._starts[row + 1])
         width, height = self.arrays["image_sizes"][row]
         scales = self.arrays.get("scales_angles")
@@ -109,6 +114,10 @@ class Shard:
         """The camera of each image; images of one camera share the object."""
         every = unpack_cameras(self.arrays)
         return [every[row] for row in self.arrays["cameras"]]
+
+    @cached_property
+    def _known(self) -> dict[int, LocalFeatures]:
+        return {}
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
