@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from enum import Enum
 from functools import partial
@@ -14,12 +14,13 @@ import typer
 
 from visloc_ros import mapping
 from visloc_ros.apps.console import AsJson, StageBars, console, print_json
+from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.flags import needed, takes_flags
 from visloc_ros.apps.options import ConfigFile, Overwrite, SourcesOrFlags, name_of, takes_source_config
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import pack_map
-from visloc_ros.execution.opening import ENGINES, open_engine
+from visloc_ros.execution.opening import PROCESSES
 from visloc_ros.mapping.config import FrameConfig
 from visloc_ros.mapping.map_sources import ReferencePoses
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
@@ -81,32 +82,23 @@ GravityFrom = Annotated[
         help="What gives the direction of up: an IMU, GPS positions, a level camera, or +z of the reference poses."
     ),
 ]
-EngineName = Annotated[
-    str | None,
-    typer.Option(
-        "--engine",
-        help=f"Build in parts, for thousands of images, by: {', '.join(ENGINES)} (one after the other). An ended build "
-        "goes on where it stopped.",
-        show_default=False,
-    ),
-]
-Address = Annotated[str, typer.Option(help="Ray cluster: auto, HOST:6379 or ray://HOST:10001; else this computer.")]
 Work = Annotated[
     str,
     typer.Option(
-        help="Folder or s3:// address for the parts, which all workers reach; it may be deleted afterwards. Otherwise "
-        "the output's name with _work.",
+        help="Folder or s3:// address for the parts of a build by --engine, which all workers reach; it may be deleted "
+        "afterwards. Otherwise the output's name with _work.",
         show_default=False,
     ),
 ]
-Workers = Annotated[int, typer.Option(min=0, help="Parts built at once at most; 0 for as many as there is room for.")]
 Archive = Annotated[bool, typer.Option("--archive", help="Also pack the map as <output>/reference.tar.gz.")]
 
 
 @takes_flags
 @takes_source_config
+@takes_engine
 def build_map(
     source_config: SourceConfig,
+    engine: EngineChoice,
     sources: SourcesOrFlags = None,
     output: Output = Path("maps/{name}"),
     add_to: AddTo = None,
@@ -117,10 +109,7 @@ def build_map(
     imu_topic: ImuTopic = "",
     camera_from_imu: CameraFromImu = "",
     gravity: GravityFrom = GravityChoice.auto,
-    engine: EngineName = None,
-    address: Address = "",
     work: Work = "",
-    workers: Workers = 0,
     archive: Archive = False,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
@@ -148,14 +137,14 @@ def build_map(
     options = read_config(mapping.MappingConfig, config)
     frame = override_frame(options.frame, scale, scale_distance, gravity)
     poses = _read_references(reference_poses or [])
-    _check_parts(engine, add_to, bool(address or work or workers))
+    _check_parts(engine, add_to, work)
     build: Callable[..., mapping.MapSummary]
     with ExitStack() as opened:
         if add_to is not None:
             _check_nothing_moves(frame != options.frame or poses is not None or bool(odometry_topic or imu_topic))
             build = partial(mapping.extend_map, add_to, frames, output, options if config else None)
-        elif engine is not None:
-            runs = opened.enter_context(closing(open_engine(engine, address, workers)))
+        elif engine.is_given:
+            runs = opened.enter_context(engine.open())
             recordings = _recordings(sources, source_config, topics, reference_poses or [])
             options = replace(options, frame=frame)
             place = work or f"{output}_work"
@@ -191,11 +180,11 @@ def _read_references(paths: list[Path]) -> list[ReferencePoses | None] | Referen
     return poses
 
 
-def _check_parts(engine: str | None, add_to: Path | None, is_tuned: bool) -> None:
+def _check_parts(engine: EngineChoice, add_to: Path | None, work: str) -> None:
     """Refuse options of a build in parts where none is. Raises ConfigError."""
-    if engine is None and is_tuned:
-        raise ConfigError(f"--address, --work and --workers are of a build in parts: give --engine {ENGINES[0]}, too")
-    if engine is not None and add_to is not None:
+    if work and not engine.is_given:
+        raise ConfigError(f"--work is the place of a build in parts: give --engine {PROCESSES}, too")
+    if engine.is_given and add_to is not None:
         raise ConfigError("images are added to a map in one process: leave out --engine, or build a map of them alone")
 
 

@@ -204,7 +204,7 @@ def scene(hall_map):
 
 def images_of(monkeypatch, scene, models):
     other = replace(scene.map, manifest=replace(scene.map.manifest, models=models))
-    monkeypatch.setattr(preparation, "open_map", {ELSEWHERE: other}.__getitem__)
+    monkeypatch.setattr(preparation, "open_map", lambda path, **_: {ELSEWHERE: other}[path])
     return list(preparation._images_of_elsewhere([scene], [ELSEWHERE]))
 
 
