@@ -78,7 +78,7 @@ def test_the_published_file_is_read(file):
 
 def test_weights_are_found_in_the_cache_of_torch(file, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(ModelError, match=r"no weights dpvo\.pth in .*run 'visloc fetch-weights dpvo'"):
+    with pytest.raises(ModelError, match=r"no weights dpvo in .*checkpoints: run 'visloc fetch-weights dpvo'"):
         load_network("", CPU)
     (tmp_path / "checkpoints").mkdir()
     file.rename(tmp_path / "checkpoints" / "dpvo.pth")
