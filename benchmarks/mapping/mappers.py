@@ -29,7 +29,16 @@ from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.sources import SourceConfig
 
 MAPPERS = ("incremental", "global")
-HEADER = ("scene", "mapper", "time", "images registered", "of each model", "median error", "largest error", "track length")
+HEADER = (
+    "scene",
+    "mapper",
+    "time",
+    "images registered",
+    "of each model",
+    "median error",
+    "largest error",
+    "track length",
+)
 
 
 def main() -> None:

@@ -100,13 +100,15 @@ def test_maps_are_the_same_by_all_engines_and_where_a_worker_is_killed(tmp_path,
     recordings = tmp_path / "recordings"
     for name in ("one", "two"):
         write_folder(simulate(SMALL, "map"), recordings / name)
-    succeed("batch", recordings, "-o", tmp_path / "in_order")
+    config = tmp_path / "config.yaml"
+    config.write_text("reconstruction: {threads: 1}\n")  # several threads add up in another order each time
+    succeed("batch", recordings, "-o", tmp_path / "in_order", "--config", config)
     killer = threading.Thread(target=kill_first_worker)
     killer.start()
-    succeed("batch", recordings, "-o", tmp_path / "processes", "--workers", 2)
+    succeed("batch", recordings, "-o", tmp_path / "processes", "--workers", 2, "--config", config)
     killer.join()
     monkeypatch.chdir(tmp_path)  # paths that are not from the root
-    told = succeed("batch", "recordings", "-o", "ray", "--engine", "ray", "--workers", 2, "--json")
+    told = succeed("batch", "recordings", "-o", "ray", "--engine", "ray", "--workers", 2, "--config", config, "--json")
     assert [one["state"] for one in json.loads(told.stdout)["recordings"]] == ["built", "built"]
     for name in ("one", "two"):
         expected = poses_of(tmp_path / "in_order" / name)
