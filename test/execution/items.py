@@ -49,6 +49,14 @@ def break_down(_: int) -> float:
     return 1 / 0
 
 
+FAILURES = [
+    (refuse, MapError, "no such place"),
+    (refuse_as_dead, CrashError, "a process of its own died"),
+    (break_down, RuntimeError, "ZeroDivisionError"),
+]
+"""Functions that fail, and the errors that reach the caller, with words of them."""
+
+
 def report(item: tuple[str, float]) -> None:
     Path(item[0], str(os.getpid())).touch()
     time.sleep(item[1])

@@ -12,14 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 from items import (
+    FAILURES,
     WAIT_S,
-    break_down,
     count_running,
     die,
     die_once,
     environment,
-    refuse,
-    refuse_as_dead,
     report,
     square,
     visible_gpu,
@@ -27,8 +25,8 @@ from items import (
     worker_of,
 )
 
-from visloc_ros.core.child_process import CrashError, DeathError
-from visloc_ros.core.errors import ConfigError, MapError, SetupError
+from visloc_ros.core.child_process import DeathError
+from visloc_ros.core.errors import ConfigError, SetupError
 from visloc_ros.execution import processes
 from visloc_ros.execution.engine import Resources
 from visloc_ros.execution.opening import open_engine
@@ -75,11 +73,7 @@ def test_an_item_that_kills_its_workers_is_named(engine):
 
 @pytest.mark.parametrize(
     ("function", "error", "words"),
-    [
-        (refuse, MapError, "no such place"),
-        (refuse_as_dead, CrashError, "a process of its own died"),
-        (break_down, RuntimeError, "ZeroDivisionError"),
-    ],
+    FAILURES,
 )
 def test_errors_of_the_function_end_the_run_and_the_engine_goes_on(engine, function, error, words):
     with pytest.raises(error, match=words):

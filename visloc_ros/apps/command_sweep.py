@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,6 +27,7 @@ from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Inputs, Stage, Task, run_tasks
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import open_searchable_map
+from visloc_ros.mapping import Recording
 from visloc_ros.sources import SourceConfig, open_source
 
 _MOST_ROWS = 10_000
@@ -90,31 +91,23 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def describe_inputs(map_path: Path, source: Path, config: SourceConfig, truth: Path | None) -> dict[str, Any]:
     """What a row depends on besides its options: paths, and digests of what is there."""
     files = open_searchable_map(map_path).manifest.files
-    truth_file = truth.absolute() if truth is not None and truth.exists() else truth
+    checksums = json.dumps(sorted((name, info.sha256) for name, info in files.items()))
+    truth_file = truth.absolute() if truth is not None and truth.exists() else truth  # or a topic of the source
+    recording = Recording(source, config, truth_file)
     return {
-        "map": [str(map_path.absolute()), _digest(sorted((name, info.sha256) for name, info in files.items()))],
-        "source": [str(source.absolute()), _digest(_listing(source))],
-        "source_config": asdict(config),
-        "truth": None if truth_file is None else [str(truth_file), _digest(_listing(truth_file))],
+        "map": [str(map_path.absolute()), hashlib.sha256(checksums.encode()).hexdigest()],
+        "recording": replace(recording, reference_poses=None).to_mapping(),
+        "truth": None if truth_file is None else str(truth_file),
+        "fingerprint": recording.fingerprint(),
         "version": __version__,
     }
 
 
-def _listing(path: Path) -> Sequence[tuple[str, int, int]]:
-    """Names, sizes and times of a file, or of the files in a folder."""
-    paths = sorted(path.rglob("*")) if path.is_dir() else [path]
-    found = [(one, one.stat()) for one in paths if one.is_file()]
-    return [(one.relative_to(path).as_posix(), state.st_size, state.st_mtime_ns) for one, state in found]
-
-
-def _digest(values: Sequence[Any]) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
-
-
 def _search(arguments: Mapping[str, Any], _: Inputs) -> dict[str, np.ndarray[Any, Any]]:
     config = AnchorConfig.from_mapping(nest(arguments["options"]))
-    frames = open_source(Path(arguments["source"][0]), SourceConfig(**arguments["source_config"]))
-    truth = read_truth(None if arguments["truth"] is None else Path(arguments["truth"][0]), frames)
+    recording = Recording.from_mapping(arguments["recording"])
+    frames = open_source(recording.path, recording.config)
+    truth = read_truth(None if arguments["truth"] is None else Path(arguments["truth"]), frames)
     engines = make_engines(open_searchable_map(Path(arguments["map"][0])), [config.search], config)
     [record] = compare_searches(engines, frames, truth).values()
     return {_FIGURES: np.frombuffer(json.dumps(record.figures()).encode(), np.uint8)}

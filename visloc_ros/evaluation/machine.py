@@ -12,14 +12,15 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
+from visloc_ros.execution.this_computer import num_processors
+
 _GPU_FILES = "/proc/driver/nvidia/gpus/*/information"
 
 
 def describe_machine() -> str:
     """Processors that may be used, GPUs, Python, in words."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = ", ".join(_gpu_names()) or "no GPU"
-    return f"{usable} x {_processor_name()}, {gpus}, Python {platform.python_version()}"
+    return f"{num_processors()} x {_processor_name()}, {gpus}, Python {platform.python_version()}"
 
 
 def command_line() -> str:

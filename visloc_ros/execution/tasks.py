@@ -42,11 +42,16 @@ class Task:
     @cached_property
     def key(self) -> str:
         """The address of its artifact: a hash of the stage, the arguments and the inputs' keys."""
-        parts = [self.stage.name, self.stage.version, self.arguments, self.inputs]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return artifact_key(self.stage.name, self.stage.version, self.arguments, self.inputs)
 
     def __str__(self) -> str:
         return f"'{self.stage.name}' of {json.dumps(self.arguments)}"
+
+
+def artifact_key(name: str, version: int, arguments: Mapping[str, Any], inputs: Sequence[str] = ()) -> str:
+    """The address of what is made of plain values and the artifacts with these keys, by the name of its kind."""
+    parts = [name, version, arguments, inputs]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

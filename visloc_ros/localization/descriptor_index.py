@@ -67,7 +67,7 @@ class DescriptorIndex:
 
 
 def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.floating], count: int) -> list[int]:
-    """Rows of the ``count`` descriptors (M, G) most similar to the query (G,) by dot product, best first (H-13)."""
+    """Rows of the ``count`` descriptors (M, G) most similar to the query (G,) by dot product, best first."""
     similarity = descriptors @ query
     count = min(count, len(similarity))
     if count == 0:

@@ -6,12 +6,13 @@ Measured on two busy processors: a network that splits each of its operations ov
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
+
+from visloc_ros.execution.this_computer import num_processors
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,7 +24,7 @@ _WAITING_PER_WORKER = 2
 
 def count_workers(wanted: int) -> int:
     """Threads to use: as many as wanted, or, for 0, one for each available processor, up to four."""
-    return wanted or min(len(os.sched_getaffinity(0)), _MOST_WORKERS)
+    return wanted or min(num_processors(), _MOST_WORKERS)
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:

@@ -25,8 +25,8 @@ _LEAST_CONTRADICTION = 0.05  # of a model's observations: fewer are those of thi
 
 
 @dataclass(frozen=True)
-class Component:
-    """Models in one frame: ``map_from_blocks``, the largest model's own frame is the map's."""
+class BlockFrames:
+    """A component of models in one frame: ``map_from_blocks``; the largest model's own frame is the map's."""
 
     map_from_blocks: Mapping[Node, Sim3]
 
@@ -38,7 +38,7 @@ def agrees(alignment: Alignment) -> bool:
 
 def join_frames(
     sizes: Mapping[Node, int], edges: Mapping[tuple[Node, Node], Alignment], tolerance_px: float
-) -> tuple[list[Component], list[Node]]:
+) -> tuple[list[BlockFrames], list[Node]]:
     """Components of models that agree, and the models that contradict their neighbours.
 
     ``sizes`` are the models' numbers of observations. A model is left out where more of them contradict the others than
@@ -48,7 +48,7 @@ def join_frames(
     while True:
         own = {pair: one for pair, one in edges.items() if pair[0] in kept and pair[1] in kept}
         good = {pair: one for pair, one in own.items() if agrees(one)}
-        components = [Component(_average(nodes, good)) for nodes in _components(kept, good)]
+        components = [BlockFrames(_average(nodes, good)) for nodes in _components(kept, good)]
         worst = _worst(components, own, sizes, tolerance_px)
         if worst is None:
             return components, left_out
@@ -110,7 +110,7 @@ def _along_tree(nodes: Sequence[Node], edges: Mapping[tuple[Node, Node], Alignme
 
 
 def _worst(
-    components: Sequence[Component],
+    components: Sequence[BlockFrames],
     edges: Mapping[tuple[Node, Node], Alignment],
     sizes: Mapping[Node, int],
     tolerance_px: float,

@@ -13,12 +13,12 @@ from scipy.sparse.csgraph import connected_components
 from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
-from visloc_ros.mapping.large.averaging import Component
+from visloc_ros.mapping.large.averaging import BlockFrames
 from visloc_ros.mapping.large.blocks import read_models
 from visloc_ros.mapping.large.model import Ints, Model, pose_values
 
 
-def join_task(component: Component, blocks: Sequence[str]) -> Task:
+def join_task(component: BlockFrames, blocks: Sequence[str]) -> Task:
     """Join the models of a component; ``blocks`` are the results of all blocks."""
     nodes = sorted(component.map_from_blocks)
     used = sorted({block for block, _ in nodes})

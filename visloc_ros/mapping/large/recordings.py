@@ -109,4 +109,4 @@ class ChosenFrames:
 def _files(place: Path | None) -> list[Path]:
     if place is None:
         return []
-    return sorted(path for path in place.rglob("*") if path.is_file()) if place.is_dir() else [place]
+    return [path for path in (place, *sorted(place.rglob("*"))) if path.is_file()]

@@ -16,7 +16,7 @@ from visloc_ros.execution.tasks import Task
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.large.adjustment import adjust_task
 from visloc_ros.mapping.large.alignment import Alignment, align_task, read_alignments
-from visloc_ros.mapping.large.averaging import Component, Node, join_frames
+from visloc_ros.mapping.large.averaging import BlockFrames, Node, join_frames
 from visloc_ros.mapping.large.blocks import block_task, read_models
 from visloc_ros.mapping.large.frames import FrameTable
 from visloc_ros.mapping.large.joining import join_task
@@ -112,7 +112,7 @@ class Structure:
                 joined = self._run([paste_task(joined, moved, self._run(tasks))])[0]
         return joined
 
-    def _find_frames(self, blocks: Sequence[Block], results: Sequence[str]) -> list[Component]:
+    def _find_frames(self, blocks: Sequence[Block], results: Sequence[str]) -> list[BlockFrames]:
         """The frames of the blocks' models, by the images that these share."""
         sizes = {
             (block, number): len(model.seen)
@@ -125,7 +125,7 @@ class Structure:
                 "with plenty of texture in view"
             )
         if self.poses is not None:
-            return [Component(dict.fromkeys(sizes, Sim3.identity()))]
+            return [BlockFrames(dict.fromkeys(sizes, Sim3.identity()))]
         tolerance_px = _TOLERANCE_FACTOR * self._config.max_reprojection_error_px
         components, left_out = join_frames(sizes, self._align(blocks, results, tolerance_px), tolerance_px)
         for block, number in left_out:
@@ -145,7 +145,7 @@ class Structure:
                 found[(a, i), (b, j)] = alignment
         return found
 
-    def _images(self, component: Component, results: Sequence[str]) -> set[int]:
+    def _images(self, component: BlockFrames, results: Sequence[str]) -> set[int]:
         images = set[int]()
         for block, number in component.map_from_blocks:
             images.update(read_models(self._store.read(results[block]))[number].images.tolist())

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from visloc_ros.core.errors import MapError, OutputError
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import MANIFEST_NAME, check_files, file_info, read_manifest
 from visloc_ros.execution.store import ArtifactStore
-from visloc_ros.execution.tasks import Inputs, Stage, Task
+from visloc_ros.execution.tasks import artifact_key
 from visloc_ros.mapping.summary import ImageCount, MapPart, MapSummary
 
 
@@ -23,7 +23,7 @@ class WrittenMap:
     def __init__(self, store: ArtifactStore, output: Path, arguments: Mapping[str, Any]) -> None:
         self._store = store
         self._output = output.absolute()
-        self._key = Task(WRITE, {**arguments, "output": str(self._output)}).key
+        self._key = artifact_key("write", 1, {**arguments, "output": str(self._output)})
 
     def summary(self) -> MapSummary | None:
         """The summary of the build, if its maps are all there as it wrote them."""
@@ -56,10 +56,3 @@ def _read_summary(values: dict[str, Any]) -> MapSummary:
     counts, parts = values["by_source"], values["parts"]
     plain |= {"by_source": tuple(ImageCount(**one) for one in counts), "parts": tuple(MapPart(**one) for one in parts)}
     return MapSummary(**plain)
-
-
-def _never(arguments: Mapping[str, Any], inputs: Inputs) -> Any:
-    raise OutputError("a map is written by its builder, not by a task")
-
-
-WRITE = Stage("write", 1, _never)
