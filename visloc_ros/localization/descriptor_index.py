@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.errors import ModelError
 from visloc_ros.core.map_pages import release
 from visloc_ros.localization.listed_descriptors import SHORT_LIST, ListedDescriptors, best_of, open_lists
 from visloc_ros.localization.models import load_faiss
 
 MOST_COMPARED = 20_000
 """Images that are all compared: 8192 numbers of each take 20 ms on one processor."""
+
+_log = logging.getLogger(__name__)
 
 _SHORT_LISTS = 4  # times as many rows by eight bits a number as are sought: they are compared by all bits
 _AT_ONCE = 1024  # rows
@@ -64,6 +68,21 @@ class DescriptorIndex:
         length = min(_SHORT_LISTS * count, among)
         found = self._codes.search(np.ascontiguousarray(query[None], np.float32), length, params=some)[1][0]
         return best_of(self._descriptors, found, query, count)
+
+
+def learn_in_advance(descriptors: NDArray[np.floating]) -> None:
+    """Learn what the first search of a large map would, for minutes, and keep it beside its pages.
+
+    Descriptors (M, G) are those of an open map; without faiss nothing is learned yet.
+    """
+    if len(descriptors) <= MOST_COMPARED or not isinstance(descriptors, np.memmap):
+        return
+    try:
+        _faiss()
+    except ModelError as error:
+        _log.warning("this computer does not learn to search the map in advance: %s", error)
+    else:
+        open_lists(descriptors)
 
 
 def rank_by_descriptor(query: NDArray[np.float32], descriptors: NDArray[np.floating], count: int) -> list[int]:
