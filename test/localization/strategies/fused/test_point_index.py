@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic_map import unit
 
-from visloc_ros.core.errors import MapError
+from visloc_ros.core.errors import MapError, ModelError
 from visloc_ros.localization.inverted_lists import learned_arrays
 from visloc_ros.localization.strategies.fused import approximate_index
 from visloc_ros.localization.strategies.fused.approximate_index import (
@@ -89,3 +89,12 @@ def test_the_size_of_a_map_chooses():
     assert chosen_index("auto", MOST_EXACT_POINTS + 1) == "ivf_pq"
     assert chosen_index("ivf_pq", 1000) == "exact"  # too few to learn from
     assert chosen_index("exact", 10 * MOST_EXACT_POINTS) == "exact"
+
+
+def test_without_faiss_the_exact_index_is_the_remedy(monkeypatch):
+    codebook, _, _ = world(1000)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    for make in (learn_index, lambda codebook: make_index("ivf_pq", codebook, {"lists": np.zeros(1000)})):
+        with pytest.raises(ModelError, match="pip install faiss-cpu, or prepare with index: exact"):
+            make(codebook)
+    make_index("exact", codebook)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.localization.inverted_lists import LEAST_ROWS, Arrays, learn_lists, make_lists, short_lists
+from visloc_ros.localization.models import load_faiss
 from visloc_ros.localization.strategies.fused.config import AUTO, EXACT, IVF_PQ
 from visloc_ros.localization.strategies.fused.fusion import Codebook, FusedQuery
 from visloc_ros.localization.strategies.fused.point_index import (
@@ -63,9 +64,15 @@ def make_index(kind: str, codebook: Codebook, learned: Arrays | None = None) -> 
     """
     if kind == EXACT:
         return ExactIndex(codebook)
+    _check_faiss()
     return ApproximateIndex(codebook, make_lists(learned or learn_index(codebook), len(codebook), codebook.length))
 
 
 def learn_index(codebook: Codebook, seed: int = 0) -> Arrays:
     """Learn the inverted lists of a codebook. Raises ModelError where faiss is not installed."""
+    _check_faiss()
     return learn_lists(codebook.rows, len(codebook), codebook.length, seed)
+
+
+def _check_faiss() -> None:
+    load_faiss(f"an index '{IVF_PQ}' of points", f", or prepare with index: {EXACT}")
