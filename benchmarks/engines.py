@@ -22,12 +22,11 @@ import numpy as np
 
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
-from visloc_ros.core.progress import SilentProgress
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.execution.engine import Engine
 from visloc_ros.execution.opening import PROCESSES, RAY, SERIAL, open_engine
 from visloc_ros.execution.store import ArtifactStore
-from visloc_ros.execution.tasks import Inputs, Stage, Task, run_tasks
+from visloc_ros.execution.tasks import Inputs, Stage, Task, TaskRunner
 from visloc_ros.execution.this_computer import num_processors
 from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.registry import make_extractor
@@ -81,7 +80,7 @@ def measure(name: str, num_tasks: int, num_images: int) -> Figures:
 def run(engine: Engine, store: ArtifactStore, stage: Stage, count: int) -> float:
     """Seconds that the tasks of a stage take."""
     begin_s = time.monotonic()
-    run_tasks(engine, store, [Task(stage, {"number": number}) for number in range(count)], SilentProgress())
+    TaskRunner(engine, store).run([Task(stage, {"number": number}) for number in range(count)])
     return time.monotonic() - begin_s
 
 

@@ -27,6 +27,7 @@ from items import (
 
 from visloc_ros.core.child_process import DeathError
 from visloc_ros.core.errors import ConfigError, SetupError
+from visloc_ros.execution import engine as engines
 from visloc_ros.execution import processes
 from visloc_ros.execution.engine import Resources
 from visloc_ros.execution.opening import open_engine
@@ -101,9 +102,13 @@ def test_a_gpu_that_is_missing_is_an_error(engine, monkeypatch):
         list(engine.run(square, [1], Resources(gpus=1)))
 
 
-def test_a_device_among_the_options_takes_a_gpu():
-    on_gpu = MappingConfig(features=FeatureConfig(device="cuda"))
-    assert (ONE.on_device_of(MappingConfig()).gpus, ONE.on_device_of(on_gpu).gpus) == (0.0, 1.0)
+@pytest.mark.parametrize(("there", "shares"), [((), (0.0, 0.125, 0.0)), (("0",), (0.0, 0.125, 0.125))])
+def test_a_device_among_the_options_takes_a_share_of_a_gpu(there, shares, monkeypatch):
+    monkeypatch.setattr(engines, "gpu_names", lambda: there)
+    options = [FeatureConfig(device=device) for device in ("cpu", "cuda", "auto")]
+    assert tuple(ONE.on_device_of(one).gpus for one in options) == shares
+    nested = MappingConfig(features=options[1])
+    assert ONE.on_device_of(nested).gpus == 0.125
 
 
 def test_workers_share_the_gpus(monkeypatch):

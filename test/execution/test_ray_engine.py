@@ -26,13 +26,12 @@ from items import (
 
 from visloc_ros.core.child_process import DeathError
 from visloc_ros.core.errors import SetupError
-from visloc_ros.core.progress import SilentProgress
 from visloc_ros.execution import ray_engine
 from visloc_ros.execution.engine import Resources
 from visloc_ros.execution.opening import open_engine
 from visloc_ros.execution.ray_engine import RayEngine
 from visloc_ros.execution.store import ArtifactStore
-from visloc_ros.execution.tasks import Stage, Task, run_tasks
+from visloc_ros.execution.tasks import Stage, Task, TaskRunner
 
 pytest.importorskip("ray")
 HERE = Path(__file__).parent
@@ -134,13 +133,14 @@ def half(arguments, inputs):
 
 def test_stages_give_the_same_with_killed_workers_and_nothing_the_second_time(engine, tmp_path):
     store, stage = ArtifactStore(str(tmp_path / "store")), Stage("half", 1, half, HALF)
-    [first] = run_tasks(engine, store, [Task(stage, {"marker": str(tmp_path / "a")})], SilentProgress())
+    runner = TaskRunner(engine, store)
+    [first] = runner.run([Task(stage, {"marker": str(tmp_path / "a")})])
     tasks = [Task(stage, {"marker": str(tmp_path / name)}, (first,)) for name in "bc"]
-    keys = run_tasks(engine, store, tasks, SilentProgress())
+    keys = runner.run(tasks)
     assert [float(store.read(key)["value"]) for key in keys] == [4.0, 4.0]
     for path in tmp_path.glob("?"):
         path.unlink()  # whatever runs again dies and leaves its marker
-    assert run_tasks(engine, store, tasks, SilentProgress()) == keys
+    assert runner.run(tasks) == keys
     assert not list(tmp_path.glob("?"))
 
 

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.errors import ConfigError, OutputError, SetupError
-from visloc_ros.core.progress import SilentProgress
 from visloc_ros.execution.engine import SerialEngine
 from visloc_ros.execution.shared_place import mark_place
 from visloc_ros.execution.store import ArtifactStore
-from visloc_ros.execution.tasks import Inputs, Stage, Task, run_tasks
+from visloc_ros.execution.tasks import Inputs, Stage, Task, TaskRunner
 
 _CALLS: list[Any] = []
 
@@ -40,7 +39,7 @@ SQUARE, ADD = Stage("square", 1, _square), Stage("add", 1, _add)
 
 
 def run(store: ArtifactStore, tasks: list[Task]) -> list[str]:
-    return run_tasks(SerialEngine(), store, tasks, SilentProgress())
+    return TaskRunner(SerialEngine(), store).run(tasks)
 
 
 def test_results_are_read_by_later_stages_and_nothing_runs_twice(tmp_path: Path) -> None:
@@ -79,19 +78,28 @@ def test_a_damaged_artifact_is_removed_and_made_again(tmp_path: Path, damage: Ca
 
 def test_inputs_that_are_damaged_or_gone_are_made_again_while_tasks_run(tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path))
-    squares = run(store, [Task(SQUARE, {"number": number}) for number in (2, 3, 4)])
-    sums = run(store, [Task(ADD, {"which": "all"}, tuple(squares))])
+    runner = TaskRunner(SerialEngine(), store)
+    squares = runner.run([Task(SQUARE, {"number": number}) for number in (2, 3, 4)])
+    sums = runner.run([Task(ADD, {"which": "all"}, tuple(squares))])
     files = {path.stem: path for path in tmp_path.rglob("*.npz")}
     files[squares[1]].write_bytes(b"")
     files[squares[2]].unlink()
     files[sums[0]].unlink()  # its inputs are found missing in the stage after the next
-    total = run(store, [Task(ADD, {"which": "twice"}, (*sums, *sums))])
+    total = runner.run([Task(ADD, {"which": "twice"}, (*sums, *sums))])
     assert store.read(total[0])["value"] == 2 * (4 + 9 + 16)
 
 
 def test_an_input_that_nobody_here_can_make_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="is missing"):
         run(ArtifactStore(str(tmp_path)), [Task(ADD, inputs=("0" * 64,))])
+
+
+def test_what_another_job_ran_is_not_made_again(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    squares = run(store, [Task(SQUARE, {"number": 2})])
+    next(tmp_path.rglob("*.npz")).unlink()
+    with pytest.raises(OutputError, match="is missing"):
+        run(store, [Task(ADD, inputs=tuple(squares))])
 
 
 def test_equal_tasks_run_once(tmp_path: Path) -> None:

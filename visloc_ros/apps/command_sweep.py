@@ -24,7 +24,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import compare_searches, make_engines
 from visloc_ros.execution.engine import Resources, SerialEngine
 from visloc_ros.execution.store import ArtifactStore
-from visloc_ros.execution.tasks import Inputs, Stage, Task, run_tasks
+from visloc_ros.execution.tasks import Inputs, Stage, Task, TaskRunner
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping import Recording
@@ -56,11 +56,11 @@ def sweep(
     rows = list(combinations(read_mapping(lists)))
     configs = [AnchorConfig.from_mapping(nest(row), f"{lists}: ") for row in rows]
     about = describe_inputs(map_path, source, source_config, ground_truth)
-    stage = replace(SEARCH, needs=SEARCH.needs.on_device_of(configs[0]))
+    stage = SEARCH.on_device_of(configs[0])
     tasks = [Task(stage, {**about, "options": row}) for row in rows]
     store = ArtifactStore(str(output / "rows"))
     with StageBars() as bars, engine.open_if_given() as workers:
-        keys = run_tasks(workers or SerialEngine(), store, tasks, bars)
+        keys = TaskRunner(workers or SerialEngine(), store, bars).run(tasks)
     found = [json.loads(bytes(store.read(key)[_FIGURES])) for key in keys]
     figures = [{"options": row, **one} for row, one in zip(rows, found, strict=True)]
     write_json(output / "sweep.json", {"rows": figures, **provenance()})

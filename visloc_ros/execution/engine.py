@@ -8,12 +8,15 @@ from typing import Any, Protocol, TypeVar
 
 from visloc_ros.core.child_process import DeathError
 from visloc_ros.core.config import Config
+from visloc_ros.execution.this_computer import gpu_names
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST_RETRIES = 3
 """How often an item whose worker died is given to another one: a worker may die by chance, four hardly do."""
+
+_GPU_SHARE = 0.125  # one processor reads and prepares images for an eighth of a GPU at most
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Resources:
     gpus: float = 0.0
 
     def on_device_of(self, options: Config) -> Resources:
-        """With a whole GPU where ``device`` is "cuda" anywhere among the options."""
-        return replace(self, gpus=1.0) if "cuda" in _devices(options.to_mapping()) else self
+        """With a share of a GPU where ``device`` is "cuda" anywhere among the options, or "auto" where there is one."""
+        devices = _devices(options.to_mapping())
+        return replace(self, gpus=_GPU_SHARE) if "cuda" in devices or ("auto" in devices and gpu_names()) else self
 
 
 def _devices(values: Mapping[str, Any]) -> set[Any]:

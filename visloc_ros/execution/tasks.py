@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
 from typing import Any
 
+from visloc_ros.core.config import Config
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.execution.engine import Engine, Resources
 from visloc_ros.execution.shared_place import Mark, mark_place
@@ -29,6 +30,10 @@ class Stage:
     version: int
     function: Function
     needs: Resources = field(default_factory=Resources)
+
+    def on_device_of(self, options: Config) -> Stage:
+        """As ``Resources.on_device_of``."""
+        return replace(self, needs=self.needs.on_device_of(options))
 
 
 @dataclass(frozen=True)
@@ -70,51 +75,56 @@ class Inputs(Sequence[Artifact]):
         return self.store.read(self.keys[row])
 
 
-_makers: dict[str, Task] = {}
-"""Tasks of this process by their keys: what makes an artifact again that is found damaged."""
+@dataclass(frozen=True)
+class TaskRunner:
+    """Runs the stages of a job one after the other, and remembers what made each artifact."""
 
+    engine: Engine
+    store: ArtifactStore
+    progress: Progress = field(default_factory=SilentProgress)
+    _makers: dict[str, Task] = field(default_factory=dict)
 
-def run_tasks(engine: Engine, store: ArtifactStore, tasks: Sequence[Task], progress: Progress) -> list[str]:
-    """Run those tasks of one stage whose artifacts are not in the store, and give the keys of all.
+    def run(self, tasks: Sequence[Task]) -> list[str]:
+        """Run those tasks of one stage whose artifacts are not in the store, and give the keys of all.
 
-    Inputs that are found missing or damaged are made again first, where this process knows their tasks. Raises as
-    ``Engine.run`` does, and OutputError.
-    """
-    if not tasks:
-        return []
-    stage = tasks[0].stage
-    progress.stage(stage.name, len(tasks))
-    _makers.update((task.key, task) for task in tasks)
-    there = store.present(task.key for task in tasks)
-    missing = list({task.key: task for task in tasks if task.key not in there}.values())
-    progress.advance(len(tasks) - len(missing))
-    if not missing:
-        return [task.key for task in tasks]
-    mark = mark_place(store.url)
-    for _ in range(_MOST_ROUNDS):
-        lacking: dict[str, ArtifactError] = {}
-        left = []
-        for row, error in engine.run(partial(_run, store, mark), missing, stage.needs):
-            if error is None:
-                progress.advance()
-            else:
-                lacking[error.key] = error
-                left.append(missing[row])
-        if not left:
+        Inputs that are found missing or damaged are made again first, where their tasks ran here. Raises as
+        ``Engine.run`` does, and OutputError.
+        """
+        if not tasks:
+            return []
+        stage = tasks[0].stage
+        self.progress.stage(stage.name, len(tasks))
+        self._makers.update((task.key, task) for task in tasks)
+        there = self.store.present(task.key for task in tasks)
+        missing = list({task.key: task for task in tasks if task.key not in there}.values())
+        self.progress.advance(len(tasks) - len(missing))
+        if not missing:
             return [task.key for task in tasks]
-        _make_again(engine, store, lacking)
-        missing = left
-    raise next(iter(lacking.values()))
+        mark = mark_place(self.store.url)
+        for _ in range(_MOST_ROUNDS):
+            lacking: dict[str, ArtifactError] = {}
+            left = []
+            for row, error in self.engine.run(partial(_run, self.store, mark), missing, stage.needs):
+                if error is None:
+                    self.progress.advance()
+                else:
+                    lacking[error.key] = error
+                    left.append(missing[row])
+            if not left:
+                return [task.key for task in tasks]
+            self._make_again(lacking)
+            missing = left
+        raise next(iter(lacking.values()))
 
-
-def _make_again(engine: Engine, store: ArtifactStore, lacking: Mapping[str, ArtifactError]) -> None:
-    """Run the tasks of artifacts that could not be read. Raises the error of one whose task is not known here."""
-    for key, error in lacking.items():
-        if key not in _makers:
-            raise error
-    tasks = sorted((_makers[key] for key in lacking), key=lambda task: task.stage.name)
-    for _, group in groupby(tasks, lambda task: task.stage.name):
-        run_tasks(engine, store, list(group), SilentProgress())
+    def _make_again(self, lacking: Mapping[str, ArtifactError]) -> None:
+        """Run the tasks of artifacts that could not be read. Raises the error of one whose task did not run here."""
+        for key, error in lacking.items():
+            if key not in self._makers:
+                raise error
+        silent = replace(self, progress=SilentProgress())
+        tasks = sorted((self._makers[key] for key in lacking), key=lambda task: task.stage.name)
+        for _, group in groupby(tasks, lambda task: task.stage.name):
+            silent.run(list(group))
 
 
 def _run(store: ArtifactStore, mark: Mark, task: Task) -> ArtifactError | None:

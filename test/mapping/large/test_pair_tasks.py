@@ -8,10 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from visloc_ros.core.progress import SilentProgress
 from visloc_ros.execution.engine import SerialEngine
 from visloc_ros.execution.store import ArtifactStore
-from visloc_ros.execution.tasks import run_tasks
+from visloc_ros.execution.tasks import TaskRunner
 from visloc_ros.mapping.builder import choose_pairs
 from visloc_ros.mapping.config import PairConfig
 from visloc_ros.mapping.large.pairing import pair_tasks, unpack_pairs
@@ -37,6 +36,6 @@ def test_pairs_by_shards_are_those_of_all_images_at_once(counts: list[list[int]]
             store.write(described[-1][-1], {"global": vectors[row : row + count]})
             row += count
     tasks = pair_tasks(described, counts, config)
-    keys = run_tasks(SerialEngine(), store, tasks, SilentProgress())
+    keys = TaskRunner(SerialEngine(), store).run(tasks)
     following = [(i, j) for i, j in sequential_pairs(len(sources), config.window) if sources[i] == sources[j]]
     assert merge_pairs(following, unpack_pairs([store.read(key) for key in keys])) == expected

@@ -13,7 +13,7 @@ from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.execution.engine import Engine, SerialEngine
 from visloc_ros.execution.store import ArtifactStore
-from visloc_ros.execution.tasks import Task, run_tasks
+from visloc_ros.execution.tasks import Task, TaskRunner
 from visloc_ros.features import GlobalDescriptor, Vlad
 from visloc_ros.mapping.builder import (
     LEAST_BYTES_AN_IMAGE,
@@ -97,9 +97,8 @@ class LargeMapBuilder:
     ) -> None:
         self._config = config
         self._sizes = sizes
-        self._engine = engine
         self._store = store
-        self._progress = progress
+        self._runner = TaskRunner(engine, store, progress)
         self._watch = Stopwatch()
         self.frames: Sequence[StoredFrame] = ()
         self.finisher = MapBuilder(config, progress, self._watch)
@@ -127,7 +126,7 @@ class LargeMapBuilder:
         if not tasks:
             return []
         with self._watch(tasks[0].stage.name):
-            return run_tasks(self._engine, self._store, tasks, self._progress)
+            return self._runner.run(tasks)
 
     def _count_chosen(self, sources: Sequence[MapSource], selected: Sequence[str]) -> list[range]:
         """As many rows as frames were chosen of each source. Raises ConfigError on references of another one."""

@@ -19,7 +19,7 @@ from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.features import GlobalDescriptor, LocalExtractor, Vlad
 from visloc_ros.mapping.collection import FrameCollector
 from visloc_ros.mapping.config import MappingConfig
-from visloc_ros.mapping.large.needs import SMALL, WITH_NETWORKS, on_device
+from visloc_ros.mapping.large.needs import SMALL, WITH_NETWORKS
 from visloc_ros.mapping.large.recordings import ChosenFrames, FrameKey, Recording, open_recording
 from visloc_ros.mapping.large.shards import CONTENTS, Shard, pack_frames
 from visloc_ros.mapping.map_models import load_extractor
@@ -60,7 +60,7 @@ def extract_tasks(
     stamps_ns, names = selected["stamps_ns"].tolist(), selected["names"].tolist()
     values = config.to_mapping()
     options = {name: values[name] for name in ("features", "global_descriptor", "frame", "reconstruction")}
-    stage = on_device(EXTRACT, config.features.device)
+    stage = EXTRACT.on_device_of(config.features)
     return [
         Task(
             stage,

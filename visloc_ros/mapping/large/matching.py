@@ -20,7 +20,7 @@ from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.features import Matcher
 from visloc_ros.mapping.config import MappingConfig, PairConfig, ReconstructionConfig
 from visloc_ros.mapping.large.geometries import pack_matches, read_geometries
-from visloc_ros.mapping.large.needs import WITH_NETWORKS, on_device
+from visloc_ros.mapping.large.needs import WITH_NETWORKS
 from visloc_ros.mapping.large.shards import Shard
 from visloc_ros.mapping.map_models import load_matcher
 from visloc_ros.mapping.mappers import quiet_colmap
@@ -89,7 +89,7 @@ def match_task(
         "models": dict(models),
         "verification": {name: options[name] for name in _VERIFICATION} if verified else None,
     }
-    stage = on_device(MATCH, config.matcher.device)
+    stage = MATCH.on_device_of(config.matcher)
     return Task(stage, arguments, tuple(shards[shard] for shard in used))
 
 
