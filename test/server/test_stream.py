@@ -6,6 +6,8 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import pytest
+from starlette.websockets import WebSocketDisconnect
+from test_serve import asked_here
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -14,6 +16,8 @@ from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
 from visloc_ros.pipeline.live_camera import PacedAnchors
 from visloc_ros.server import stream_route
+from visloc_ros.server.app import make_app
+from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.service import MOST_STREAMS
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg
@@ -118,16 +122,18 @@ def test_a_request_that_cannot_be_is_refused_in_words(client, request_, words):
 
 
 @pytest.mark.parametrize("first", [b"an image", "hello", None])
-def test_a_stream_without_its_first_message_ends_with_a_sentence(client, monkeypatch, first):
+def test_a_stream_without_its_first_message_ends_with_a_sentence(maps, monkeypatch, first):
     monkeypatch.setattr(stream_route, "SILENCE_S", 0.2)
-    url = str(client.base_url).replace("http", "ws").rstrip("/") + "/stream"
-    with connect(url, open_timeout=WAIT_S) as socket:
+    with (
+        asked_here(make_app(ServerConfig(maps))) as client,
+        client.websocket_connect("ws://localhost/stream") as socket,
+    ):
         if first is not None:
-            socket.send(first)
-        assert 'begin with a text message like {"map"' in json.loads(socket.recv(WAIT_S))["detail"]
-        with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(WAIT_S)
-    assert "begin with a text message" in closed.value.rcvd.reason
+            socket.send({"type": "websocket.receive", "bytes" if isinstance(first, bytes) else "text": first})
+        assert 'begin with a text message like {"map"' in socket.receive_json()["detail"]
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_json()
+    assert "begin with a text message" in closed.value.reason
 
 
 def open_another(running, client):
