@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.atlas_file import Atlas, is_atlas
 from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.colmap_model import ColmapModel, ModelImage
 from visloc_ros.core.colmap_text import read_model
@@ -62,7 +63,8 @@ class Map:
     (C, D) is empty where the global descriptors are not VLAD. ``thumbnails`` are small pictures by
     image name, encoded as JPEG; maps of stock hloc have none. ``prepared`` are the contents of files by name that a way
     of searching has made, by its name (``core/map_preparation.py``). ``point_labels`` (P,) say which landmark or
-    instance, from 1 on, each point belongs to, 0 for none; None where the points are not divided.
+    instance, from 1 on, each point belongs to, 0 for none; None where the points are not divided. ``atlas`` says which
+    map of an atlas each point is of; None in a map by itself.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Map:
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     prepared: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     point_labels: NDArray[np.int32] | None = None
+    atlas: Atlas | None = None
 
     @property
     def identity(self) -> MapIdentity:
@@ -128,6 +131,8 @@ def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> 
 
 def _open_folder(folder: Path, checksums: bool, extractor: str, reduced: bool, whole: bool) -> Map:
     layout, manifest = find_files(folder, checksums=False, extractor=extractor)
+    if is_atlas(manifest):
+        raise MapError(f"{folder} is an atlas of several maps, which can only be searched: name one of its maps")
     for path in () if manifest.reduced else layout.files:
         check_within(path, folder, MapError)
     paged = None if whole or manifest.reduced else read_pages(layout, manifest)

@@ -57,6 +57,13 @@ def lever_jacobian(levers: ArrayLike) -> Array:
     return jacobians
 
 
+def similarity_lever_jacobian(lever: ArrayLike) -> Array:
+    """Jacobian (7, 7) of a similarity's error at a point of its child frame a lever (3,) away, in parent axes."""
+    jacobian = np.eye(7)
+    jacobian[:3, 3:6], jacobian[:3, 6] = -skew(lever), lever
+    return jacobian
+
+
 def axes_jacobian(rotations: Array) -> Array:
     """Jacobian of errors about the axes of another parent frame, turned by rotations (..., 3, 3): (..., 6, 6)."""
     jacobians = np.zeros((*rotations.shape[:-2], 6, 6))

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, Image, MapIdentity, Reason, Rejection
@@ -288,8 +288,7 @@ class AnchorEngine:
         solution, found, support = evidence.solution, around.solution, around.support
         if solution is None or found is None or support is None or support.probability < _AS_LIKELY_AS_NOT:
             return False
-        points = self.map.points[evidence.correspondences.point_rows[solution.inliers]]
-        return not is_elsewhere(solution, points, found)
+        return not is_elsewhere(solution, self.map.points[evidence.inlier_rows], found)
 
     def _gather_around(self, query: Query, prior: SE3, rival: Evidence | None = None) -> Evidence:
         """Evidence from map points searched around a known pose; none where nothing of the map is in view."""
@@ -319,18 +318,20 @@ class AnchorEngine:
             is_wrong = is_focal_length_contradicted(reason, evidence.solution, pixels, points, self.config.pose)
         if is_wrong:
             return reject(query, Reason.INTRINSICS_MISMATCH, evidence)
-        if reason is None and self._is_ambiguous(query, evidence, points):
+        if reason is None and self._is_ambiguous(query, evidence):
             reason = Reason.AMBIGUOUS_PLACE
         if reason is not None:
             return reject(query, reason, evidence)
         with query.watch("pnp"):
             calibration = self._doubts.seen(query.frame, evidence.solution, pixels, points)
         anchor = accept(query, evidence, pixels, points, self._map_uncertainty, calibration)
+        if self._solver.in_atlas is not None:
+            anchor = self._solver.in_atlas.stated(anchor, evidence.inlier_rows)
         labels = self.map.point_labels
         return anchor if labels is None else replace(anchor, inlier_landmarks=landmarks_of(evidence, labels))
 
-    def _is_ambiguous(self, query: Query, evidence: Evidence, points: Array) -> bool:
-        """Whether another place of the map explains the image about as well."""
+    def _is_ambiguous(self, query: Query, evidence: Evidence) -> bool:
+        """Whether another place of the map, or another pose by another map of an atlas, explains the image as well."""
         rival, solution = evidence.rival, evidence.solution
         if solution is None or rival is None or rival.is_by_chance:
             return False
@@ -338,11 +339,11 @@ class AnchorEngine:
             pose = rival.solution.map_from_camera
             references = self._expected_references(query, pose, self.config.guided.references)
             found = self._guided.gather(query, references, pose) if references else rival
-            if found.solution is None or is_elsewhere(solution, points[solution.inliers], found.solution):
+            if found.solution is None or self._solver.is_rival(evidence, found):
                 rival = found  # otherwise the search led back to the first place, which looks the same
         if rival.num_inliers < RIVAL_SHARE * solution.num_inliers:
             return False
-        return rival.solution is not None and is_elsewhere(solution, points[solution.inliers], rival.solution)
+        return self._solver.is_rival(evidence, rival)
 
 
 def _by_copy(query: Query, features: LocalFeatures, copy: ImageCopy) -> Query:

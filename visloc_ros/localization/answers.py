@@ -62,7 +62,7 @@ def _by_smear(query: Query, solution: PoseSolution, pixels: Array, points: Array
 def landmarks_of(evidence: Evidence, labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """Landmarks (N,) of the inliers."""
     assert evidence.solution is not None
-    return labels[evidence.correspondences.point_rows[evidence.solution.inliers]]
+    return labels[evidence.inlier_rows]
 
 
 def reject(query: Query, reason: Reason, evidence: Evidence) -> Rejection:

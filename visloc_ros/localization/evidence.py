@@ -20,6 +20,7 @@ from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame, Image, Reason
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.acceptance import InlierSupport
+from visloc_ros.localization.atlas_poses import AtlasPoses
 from visloc_ros.localization.config import AnchorConfig, PoseConfig
 from visloc_ros.localization.image_copies import AS_GIVEN, ImageCopy, turned_features, turned_image
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
@@ -155,6 +156,12 @@ class Evidence:
         return self.solution.num_inliers if self.solution else 0
 
     @property
+    def inlier_rows(self) -> Rows:
+        """Rows (N,) of the map points that agree with the pose; none without one."""
+        rows = self.correspondences.point_rows
+        return rows[self.solution.inliers] if self.solution else rows[:0]
+
+    @property
     def is_by_chance(self) -> bool:
         """Whether there is no pose, or none better than wrong correspondences alone would give."""
         return self.solution is None or self.solution.is_by_chance
@@ -166,6 +173,7 @@ class EvidenceSolver:
     def __init__(self, map_: Map, config: PoseConfig) -> None:
         self._points = map_.points
         self._config = config
+        self.in_atlas = AtlasPoses(map_, map_.atlas) if map_.atlas is not None else None
 
     def pixels_and_points(self, query: Query, evidence: Evidence) -> tuple[Array, Array]:
         """Keypoints (N, 2) and map points (N, 3) of the correspondences."""
@@ -204,15 +212,19 @@ class EvidenceSolver:
         best = max(self._preferred(query, best, solved), key=lambda one: one.num_inliers, default=best)
         if best.solution is None:
             return best
-        points = self._points[best.correspondences.point_rows[best.solution.inliers]]
-        rivals = [
-            one
-            for one in solved
-            if one.solution is not None
-            and is_elsewhere(best.solution, points, one.solution)
-            and not query.prefers(best, one)
-        ]
+        rivals = [one for one in solved if self.is_rival(best, one) and not query.prefers(best, one)]
         return replace(best, rival=max(rivals, key=lambda one: one.num_inliers, default=None))
+
+    def is_rival(self, best: Evidence, other: Evidence) -> bool:
+        """Whether the pose of other evidence is of another place, or contradicts the best in another map's terms."""
+        if best.solution is None or other.solution is None:
+            return False
+        points = self._points[best.inlier_rows]
+        if is_elsewhere(best.solution, points, other.solution):
+            return True
+        return self.in_atlas is not None and self.in_atlas.contradict(
+            best.solution, best.inlier_rows, other.solution, other.inlier_rows
+        )
 
     def _preferred(self, query: Query, best: Evidence, solved: Sequence[Evidence]) -> list[Evidence]:
         """Evidence about as good as the best, of a pose that the query's hint prefers."""

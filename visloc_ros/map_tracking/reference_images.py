@@ -20,7 +20,6 @@ from visloc_ros.core.errors import MapError, SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.tangent import move_covariance
-from visloc_ros.core.thumbnails import Thumbnails
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Image
 from visloc_ros.localization.map_uncertainty import MapUncertainty
@@ -52,7 +51,7 @@ class ReferenceImages:
         self._thumbnails = map_.thumbnails
         # A camera's pictures have one size; those that are on disk still are checked when they are read.
         of_cameras = {id(image.camera): image for image in self._images}
-        checked = of_cameras.values() if isinstance(map_.thumbnails, Thumbnails) else self._images
+        checked = self._images if isinstance(map_.thumbnails, dict) else of_cameras.values()
         widths = [_checked_width(image, map_.thumbnails[image.name]) for image in checked]
         self._width = max(widths, default=0)
         self._levels = 1 + max(1, round(np.log2(max(self._width, 1) / _COARSEST_WIDTH)))

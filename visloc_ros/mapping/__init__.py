@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from visloc_ros.mapping.extension import extend_map
     from visloc_ros.mapping.large.builder import build_large_map
     from visloc_ros.mapping.large.recordings import Recording
+    from visloc_ros.mapping.merging.atlas import make_atlas
     from visloc_ros.mapping.merging.merger import merge_maps
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "build_large_map",
     "build_map",
     "extend_map",
+    "make_atlas",
     "merge_maps",
 ]
 
@@ -33,6 +35,7 @@ __getattr__ = late_names(
         "extension": ("extend_map",),
         "large.builder": ("build_large_map",),
         "large.recordings": ("Recording",),
+        "merging.atlas": ("make_atlas",),
         "merging.merger": ("merge_maps",),
     },
 )

@@ -158,7 +158,7 @@ def advise(maps: Sequence[Map]) -> list[str]:
 def check_mergeable(maps: Sequence[Map]) -> None:
     """Refuse maps whose features cannot be compared, and a map that is given twice. Raises MapError."""
     for map_ in maps[1:]:
-        _check_features(maps[0], map_)
+        check_features(maps[0], map_)
     for one, other in combinations(maps, 2):
         if _images(one) & _images(other):
             raise MapError(
@@ -167,7 +167,8 @@ def check_mergeable(maps: Sequence[Map]) -> None:
             )
 
 
-def _check_features(a: Map, b: Map) -> None:
+def check_features(a: Map, b: Map) -> None:
+    """Refuse two maps whose features cannot be compared. Raises MapError."""
     ours, theirs = stated_extractor(a), stated_extractor(b)
     if ours.name != theirs.name:
         raise MapError(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from visloc_ros.core.advice import ADVICE, count_reasons
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.geometry import Sim3
+from visloc_ros.core.geometry import Array, Sim3
 from visloc_ros.core.map import NO_POINT, Map, MapImage
-from visloc_ros.mapping.merging.shared_views import MIN_IMAGES, SharedView, agree, residuals
+from visloc_ros.mapping.merging.shared_views import MIN_IMAGES, SharedView, agree, covariance, residuals
 from visloc_ros.mapping.merging.sightings import Sighting, Sightings
 
 
@@ -19,11 +19,15 @@ class NoOverlapError(MapError):
 
 @dataclass(frozen=True, eq=False)
 class MapPlacement:
-    """``a_from_b`` of two maps, the sightings that agree with it, and its residuals for ``Manifest.merged``."""
+    """``a_from_b`` of two maps, the sightings that agree with it, and its residuals for ``Manifest.merged``.
+
+    ``covariance`` (7, 7) is of the similarity's error, as in ``core.tangent``.
+    """
 
     a_from_b: Sim3
     agreed: Sequence[Sighting]
     residuals: Mapping[str, float]
+    covariance: Array
 
 
 def place_map(a: Map, b: Map, sightings: Sightings) -> MapPlacement:
@@ -37,7 +41,7 @@ def place_map(a: Map, b: Map, sightings: Sightings) -> MapPlacement:
     every = list(views.values())
     agreement = agree(a.name, b.name, every)
     agreed = [sightings.found[row] for row, good in zip(views, agreement.agrees, strict=True) if good]
-    return MapPlacement(agreement.a_from_b, agreed, residuals(agreement, every))
+    return MapPlacement(agreement.a_from_b, agreed, residuals(agreement, every), covariance(agreement, every))
 
 
 def _view(a: Map, image: MapImage, b: Map, sighting: Sighting) -> SharedView | None:

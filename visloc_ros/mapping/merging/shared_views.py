@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array, Sim3, mean_rotation, rotation_angle_deg
+from visloc_ros.core.tangent import pose_difference, similarity_lever_jacobian
 from visloc_ros.localization.view_change import typical_depth, view_change
 
 MIN_IMAGES = 3  # that agree: two may both show the same poster, which hangs elsewhere, too
@@ -108,6 +109,23 @@ def residuals(agreement: Agreement, views: Sequence[SharedView]) -> dict[str, fl
         "median": float(np.median(distances)),
         "median_deg": float(np.median(turns)),
     }
+
+
+def covariance(agreement: Agreement, views: Sequence[SharedView]) -> Array:
+    """Covariance (7, 7) of ``a_from_b``, as in ``core.tangent``, by how single views differ from it.
+
+    Their mean is taken as no better than one of them: they share the errors of both models.
+    """
+    a_from_b = agreement.a_from_b
+    agreed = [view for view, good in zip(views, agreement.agrees, strict=True) if good]
+    placed = [a_from_b.apply_to_pose(view.b_from_camera) for view in agreed]
+    errors = np.array([pose_difference(view.a_from_camera, one) for view, one in zip(agreed, placed, strict=True)])
+    stretches = np.log([view.scale / a_from_b.scale for view in agreed])
+    of_axis = [np.square(errors[:, :3]).mean(), np.square(errors[:, 3:]).mean(), np.square(stretches).mean()]
+    variances = np.repeat(of_axis, [3, 3, 1]) * len(agreed) / (len(agreed) - 1)
+    middle = np.mean([one.translation for one in placed], axis=0)
+    jacobian = similarity_lever_jacobian(a_from_b.translation - middle)
+    return np.asarray(jacobian @ np.diag(variances) @ jacobian.T)
 
 
 def _check_fit(a: str, b: str, a_from_b: Sim3, agreed: Sequence[SharedView]) -> None:
