@@ -34,6 +34,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.INTRINSICS_MISMATCH: f"the focal length is wrong; {_CALIBRATE}, or give none, and it is estimated",
     Reason.UNKNOWN_INTRINSICS: "the focal length is not known, and what was found, one plane perhaps, is not enough; "
     f"{_CALIBRATE}, or film more of the place",
+    Reason.RIG_MISMATCH: "what one camera of the rig sees contradicts the others; check where it is mounted",
     Reason.NO_TRANSFORM: "a transform at the image's time is missing; is odometry published, and /tf_static?",
     Reason.BAD_MESSAGE: "a measurement held impossible values; look at the node or recording that it comes from",
     Reason.INTERNAL_ERROR: "the node failed on this image, which is a defect of it; its log says where: report it",

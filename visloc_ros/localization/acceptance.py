@@ -31,7 +31,15 @@ class AcceptanceModel:
 
     def probability(self, support: InlierSupport) -> float:
         """Probability that a pose is right where, without a look at it, it is as likely to be wrong."""
-        return _logistic(self.chance, support.chance_features) * _logistic(self.thing, support.thing_features)
+        return self.not_by_chance(support) * self.not_one_thing(support)
+
+    def not_by_chance(self, support: InlierSupport) -> float:
+        """Probability that the inliers do not agree by chance."""
+        return _logistic(self.chance, support.chance_features)
+
+    def not_one_thing(self, support: InlierSupport) -> float:
+        """Probability that the inliers are not all of one object that also hangs elsewhere."""
+        return _logistic(self.thing, support.thing_features)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,12 @@ class InlierSupport:
     @property
     def probability(self) -> float:
         """Probability that the pose is right where, without a look at it, it is as likely to be wrong."""
-        return (SEARCHED if self.is_searched else MATCHED).probability(self)
+        return self.model.probability(self)
+
+    @property
+    def model(self) -> AcceptanceModel:
+        """The model that was learnt from support of this kind."""
+        return SEARCHED if self.is_searched else MATCHED
 
     @property
     def chance_features(self) -> tuple[float, ...]:
@@ -97,14 +110,14 @@ class InlierSupport:
         """Why the pose is refused at this largest probability of being wrong; None where it is not."""
         if 1.0 - self.probability <= max_risk:
             return None
-        would_be_taken = 1.0 - replace(self, thickness=_USUAL_THICKNESS).probability <= max_risk
+        would_be_taken = 1.0 - replace(self, thickness=USUAL_THICKNESS).probability <= max_risk
         return Reason.PLANAR_POINTS if would_be_taken else Reason.FEW_INLIERS
 
 
 MATCHED = AcceptanceModel((1.95, 0.857, 1.987, 2.117, 1.26), (51.405, 3.428, 11.247))
 SEARCHED = AcceptanceModel((21.482, 1.83, 0.292, 3.181, 4.25), (79.687, 7.128, 16.505))
 _FLAT, _THICK = 0.02, 0.3  # shares of the distance: noise of a map makes less of a wall, and more says no more
-_USUAL_THICKNESS = 0.1
+USUAL_THICKNESS = 0.1
 
 
 def _extent(solution: PoseSolution, pixels: Array, points: Array) -> tuple[float, float]:

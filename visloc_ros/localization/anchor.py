@@ -73,9 +73,9 @@ class AnchorEngine:
         self._solver = EvidenceSolver(self.map, self.config.pose)
         compare = similarity_beside(self._searcher.matcher)
         self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity, compare)
-        self._fit = FitToMap(map_, self.config.pose)
-        self._map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
-        self._map_uncertainty.prepare()
+        self.fit = FitToMap(map_, self.config.pose)
+        self.map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
+        self.map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
         self._doubts = CalibrationDoubts(self.config.pose)
         self._copies = CopyChooser(most_turns)
@@ -231,7 +231,7 @@ class AnchorEngine:
         assert evidence.support is not None
         searched = [self._confirms(one, evidence) for one in around if one.support is not None]
         is_doubtful = bool(searched) and not any(searched)
-        share = query.risk_share * self._fit.risk_share(evidence.solution)
+        share = query.risk_share * self.fit.risk_share(evidence.solution)
         return evidence.support.refusal(share * self.config.max_risk ** (2 if is_doubtful else 1))
 
     def _learn_camera(
@@ -259,7 +259,7 @@ class AnchorEngine:
     def _find(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
         """The pose of a frame whose camera is known."""
         if prior is not None and self.config.guided.enabled:
-            anchor = self._answer_if_sure(query, self._gather_around(query, prior))
+            anchor = self._answer_if_sure(query, self.gather_around(query, prior))
             if anchor is not None:
                 return anchor
         return self._answer(query, self._searcher.gather(query, prior))
@@ -273,9 +273,10 @@ class AnchorEngine:
         evidence, around, attempts = Evidence(), [], 0
         for attempts, evidence in enumerate(gathered, start=1):
             if evidence.refusal is not None:
+                query.judged.append((query.features, evidence))
                 return reject(query, evidence.refusal, evidence)
             if evidence.solution is not None and self.config.guided.enabled:
-                around.append(self._gather_around(query, evidence.solution.map_from_camera, evidence.rival))
+                around.append(self.gather_around(query, evidence.solution.map_from_camera, evidence.rival))
                 anchor = self._answer_if_sure(query, around[-1])
                 if anchor is not None:
                     return _after(attempts, anchor)
@@ -290,7 +291,7 @@ class AnchorEngine:
             return False
         return not is_elsewhere(solution, self.map.points[evidence.inlier_rows], found)
 
-    def _gather_around(self, query: Query, prior: SE3, rival: Evidence | None = None) -> Evidence:
+    def gather_around(self, query: Query, prior: SE3, rival: Evidence | None = None) -> Evidence:
         """Evidence from map points searched around a known pose; none where nothing of the map is in view."""
         references = self._expected_references(query, prior, self.config.guided.references)
         return replace(self._guided.gather(query, references, prior), rival=rival) if references else Evidence()
@@ -310,6 +311,7 @@ class AnchorEngine:
 
     def _judge(self, query: Query, evidence: Evidence, around: Sequence[Evidence] = ()) -> AnchorPose | Rejection:
         """The pose of the evidence if it can be trusted, or the reason why not."""
+        query.judged.append((query.features, evidence))
         reason = self._refusal_of(query, evidence, around)
         if evidence.solution is None or len(evidence.correspondences) < self.config.min_matches:
             return reject(query, reason or Reason.FEW_INLIERS, evidence)
@@ -324,7 +326,7 @@ class AnchorEngine:
             return reject(query, reason, evidence)
         with query.watch("pnp"):
             calibration = self._doubts.seen(query.frame, evidence.solution, pixels, points)
-        anchor = accept(query, evidence, pixels, points, self._map_uncertainty, calibration)
+        anchor = accept(query, evidence, pixels, points, self.map_uncertainty, calibration)
         if self._solver.in_atlas is not None:
             anchor = self._solver.in_atlas.stated(anchor, evidence.inlier_rows)
         labels = self.map.point_labels

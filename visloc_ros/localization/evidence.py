@@ -93,7 +93,8 @@ class Query:
     ``hint`` is what is known beside the image about the place. Without ``is_thorough`` nearest neighbours replace a
     learned matcher, which would take ten times as long. ``features`` are at their places in the image as given, found
     in a ``copy`` of it; ``by_copy`` holds those of all copies tried so far, at their places in the copy, nothing where
-    the features were given. Its pose may have ``risk_share`` of the largest risk.
+    the features were given. Its pose may have ``risk_share`` of the largest risk. ``judged`` is the evidence so far,
+    each piece with the features that it is about.
     """
 
     frame: Frame
@@ -105,6 +106,7 @@ class Query:
     copy: ImageCopy = AS_GIVEN
     risk_share: float = 1.0
     by_copy: dict[ImageCopy, LocalFeatures] = field(default_factory=dict)
+    judged: list[tuple[LocalFeatures, Evidence]] = field(default_factory=list)
 
     @cached_property
     def upright(self) -> LocalFeatures:
@@ -243,8 +245,12 @@ def refusal_of(evidence: Evidence, min_matches: int) -> Reason | None:
 
 def is_elsewhere(one: PoseSolution, points: Array, other: PoseSolution) -> bool:
     """Whether a camera that saw points (N, 3) would see other things from the other pose."""
-    pose = one.map_from_camera
-    return view_change(pose, typical_depth(pose, points), other.map_from_camera) > _SAME_VIEW
+    return sees_elsewhere(one.map_from_camera, points, other.map_from_camera)
+
+
+def sees_elsewhere(pose: SE3, points: Array, other: SE3) -> bool:
+    """As ``is_elsewhere``, by the poses ``map_from_camera``."""
+    return view_change(pose, typical_depth(pose, points), other) > _SAME_VIEW
 
 
 @dataclass(frozen=True, eq=False)

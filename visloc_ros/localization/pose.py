@@ -17,12 +17,12 @@ from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.uncertainty import design_effect, pose_covariance, reprojection_residuals
 
 MIN_POINTS = 4
-_CONFIDENCE = 0.9999  # PoseLib's default
-_POSELIB_MODELS = (
+CONFIDENCE = 0.9999  # PoseLib's default
+POSELIB_MODELS = (
     "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE",
 )  # fmt: skip
 """Of the others PoseLib reports no error, but no inliers either."""
-_MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
+MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
 _FOCAL_GAIN, _FOCAL_CHANGE = 1.5, 0.1
 _MIN_FREED_INLIERS = 30
 _LOOSENED = (6.0, 2.0, 1.0)  # robust losses one after the other: the inliers of a wrong camera are far off
@@ -83,27 +83,28 @@ def solve_pose(
     config = config or PoseConfig()
     if len(pixels) < MIN_POINTS:
         return None
-    if camera.model_name not in _POSELIB_MODELS:
+    if camera.model_name not in POSELIB_MODELS:
         return _solve_any_model(pixels, points, camera, config, prior)
     ransac = {
         "max_reproj_error": config.max_error_px,
-        "success_prob": _CONFIDENCE,
-        "min_iterations": min(config.min_iterations, _MAX_ITERATIONS),
-        "max_iterations": _MAX_ITERATIONS,
+        "success_prob": CONFIDENCE,
+        "min_iterations": min(config.min_iterations, MAX_ITERATIONS),
+        "max_iterations": MAX_ITERATIONS,
         "score_initial_model": prior is not None,
         "seed": config.seed,
     }
     refinement = {"loss_type": "CAUCHY", "loss_scale": config.loss_scale_px}
     values = {"model": camera.model_name, "width": camera.width, "height": camera.height}
     values["params"] = camera.params.tolist()
-    initial = [] if prior is None else [_camera_pose(prior.inverse)]
+    initial = [] if prior is None else [camera_pose(prior.inverse)]
     pose, report = poselib.estimate_absolute_pose(pixels, points, values, ransac, refinement, *initial)
     if report["num_inliers"] == 0:
         return None
-    return _judge(SE3(pose.R, pose.t).inverse, pixels, points, camera, config)
+    return judge_pose(SE3(pose.R, pose.t).inverse, pixels, points, camera, config)
 
 
-def _camera_pose(camera_from_map: SE3) -> poselib.CameraPose:
+def camera_pose(camera_from_map: SE3) -> poselib.CameraPose:
+    """The same transform as PoseLib has it."""
     pose = poselib.CameraPose()
     pose.R, pose.t = camera_from_map.rotation, camera_from_map.translation
     return pose
@@ -120,7 +121,7 @@ def _solve_any_model(
     pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig, prior: SE3 | None
 ) -> PoseSolution | None:
     """As ``solve_pose`` by COLMAP, which knows all of its camera models; the prior competes with what RANSAC finds."""
-    expected = None if prior is None else _judge(prior, pixels, points, camera, config)
+    expected = None if prior is None else judge_pose(prior, pixels, points, camera, config)
     solutions = [
         _solve_by_colmap(pixels, points, camera, config, frees_focal_length=False),
         None if expected is None else _refine(expected, pixels, points, camera, config, frees_focal_length=False),
@@ -139,8 +140,8 @@ def _solve_by_colmap(
         return None
     estimation = pycolmap.AbsolutePoseEstimationOptions(estimate_focal_length=frees_focal_length)
     estimation.ransac.max_error = config.max_error_px
-    estimation.ransac.confidence = _CONFIDENCE
-    estimation.ransac.max_num_trials = _MAX_ITERATIONS
+    estimation.ransac.confidence = CONFIDENCE
+    estimation.ransac.max_num_trials = MAX_ITERATIONS
     estimation.ransac.random_seed = config.seed
     refinement = pycolmap.AbsolutePoseRefinementOptions(
         loss_function_scale=config.loss_scale_px, refine_focal_length=frees_focal_length
@@ -150,7 +151,7 @@ def _solve_by_colmap(
     )
     if result is None:
         return None
-    return _judge(SE3.from_rigid3d(result["cam_from_world"]).inverse, pixels, points, adjustable, config)
+    return judge_pose(SE3.from_rigid3d(result["cam_from_world"]).inverse, pixels, points, adjustable, config)
 
 
 def is_focal_length_wrong(fixed: PoseSolution, freed: PoseSolution) -> bool:
@@ -233,13 +234,13 @@ def _refine(
     refined = pycolmap.refine_absolute_pose(camera_from_map, pixels, points, start.inliers, adjustable, options)
     if refined is None:
         return None
-    return _judge(SE3.from_rigid3d(refined["cam_from_world"]).inverse, pixels, points, adjustable, config)
+    return judge_pose(SE3.from_rigid3d(refined["cam_from_world"]).inverse, pixels, points, adjustable, config)
 
 
-def _judge(
+def judge_pose(
     map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
 ) -> PoseSolution | None:
-    """Inliers and covariance of a refined pose."""
+    """Inliers and covariance of a refined pose; None with fewer than four inliers in general position."""
     residuals = reprojection_residuals(map_from_camera, pixels, points, camera)
     errors = np.linalg.norm(residuals, axis=1)
     inliers = errors <= config.max_error_px

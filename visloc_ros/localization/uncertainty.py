@@ -34,7 +34,7 @@ def pose_covariance(
     E[psi^2] / E[psi']^2): of errors that are independent from keypoint to keypoint (see ``design_effect``).
     """
     jacobian = projection_jacobian(map_from_camera, points, camera)
-    inverse = _inverse_hessian(jacobian)
+    inverse = inverse_hessian(jacobian)
     if inverse is None:
         return None
     return inverse * noise_variance(residuals, config)
@@ -64,7 +64,7 @@ def camera_information(
     """
     residuals = reprojection_residuals(map_from_camera, pixels, points, camera)
     by_pose = projection_jacobian(map_from_camera, points, camera)
-    covariance = _inverse_hessian(by_pose)
+    covariance = inverse_hessian(by_pose)
     if covariance is None:
         return np.zeros((2, 2))
     by_camera = _jacobian_by_camera(map_from_camera, points, camera)
@@ -102,7 +102,7 @@ def covariance_by_smear(
     return np.asarray(np.einsum("aix,ab,xy,bjy->ij", of_cells, _CORRELATION, smear, of_cells, optimize=True))
 
 
-def _inverse_hessian(jacobian: Array) -> Array | None:
+def inverse_hessian(jacobian: Array) -> Array | None:
     """Inverse (6, 6) of the Gauss-Newton Hessian of a Jacobian (2 N, 6); None where it is singular."""
     hessian = jacobian.T @ jacobian
     scale = np.sqrt(np.diag(hessian))

@@ -36,7 +36,8 @@ KNOWN_FORMATS = (
     "OpenCV FileStorage, ORB-SLAM, VINS, basalt, transforms.json of nerfstudio and instant-ngp"
 )
 _OWN_FILE = "write 'model, width, height, params' of COLMAP into a YAML file instead"
-_CHAIN_NAME = re.compile(r"cam\d+")
+CHAIN_NAME = re.compile(r"cam\d+")
+"""Names of cameras in Kalibr's chain."""
 _OST = re.compile(r"^\[image\]$.*^camera matrix$", re.MULTILINE | re.DOTALL)
 _NO_DISTORTION = ("", "none")
 _LEAST_COEFFICIENTS = 4
@@ -82,13 +83,28 @@ def read_given_calibration(file: str) -> CameraCalibration | None:
 
 def write_camera_yaml(path: Path, camera: pycolmap.Camera) -> None:
     """Write a camera as ``model, width, height, params`` in COLMAP pixels; ``read_camera_file`` reads it back."""
-    values = {
+    text = yaml.safe_dump(camera_to_values(camera), sort_keys=False, default_flow_style=None)
+    path.write_text(text, encoding="utf-8")
+
+
+def camera_to_values(camera: pycolmap.Camera) -> dict[str, Any]:
+    """A camera as ``model, width, height, params`` in COLMAP pixels; ``camera_from_values`` reads it back."""
+    return {
         "model": camera.model.name,
         "width": camera.width,
         "height": camera.height,
         "params": [float(value) for value in camera.params],
     }
-    path.write_text(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), encoding="utf-8")
+
+
+def camera_from_values(values: _Values) -> pycolmap.Camera:
+    """The camera of the values of a calibration file. Raises CalibrationError as ``read_camera_file`` does."""
+    try:
+        camera = _from_values(values)
+        check_image_of_calibration(camera)
+        return camera
+    except (TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
+        raise CalibrationError(f"the calibration is malformed: {error}") from error
 
 
 def _read(path: Path) -> pycolmap.Camera:
@@ -180,7 +196,7 @@ def _from_kalibr(values: _Values) -> pycolmap.Camera:
 
 
 def _from_chain(values: _Values) -> pycolmap.Camera:
-    return _from_kalibr(_the_only({name: block for name, block in values.items() if _CHAIN_NAME.fullmatch(name)}))
+    return _from_kalibr(_the_only({name: block for name, block in values.items() if CHAIN_NAME.fullmatch(name)}))
 
 
 def _from_ros(values: _Values) -> pycolmap.Camera:
@@ -306,6 +322,6 @@ _READERS: tuple[tuple[str, Callable[[_Values], bool], Callable[[_Values], pycolm
     ("VINS", lambda values: "projection_parameters" in values, _from_vins),
     ("basalt", lambda values: "value0" in values, _from_basalt),
     ("nerfstudio", lambda values: "frames" in values or "fl_x" in values, _from_nerfstudio),
-    ("Kalibr", lambda values: any(_CHAIN_NAME.fullmatch(name) for name in values), _from_chain),
+    ("Kalibr", lambda values: any(CHAIN_NAME.fullmatch(name) for name in values), _from_chain),
     ("ORB-SLAM", lambda values: any(re.match(r"Camera\d*\.", name) for name in values), _from_orb_slam),
 )

@@ -1,0 +1,164 @@
+"""Rigs from files: this package's YAML, Kalibr's camera chain, and COLMAP's ``rig_config.json``; content decides."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.files import read_text, read_yaml
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.rig import Rig, RigCamera, transform_from_matrix, transform_from_quaternion
+from visloc_ros.sources.camera_files import CHAIN_NAME, camera_from_values, camera_to_values, read_camera_file
+
+_log = logging.getLogger(__name__)
+
+_Values = Mapping[str, Any]
+_KEYS = {"camera", "rig_from_camera"}
+_PLACE_KEYS = {"translation", "quaternion_wxyz", "quaternion_xyzw"}
+
+
+def read_rig_file(path: Path) -> Rig:
+    """Read a rig. The first camera of a file is the reference; that of COLMAP the one it calls so.
+
+    ``rig.yaml`` holds under ``cameras``, by name, ``rig_from_camera`` (a 4x4 matrix, or ``translation`` and
+    ``quaternion_wxyz`` or ``quaternion_xyzw``) and, optionally, ``camera``: a calibration file beside it, or the same
+    values. In Kalibr's chain the rig is the IMU where every camera has ``T_cam_imu``, else the first camera; in
+    COLMAP's file it is the reference camera. Raises CalibrationError that names the camera and what is wrong.
+    """
+    try:
+        return _read(path)
+    except CalibrationError as error:
+        raise error if str(path) in str(error) else CalibrationError(f"{path}: {error}") from error
+
+
+def write_rig_yaml(path: Path, rig: Rig) -> None:
+    """Write a rig as YAML; ``read_rig_file`` reads it back."""
+    cameras: dict[str, Any] = {}
+    for name, camera in rig.cameras.items():
+        place = camera.rig_from_camera
+        values = {"translation": place.translation.tolist(), "quaternion_wxyz": place.quaternion.tolist()}
+        cameras[name] = {"rig_from_camera": values}
+        if camera.camera is not None:
+            cameras[name]["camera"] = camera_to_values(camera.camera)
+    path.write_text(yaml.safe_dump({"cameras": cameras}, sort_keys=False, default_flow_style=None), encoding="utf-8")
+
+
+def _read(path: Path) -> Rig:
+    if path.suffix == ".json":
+        return _from_colmap(_json(path))
+    values = read_yaml(path, CalibrationError)
+    if isinstance(values.get("cameras"), Mapping):
+        cameras = values["cameras"]
+        return Rig(_each(cameras, lambda _, camera: _from_yaml(camera, path.parent)))
+    if values and all(CHAIN_NAME.fullmatch(str(name)) for name in values):
+        return _from_kalibr(values)
+    raise CalibrationError("not a rig: write 'cameras:' with rig_from_camera of each, or give Kalibr's camchain.yaml")
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(read_text(path, CalibrationError))
+    except ValueError as error:
+        raise CalibrationError(f"broken JSON: {error}") from error
+
+
+def _each(cameras: Mapping[str, Any], read: Callable[[str, _Values], RigCamera]) -> dict[str, RigCamera]:
+    """What is read of each camera; errors name the camera."""
+    found = {}
+    for name, values in cameras.items():
+        try:
+            if not isinstance(values, Mapping):
+                raise CalibrationError("'key: value' lines are needed")
+            found[str(name)] = read(str(name), values)
+        except CalibrationError as error:
+            raise CalibrationError(f"camera '{name}': {error}") from error
+    return found
+
+
+def _from_yaml(values: _Values, folder: Path) -> RigCamera:
+    _check_keys(values, _KEYS)
+    if "rig_from_camera" not in values:
+        raise CalibrationError("it lacks 'rig_from_camera'")
+    place, camera = values["rig_from_camera"], values.get("camera")
+    rig_from_camera = _place(place) if isinstance(place, Mapping) else transform_from_matrix(place)
+    if camera is None or isinstance(camera, Mapping):
+        return RigCamera(rig_from_camera, None if camera is None else camera_from_values(camera))
+    return RigCamera(rig_from_camera, read_camera_file(folder / str(camera)))
+
+
+def _place(values: _Values) -> SE3:
+    _check_keys(values, _PLACE_KEYS)
+    quaternions = [name for name in values if name.startswith("quaternion")]
+    if "translation" not in values or len(quaternions) != 1:
+        raise CalibrationError("rig_from_camera needs 'translation' and one of quaternion_wxyz and quaternion_xyzw")
+    quaternion = values[quaternions[0]]
+    if quaternions[0] == "quaternion_xyzw" and isinstance(quaternion, list):
+        quaternion = [*quaternion[-1:], *quaternion[:-1]]
+    return transform_from_quaternion(quaternion, values["translation"])
+
+
+def _check_keys(values: _Values, known: set[str]) -> None:
+    unknown = sorted(str(name) for name in values if name not in known)
+    if unknown:
+        raise CalibrationError(f"unknown key '{unknown[0]}'; known: {', '.join(sorted(known))}")
+
+
+def _from_kalibr(values: Mapping[str, Any]) -> Rig:
+    """Kalibr's ``T_cam_imu`` is camera_from_imu, ``T_cn_cnm1`` takes points of the camera before into this one."""
+    names = sorted(values, key=lambda name: int(str(name)[3:]))
+    cameras = {str(name): values[name] for name in names}
+    by_imu = all(isinstance(one, Mapping) and "T_cam_imu" in one for one in cameras.values())
+    before: list[SE3] = []  # rig_from_camera of the cameras so far
+
+    def read(name: str, camera: _Values) -> RigCamera:
+        key = "T_cam_imu" if by_imu else "T_cn_cnm1"
+        if by_imu:
+            place = transform_from_matrix(camera[key]).inverse
+        elif not before:
+            place = SE3.identity()
+        elif key in camera:
+            place = before[-1] @ transform_from_matrix(camera[key]).inverse
+        else:
+            raise CalibrationError("it lacks 'T_cn_cnm1' (or give T_cam_imu of every camera)")
+        before.append(place)
+        return RigCamera(place, camera_from_values(camera) if "intrinsics" in camera else None)
+
+    return Rig(_each(cameras, read))
+
+
+def _from_colmap(values: Any) -> Rig:
+    """COLMAP's file of rigs, of which one is read. Cameras are named after the last part of their image prefix."""
+    if not (isinstance(values, list) and all(isinstance(rig, Mapping) and "cameras" in rig for rig in values)):
+        raise CalibrationError("not COLMAP's rig_config.json: it must be a list of rigs with 'cameras'")
+    if len(values) != 1:
+        raise CalibrationError(f"one rig is needed, the file has {len(values)}")
+    cameras: dict[str, Any] = {}
+    for camera in values[0]["cameras"]:
+        if not isinstance(camera, Mapping) or not str(camera.get("image_prefix", "")).strip("/"):
+            raise CalibrationError("every camera needs an 'image_prefix'")
+        name = str(camera["image_prefix"]).rstrip("/").rpartition("/")[2]
+        if name in cameras:
+            raise CalibrationError(f"two cameras have image prefixes that end with '{name}'")
+        cameras[name] = camera
+    references = [name for name, camera in cameras.items() if camera.get("ref_sensor")]
+    if len(references) != 1:
+        raise CalibrationError(f"one camera must be the 'ref_sensor', not {len(references)}")
+    if any("camera_params" in camera for camera in cameras.values()):
+        _log.warning("COLMAP's rig_config.json has no image sizes: the intrinsics are those of the images instead")
+    ordered = {references[0]: cameras.pop(references[0]), **cameras}
+    return Rig(_each(ordered, _place_of_colmap))
+
+
+def _place_of_colmap(name: str, camera: _Values) -> RigCamera:
+    if camera.get("ref_sensor"):
+        return RigCamera(SE3.identity())
+    rotation, translation = camera.get("cam_from_rig_rotation"), camera.get("cam_from_rig_translation")
+    if rotation is None or translation is None:
+        raise CalibrationError("it lacks 'cam_from_rig_rotation' (w, x, y, z) or 'cam_from_rig_translation'")
+    return RigCamera(transform_from_quaternion(rotation, translation).inverse)
