@@ -99,6 +99,12 @@ class FeaturesByImage(OneByOne):
         return self.known[256 * int(image[0, 0, 0]) + int(image[0, 0, 1])]
 
 
+def turned(rig, name, degrees):
+    """The rig with the place of a camera turned about its vertical axis."""
+    turn = SE3(rotation_matrix([0.0, np.radians(degrees), 0.0]), np.zeros(3))
+    return rig.with_place(name, rig.rig_from_camera(name) @ turn)
+
+
 class RigInRoom:
     """A rig of cameras at right angles in the room, and its engine."""
 
@@ -107,7 +113,11 @@ class RigInRoom:
         self.world, self.extractor = world, FeaturesByImage()
         self.rig = Rig({name: RigCamera(looking(*MOUNTS[name]), world.camera) for name in names})
         self.engine = AnchorEngine(world.map, AnchorConfig(**options), self.extractor, MATCHER)
-        self.rig_engine = RigEngine(self.engine, self.rig)
+        self.mount(self.rig)
+
+    def mount(self, claimed):
+        """Search by the places of another rig than the one that takes the images."""
+        self.rig_engine = RigEngine(self.engine, claimed)
 
     def frame(self, features, stamp_ns=1_000):
         return Frame(stamp_ns, self.extractor.image_of(features, self.world.camera), self.world.camera)

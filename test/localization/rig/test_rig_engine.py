@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rig_world import RigInRoom, looking
+from rig_world import RigInRoom, looking, turned
 
 from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.errors import CalibrationError
@@ -20,12 +20,6 @@ MOVED = SE3.from_rotation_vector([0.0, 0.0, 0.06], [0.15, 0.02, 0.0])  # in a te
 def error_m(answer, map_from_rig):
     assert isinstance(answer, RigPose), answer
     return float(np.linalg.norm(answer.map_from_rig.translation - map_from_rig.translation))
-
-
-def turned(rig, name, degrees):
-    """The rig with a camera that is mounted otherwise than given."""
-    turn = SE3(rotation_matrix([0.0, np.radians(degrees), 0.0]), np.zeros(3))
-    return rig.with_place(name, rig.rig_from_camera(name) @ turn)
 
 
 def test_two_cameras_give_a_better_pose_than_either_with_an_honest_covariance(room):
@@ -110,7 +104,7 @@ def test_nothing_is_found_of_a_place_that_is_not_in_the_map(room):
 def test_a_camera_that_is_mounted_three_degrees_otherwise_is_left_out_and_named(room, body, wrong):
     rig = RigInRoom(room, ("front", "left", "back"))
     images = rig.images(body)
-    rig.rig_engine.rig = turned(rig.rig, wrong, 3.0)
+    rig.mount(turned(rig.rig, wrong, 3.0))
     answer = rig.rig_engine.localize(1_000, images)
     assert answer.left_out.keys() == {wrong}
     assert answer.left_out[wrong].reason is Reason.RIG_MISMATCH
@@ -123,7 +117,7 @@ def test_where_a_wrong_place_of_a_camera_is_compensated_the_covariance_says_so(r
     rig = RigInRoom(room, ("front", "back"))
     images = rig.images(body)
     right = rig.rig_engine.localize(1_000, images)
-    rig.rig_engine.rig = turned(rig.rig, "back", 1.5)
+    rig.mount(turned(rig.rig, "back", 1.5))
     answer = rig.rig_engine.localize(1_000, images)
     assert set(answer.by_camera) == {"front", "back"}
     difference = pose_difference(answer.map_from_rig, body)
@@ -134,7 +128,7 @@ def test_where_a_wrong_place_of_a_camera_is_compensated_the_covariance_says_so(r
 def test_of_two_cameras_that_contradict_each_other_the_reference_is_believed(room, body):
     rig = RigInRoom(room)
     images = rig.images(body) | {"front": rig.image("front", body, keep=0.4)}
-    rig.rig_engine.rig = turned(rig.rig, "left", 3.0)
+    rig.mount(turned(rig.rig, "left", 3.0))
     answer = rig.rig_engine.localize(1_000, images)
     assert set(answer.by_camera) == {"front"}
     assert answer.left_out["left"].reason is Reason.RIG_MISMATCH

@@ -18,6 +18,7 @@ from visloc_ros.localization.evidence import sees_elsewhere
 from visloc_ros.localization.rig.camera import CameraSearch
 from visloc_ros.localization.rig.consensus import consensus, disagreement, is_kept, is_undecided, log_odds
 from visloc_ros.localization.rig.joint_search import JointSearch
+from visloc_ros.localization.rig.places import PlaceCheck
 from visloc_ros.localization.rig.solving import RigSolution, RigView, solve_rig_pose
 from visloc_ros.localization.rig.types import RigImage, RigPose
 from visloc_ros.localization.rig.uncertainty import rig_covariance
@@ -37,6 +38,8 @@ class RigEngine:
 
     def __init__(self, engine: AnchorEngine, rig: Rig) -> None:
         self.engine, self.rig = engine, rig
+        self.places = PlaceCheck(rig, engine.config.pose)
+        """Whether the cameras are where the rig says, by all images so far."""
         self._together = JointSearch(engine)
 
     @property
@@ -57,6 +60,7 @@ class RigEngine:
         if not cameras:
             return Rejection(stamp_ns, Reason.STALE, {"images": len(images)})
         found = [camera for camera in cameras if isinstance(camera.answer, AnchorPose)]
+        self.places.add(found)
         answer = self._join(stamp_ns, cameras, found) if found else self._find_together(stamp_ns, cameras)
         return replace(answer, left_out={**left_out, **answer.left_out}) if isinstance(answer, RigPose) else answer
 
