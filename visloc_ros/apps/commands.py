@@ -53,6 +53,11 @@ COMMANDS = {
         "align_map",
         "Move a finished map to another frame, so that poses come in the frame of the floor, the building, the earth.",
     ),
+    "update-map": Command(
+        "command_update_map",
+        "update_map",
+        "Update a map by a recording made in it: what is gone leaves the map, what is new joins it.",
+    ),
     "maps": Command("command_maps", "app", "List, describe, check, merge, reduce and delete maps."),
     "localize": Command("command_localize", "localize", "Localize frames one by one: a line each, failures too."),
     "geo": Command("command_geo", "app", "Find where on the earth photos were taken, by geotagged street views."),

@@ -98,6 +98,8 @@ class Manifest:
     gives for each ``map`` that was merged into it the ``residuals`` of its placement. ``prepared`` says by the name of
     a way of searching how its files, in a folder of that name, were made. ``reduced`` is None for a whole map; in a
     reduced one, which holds only what a way of searching prepared, all other fields describe the whole map.
+    ``version`` counts the updates of a map, from 1 on, and ``sessions`` are the recordings that it was updated by,
+    after the one that it was built of: each with its ``name``, the ``date`` of the update, and what it changed.
     """
 
     name: str
@@ -120,6 +122,8 @@ class Manifest:
     uncertainty: UncertaintyInfo | None = None
     prepared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reduced: ReducedInfo | None = None
+    version: int = 1
+    sessions: Sequence[Mapping[str, Any]] = ()
     format_version: int = FORMAT_VERSION
 
     @property
@@ -234,6 +238,8 @@ def _check_types(path: Path, manifest: Manifest) -> None:
         "alignment": dict,
         "merged": (list, tuple),
         "prepared": dict,
+        "version": int,
+        "sessions": (list, tuple),
     }
     for name, kind in expected.items():
         if not isinstance(getattr(manifest, name), kind):  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from visloc_ros.core.atomic_write import atomic_write, is_unfinished
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.files import exists, is_file
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, check_files, read_manifest
-from visloc_ros.core.map_layout import LISTS_NAME, PAGING_NAME
+from visloc_ros.core.map_layout import LISTS_NAME, PAGING_NAME, VERSIONS_FOLDER
 from visloc_ros.core.unpacking import Contents, unpack_tar
 
 REFERENCE_NAME = "reference.tar.gz"
@@ -54,7 +54,8 @@ def _members(folder: Path, but_not: Path) -> list[Path]:
     if strange is not None:
         raise MapError(f"{strange} is no plain file: put a copy of it in its place, then pack the map")
     left_out = (but_not.resolve(), *((folder / name).resolve() for name in (PAGING_NAME, LISTS_NAME)))  # made again
-    return [path for path in found if path.resolve() not in left_out]
+    versions = folder / VERSIONS_FOLDER
+    return [path for path in found if path.resolve() not in left_out and versions not in path.parents]
 
 
 @contextmanager

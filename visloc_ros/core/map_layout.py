@@ -16,6 +16,7 @@ THUMBNAIL_FOLDER = "thumbnails"
 CARD_NAME = "map.html"
 PAGING_NAME = "paging.h5"
 LISTS_NAME = "lists.h5"
+VERSIONS_FOLDER = "versions"
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class FrameCollector:
 
     def _extract(self, source: MapSource, chosen: Sequence[int]) -> list[MapFrame]:
         workers = count_workers(self._config.workers)
-        described = map_in_order(partial(self._describe, source), _frames_at(source, chosen), workers)
+        described = map_in_order(partial(self._describe, source), frames_at(source, chosen), workers)
         found = list(track(self._progress, "extract", described, len(chosen)))
         return [frame for frame in found if frame is not None]
 
@@ -181,7 +181,8 @@ def _named(frame: Named, name: str) -> Named:
     return cast(Named, replace(cast(Any, frame), name=name))
 
 
-def _frames_at(source: MapSource, chosen: Sequence[int]) -> Iterator[Frame]:
+def frames_at(source: MapSource, chosen: Sequence[int]) -> Iterator[Frame]:
+    """The frames of a source at these indices."""
     wanted = set(chosen)
     return (frame for index, frame in enumerate(source.frames) if index in wanted)
 

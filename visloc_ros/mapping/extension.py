@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
+from visloc_ros.features import LocalExtractor
 from visloc_ros.mapping.builder import centroids_of, choose_pairs, count_images, with_cameras
 from visloc_ros.mapping.camera_knowledge import assess_cameras
 from visloc_ros.mapping.card import write_card
@@ -67,6 +68,15 @@ def extend_map(
             return extender.extend(labelled, folder, output.resolve().name)
 
 
+@dataclass(frozen=True, eq=False)
+class Added:
+    """A map's reconstruction with frames added, the features of all its images, the names of frames left out."""
+
+    reconstruction: pycolmap.Reconstruction
+    features: Mapping[str, LocalFeatures]
+    left_out: Sequence[str]
+
+
 class MapExtender:
     """Holds a map, the models that made it, and the options."""
 
@@ -79,23 +89,45 @@ class MapExtender:
         self._known = global_descriptors(map_, self._describer)
         self._collector = FrameCollector(self._models.extractor, self._describer, config, progress, self._watch)
 
+    @property
+    def extractor(self) -> LocalExtractor:
+        """The extractor that made the map's features."""
+        return self._models.extractor
+
     def extend(self, sources: Sequence[MapSource], folder: Path, name: str) -> MapSummary:
         """Write a map of the existing images and the sources' frames into an existing folder."""
         chosen = self._collector.select(sources)
-        frames = self._collector.extract(sources, chosen, taken=[image.name for image in self._map.images])
+        frames = self.extract(sources, chosen)
         if not frames:
             raise MapError("none of the images shows enough texture to be added to a map")
-        matches = self._match(frames)
-        reconstruction = reconstruction_of(self._map)
-        left_out = self._register(reconstruction, frames, matches)
-        reconstruction, features = self._sparsify(reconstruction, frames)
+        added = self.add(frames)
+        if len(added.left_out) == len(frames):
+            raise MapError(
+                f"none of the {len(frames)} images found a place in the map '{self._map.name}': they must show, at "
+                "least in part, what the map shows; make a separate map from them if they do not"
+            )
+        reconstruction = added.reconstruction
         cameras = assess_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames})
-        manifest = with_cameras(self._describe_map(name, sources), cameras)
-        manifest = self._save(folder, manifest, frames, reconstruction, features)
+        written = self.save(folder, with_cameras(self.describe_map(name, sources), cameras), frames, added)
+        manifest = validate_map(folder, written)
         counts = self._count(sources, chosen, frames, reconstruction)
-        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out, cameras)
+        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, added.left_out, cameras)
         write_card(folder, manifest, summary)
         return summary
+
+    def select(self, sources: Sequence[MapSource]) -> list[list[int]]:
+        """Indices of the frames of each source that a map would take."""
+        return self._collector.select(sources)
+
+    def extract(self, sources: Sequence[MapSource], chosen: Sequence[Sequence[int]]) -> list[MapFrame]:
+        """The chosen frames that show enough, with their features, under names that the map does not have yet."""
+        return self._collector.extract(sources, chosen, taken=[image.name for image in self._map.images])
+
+    def add(self, frames: Sequence[MapFrame]) -> Added:
+        """The map's reconstruction with these frames, thinned out as its options say."""
+        reconstruction = reconstruction_of(self._map)
+        left_out = self._register(reconstruction, frames, self._match(frames)) if frames else []
+        return Added(*self._sparsify(reconstruction, frames), left_out)
 
     def _match(self, frames: Sequence[MapFrame]) -> PairMatches:
         """Matches of the frames with each other and with like images of the map, whose rows come first."""
@@ -113,7 +145,7 @@ class MapExtender:
     def _register(
         self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame], matches: PairMatches
     ) -> list[str]:
-        """Register the frames; gives the names of those without a place. Raises MapError if none has one."""
+        """Register the frames; gives the names of those without a place."""
         offset = len(self._map.images)
         known = sorted({row for pair in matches for row in pair if row < offset})
         numbered = renumber(matches, [*known, *range(offset, offset + len(frames))])
@@ -121,13 +153,7 @@ class MapExtender:
         self._progress.stage("register", len(frames))
         with self._watch("register"):
             config = self._config.reconstruction
-            left_out = register_views(reconstruction, names, views, numbered, config, self._progress.advance)
-        if len(left_out) == len(frames):
-            raise MapError(
-                f"none of the {len(frames)} images found a place in the map '{self._map.name}': they must show, at "
-                "least in part, what the map shows; make a separate map from them if they do not"
-            )
-        return left_out
+            return register_views(reconstruction, names, views, numbered, config, self._progress.advance)
 
     def _sparsify(
         self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame]
@@ -135,30 +161,27 @@ class MapExtender:
         with self._watch("sparsify"):
             features = {image.name: image.features for image in self._map.images}
             features |= {frame.name: frame.features for frame in frames}
-            return sparsify(reconstruction, features, self._known.shape[1], self._config.sparsification)
+            finished = {image.name for image in self._map.images}
+            return sparsify(reconstruction, features, self._known.shape[1], self._config.sparsification, finished)
 
-    def _describe_map(self, name: str, sources: Sequence[MapSource]) -> Manifest:
+    def describe_map(self, name: str, sources: Sequence[MapSource]) -> Manifest:
+        """The manifest of the map with further sources, before what it contains is known."""
         old = self._map.manifest
         made_from = SEPARATOR.join([old.created_from, *(source.label for source in sources)])
         models = {"matcher": self._models.matcher.first.info, **old.models, "global": self._describer.info}
         config = old.config or self._config.to_mapping()
         return replace(old, name=name, created_from=made_from, models=models, config=config)
 
-    def _save(
-        self,
-        folder: Path,
-        manifest: Manifest,
-        frames: Sequence[MapFrame],
-        reconstruction: pycolmap.Reconstruction,
-        features: Mapping[str, LocalFeatures],
-    ) -> Manifest:
+    def save(self, folder: Path, manifest: Manifest, frames: Sequence[MapFrame], added: Added) -> Manifest:
+        """Write the files of the map with added frames into a folder; gives the complete manifest."""
+        features = added.features
         with self._watch("save"):
             thumbnails = {frame.name: frame.thumbnail for frame in frames if frame.name in features}
             write_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
             descriptors = {image.name: known for image, known in zip(self._map.images, self._known, strict=True)}
             descriptors |= {frame.name: np.asarray(frame.global_descriptor) for frame in frames}
             centroids = centroids_of(self._describer)
-            return validate_map(folder, write_map(folder, reconstruction, features, descriptors, centroids, manifest))
+            return write_map(folder, added.reconstruction, features, descriptors, centroids, manifest)
 
     def _count(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,7 @@ def sparsify(
     features: Mapping[str, LocalFeatures],
     global_length: int,
     config: SparsificationConfig,
+    finished: Collection[str] = (),
 ) -> tuple[pycolmap.Reconstruction, Mapping[str, LocalFeatures]]:
     """Thin out a reconstruction and the features of its registered images, whose rows stay aligned.
 
@@ -69,7 +70,7 @@ def sparsify(
 
     Poses, cameras and positions of points stay as they are; keypoints without a point are dropped, others only as far
     as the target requires. ``global_length`` is that of the global descriptor, which takes its part of the target. With
-    a target of 0 everything is kept.
+    a target of 0 everything is kept, and always all that images named in ``finished`` observe.
     """
     image_ids = sorted(reconstruction.reg_image_ids())
     names = [reconstruction.images[image_id].name for image_id in image_ids]
@@ -78,7 +79,8 @@ def sparsify(
     observations = list_observations(reconstruction, image_ids)
     affordable = affordable_keypoints(features[names[0]].descriptors.shape[1], global_length, config.target_kb)
     counts = np.bincount(observations.images, minlength=len(image_ids))
-    kept = choose_observations(observations, max(even_out(counts, affordable), config.min_keypoints))
+    is_finished = np.array([name in finished for name in names])[observations.images]
+    kept = choose_observations(observations, max(even_out(counts, affordable), config.min_keypoints), is_finished)
     _log.info("%d of %d observations are kept", len(kept), len(observations))
     rows = _rows_by_image(observations, kept, len(image_ids))
     sparse = _rebuild(reconstruction, dict(zip(image_ids, rows, strict=True)))
@@ -115,18 +117,21 @@ def list_observations(reconstruction: pycolmap.Reconstruction, image_ids: Sequen
     return Observations(_joined(images), _joined(keypoints), _joined(points), _joined(parts), errors)
 
 
-def choose_observations(observations: Observations, demand: int) -> Rows:
+def choose_observations(observations: Observations, demand: int, is_chosen: NDArray[np.bool_] | None = None) -> Rows:
     """Rows (K,) of the observations to keep so that every image has ``demand`` of them where it can.
 
-    A point that is kept has at least two observations, so that an image may get a few more than its demand.
+    Those that are ``is_chosen`` (O,) already are among them. A point that is kept has at least two observations, so
+    that an image may get a few more than its demand.
     """
-    tracks = _group(observations.points, len(observations.point_errors))
+    is_open = np.ones(len(observations), bool) if is_chosen is None else ~is_chosen
+    tracks = [rows[is_open[rows]] for rows in _group(observations.points, len(observations.point_errors))]
     weights = accuracy_weights(observations.point_errors)
     need = _Need(observations, demand)
+    need.count(np.flatnonzero(~is_open))
     # Gains only ever fall, so a point whose gain is out of date can wait in the queue at that gain.
     queue = [(-weights[row] * need.gain(track), row) for row, track in enumerate(tracks)]
     heapq.heapify(queue)
-    kept = []
+    kept = [np.flatnonzero(~is_open)]
     while queue:
         _, row = heapq.heappop(queue)
         gain = weights[row] * need.gain(tracks[row])
@@ -136,7 +141,7 @@ def choose_observations(observations: Observations, demand: int) -> Rows:
             heapq.heappush(queue, (-gain, row))
             continue
         kept.append(need.serve(tracks[row]))
-    return np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.intp)
+    return np.sort(np.concatenate(kept))
 
 
 def accuracy_weights(errors: Array) -> Array:
@@ -163,9 +168,13 @@ class _Need:
         missing = self._missing[self._images[track]]
         count = max(_SHORTEST_TRACK, int(np.sum(missing > 0)))
         taken = track[np.argsort(-missing, kind="stable")[:count]]
+        self.count(taken)
+        return taken
+
+    def count(self, taken: Rows) -> None:
+        """Count observations that are kept."""
         np.subtract.at(self._missing, self._images[taken], 1)
         np.add.at(self._given, self._parts[taken], 1.0)
-        return taken
 
 
 def _cells(pixels: Array, width: int, height: int) -> Rows:

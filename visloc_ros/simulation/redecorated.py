@@ -1,4 +1,4 @@
-"""The living room after people have changed it: pictures and small boxes swapped, other pictures replaced."""
+"""The living room after people have changed it: things swapped, others replaced."""
 
 from __future__ import annotations
 
@@ -56,11 +56,25 @@ def _count(share: float, names: Sequence[str]) -> int:
     return round(share * len(names))
 
 
+def refurnish(room: Room, share: float, seed: int) -> Room:
+    """Replace a ``share`` of all things and surfaces of a living room by those of the living room of ``seed``.
+
+    They have the same places and sizes; ``seed`` must not be that of ``room``.
+    """
+    things = sorted({_thing(quad) for quad in room.quads})
+    chosen = np.random.default_rng(seed).permutation(things)[: round(share * len(things))]
+    return _repainted(room, [quad.name for quad in room.quads if _thing(quad) in set(chosen)], seed)
+
+
 def _replace(room: Room, names: Sequence[str], seed: int) -> Room:
-    fronts = {f"{name} front" for name in names}
-    if not fronts:
+    return _repainted(room, [f"{name} front" for name in names], seed)
+
+
+def _repainted(room: Room, quads: Sequence[str], seed: int) -> Room:
+    """The room with these quads painted as in the living room of another seed."""
+    if not quads:
         return room
-    other = {quad.name: quad.texture for quad in make_living_room(seed).quads if quad.name in fronts}
+    other = {quad.name: quad.texture for quad in make_living_room(seed).quads if quad.name in set(quads)}
     return Room(tuple(quad.with_texture(other.get(quad.name, quad.texture)) for quad in room.quads))
 
 

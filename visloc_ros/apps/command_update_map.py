@@ -1,0 +1,89 @@
+"""``visloc update-map``: a map follows its place by recordings made there, and can go back to an earlier version."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from visloc_ros.apps.console import AsJson, StageBars, console, print_json
+from visloc_ros.apps.options import ConfigFile, MapArgument, takes_source_config
+from visloc_ros.core.config import read_config
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.map_versions import MapVersion, list_versions, roll_back
+from visloc_ros.mapping.config import MappingConfig
+from visloc_ros.sources import SourceConfig, open_source
+
+
+@takes_source_config
+def update_map(
+    map_path: MapArgument,
+    source_config: SourceConfig,
+    recording: Annotated[Path | None, typer.Argument(help="Video, image folder or ROS 2 bag made in the map.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the versions of the map.")] = False,
+    rollback: Annotated[
+        int | None,
+        typer.Option(
+            help="Put this version in the place of the present one, which is kept; 0 for the one before it.",
+            show_default=False,
+            min=0,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Update a map by a recording made in it: what is gone leaves the map, what is new joins it.
+
+    Only images that are located surely, and whose neighbours agree, change the map; a recording of another place, or
+    with a wrong calibration, is refused, and changes nothing. Earlier versions stay in the folder.
+
+    Once a week: visloc update-map maps/office monday.mp4
+
+    Back to the version before: visloc update-map maps/office --rollback 0
+    """
+    if sum((recording is not None, list_, rollback is not None)) != 1:
+        raise ConfigError("name a recording to learn from, or give --list, or --rollback VERSION")
+    if list_:
+        _list(list_versions(map_path), as_json)
+    elif rollback is not None:
+        manifest = roll_back(map_path, rollback or None)
+        _print({"map": map_path, "version": manifest.version}, f"{map_path} is version {manifest.version} now", as_json)
+    else:
+        assert recording is not None
+        frames, options = open_source(recording, source_config), read_config(MappingConfig, config)
+        from visloc_ros.mapping.update.updater import update_map as update  # takes a second
+
+        with StageBars() as bars:
+            report = update(map_path, frames, options if config else None, progress=bars)
+        _print({"map": map_path, **asdict(report)}, str(report), as_json)
+
+
+def _print(values: dict[str, Any], words: str, as_json: bool) -> None:
+    if as_json:
+        print_json(values)
+    else:
+        console.print(words, highlight=False, soft_wrap=True)
+
+
+def _list(versions: list[MapVersion], as_json: bool) -> None:
+    values = [
+        {
+            "version": one.number,
+            "present": one.is_present,
+            "images": one.manifest.counts["images"],
+            "points": one.manifest.counts["points"],
+            "session": next(reversed(one.manifest.sessions), None),
+        }
+        for one in versions
+    ]
+    _print({"versions": values}, "\n".join(map(_describe, versions)), as_json)
+
+
+def _describe(version: MapVersion) -> str:
+    manifest = version.manifest
+    mark = "*" if version.is_present else " "
+    words = f"{mark} {version.number:>3}  {manifest.counts['images']} images, {manifest.counts['points']} points"
+    sessions = [f", updated by '{one['name']}' on {one['date']}" for one in manifest.sessions]
+    return words + (sessions[-1] if sessions else "")

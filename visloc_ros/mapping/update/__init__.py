@@ -1,0 +1,1 @@
+"""Updates a map by recordings made in it: what is gone leaves the map, what is new is added."""
