@@ -1,5 +1,6 @@
 """Images and matches for structure from motion, with the truth: simulated loops and rooms, films and photos."""
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,12 +9,14 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from benchmarks.mapping.office_building import IMAGES_A_ROOM, OfficeBuilding
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.features import Vlad, make_extractor, make_matcher
+from visloc_ros.features.config import FeatureConfig
 from visloc_ros.features.nearest import NearestMatcher
-from visloc_ros.features.types import Matcher
+from visloc_ros.features.types import LocalExtractor, Matcher
 from visloc_ros.mapping.config import PairConfig
 from visloc_ros.mapping.geo import local_positions
 from visloc_ros.mapping.map_sources import CameraGroups, MapCamera
@@ -69,6 +72,16 @@ def rounds_of_a_room(seed: int) -> Scene:
     return _of_source(f"round of room {seed}, neighbours only", source, NearestMatcher(ratio=0.9), neighbours)
 
 
+def office(count: int) -> Scene:
+    """The first images of a walk through an office building, by SIFT and nearest descriptors."""
+    building = OfficeBuilding(-(-count // IMAGES_A_ROOM))
+    with tempfile.TemporaryDirectory(prefix="visloc-office-") as folder:
+        building.write(Path(folder), 0, count)
+        source = open_source(Path(folder), SourceConfig())
+        sift = make_extractor(FeatureConfig(name="sift"))
+        return _of_source(f"office building, {count} images", source, NearestMatcher(ratio=0.85), alike, sift)
+
+
 def photos(name: str, folder: Path) -> Scene:
     """Photos of which each has a camera of its own, all matched with all by the default matcher; GPS positions."""
     source = open_source(folder, SourceConfig())
@@ -98,9 +111,15 @@ def every_pair(descriptors: Array) -> list[Pair]:
     return sequential_pairs(len(descriptors), len(descriptors))
 
 
-def _of_source(name: str, source: FrameSource, matcher: Matcher, choose: Callable[[Array], list[Pair]]) -> Scene:
+def _of_source(
+    name: str,
+    source: FrameSource,
+    matcher: Matcher,
+    choose: Callable[[Array], list[Pair]],
+    extractor: LocalExtractor | None = None,
+) -> Scene:
     """The frames of a source, with their true positions where it has them."""
-    extractor, cameras = make_extractor(), CameraGroups(source.calibrated)
+    extractor, cameras = extractor or make_extractor(), CameraGroups(source.calibrated)
     views: list[SfmImage] = []
     features: list[LocalFeatures] = []
     truth: dict[str, Array] = {}

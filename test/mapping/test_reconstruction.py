@@ -210,7 +210,7 @@ def test_images_that_the_global_mapper_leaves_out_are_mapped_incrementally(scene
     with caplog.at_level(logging.WARNING):
         result = reconstruct(scene.views, scene.matches(apart), replace(CONFIG, global_from=2))
     assert mappers == ["global", "incremental"]
-    assert "registered 7 of 10 images" in caplog.text
+    assert "hold 7 of 10 images together" in caplog.text
     assert result.num_reg_images() == 7
 
 

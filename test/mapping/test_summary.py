@@ -56,3 +56,7 @@ def test_sources_are_counted_one_by_one_and_one_that_stayed_outside_is_named():
     for words in ("'hall': 40 of 40 images", "'stairs': 0 of 10 images", "left out: 10.jpg, ", "19.jpg and 2 more"):
         assert words in text
     assert "'hall': " not in str(replace(GOOD, by_source=counts[:1]))
+
+
+def test_what_was_unusual_in_mapping_is_the_first_advice():
+    assert advise(replace(GOOD, remark="the model was cut"))[0].startswith("the model was cut. ")

@@ -144,24 +144,24 @@ class MapBuilder:
         parts = []
         for component, of_part, config in zip(components[1:], names[1:], configs[1:], strict=True):
             place_of_part = new_part()
-            self._write(place_of_part, place_of_part.name, component.model, config, material, part_of=name)
+            self._write(place_of_part, place_of_part.name, component, config, material, part_of=name)
             parts.append(describe_part(place_of_part.name, of_part, names[0], component.reason))
         left_out = [frame.name for frame in frames if frame.name not in in_any]
-        return self._write(folder, name, components[0].model, configs[0], material, left_out, parts)
+        return self._write(folder, name, components[0], configs[0], material, left_out, parts)
 
     def _write(
         self,
         folder: Path,
         name: str,
-        reconstruction: pycolmap.Reconstruction,
+        component: Component,
         frame: FrameConfig,
         material: Material,
         left_out: Sequence[str] = (),
         parts: Sequence[MapPart] = (),
         part_of: str = "",
     ) -> MapSummary:
-        """Place one reconstruction and write it as a map; ``part_of`` names the largest one, empty for that itself."""
-        frames = material.frames
+        """Place one component and write it as a map; ``part_of`` names the largest one, empty for that itself."""
+        frames, reconstruction = material.frames, component.model
         place_it = self._place_part if part_of else self._place
         placement = place_it(reconstruction, material, frame)
         cameras = self._assess_cameras(reconstruction, frames)
@@ -172,7 +172,8 @@ class MapBuilder:
         counts = count_images(material.sources, material.chosen, frames, registered)
         if part_of:
             counts = [ImageCount(count.source, count.registered, count.registered) for count in counts]
-        summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, left_out, cameras, parts)
+        times = self._watch.stage_ms
+        summary = summarize(manifest, counts, reconstruction, times, left_out, cameras, parts, component.remark)
         write_card(folder, manifest, summary)
         return summary
 

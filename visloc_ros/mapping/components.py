@@ -31,10 +31,14 @@ _Observation = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Component:
-    """A model, and why it could not be merged with the largest one, empty for that itself."""
+    """A model, why it could not be merged with the largest one (empty for that itself), and how it came about.
+
+    ``remark`` says what was unusual in that.
+    """
 
     model: pycolmap.Reconstruction
     reason: str = ""
+    remark: str = ""
 
     @property
     def size(self) -> tuple[int, int]:

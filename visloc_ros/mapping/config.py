@@ -74,7 +74,7 @@ class ReconstructionConfig(Config):
         choices=("auto", "incremental", "global"),
     )
     global_from: int = option(
-        400, "images from which auto maps globally; incrementally where that leaves images out", minimum=2
+        400, "images from which auto maps globally; incrementally where that does not hold them together", minimum=2
     )
     reference: str = option(
         "fixed",

@@ -2,11 +2,11 @@
 
 The incremental mapper adds one image after another; the global one (GLOMAP) solves for all at once (Pan et al., ECCV
 2024). Their errors are alike, but the time of the first grows faster with the number of images: 250 densely filmed ones
-of a kitchen take 3.4 times that of the second, 90 of a room as long (results/map_size.md). Where images are weakly
-connected the second makes wrong maps without a sign: of 22 photos of a street, of which the first joins two, it
-registers all, tens of metres off; rounds of a room, matched with neighbours only, it has bent by decimetres. Hence the
-limit: in simulated loops both take equally long with 200 images, and with 400 the first takes half as long again as the
-second.
+of a kitchen take 3.4 times that of the second, 90 of a room as long (results/map_size.md). Hence the limit: in
+simulated loops both take equally long with 200 images, and with 400 the first takes half as long again as the second.
+
+Where images are weakly connected the second bends its model without a sign: of 22 photos of a street it registers all,
+tens of metres off. So its models are cut where verified matches do not hold them together (``rigid_parts``).
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from pathlib import Path
 import pycolmap
 
 from visloc_ros.mapping.config import ReconstructionConfig
+from visloc_ros.mapping.rigid_parts import only_images, weigh_pairs
 
 _log = logging.getLogger(__name__)
 
-_MIN_GLOBAL_SHARE = 0.9
+_MIN_HELD_SHARE = 0.9
 _LEAST_BESIDE_LARGEST = 10  # images of a further model, for both mappers: COLMAP's own limit of the incremental one
 _MAX_ITERATIONS = 30
 _FUNCTION_TOLERANCE = 1e-5  # of the cost; without one, each refinement takes four times as long for no better poses
-
-Models = Mapping[int, pycolmap.Reconstruction]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +49,39 @@ class MapperTask:
         return [self.cameras[camera_id] for camera_id in sorted(self.calibrated)]
 
 
-def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Models:
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """Models, and what a user must know of how they came about, empty where nothing was unusual."""
+
+    models: list[pycolmap.Reconstruction]
+    remark: str = ""
+
+    @property
+    def largest(self) -> int:
+        """Images of the largest model, 0 without any."""
+        return max((model.num_reg_images() for model in self.models), default=0)
+
+
+def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Mapped:
     """Find models with the mapper that the options name, one for each part of the images; none where no two match.
 
-    Chosen by the number of images, the global mapper must register nearly all of them; else the incremental one runs.
+    What verified matches do not hold together in a global model becomes several. Chosen by the number of images, the
+    global mapper must hold nearly all of them together; else the incremental one runs, and the larger model counts.
     """
     if config.mapper == "incremental" or (config.mapper == "auto" and task.count < config.global_from):
-        return _map_incrementally(task, config)
-    models = _map_globally(task, config)
-    found = len({image_id for model in models.values() for image_id in model.reg_image_ids()})
-    if config.mapper == "global" or found >= _MIN_GLOBAL_SHARE * task.count:
-        return models
-    _log.warning("global mapping registered %d of %d images: they are mapped incrementally instead", found, task.count)
-    return _map_incrementally(task, config)
+        return Mapped(_map_incrementally(task, config))
+    parts = [_rigid_parts(model, task, config) for model in _without_small(_map_globally(task, config))]
+    held = sum(of_model[0].num_reg_images() for of_model in parts)
+    models = _without_small([part for of_model in parts for part in of_model])
+    if held >= _MIN_HELD_SHARE * task.count:
+        return Mapped(models)
+    weak = f"in the global model, verified matches hold {held} of {task.count} images together"
+    whole = Mapped(models, f"{weak}: it was cut where they do not")
+    if config.mapper == "auto":
+        incremental = Mapped(_map_incrementally(task, config), f"{weak}: the images were mapped incrementally instead")
+        whole = max(incremental, whole, key=lambda mapped: mapped.largest)
+    _log.warning("%s", whole.remark)
+    return whole
 
 
 def mapper_options(
@@ -115,7 +134,9 @@ def quiet_colmap() -> Iterator[None]:
         pycolmap.logging.minloglevel = level
 
 
-def continue_model(model: pycolmap.Reconstruction, task: MapperTask, config: ReconstructionConfig) -> Models:
+def continue_model(
+    model: pycolmap.Reconstruction, task: MapperTask, config: ReconstructionConfig
+) -> list[pycolmap.Reconstruction]:
     """Map on incrementally from a model whose images have their numbers in the database: tracks, poses, more images."""
     folder = task.database.parent / "model"
     folder.mkdir(exist_ok=True)
@@ -123,18 +144,20 @@ def continue_model(model: pycolmap.Reconstruction, task: MapperTask, config: Rec
     return _map_incrementally(task, config, folder)
 
 
-def _map_incrementally(task: MapperTask, config: ReconstructionConfig, begun: Path | None = None) -> Models:
+def _map_incrementally(
+    task: MapperTask, config: ReconstructionConfig, begun: Path | None = None
+) -> list[pycolmap.Reconstruction]:
     options = mapper_options(config, task.calibrated_cameras)
     options.multiple_models = True
     options.constant_cameras = task.calibrated
     folder = task.database.parent
-    models: Models = pycolmap.incremental_mapping(
+    models = pycolmap.incremental_mapping(
         task.database, folder, folder, options, begun or "", next_image_callback=task.on_image
     )
-    return models
+    return list(models.values())
 
 
-def _map_globally(task: MapperTask, config: ReconstructionConfig) -> Models:
+def _map_globally(task: MapperTask, config: ReconstructionConfig) -> list[pycolmap.Reconstruction]:
     options = pycolmap.GlobalPipelineOptions()
     options.min_num_matches = config.min_matches
     options.num_threads = config.threads or -1
@@ -144,8 +167,8 @@ def _map_globally(task: MapperTask, config: ReconstructionConfig) -> Models:
     options.mapper.bundle_adjustment.refine_extra_params = refines
     options.mapper.retriangulation.max_extra_param = _largest_extra_param(task.calibrated_cameras)
     folder = task.database.parent
-    models = _without_small(pycolmap.global_mapping(task.database, folder, folder, options))
-    for model in models.values():
+    models = list(pycolmap.global_mapping(task.database, folder, folder, options).values())
+    for model in models:
         if refines and task.calibrated:
             _restore_calibrated(model, task)
         for _ in range(model.num_reg_images()):
@@ -153,10 +176,17 @@ def _map_globally(task: MapperTask, config: ReconstructionConfig) -> Models:
     return models
 
 
-def _without_small(models: Models) -> Models:
-    largest = max((model.num_reg_images() for model in models.values()), default=0)
-    least = min(largest, _LEAST_BESIDE_LARGEST)
-    return {number: model for number, model in models.items() if model.num_reg_images() >= least}
+def _rigid_parts(
+    model: pycolmap.Reconstruction, task: MapperTask, config: ReconstructionConfig
+) -> list[pycolmap.Reconstruction]:
+    """A model, or what verified matches hold together of it, the largest part first."""
+    parts = weigh_pairs(model, task.database, config.max_reprojection_error_px).rigid_parts()
+    return [model] if len(parts) == 1 else [only_images(model, part) for part in parts]
+
+
+def _without_small(models: list[pycolmap.Reconstruction]) -> list[pycolmap.Reconstruction]:
+    least = min(Mapped(models).largest, _LEAST_BESIDE_LARGEST)
+    return [model for model in models if model.num_reg_images() >= least]
 
 
 def _restore_calibrated(model: pycolmap.Reconstruction, task: MapperTask) -> None:

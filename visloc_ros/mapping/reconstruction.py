@@ -75,10 +75,12 @@ def reconstruct_components(
         write_database(folder / DATABASE_NAME, blank, image_ids, matches)
         verify_pairs(folder / DATABASE_NAME, config)
         task = MapperTask(folder / DATABASE_NAME, len(views), dict(blank.cameras), calibrated, on_image)
-        models = without_covered(run_mapper(task, config).values())
+        mapped = run_mapper(task, config)
+        models = without_covered(mapped.models)
         merged = merge_components(models, views, config)
         components = [_completed(one, models, task, config) for one in merged]
         components = [_with_evidence(one, components[0], task) for one in components]
+        components = [replace(one, remark=mapped.remark) for one in components]
     if not components:
         raise MapError(
             "no two images could be joined into a map: film slowly, sideways rather than turning on the spot, "
@@ -149,7 +151,7 @@ def _completed(
     if any(component.model is model for model in models):
         return component
     continued = continue_model(component.model, task, config)
-    return replace(component, model=max(continued.values(), key=lambda model: model.num_reg_images()))
+    return replace(component, model=max(continued, key=lambda model: model.num_reg_images()))
 
 
 def _with_evidence(component: Component, largest: Component, task: MapperTask) -> Component:

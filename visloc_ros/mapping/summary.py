@@ -49,6 +49,7 @@ class MapSummary:
     ``parts`` are maps of their own of images that could not be joined with the map's, and ``left_out`` names the images
     that found a place in none. ``kilobytes_per_image`` counts what
     localization needs: neither thumbnails nor the map card. ``cameras`` describes the sources of the images' cameras.
+    ``remark`` says what was unusual in how the images were mapped.
     """
 
     name: str
@@ -67,6 +68,7 @@ class MapSummary:
     kilobytes_per_image: float = 0.0
     cameras: tuple[str, ...] = ()
     parts: tuple[MapPart, ...] = ()
+    remark: str = ""
 
     @property
     def outside(self) -> int:
@@ -134,6 +136,7 @@ def summarize(
     left_out: Sequence[str] = (),
     cameras: Sequence[CameraKnowledge] = (),
     parts: Sequence[MapPart] = (),
+    remark: str = "",
 ) -> MapSummary:
     """Take the figures of a finished map from its manifest and reconstruction, and from the counts of its sources."""
     summary = MapSummary(
@@ -150,6 +153,7 @@ def summarize(
         by_source=tuple(counts),
         left_out=tuple(left_out),
         parts=tuple(parts),
+        remark=remark,
         cameras=tuple(map(str, cameras)),
         kilobytes_per_image=sum(file.size for file in manifest.files.values()) / 1e3 / manifest.counts["images"],
     )
@@ -171,6 +175,8 @@ def advise(summary: MapSummary) -> tuple[str, ...]:
             f"the images show places that nothing connects: beside this map of {registered} images, {named} can be "
             "opened as a map. For one map of all, film a passage that shows what both show, and build again"
         )
+    if summary.remark:
+        lines.append(f"{summary.remark}. Film with more overlap where the images hang together badly")
     if summary.outside > (1.0 - _MIN_REGISTERED_SHARE) * selected:
         lines.append(
             f"only {selected - summary.outside} of {selected} images were registered: film slower and with more "

@@ -102,7 +102,7 @@ def _from_motion(
         write_database(database, blank, image_ids, {})
         write_geometries(database, image_ids, verified)
         task = MapperTask(database, len(views), dict(blank.cameras), calibrated, lambda: None)
-        return without_covered(run_mapper(task, config).values())
+        return without_covered(run_mapper(task, config).models)
 
 
 def _read_views(images: Sequence[Sequence[int]], inputs: Inputs) -> list[SfmImage]:

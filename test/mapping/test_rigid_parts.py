@@ -1,0 +1,133 @@
+"""A model that is bent, or hardly held together, is cut where it is, and mapped incrementally where that is better."""
+
+from dataclasses import replace
+
+import numpy as np
+import pycolmap
+import pytest
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.mapping.config import ReconstructionConfig
+from visloc_ros.mapping.reconstruction import reconstruct_components, triangulate_at_known_poses
+from visloc_ros.mapping.rigid_parts import only_images, weigh_pairs
+from visloc_ros.mapping.scale import align_to_references
+from visloc_ros.mapping.sfm_database import add_views, registered_poses, write_database
+
+CONFIG = ReconstructionConfig(threads=1)
+HINGE = 5
+EVERY = [(i, j) for i in range(10) for j in range(i + 1, 10)]
+WITHIN = [(i, j) for i, j in EVERY if (i < HINGE) == (j < HINGE)]
+HALVES = [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
+
+
+def bend(model, scale=1.4):
+    """Scale the last images and half of the points about the centre of all; drop the observations that do not fit."""
+    about = np.mean([point.xyz for point in model.points3D.values()], axis=0)
+    for number in list(model.points3D)[::2]:
+        model.points3D[number].xyz = about + scale * (model.points3D[number].xyz - about)
+    for image_id in HALVES[1]:
+        pose = SE3.from_rigid3d(model.images[image_id].cam_from_world()).inverse
+        moved = SE3(pose.rotation, about + scale * (pose.translation - about))
+        model.frames[model.images[image_id].frame_id].rig_from_world = moved.inverse.to_rigid3d()
+    pycolmap.ObservationManager(model).filter_all_points3D(CONFIG.max_reprojection_error_px, 1.5)
+    return model
+
+
+@pytest.fixture
+def evidence(scene, tmp_path):
+    """What a model of the scene says of matches that a database holds."""
+
+    def weigh(model, matches):
+        blank = pycolmap.Reconstruction()
+        write_database(tmp_path / "database.db", blank, add_views(blank, scene.views), matches, verified=True)
+        return weigh_pairs(model, tmp_path / "database.db", CONFIG.max_reprojection_error_px)
+
+    return weigh
+
+
+@pytest.fixture(scope="module")
+def model(scene):
+    return triangulate_at_known_poses(scene.views, scene.poses, scene.matches(), CONFIG)
+
+
+def sorted_parts(evidence):
+    return sorted(map(sorted, evidence.rigid_parts()))
+
+
+def test_an_exact_model_explains_all_matches_and_is_one_part(scene, model, evidence):
+    found = evidence(model, scene.matches())
+    assert found.explained.sum() == sum(map(len, scene.matches().values()))
+    assert found.contradicted.sum() == 0
+    assert sorted_parts(found) == [list(range(1, 11))]
+
+
+def test_wrong_matches_contradict_it_and_do_not_cut_it(scene, model, evidence):
+    found = evidence(model, scene.matches(wrong=60))
+    assert found.contradicted.sum() > 45 * 30
+    assert sorted_parts(found) == [list(range(1, 11))]
+
+
+def test_a_bent_model_is_cut_at_the_bend(scene, model, evidence):
+    assert sorted_parts(evidence(bend(pycolmap.Reconstruction(model)), scene.matches())) == HALVES
+
+
+@pytest.mark.parametrize(
+    ("pairs", "most", "parts"),
+    [
+        ([(4, 5), (3, 6)], 15, 1),
+        ([(4, 5), (3, 6)], 14, 2),  # 28 matches: too few
+        ([(4, 5)], 250, 2),  # one pair has no witness
+        ([], 0, 2),
+    ],
+)
+def test_groups_need_enough_matches_in_two_pairs(scene, model, evidence, pairs, most, parts):
+    matches = {**scene.matches(WITHIN), **{pair: rows[:most] for pair, rows in scene.matches(pairs).items()}}
+    assert len(evidence(model, matches).rigid_parts()) == parts
+
+
+def test_a_part_keeps_its_images_and_what_they_see(model):
+    part = only_images(model, HALVES[1])
+    assert sorted(part.reg_image_ids()) == HALVES[1]
+    assert {one.image_id for point in part.points3D.values() for one in point.track.elements} == set(HALVES[1])
+    assert model.num_reg_images() == 10
+
+
+@pytest.fixture
+def bent_mapper(monkeypatch):
+    """A global mapper that bends what it finds."""
+    original = pycolmap.global_mapping
+
+    def mapping(*args, **kwargs):
+        return {number: bend(model) for number, model in original(*args, **kwargs).items()}
+
+    monkeypatch.setattr(pycolmap, "global_mapping", mapping)
+
+
+def largest_error(scene, model):
+    poses = registered_poses(model)
+    true = {view.name: pose for view, pose in zip(scene.views, scene.poses, strict=True)}
+    true_from_map = align_to_references(poses, true)
+    moved = {name: true_from_map.apply_to_pose(pose).translation for name, pose in poses.items()}
+    return max(np.linalg.norm(at - true[name].translation) for name, at in moved.items())
+
+
+@pytest.mark.usefixtures("bent_mapper")
+def test_images_of_a_bent_global_model_are_mapped_incrementally(scene):
+    (only,) = reconstruct_components(scene.views, scene.matches(), replace(CONFIG, global_from=10))
+    assert "hold 5 of 10 images together" in only.remark
+    assert "incrementally" in only.remark
+    assert only.size[0] == 10
+    assert largest_error(scene, only.model) < 0.005
+
+
+@pytest.mark.usefixtures("bent_mapper")
+def test_who_asks_for_the_global_mapper_gets_the_unbent_parts(scene):
+    found = reconstruct_components(scene.views, scene.matches(), replace(CONFIG, mapper="global"))
+    assert [one.size[0] for one in found] == [5, 5]
+    assert "cut" in found[0].remark
+    assert all(largest_error(scene, one.model) < 0.005 for one in found)
+
+
+def test_nothing_is_said_of_a_sound_global_model(scene):
+    (only,) = reconstruct_components(scene.views, scene.matches(), replace(CONFIG, mapper="global"))
+    assert only.remark == ""
