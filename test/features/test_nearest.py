@@ -51,6 +51,16 @@ def test_the_ratio_is_one_of_distances():
     assert matcher.match(features_of(a), features_of(b)).pairs.tolist() == expected
 
 
+def test_one_of_equal_descriptors_matches():
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(40, 8))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    several = rng.integers(0, 40, 120)
+    matches = make_matcher(MatcherConfig(name="nearest")).match(features_of(rows[several]), features_of(rows))
+    assert several[matches.pairs[:, 0]].tolist() == matches.pairs[:, 1].tolist()
+    assert sorted(matches.pairs[:, 1].tolist()) == np.unique(several).tolist()
+
+
 def test_one_candidate_needs_no_second_best():
     matcher = make_matcher(MatcherConfig(name="nearest", ratio=0.8))
     assert len(matcher.match(features_of([[1.0, 0.0]]), features_of([[1.0, 0.0]]))) == 1
