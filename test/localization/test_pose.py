@@ -2,11 +2,22 @@ import numpy as np
 import pycolmap
 import pytest
 
-from visloc_ros.core.camera import project, rays
+from visloc_ros.core.camera import project, rays, with_focal_length
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.pose import is_by_chance, solve_pose, solve_pose_and_focal_length
-from visloc_ros.localization.uncertainty import projection_jacobian
+from visloc_ros.localization.pose import (
+    can_focal_length_be_wrong,
+    estimate_pose,
+    is_by_chance,
+    solve_pose,
+    solve_pose_and_focal_length,
+)
+from visloc_ros.localization.uncertainty import (
+    focal_length_step,
+    pixel_by_point,
+    projection_jacobian,
+    reprojection_residuals,
+)
 
 PINHOLE = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[525, 525, 320, 240])
 DISTORTED = pycolmap.Camera(
@@ -202,3 +213,39 @@ def test_a_wrong_focal_length_is_found():
 def test_degenerate_points_have_no_pose(points):
     pixels = np.random.default_rng(0).uniform([0, 0], [640, 480], (len(points), 2))
     assert solve_pose(pixels, points + np.array([0.0, 0.0, 3.0]), PINHOLE) is None
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.25, 2.0])
+def test_a_wrong_focal_length_is_doubted_before_it_is_freed(factor):
+    rng = np.random.default_rng(5)
+    pixels, points = visible_points(rng, PINHOLE, 300)
+    pixels += rng.normal(0.0, 1.0, pixels.shape)
+    wrong = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[525 * factor, 525 * factor, 320, 240])
+    fixed = solve_pose(pixels, points, wrong)
+    assert can_focal_length_be_wrong(fixed, pixels, points, PoseConfig()) == (factor != 1.0)
+
+
+@pytest.mark.parametrize("camera", [PINHOLE, DISTORTED], ids=["pinhole", "distorted"])
+def test_one_step_finds_a_focal_length_that_is_little_off(camera):
+    pixels, points = visible_points(np.random.default_rng(6), camera, 200)
+    off = with_focal_length(camera, 1.01 * camera.mean_focal_length())
+    residuals = reprojection_residuals(MAP_FROM_CAMERA, pixels, points, off)
+    step = focal_length_step(MAP_FROM_CAMERA, residuals, points, off, PoseConfig())
+    assert step == pytest.approx(-np.log(1.01), rel=0.02)
+
+
+@pytest.mark.parametrize("model", ["PINHOLE", "SIMPLE_RADIAL_FISHEYE"])
+def test_the_pose_alone_is_that_of_the_solution(model):
+    camera = pycolmap.Camera.create_from_model_name(1, model, 400.0, 640, 480)
+    rng = np.random.default_rng(0)
+    pixels, points = visible_points(rng, camera, 200)
+    pixels[:80] = rng.uniform([0, 0], [640, 480], (80, 2))
+    pose = estimate_pose(pixels, points, camera, PoseConfig())
+    assert pose.is_close(solve_pose(pixels, points, camera).map_from_camera, 1e-9, 1e-9)
+    assert estimate_pose(pixels[:3], points[:3], camera, PoseConfig()) is None
+
+
+def test_points_beside_the_camera_have_no_derivative():
+    derivative = pixel_by_point(np.array([[0.1, 0.2, 2.0], [1.0, 0.0, 0.0], [0.1, 0.2, -2.0]]), PINHOLE)
+    assert np.isfinite(derivative[0]).all()
+    assert np.isnan(derivative[1:]).all()

@@ -19,6 +19,7 @@ from visloc_ros.localization.camera_estimation import CameraView, combined_focal
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import (
     PoseSolution,
+    can_focal_length_be_wrong,
     free_focal_length,
     is_focal_length_wrong,
     solve_pose_and_focal_length,
@@ -113,6 +114,8 @@ def is_focal_length_contradicted(
     if reason is None and solution.median_error_px < _INTRINSICS_ERROR_PX:
         return False
     if reason is None:
+        if not can_focal_length_be_wrong(solution, pixels, points, config):
+            return False
         freed = free_focal_length(solution, pixels, points, solution.camera, config)
     else:
         freed = solve_pose_and_focal_length(pixels, points, solution.camera, config)

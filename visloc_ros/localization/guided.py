@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.camera import project
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map
 from visloc_ros.features.types import CompareDescriptors, Similarity
 from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import Correspondences, Evidence, Query
-from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, solve_pose
+from visloc_ros.localization.pose import MIN_POINTS, PoseSolution, estimate_pose, solve_pose
 
 MIN_SIMILARITY = 0.6
 """Dot product of unit descriptors; those of one point are seldom less alike."""
@@ -77,12 +77,15 @@ class GuidedSearch:
         with query.watch("guided"):
             candidates = self._candidates(query, references, prior, window)
             found = self._search(query, candidates, prior, window)
-        coarse = self._solve(query, found, prior)
+        if not self._suffices(found):
+            return self._evidence(found, references)
+        with query.watch("pnp"):
+            coarse = estimate_pose(*self._pixels_and_points(query, found), camera, self._config.pose, prior)
         if coarse is None:
             return self._evidence(found, references)
         with query.watch("guided"):
-            found = self._search(query, candidates, coarse.map_from_camera, _FINE_WINDOW_PX)
-        solution = self._solve(query, found, coarse.map_from_camera)
+            found = self._search(query, candidates, coarse, _FINE_WINDOW_PX)
+        solution = self._solve(query, found, coarse) if self._suffices(found) else None
         if solution is None:
             return self._evidence(found, references)
         with query.watch("guided"):
@@ -128,12 +131,16 @@ class GuidedSearch:
         first = np.sort(np.unique(point_rows, return_index=True)[1])
         return Correspondences(order[first], point_rows[first], scores[order[first]].astype(np.float64))
 
+    def _suffices(self, found: Correspondences) -> bool:
+        return len(found) >= max(MIN_POINTS, self._config.min_matches)
+
+    def _pixels_and_points(self, query: Query, found: Correspondences) -> tuple[Array, Array]:
+        return found.pixels(query.features), self._map.points[found.point_rows]
+
     def _solve(self, query: Query, found: Correspondences, prior: SE3) -> PoseSolution | None:
-        if len(found) < max(MIN_POINTS, self._config.min_matches):
-            return None
         with query.watch("pnp"):
-            points = self._map.points[found.point_rows]
-            return solve_pose(found.pixels(query.features), points, query.frame.camera, self._config.pose, prior)
+            pixels, points = self._pixels_and_points(query, found)
+            return solve_pose(pixels, points, query.frame.camera, self._config.pose, prior)
 
     def _support(
         self, query: Query, candidates: Candidates, found: Correspondences, solution: PoseSolution

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.tangent import skew
 from visloc_ros.localization.config import PoseConfig
 
 _STEP = 1e-6
@@ -42,11 +41,15 @@ def pose_covariance(
 
 def noise_variance(residuals: Array, config: PoseConfig) -> float:
     """Variance in square pixels that the residuals (N, 2) of an estimated pose justify, by the Cauchy M-estimate."""
-    weights = 1.0 / (1.0 + np.square(residuals).sum(axis=1) / config.loss_scale_px**2)
+    weights = _cauchy_weights(residuals, config)
     psi = residuals * weights[:, None]
     measurements = residuals.size
     variance = float(np.mean(np.square(psi)) / np.mean(np.square(weights)) ** 2)
     return max(variance * measurements / max(measurements - 6, 1), config.min_sigma_px**2)
+
+
+def _cauchy_weights(residuals: Array, config: PoseConfig) -> Array:
+    return np.asarray(1.0 / (1.0 + np.square(residuals).sum(axis=1) / config.loss_scale_px**2))
 
 
 def effective_variance(residuals: Array, pixels: Array, camera: pycolmap.Camera, config: PoseConfig) -> float:
@@ -102,13 +105,30 @@ def covariance_by_smear(
     return np.asarray(np.einsum("aix,ab,xy,bjy->ij", of_cells, _CORRELATION, smear, of_cells, optimize=True))
 
 
+def focal_length_step(
+    map_from_camera: SE3, residuals: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig
+) -> float:
+    """How far one step of least squares changes the logarithm of the focal length, if it is freed with the pose.
+
+    ``residuals`` (N, 2) are those of the points, weighted as for the Cauchy loss (Holland and Welsch 1977).
+    """
+    by_focal_length = _jacobian_by_camera(map_from_camera, points, camera)[:, :1]
+    jacobian = np.concatenate((projection_jacobian(map_from_camera, points, camera), by_focal_length), axis=1)
+    weighted = jacobian * np.repeat(_cauchy_weights(residuals, config), 2)[:, None]
+    step = np.linalg.lstsq(weighted.T @ jacobian, weighted.T @ residuals.ravel(), rcond=None)[0]
+    return float(step[-1])
+
+
 def inverse_hessian(jacobian: Array) -> Array | None:
     """Inverse (6, 6) of the Gauss-Newton Hessian of a Jacobian (2 N, 6); None where it is singular."""
     hessian = jacobian.T @ jacobian
     scale = np.sqrt(np.diag(hessian))
     with np.errstate(invalid="ignore", divide="ignore"):
         normalised = hessian / np.outer(scale, scale)
-    if not np.all(np.isfinite(normalised)) or np.linalg.cond(normalised) > _MAX_CONDITION:
+    if not np.all(np.isfinite(normalised)):
+        return None
+    eigenvalues = np.linalg.eigvalsh(normalised)
+    if eigenvalues[-1] > _MAX_CONDITION * eigenvalues[0]:
         return None
     inverse = np.linalg.inv(normalised) / np.outer(scale, scale)
     return np.asarray((inverse + inverse.T) / 2.0)
@@ -140,12 +160,12 @@ def _correlation_along_smear() -> Array:
 def projection_jacobian(map_from_camera: SE3, points: Array, camera: pycolmap.Camera) -> Array:
     """Derivative (2 N, 6) of projected points by the pose, in the tangent of ``core.types``."""
     from_camera = points - map_from_camera.translation
-    camera_from_map = map_from_camera.rotation.T
-    in_camera = from_camera @ map_from_camera.rotation
-    by_translation = np.broadcast_to(-camera_from_map, (len(points), 3, 3))
-    by_rotation = camera_from_map @ skew(from_camera)
-    by_pose = np.concatenate((by_translation, by_rotation), axis=2)
-    return np.asarray((pixel_by_point(in_camera, camera) @ by_pose).reshape(-1, 6))
+    derivative = pixel_by_point(from_camera @ map_from_camera.rotation, camera)
+    by_point = derivative.reshape(-1, 3) @ map_from_camera.rotation.T  # in the map's axes
+    a, b, c = by_point.reshape(-1, 2, 3).transpose(2, 0, 1)
+    x, y, z = from_camera.T[:, :, None]
+    by_rotation = np.stack((b * z - c * y, c * x - a * z, a * y - b * x), axis=2)  # by_point @ skew(from_camera)
+    return np.concatenate((-by_point, by_rotation.reshape(-1, 3)), axis=1)
 
 
 def _jacobian_by_camera(map_from_camera: SE3, points: Array, camera: pycolmap.Camera) -> Array:
@@ -158,11 +178,18 @@ def _jacobian_by_camera(map_from_camera: SE3, points: Array, camera: pycolmap.Ca
 
 
 def pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:
-    """Derivative (N, 2, 3) of the projection by the point in the camera frame, by central differences."""
-    step = _STEP * np.linalg.norm(in_camera, axis=1)[:, None]
-    steps = step * np.eye(3)[:, None]
-    ahead, back = project(camera, np.stack((in_camera + steps, in_camera - steps))).reshape(2, 3, -1, 2)
-    return np.asarray(((ahead - back) / (2.0 * step)).transpose(1, 2, 0))
+    """Derivative (N, 2, 3) of the projection by the point in the camera frame; NaN beside or behind the camera.
+
+    By central differences on the plane at depth 1: points on one ray have one pixel.
+    """
+    depth = np.where(in_camera[:, 2] > 0.0, in_camera[:, 2], np.nan)
+    on_plane = np.column_stack((in_camera[:, :2] / depth[:, None], np.ones(len(in_camera))))
+    step = _STEP * np.linalg.norm(on_plane, axis=1)[:, None]
+    steps = step * np.eye(3)[:2, None]
+    ahead, back = project(camera, np.stack((on_plane + steps, on_plane - steps))).reshape(2, 2, -1, 2)
+    by_plane = ((ahead - back) / (2.0 * step)).transpose(1, 2, 0)
+    along_ray = by_plane @ on_plane[:, :2, None]
+    return np.concatenate((by_plane, -along_ray), axis=2) / depth[:, None, None]
 
 
 _CORRELATION = _correlation_along_smear()
