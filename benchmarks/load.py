@@ -74,8 +74,8 @@ class Load:
     """What clients of one place ask, and what they are answered."""
 
     def __init__(self, server: HttpServer, place: Place, seconds: float) -> None:
-        self._url, self._place, self._seconds = f"http://127.0.0.1:{server.port}", place, seconds
-        self._frames = place.frames()
+        self._url, self._seconds = f"http://127.0.0.1:{server.port}", seconds
+        self._frames, self._truth = place.frames(), place.truth()
         self._jpegs = [encode_jpeg(frame.image, 90) for frame in self._frames]
         camera = self._frames[0].camera
         words = [camera.model.name, camera.width, camera.height, *camera.params]
@@ -109,7 +109,7 @@ class Load:
             return 0.0
         took_s, error = time.monotonic() - begin_s, None
         if answer.is_success and answer.json()["success"]:
-            true = truth_at(self._place.truth(), self._frames[index].stamp_ns)
+            true = truth_at(self._truth, self._frames[index].stamp_ns)
             pose = pose_from_mapping(answer.json()["map_from_camera"])
             error = None if true is None else float(np.linalg.norm(pose.translation - true.translation))
         self._answers.append((answer.status_code, took_s, error))
