@@ -101,7 +101,10 @@ def test_maps_are_the_same_by_all_engines_and_where_a_worker_is_killed(tmp_path,
     for name in ("one", "two"):
         write_folder(simulate(SMALL, "map"), recordings / name)
     config = tmp_path / "config.yaml"
-    config.write_text("reconstruction: {threads: 1}\n")  # several threads add up in another order each time
+    config.write_text(
+        "features: {name: sift}\nmatcher: {name: nearest, ratio: 0.85}\n"  # no worker loads torch
+        "reconstruction: {threads: 1}\n"  # several threads add up in another order each time
+    )
     succeed("batch", recordings, "-o", tmp_path / "in_order", "--config", config)
     killer = threading.Thread(target=kill_first_worker)
     killer.start()
