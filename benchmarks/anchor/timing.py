@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.evaluation.decoding import DecodedFrame
-from visloc_ros.evaluation.metrics import Statistics, pose_errors, recall
+from visloc_ros.evaluation.metrics import pose_errors, recall, spread_of
 from visloc_ros.evaluation.summary import percentiles
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.simulation.corruptions import perturbed
@@ -134,16 +133,9 @@ def summarize_timings(timings: Sequence[FrameTiming]) -> dict[str, Any]:
         "frames": len(timings),
         "stage_ms": {stage: percentiles(one.stage_ms.get(stage, 0.0) for one in timings) for stage in stages},
         "total_ms": percentiles(one.total_ms for one in timings),
-        "position_error_m": _spread(errors[:, 0]),
-        "rotation_error_deg": _spread(errors[:, 1]),
+        "position_error_m": spread_of(errors[:, 0]),
+        "rotation_error_deg": spread_of(errors[:, 1]),
         "within_5cm_5deg_percent": recall(errors, len(timings))[0].percent if np.isfinite(errors).any() else None,
         "accepted": sum(one.reason is None for one in timings),
         "rejected": dict(rejected.most_common()),
     }
-
-
-def _spread(values: ArrayLike) -> dict[str, float] | None:
-    statistics = Statistics.of(values)
-    if statistics is None:
-        return None
-    return {"median": statistics.median, "p95": statistics.p95, "max": statistics.max}

@@ -25,8 +25,6 @@ from visloc_ros.core.files import COPY_AGAIN, LARGEST_MODEL_BYTES, read_bytes
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import FARTHEST, is_plausible_position
 
-MODEL_FILES = ("cameras.bin", "images.bin", "points3D.bin")
-
 _POINT2D = np.dtype([("xy", "<f8", 2), ("point_id", "<i8")])
 _POINT3D = np.dtype([("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("track_length", "<u8")])
 _TRACK_LENGTH_OFFSET = _POINT3D.itemsize - 8

@@ -60,6 +60,14 @@ class Statistics:
         return Statistics(len(known), median, float(known.mean()), rmse, p95, float(known.max()), float(known.min()))
 
 
+def spread_of(values: ArrayLike) -> dict[str, float] | None:
+    """Median, 95th percentile and maximum of numbers (N,) by name; None as of ``Statistics.of``."""
+    statistics = Statistics.of(values)
+    if statistics is None:
+        return None
+    return {"median": statistics.median, "p95": statistics.p95, "max": statistics.max}
+
+
 @dataclass(frozen=True)
 class Recall:
     """Share of all queries, in percent, found within a distance (metres) and an angle (degrees)."""

@@ -15,7 +15,7 @@ from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import State, Support
 from visloc_ros.evaluation.consistency import Consistency
-from visloc_ros.evaluation.metrics import NEES_BAND, POSE_DOF, Statistics, recall
+from visloc_ros.evaluation.metrics import NEES_BAND, POSE_DOF, recall, spread_of
 from visloc_ros.evaluation.records import AnchorRecord, FrameRecord, InnovationRecord, RunRecord
 from visloc_ros.evaluation.series import PoseSeries, RunSeries, run_series
 
@@ -105,16 +105,9 @@ def _seconds_until(frames: Sequence[FrameRecord], row: int) -> float:
 
 def _errors(prefix: str, series: PoseSeries) -> Summary:
     return {
-        f"{prefix}position_error_m": _spread(series.position_error),
-        f"{prefix}rotation_error_deg": _spread(series.rotation_error_deg),
+        f"{prefix}position_error_m": spread_of(series.position_error),
+        f"{prefix}rotation_error_deg": spread_of(series.rotation_error_deg),
     }
-
-
-def _spread(values: ArrayLike) -> dict[str, float] | None:
-    statistics = Statistics.of(values)
-    if statistics is None:
-        return None
-    return {"median": statistics.median, "p95": statistics.p95, "max": statistics.max}
 
 
 def _lower_spread(values: Iterable[float | None]) -> dict[str, float] | None:
@@ -153,10 +146,10 @@ def _at_anchors(record: RunRecord, series: RunSeries) -> Summary | None:
     frame_rows, anchor_rows = np.transpose(pairs)
     return {
         "images": len(pairs),
-        "fused_position_error_m": _spread(series.frames.position_error[frame_rows]),
-        "fused_rotation_error_deg": _spread(series.frames.rotation_error_deg[frame_rows]),
-        "anchor_position_error_m": _spread(series.anchors.position_error[anchor_rows]),
-        "anchor_rotation_error_deg": _spread(series.anchors.rotation_error_deg[anchor_rows]),
+        "fused_position_error_m": spread_of(series.frames.position_error[frame_rows]),
+        "fused_rotation_error_deg": spread_of(series.frames.rotation_error_deg[frame_rows]),
+        "anchor_position_error_m": spread_of(series.anchors.position_error[anchor_rows]),
+        "anchor_rotation_error_deg": spread_of(series.anchors.rotation_error_deg[anchor_rows]),
     }
 
 

@@ -11,19 +11,10 @@ from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.fusion_replay import PoseTrack, play, position_errors
 from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
+from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
 
-EXACT = FusionScenario(
-    duration_s=15.0,
-    rate_hz=5.0,
-    position_drift=0.0,
-    rotation_drift_deg=0.0,
-    scale_drift=0.0,
-    rotation_scale_error=0.0,
-    anchor_sigma=0.0,
-    anchor_sigma_deg=0.0,
-)
-DRIFTING = replace(EXACT, scale_drift=0.05, rotation_drift_deg=1.0, duration_s=60.0, anchor_sigma=0.01)
+SHORT = replace(EXACT, duration_s=15.0, rate_hz=5.0)
+DRIFTING = replace(SHORT, scale_drift=0.05, rotation_drift_deg=1.0, duration_s=60.0, anchor_sigma=0.01)
 
 
 def errors_of(run, fit):
@@ -32,7 +23,7 @@ def errors_of(run, fit):
 
 @pytest.mark.parametrize("fit", [single, last(5), rigid(5)])
 def test_without_noise_every_alignment_is_exact_from_the_third_anchor_on(fit):
-    run = simulate_run(replace(EXACT, losses=((7.0, 1.0),)), 0)
+    run = simulate_run(replace(SHORT, losses=((7.0, 1.0),)), 0)
     errors = errors_of(run, fit)
     third = run.stamps_ns.index(run.anchors[2][0])
     assert not np.isfinite(errors[:third]).any()
@@ -57,7 +48,7 @@ def test_pieces_follow_drift_that_one_similarity_cannot():
 
 
 def test_a_rigid_alignment_keeps_its_first_scale():
-    run = simulate_run(replace(EXACT, scale_drift=0.05, duration_s=40.0), 3)
+    run = simulate_run(replace(SHORT, scale_drift=0.05, duration_s=40.0), 3)
     track = align_causally(run, rigid(5))
     seen = np.array([pose.odom_from_camera.translation for pose in run.odometry])
     posed = np.flatnonzero(np.isfinite(track.positions[:, 0]))[60:]
@@ -67,13 +58,13 @@ def test_a_rigid_alignment_keeps_its_first_scale():
 
 
 def test_anchors_from_one_spot_raise_nothing():
-    run = simulate_run(replace(EXACT, path="still"), 0)
+    run = simulate_run(replace(SHORT, path="still"), 0)
     spot = [replace(o, odom_from_camera=SE3.identity()) for o in run.odometry]
     assert not np.isfinite(align_causally(replace(run, odometry=spot), single).positions).any()
 
 
 def test_wrong_anchors_are_withheld():
-    run = simulate_run(replace(EXACT, outlier_share=0.4, duration_s=40.0), 0)
+    run = simulate_run(replace(SHORT, outlier_share=0.4, duration_s=40.0), 0)
     assert run.outliers
     assert np.nanmax(np.abs(errors_of(run, single))) > 0.1
     assert np.nanmax(np.abs(errors_of(without_outliers(run), single))) < 1e-6

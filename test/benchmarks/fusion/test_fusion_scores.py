@@ -7,22 +7,13 @@ import pytest
 
 from benchmarks.fusion.scores import BASELINES, FUSED, score
 from benchmarks.fusion.summary import autocorrelation, autocorrelation_time, nees_figures, summarise_runs
-from visloc_ros.simulation.fusion_scenario import FusionScenario
+from visloc_ros.simulation.fusion_scenario import EXACT
 
-EXACT = FusionScenario(
-    duration_s=15.0,
-    rate_hz=5.0,
-    position_drift=0.0,
-    rotation_drift_deg=0.0,
-    scale_drift=0.0,
-    rotation_scale_error=0.0,
-    anchor_sigma=0.0,
-    anchor_sigma_deg=0.0,
-)
+SHORT = replace(EXACT, duration_s=15.0, rate_hz=5.0)
 
 
 def test_a_perfect_run_has_a_perfect_score():
-    result = score(EXACT, 0)
+    result = score(SHORT, 0)
     assert set(result.methods) == {FUSED, *BASELINES}
     assert np.nanmax(result.methods[FUSED].position) < 1e-6
     assert not result.diverged
@@ -69,7 +60,7 @@ def test_frames_without_a_pose_show_nothing():
 
 
 def test_summary_of_a_few_runs():
-    scores = [score(replace(EXACT, anchor_sigma=0.02, outlier_share=0.2), seed) for seed in range(3)]
+    scores = [score(replace(SHORT, anchor_sigma=0.02, outlier_share=0.2), seed) for seed in range(3)]
     figures = summarise_runs(scores)
     assert figures.runs == 3
     assert 0.0 < figures.methods[FUSED].median_m < figures.methods[FUSED].p95_m < 0.2
@@ -79,7 +70,7 @@ def test_summary_of_a_few_runs():
 
 
 def test_a_run_that_was_never_fixed_is_counted_not_hidden():
-    figures = summarise_runs([score(replace(EXACT, path="still"), 0)])
+    figures = summarise_runs([score(replace(SHORT, path="still"), 0)])
     assert (figures.never_fixed, figures.runs) == (1, 1)
     assert np.isnan(figures.first_fix_s)
     assert np.isnan(figures.methods[FUSED].median_m)
