@@ -89,6 +89,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ROW_OF_FILE.get(item.nodeid.partition("::")[0], len(TOGETHER)))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage only afterwards, and in what tests make: what is imported and collected stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.fixture
 def open_browser() -> Iterator[Callable[..., Any]]:
     """Start Chromium without a window, with further arguments; driven by Selenium, as long as the test runs."""
