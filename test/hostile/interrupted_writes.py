@@ -336,7 +336,7 @@ def main(name, folder, trials, data=None):
         for number in spread(len(taken), trials):
             report(outcome(scenario, taken[number - 1], "killed", number, KILLED))
         for failure in ("disk full", "input/output error"):
-            for number in spread(len(taken), LONG_TRIALS if not trials else trials // 4):
+            for number in spread(len(taken), LONG_TRIALS if not trials else max(1, trials // 4)):
                 report(trial(scenario, start, folder / "again", number, failure))
         return
     good = attempt(scenario.write, place)

@@ -14,7 +14,7 @@ from search_length import EXAMPLES
 
 HERE = Path(__file__).parent
 DEMO_MAP = HERE.parents[1] / "maps" / "demo_room.tar.gz"
-MESSAGES, CALLS = (50 * EXAMPLES, 5 * EXAMPLES) if EXAMPLES else (1000, 60)
+MESSAGES, CALLS = (50 * EXAMPLES, 5 * EXAMPLES) if EXAMPLES else (600, 40)
 MOST_GROWTH = 1.05
 
 
