@@ -13,8 +13,16 @@ SIZE_HEADER = ("images", "registered", "time", "core-seconds an image", "memory 
                "error, median", "largest")  # fmt: skip
 ENGINE_HEADER = ("engine", "registered", "time", "error, median", "largest", "from serial, at most")
 STAGE_HEADER = ("stage", "tasks", "core-seconds", "of a task, longest", "memory of a worker", "grows as")
-PAPER_HEADER = ("images", "core-hours", "cost", "on 16 processors", "on 256", "of it in one process", "memory there")
-AT_ONCE = ("extract", "describe", "pair", "match", "reconstruct", "align")
+PAPER_HEADER = (
+    "images",
+    "core-hours",
+    "cost",
+    "on 16 processors",
+    "on 256",
+    "of it in one process",
+    "memory of the caller",
+)
+AT_ONCE = ("extract", "describe", "pair", "match", "reconstruct", "align", "join", "adjust")
 """Stages of many tasks; all others run in one process."""
 
 

@@ -27,6 +27,7 @@ _WIDTH, _HEIGHT, _FOCAL_PX = 320, 240, 220.0
 _ROOM, _DEPTH, _TALL = 6.0, 5.0, 2.8  # metres along the corridor, away from it, and up
 _HALF_CORRIDOR, _DOOR, _DOOR_TALL = 1.2, 1.4, 2.2
 _EYE, _CIRCLE = 1.5, 1.25
+_BEFORE_END = 1.0  # metres that the walk keeps off the wall at the corridor's end
 _STEP_NS = 100_000_000
 _DENSITY = 110.0  # texels a metre: a pixel of the camera from two metres
 _NOISE = 1.5  # of the sensor, in grey levels
@@ -53,6 +54,7 @@ class OfficeBuilding:
         times = np.linspace(0.0, 1.0, len(stops))
         at = np.linspace(0.0, 1.0, IMAGES_A_ROOM * self.rooms)
         where = CubicSpline(times, stops[:, :2])(at)
+        where[:, 0] = np.minimum(where[:, 0], _ROOM * -(-self.rooms // 2) - _BEFORE_END)
         look = CubicSpline(times, stops[:, 2:])(at)
         height = _EYE + 0.1 * np.sin(37.0 * np.arange(len(at)) / 50.0)
         pitch = -0.08 + 0.1 * np.sin(np.arange(len(at)) / 9.0)

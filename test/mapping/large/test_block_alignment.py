@@ -10,9 +10,11 @@ import pytest
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg, rotation_matrix
 from visloc_ros.mapping.large.alignment import Alignment, align
 from visloc_ros.mapping.large.averaging import join_frames
+from visloc_ros.mapping.large.division import Registered, colour, divide
 from visloc_ros.mapping.large.joining import join
 from visloc_ros.mapping.large.model import Model, pose_values
-from visloc_ros.mapping.large.pieces import colour, cut, paste
+from visloc_ros.mapping.large.partition import Block
+from visloc_ros.mapping.large.pieces import Piece, all_agreeing, cut, neighbours, taken
 
 FOCAL_PX, TOLERANCE_PX = [500.0], 8.0
 FRAMES = (
@@ -176,22 +178,52 @@ def test_a_point_that_would_be_seen_twice_by_one_image_keeps_one_observation(who
     assert len(np.unique(pairs, axis=0)) == len(pairs) == len(first.seen)
 
 
-def test_pieces_put_back_are_the_whole_with_what_they_changed(whole: Model) -> None:
+def pieces_of(whole: Model) -> list[Piece]:
     groups = [np.arange(begin, begin + 4) for begin in range(0, 20, 4)]
-    sets = colour(whole, groups)
+    return [Piece(own, cut(whole, own)) for own in groups]
+
+
+def test_pieces_of_one_colour_see_no_common_point(whole: Model) -> None:
+    pieces = pieces_of(whole)
+    sets = colour(neighbours(pieces))
     assert sorted(number for numbers in sets for number in numbers) == list(range(5))
+    assert len(sets) < 5
     for numbers in sets:
-        seen = [set(cut(whole, groups[number]).keypoints.tolist()) for number in numbers]
+        seen = [set(pieces[number].model.keypoints.tolist()) for number in numbers]
         assert sum(map(len, seen)) == len(set().union(*seen))  # keypoints are numbered as the points here
-    numbers = sets[0]
-    pieces = [cut(whole, groups[number]) for number in numbers]
-    same = paste(whole, [(groups[number], piece) for number, piece in zip(numbers, pieces, strict=True)])
-    assert all(np.array_equal(getattr(same, name), getattr(whole, name)) for name in ("poses", "seen_by", "pixels"))
+
+
+def test_pieces_are_the_whole_with_what_they_changed(whole: Model) -> None:
+    pieces = pieces_of(whole)
+    same = join([piece.model for piece in all_agreeing(pieces)])
+    assert np.array_equal(same.observation_keys, whole.observation_keys)
+    assert np.allclose(same.poses, whole.poses)
     assert np.allclose(same.points[same.seen], whole.points[whole.seen])
-    changed = [replace(piece, poses=piece.poses + 0.5, points=piece.points + 1.0) for piece in pieces]
-    moved = paste(whole, [(groups[number], piece) for number, piece in zip(numbers, changed, strict=True)])
-    own = np.isin(whole.images, np.concatenate([groups[number] for number in numbers]))
-    assert np.array_equal(moved.poses, whole.poses + 0.5 * own[:, None])
-    of_pieces = np.unique(np.concatenate([piece.keypoints for piece in pieces]))
-    expected = whole.points[whole.seen] + np.isin(whole.keypoints, of_pieces)[:, None]
-    assert np.allclose(moved.points[moved.seen], expected)
+
+    model = pieces[1].model
+    dropped = np.flatnonzero(model.images[model.seen_by] == 5)[0]
+    adjusted = taken(
+        replace(model, poses=model.poses + 0.5, points=model.points + 1.0), np.arange(len(model.seen)) != dropped
+    )
+    pieces[1] = pieces[1].with_adjusted(adjusted)
+    moved = np.isin(pieces[1].model.images, pieces[1].own)
+    assert np.allclose(pieces[1].model.poses, model.poses + 0.5 * moved[:, None])  # all others stay
+    assert np.allclose(pieces[1].model.points, model.points + 1.0)
+
+    pieces = all_agreeing(pieces)
+    for piece in pieces:
+        rows = piece.model.images
+        assert np.allclose(piece.model.poses, whole.poses[rows] + 0.5 * np.isin(rows, pieces[1].own)[:, None])
+    joined = join([piece.model for piece in pieces])
+    assert set(whole.observation_keys) - set(joined.observation_keys) == {model.observation_keys[dropped]}
+
+
+def test_an_image_is_of_one_piece_that_of_its_own_block_first(whole: Model, blocks: list[Model]) -> None:
+    registered = {(number, 0): Registered.of(one) for number, one in enumerate(blocks)}
+    owns = (np.arange(8), np.arange(8, 14), np.arange(14, 22))  # the last two are in no model
+    groups = [Block(own, own, group) for own, group in zip(owns, (0, 0, 2), strict=True)]
+    first, second = divide(registered, registered, groups)
+    assert first.own.tolist() == list(range(14))
+    assert second.own.tolist() == list(range(14, 20))
+    assert first.nodes == [(0, 0), (1, 0), (2, 0)]  # all that have images of it
+    assert second.nodes == [(1, 0), (2, 0)]

@@ -1,10 +1,10 @@
-"""Tasks that adjust a joined model: bundle adjustment of poses and points, observations that do not fit dropped."""
+"""Tasks that adjust pieces of a model: bundle adjustment of poses and points, observations that do not fit dropped."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pycolmap
@@ -14,30 +14,31 @@ from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.large.model import Model, model_of, refined_cameras, sparse_reconstruction
-from visloc_ros.mapping.large.pieces import cut
+from visloc_ros.mapping.large.needs import ADJUSTMENT
+from visloc_ros.mapping.large.pieces import Piece, taken
 from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.mappers import adjustment_options, quiet_colmap
 
+Moving = Literal["all", "own", "points"]
+
 _ROUNDS = 2
 _LEAST_STILL = 2  # images that hold the frame and the scale
+_NEAR = 0.1  # of the middle of an image's distances to its points
+_SHORT_TRACK = 3  # images: wrong matches of more hardly agree
 _FIRST_FACTOR = 4.0  # of the tolerance, before the first adjustment
 
 
 def adjust_task(
-    joined: str, cameras: Sequence[MapCamera], config: ReconstructionConfig, moving: Sequence[int] | None
+    piece: str, others: Sequence[str], cameras: Sequence[MapCamera], config: ReconstructionConfig, moving: Moving
 ) -> Task:
-    """Adjust a joined model, whose cameras have these numbers: all images, or what the ``moving`` ones see.
-
-    All others hold still, and the cameras with them; without moving ones, only the points move.
-    """
+    """Adjust a piece, whose cameras have these numbers, beside the ``others`` that share images with it."""
     names = ("max_reprojection_error_px", "min_triangulation_angle_deg", "min_matches")
     options = {name: value for name, value in config.to_mapping().items() if name in names}
     intrinsics = [one.intrinsics for one in cameras]
     kinds = [[one.model_name, one.width, one.height, one.params.tolist()] for one in intrinsics]
     calibrated = [one.calibrated for one in cameras]
-    own = None if moving is None else list(moving)
-    arguments = {"cameras": kinds, "calibrated": calibrated, "reconstruction": options, "moving": own}
-    return Task(ADJUST, arguments, (joined,))
+    arguments = {"cameras": kinds, "calibrated": calibrated, "reconstruction": options, "moving": moving}
+    return Task(ADJUST, arguments, (piece, *others))
 
 
 def adjust(
@@ -45,9 +46,10 @@ def adjust(
 ) -> Model:
     """The adjusted model: robust bundle adjustments, each followed by dropping what does not fit.
 
-    Calibrated cameras stay as they are, and all where only some images are ``moving``; images that see less than they
-    must are dropped.
+    Where only some images are ``moving`` all others hold still, and the cameras with them; without moving ones, only
+    the points move. Calibrated cameras always stay as they are.
     """
+    model = without_near_points(model)
     reconstruction = sparse_reconstruction(model, refined_cameras(model, cameras))
     constant = {
         image.camera_id
@@ -60,10 +62,23 @@ def adjust(
             problem = _problem(reconstruction, constant, moving)
             pycolmap.create_default_bundle_adjuster(adjustment_options(config), problem, reconstruction).solve()
             _drop_misfits(reconstruction, config.max_reprojection_error_px, config.min_triangulation_angle_deg)
-    for _, image in _by_row(reconstruction):
-        if image.num_points3D < config.min_matches:
-            reconstruction.deregister_frame(image.frame_id)
     return _read_back(model, reconstruction)
+
+
+def without_near_points(model: Model) -> Model:
+    """The model without points that lie right before a camera, and that hardly an image sees: wrong matches.
+
+    The nearer a point, the more a camera must move to see it elsewhere: one or two such points hold an image at a place
+    that hundreds of others contradict.
+    """
+    distances = np.linalg.norm(model.points[model.seen] - model.poses[model.seen_by, 4:], axis=1)
+    ends = np.cumsum(np.bincount(model.seen_by, minlength=len(model.images)))
+    usual = np.array([np.median(own) for own in np.split(distances, ends[:-1])])
+    tracks = np.bincount(model.seen, minlength=len(model.points))
+    near = (distances < _NEAR * usual[model.seen_by]) & (tracks[model.seen] <= _SHORT_TRACK)
+    wrong = np.zeros(len(model.points), bool)
+    wrong[model.seen[near]] = True
+    return taken(model, ~wrong[model.seen])
 
 
 def _camera(model: Model, row: int) -> int:
@@ -114,10 +129,13 @@ def _adjust(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
         number: MapCamera(camera_from_params(*values), arguments["calibrated"][number])
         for number, values in enumerate(arguments["cameras"])
     }
-    model, moving = Model.from_arrays(inputs[0]), arguments["moving"]
-    if moving:
-        model = cut(model, np.array(moving))
-    return adjust(model, cameras, config, None if moving is None else set(moving)).arrays()
+    piece = Piece.from_arrays(inputs[0]).agreeing_with(Piece.from_arrays(other) for other in inputs[1:])
+    if arguments["moving"] == "own":
+        adjusted = piece.with_adjusted(adjust(piece.model, cameras, config, set(piece.own.tolist())))
+    else:
+        moving = () if arguments["moving"] == "points" else None
+        adjusted = Piece(piece.own, adjust(piece.model, cameras, config, moving))
+    return adjusted.without_weak_images(config.min_matches).arrays()
 
 
-ADJUST = Stage("adjust", 1, _adjust)
+ADJUST = Stage("adjust", 2, _adjust, ADJUSTMENT)

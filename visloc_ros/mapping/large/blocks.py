@@ -17,6 +17,7 @@ from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.mapping.components import without_covered
 from visloc_ros.mapping.config import ReconstructionConfig
+from visloc_ros.mapping.large.adjustment import adjust
 from visloc_ros.mapping.large.geometries import unpack_matches, write_geometries
 from visloc_ros.mapping.large.matching import Place, ViewGraph
 from visloc_ros.mapping.large.model import Model, model_of, pose_values
@@ -85,6 +86,9 @@ def _reconstruct(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
     rows = {view.name: image[0] for view, image in zip(views, arguments["images"], strict=True)}
     cameras = {view.name: image[3] for view, image in zip(views, arguments["images"], strict=True)}
     models = [model_of(one, rows, cameras) for one in found if one.num_reg_images() >= _LEAST_MODEL]
+    if arguments["poses"] is None:  # the mapper ends before all of a block fits as well as it can
+        kinds = {image[3]: view.camera for view, image in zip(views, arguments["images"], strict=True)}
+        models = [adjust(model, kinds, config) for model in models]
     arrays: dict[str, Any] = {"count": np.array(len(models))}
     for number, model in enumerate(models):
         arrays |= model.arrays(f"{number}/")
@@ -124,4 +128,4 @@ def _read_pairs(
     return {(order[i], order[j]): (artifacts[number], place) for i, j, number, place in pairs}
 
 
-RECONSTRUCT = Stage("reconstruct", 1, _reconstruct, SMALL)
+RECONSTRUCT = Stage("reconstruct", 2, _reconstruct, SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,19 +16,28 @@ from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.mapping.large.averaging import BlockFrames
 from visloc_ros.mapping.large.blocks import read_models
+from visloc_ros.mapping.large.division import Share
 from visloc_ros.mapping.large.model import Ints, Model, pose_values
+from visloc_ros.mapping.large.needs import SMALL
+from visloc_ros.mapping.large.pieces import Piece, cut
 
 
-def join_task(component: BlockFrames, blocks: Sequence[str]) -> Task:
-    """Join the models of a component; ``blocks`` are the results of all blocks."""
-    nodes = sorted(component.map_from_blocks)
-    used = sorted({block for block, _ in nodes})
+def join_task(
+    share: Share, component: BlockFrames, parameters: Mapping[int, Sequence[float]], blocks: Sequence[str]
+) -> Task:
+    """Join what the images of a share see in the models of a component; ``blocks`` are the results of all blocks.
+
+    ``parameters`` of every camera by its number are those of the whole component.
+    """
+    used = sorted({block for block, _ in share.nodes})
     models = []
-    for block, number in nodes:
+    for block, number in share.nodes:
         frame = component.map_from_blocks[block, number]
         pose = pose_values(SE3(frame.rotation, frame.translation))
         models.append([used.index(block), number, frame.scale, *pose])
-    return Task(JOIN, {"models": models}, tuple(blocks[block] for block in used))
+    cameras = [[number, values] for number, values in sorted(parameters.items())]
+    arguments = {"models": models, "own": share.own.tolist(), "cameras": cameras}
+    return Task(JOIN, arguments, tuple(blocks[block] for block in used))
 
 
 def join(models: Sequence[Model]) -> Model:
@@ -92,14 +102,17 @@ def _same_points(keys: NDArray[np.int64], seen: NDArray[np.int64], count: int) -
 
 
 def _join(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
-    moved: list[Model] = []
+    own, parameters = np.array(arguments["own"]), dict(arguments["cameras"])
+    parts: list[Model] = []
     models: list[Model] = []
     opened = -1
     for place, number, scale, *pose in arguments["models"]:
         if place != opened:
             models, opened = read_models(inputs[place]), place
-        moved.append(models[number].moved(Sim3.from_se3(SE3.from_quaternion(pose[:4], pose[4:]), scale)))
-    return join(moved).arrays()
+        part = models[number]
+        part = replace(part, parameters=np.array([parameters[camera] for camera in part.cameras.tolist()]))
+        parts.append(part.moved(Sim3.from_se3(SE3.from_quaternion(pose[:4], pose[4:]), scale)))
+    return Piece(own, cut(join(parts), own)).arrays()
 
 
-JOIN = Stage("join", 1, _join)
+JOIN = Stage("join", 2, _join, SMALL)

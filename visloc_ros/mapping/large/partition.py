@@ -23,30 +23,40 @@ _LEAST_SHARE = 0.3  # of a graph that either half has
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows of a block's images, increasing: its ``own``, and all ``images`` with those that it shares."""
+    """Rows of a block's images, increasing: its ``own``, and all ``images`` with those that it shares.
+
+    Blocks of one ``group`` were cut last of all.
+    """
 
     own: Rows
     images: Rows
+    group: int
 
 
-def partition(count: int, pairs: NDArray[np.int64], weights: NDArray[np.int64], size: int, shared: int) -> list[Block]:
+def partition(
+    count: int, pairs: NDArray[np.int64], weights: NDArray[np.int64], size: int, shared: int, grouped: int
+) -> list[Block]:
     """Blocks of at most ``size`` own images of ``count``, by pairs of rows (E, 2) and their weights (E,).
+
+    A group has at most ``grouped`` images, and one block at least.
 
     Of each two blocks that pairs connect, each one also gets up to ``shared`` images of the other, those of the
     heaviest pairs. Images without a pair are in none.
     """
     graph = _symmetric(count, pairs, weights)
     _, labels = connected_components(graph, directed=False)
-    parts = [np.flatnonzero(labels == label) for label in np.unique(labels[np.unique(pairs)])]
-    leaves: list[Rows] = []
+    parts = [(np.flatnonzero(labels == label), -1) for label in np.unique(labels[np.unique(pairs)])]
+    leaves: list[tuple[Rows, int]] = []
     while parts:
-        rows = parts.pop()
+        rows, group = parts.pop()
+        if group < 0 and len(rows) <= max(size, grouped):
+            group = int(rows[0])
         if len(rows) <= size:
-            leaves.append(rows)
+            leaves.append((rows, group))
             continue
         first = _first_half(csr_array(graph[rows][:, rows]))
-        parts += [rows[first], rows[~first]]
-    leaves.sort(key=lambda rows: int(rows[0]))
+        parts += [(rows[first], group), (rows[~first], group)]
+    leaves.sort(key=lambda leaf: int(leaf[0][0]))
     return _with_shared_images(leaves, count, pairs, weights, shared)
 
 
@@ -111,10 +121,10 @@ def _best_cut(weights: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArr
 
 
 def _with_shared_images(
-    leaves: list[Rows], count: int, pairs: NDArray[np.int64], weights: NDArray[np.int64], shared: int
+    leaves: list[tuple[Rows, int]], count: int, pairs: NDArray[np.int64], weights: NDArray[np.int64], shared: int
 ) -> list[Block]:
     owner = np.full(count, -1)
-    for number, rows in enumerate(leaves):
+    for number, (rows, _) in enumerate(leaves):
         owner[rows] = number
     crossing = np.flatnonzero(owner[pairs[:, 0]] != owner[pairs[:, 1]])
     crossing = crossing[np.lexsort((crossing, -weights[crossing]))]
@@ -128,6 +138,6 @@ def _with_shared_images(
     for (_, receiver), images in lent.items():
         guests.setdefault(receiver, set()).update(images)
     return [
-        Block(rows, np.union1d(rows, np.array(sorted(guests.get(number, ())), np.intp)).astype(np.intp))
-        for number, rows in enumerate(leaves)
+        Block(rows, np.union1d(rows, np.array(sorted(guests.get(number, ())), np.intp)).astype(np.intp), group)
+        for number, (rows, group) in enumerate(leaves)
     ]

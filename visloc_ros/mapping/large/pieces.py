@@ -1,23 +1,82 @@
-"""Pieces of a model for the adjustment: some images that may move, with all that sees the same points; and back again.
+"""Pieces of a model for the adjustment: some images that may move, with all that sees the same points.
 
-Pieces of which none sees a point of another's images are adjusted side by side, the others hold still meanwhile: block
-coordinate descent, whose memory does not grow with the model (Eriksson et al., CVPR 2016, split the problem likewise).
+No worker holds the whole model. Pieces of which none sees a point of another's images are adjusted side by side, the
+others hold still meanwhile: block coordinate descent, whose memory does not grow with the model (Eriksson et al., CVPR
+2016, split the problem likewise). A piece also has observations of other pieces' images; before it is adjusted, their
+poses are read from the pieces that own them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.execution.store import Artifact
-from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.mapping.large.model import Ints, Model
 
 _LEAST_TRACK = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """The points that the images ``own`` see, and all images that see them; all pieces have one frame."""
+
+    own: Ints
+    model: Model
+
+    @staticmethod
+    def from_arrays(arrays: Artifact) -> Piece:
+        """The piece of ``arrays``."""
+        return Piece(arrays["own"], Model.from_arrays(arrays))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Its arrays by name."""
+        return {"own": self.own, **self.model.arrays()}
+
+    @property
+    def others(self) -> Ints:
+        """Images of other pieces."""
+        return np.setdiff1d(self.model.images, self.own)
+
+    def agreeing_with(self, others: Iterable[Piece]) -> Piece:
+        """The piece with the poses that other pieces have of their own images, and what observations they have left."""
+        model, poses = self.model, self.model.poses.copy()
+        kept = np.isin(model.images, self.own)[model.seen_by]
+        for other in others:
+            _, here, there = np.intersect1d(model.images, other.model.images, return_indices=True)
+            is_its_own = np.isin(other.model.images[there], other.own)
+            poses[here[is_its_own]] = other.model.poses[there[is_its_own]]
+            seen_by_own = np.isin(other.model.images, other.own)[other.model.seen_by]
+            kept |= np.isin(model.observation_keys, other.model.observation_keys[seen_by_own])
+        return Piece(self.own, taken(replace(model, poses=poses), kept))
+
+    def with_adjusted(self, adjusted: Model) -> Piece:
+        """The piece with the points and own poses of its adjusted model, and what own observations that has left.
+
+        Those of other images stay: they are dropped by the pieces that own these.
+        """
+        model = self.model
+        is_own = np.isin(model.images, self.own)
+        rows = np.searchsorted(model.observation_keys, adjusted.observation_keys)
+        points, poses = model.points.copy(), model.poses.copy()
+        points[model.seen[rows]] = adjusted.points[adjusted.seen]
+        kept = ~is_own[model.seen_by]
+        kept[rows] = True
+        _, here, there = np.intersect1d(model.images, adjusted.images, return_indices=True)
+        moved = is_own[here]
+        poses[here[moved]] = adjusted.poses[there[moved]]
+        return Piece(self.own, cut(taken(replace(model, poses=poses, points=points), kept), self.own))
+
+    def without_weak_images(self, least: int) -> Piece:
+        """The piece without own images of which fewer than so many observations are left."""
+        model = self.model
+        is_weak = np.bincount(model.seen_by, minlength=len(model.images)) < least
+        is_weak &= np.isin(model.images, self.own)
+        return Piece(self.own, taken(model, ~is_weak[model.seen_by])) if is_weak.any() else self
 
 
 def cut(model: Model, own: Ints) -> Model:
@@ -25,57 +84,13 @@ def cut(model: Model, own: Ints) -> Model:
     is_own = np.isin(model.images, own)[model.seen_by]
     inside = np.zeros(len(model.points), bool)
     inside[model.seen[is_own]] = True
-    return _taken(model, inside[model.seen])
+    return taken(model, inside[model.seen])
 
 
-def paste(model: Model, pieces: Sequence[tuple[Ints, Model]]) -> Model:
-    """The model with what pieces, no two of which see a common point, say of their own images and of their points.
-
-    Observations of a piece's own images that it has dropped are dropped, then points that one image alone sees.
-    """
-    owner = np.full(len(model.images), -1)
-    for number, (own, _) in enumerate(pieces):
-        owner[np.isin(model.images, own)] = number
-    kept = owner[model.seen_by] < 0
-    poses, points = model.poses.copy(), model.points.copy()
-    for number, (_, piece) in enumerate(pieces):
-        rows = np.searchsorted(model.observation_keys, piece.observation_keys)
-        points[model.seen[rows]] = piece.points[piece.seen]
-        kept[rows[owner[model.seen_by[rows]] == number]] = True
-        images = np.searchsorted(model.images, piece.images)
-        moved = owner[images] == number
-        poses[images[moved]] = piece.poses[moved]
-    counts = np.bincount(model.seen[kept], minlength=len(points))
-    return _taken(replace(model, poses=poses, points=points), kept & (counts[model.seen] >= _LEAST_TRACK))
-
-
-def colour(model: Model, groups: Sequence[Ints]) -> list[list[int]]:
-    """Numbers of groups of images in sets, within which no two groups see a common point (greedy colouring)."""
-    group_of = np.full(int(model.images[-1]) + 1, -1)
-    for number, images in enumerate(groups):
-        group_of[images] = number
-    sees = np.unique(np.column_stack([model.seen, group_of[model.images[model.seen_by]]]), axis=0)
-    near: dict[int, set[int]] = {number: set() for number in range(len(groups))}
-    for same in np.split(sees[:, 1], np.flatnonzero(np.diff(sees[:, 0])) + 1):
-        for number in same.tolist():
-            near[number].update(same.tolist())
-    colours: dict[int, int] = {}
-    for number in range(len(groups)):
-        taken = {colours[other] for other in near[number] if other in colours}
-        colours[number] = next(free for free in range(len(groups)) if free not in taken)
-    return [
-        [number for number, own in colours.items() if own == one]
-        for one in range(max(colours.values(), default=-1) + 1)
-    ]
-
-
-def paste_task(model: str, groups: Sequence[Ints], adjusted: Sequence[str]) -> Task:
-    """Put adjusted pieces back, each with the images that moved in it."""
-    return Task(PASTE, {"own": [images.tolist() for images in groups]}, (model, *adjusted))
-
-
-def _taken(model: Model, kept: NDArray[np.bool_]) -> Model:
-    """The model with these observations, and what they need."""
+def taken(model: Model, kept: NDArray[np.bool_]) -> Model:
+    """The model with these observations, but those of points that one image alone sees, and what they need."""
+    counts = np.bincount(model.seen[kept], minlength=len(model.points))
+    kept = kept & (counts[model.seen] >= _LEAST_TRACK)
     points, seen = np.unique(model.seen[kept], return_inverse=True)
     images, seen_by = np.unique(model.seen_by[kept], return_inverse=True)
     return Model(
@@ -85,10 +100,25 @@ def _taken(model: Model, kept: NDArray[np.bool_]) -> Model:
     )  # fmt: skip
 
 
-def _paste(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
-    adjusted = [Model.from_arrays(one) for one in inputs[1:]]
-    owns = [np.array(images, np.int64) for images in arguments["own"]]
-    return paste(Model.from_arrays(inputs[0]), list(zip(owns, adjusted, strict=True))).arrays()
+def all_agreeing(pieces: Sequence[Piece]) -> list[Piece]:
+    """Pieces of one model, each agreeing with the others that share images with it."""
+    return [
+        piece.agreeing_with(pieces[number] for number in near)
+        for piece, near in zip(pieces, neighbours(pieces), strict=True)
+    ]
 
 
-PASTE = Stage("paste", 1, _paste)
+def neighbours(pieces: Iterable[Piece]) -> list[list[int]]:
+    """For each piece the numbers of those that share images with it."""
+    owns, others = [], []
+    for piece in pieces:
+        owns.append(piece.own)
+        others.append(piece.others)
+    owner = np.full(1 + max(int(own[-1]) for own in owns), -1)
+    for number, own in enumerate(owns):
+        owner[own] = number
+    near: list[set[int]] = [set(owner[images].tolist()) for images in others]
+    for number, found in enumerate(list(near)):
+        for other in found:
+            near[other].add(number)
+    return [sorted(found) for found in near]

@@ -14,16 +14,17 @@ from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Task
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.large.adjustment import adjust_task
+from visloc_ros.mapping.large.adjustment import Moving, adjust_task
 from visloc_ros.mapping.large.alignment import Alignment, align_task, read_alignments
 from visloc_ros.mapping.large.averaging import BlockFrames, Node, join_frames
 from visloc_ros.mapping.large.blocks import block_task, read_models
+from visloc_ros.mapping.large.division import Registered, colour, divide, middle_parameters
 from visloc_ros.mapping.large.frames import FrameTable
-from visloc_ros.mapping.large.joining import join_task
+from visloc_ros.mapping.large.joining import join, join_task
 from visloc_ros.mapping.large.matching import ViewGraph
 from visloc_ros.mapping.large.model import Model
-from visloc_ros.mapping.large.partition import Block, Rows, partition
-from visloc_ros.mapping.large.pieces import colour, paste_task
+from visloc_ros.mapping.large.partition import Block, partition
+from visloc_ros.mapping.large.pieces import Piece, all_agreeing, neighbours
 
 _log = logging.getLogger(__name__)
 
@@ -36,14 +37,14 @@ _LEAST_PART = 10  # images of a part, as COLMAP's mapper has it for models besid
 class TaskSizes:
     """Images of a shard, pairs of a matching task, own images of a block, images that one block lends another.
 
-    Above ``joint`` images a model is adjusted piece by piece.
+    A model of more than ``joint`` images is adjusted in pieces of as many at most.
     """
 
     shard: int = 64
     pairs: int = 512
     block: int = 150
     shared: int = 20
-    joint: int = 4000
+    joint: int = 500
 
 
 class Structure:
@@ -85,71 +86,91 @@ class Structure:
         Raises MapError when there is none.
         """
         table = self._table
-        blocks = partition(len(table.frames), graph.pairs, graph.inliers, self._sizes.block, self._sizes.shared)
+        sizes = self._sizes
+        blocks = partition(len(table.frames), graph.pairs, graph.inliers, sizes.block, sizes.shared, sizes.joint)
         numbers, shards = table.camera_numbers, table.shards
         results = self._run(
             [block_task(one, graph, table.places, numbers, shards, matches, self._config, self.poses) for one in blocks]
         )
-        components = self._find_frames(blocks, results)
-        joined = self._run([join_task(component, results) for component in components])
-        adjusted = [self._adjust(key, [block.own for block in blocks]) for key in joined]
-        models = [Model.from_arrays(self._store.read(key)) for key in adjusted]
+        registered = self._read_registered(results)
+        components = self._find_frames(blocks, results, registered)
+        models = [self._model_of(component, blocks, results, registered) for component in components]
         return sorted(models, key=lambda model: -len(model.images))
 
-    def _adjust(self, joined: str, groups: Sequence[Rows]) -> str:
-        """Adjust a model as a whole; one of more images in rounds, in which sets of blocks move, the rest is still."""
-        model, cameras = Model.from_arrays(self._store.read(joined)), self._table.cameras
-        if self.poses is not None or len(model.images) <= self._sizes.joint:
-            moving = None if self.poses is None else ()
-            return self._run([adjust_task(joined, cameras, self._config, moving)])[0]
-        own = [np.intersect1d(rows, model.images) for rows in groups]
-        own = [images for images in own if len(images)]
-        sets = colour(model, own)
-        for _ in range(_ROUNDS):
-            for numbers in sets:
-                moved = [own[number] for number in numbers]
-                tasks = [adjust_task(joined, cameras, self._config, images.tolist()) for images in moved]
-                joined = self._run([paste_task(joined, moved, self._run(tasks))])[0]
-        return joined
+    def _model_of(
+        self,
+        component: BlockFrames,
+        blocks: Sequence[Block],
+        results: Sequence[str],
+        registered: Mapping[Node, Registered],
+    ) -> Model:
+        """The adjusted model of a component, of which only this process holds all."""
+        nodes = component.map_from_blocks
+        parameters = middle_parameters(registered[node] for node in nodes)
+        shares = divide(nodes, registered, blocks)
+        keys = self._run([join_task(share, component, parameters, results) for share in shares])
+        keys = self._adjust(keys)
+        pieces = all_agreeing([Piece.from_arrays(self._store.read(key)) for key in keys])
+        return join([piece.model for piece in pieces])
 
-    def _find_frames(self, blocks: Sequence[Block], results: Sequence[str]) -> list[BlockFrames]:
-        """The frames of the blocks' models, by the images that these share."""
-        sizes = {
-            (block, number): len(model.seen)
+    def _adjust(self, pieces: list[str]) -> list[str]:
+        """Adjust one piece as a whole, several in rounds, in which a set of them moves and the rest is still."""
+        near = neighbours(Piece.from_arrays(self._store.read(key)) for key in pieces)
+
+        def task(number: int, moving: Moving) -> Task:
+            others = [pieces[other] for other in near[number]]
+            return adjust_task(pieces[number], others, self._table.cameras, self._config, moving)
+
+        if self.poses is None and len(pieces) == 1:
+            return self._run([task(0, "all")])
+        for numbers in _ROUNDS * colour(near) if self.poses is None else ():
+            adjusted = self._run([task(number, "own") for number in numbers])
+            for number, key in zip(numbers, adjusted, strict=True):
+                pieces[number] = key
+        return self._run([task(number, "points") for number in range(len(pieces))])
+
+    def _read_registered(self, results: Sequence[str]) -> dict[Node, Registered]:
+        """What is registered in the blocks' models. Raises MapError where there is none."""
+        found = {
+            (block, number): Registered.of(model)
             for block, key in enumerate(results)
             for number, model in enumerate(read_models(self._store.read(key)))
         }
-        if not sizes:
+        if not found:
             raise MapError(
                 "no two images could be joined into a map: film slowly, sideways rather than turning on the spot, "
                 "with plenty of texture in view"
             )
+        return found
+
+    def _find_frames(
+        self, blocks: Sequence[Block], results: Sequence[str], registered: Mapping[Node, Registered]
+    ) -> list[BlockFrames]:
+        """The frames of the blocks' models, by the images that these share."""
         if self.poses is not None:
-            return [BlockFrames(dict.fromkeys(sizes, Sim3.identity()))]
+            return [BlockFrames(dict.fromkeys(registered, Sim3.identity()))]
         tolerance_px = _TOLERANCE_FACTOR * self._config.max_reprojection_error_px
+        sizes = {node: int(one.counts.sum()) for node, one in registered.items()}
         components, left_out = join_frames(sizes, self._align(blocks, results, tolerance_px), tolerance_px)
         for block, number in left_out:
             self._report(read_models(self._store.read(results[block]))[number])
-        counts = [len(self._images(component, results)) for component in components]
+        counts = [
+            len(np.unique(np.concatenate([registered[node].images for node in one.map_from_blocks])))
+            for one in components
+        ]
         return [one for one, count in zip(components, counts, strict=True) if count >= min(_LEAST_PART, max(counts))]
 
     def _align(
         self, blocks: Sequence[Block], results: Sequence[str], tolerance_px: float
     ) -> Mapping[tuple[Node, Node], Alignment]:
         focal_px = [float(camera.intrinsics.mean_focal_length()) for camera in self._table.cameras]
-        pairs = neighbours(blocks)
+        pairs = neighbouring_blocks(blocks)
         tasks = [align_task((results[a], results[b]), focal_px, tolerance_px) for a, b in pairs]
         found: dict[tuple[Node, Node], Alignment] = {}
         for (a, b), key in zip(pairs, self._run(tasks), strict=True):
             for (i, j), alignment in read_alignments(self._store.read(key)).items():
                 found[(a, i), (b, j)] = alignment
         return found
-
-    def _images(self, component: BlockFrames, results: Sequence[str]) -> set[int]:
-        images = set[int]()
-        for block, number in component.map_from_blocks:
-            images.update(read_models(self._store.read(results[block]))[number].images.tolist())
-        return images
 
     def _report(self, model: Model) -> None:
         first, last = (self._table.frames[row].name for row in (model.images[0], model.images[-1]))
@@ -162,7 +183,7 @@ class Structure:
         )  # fmt: skip
 
 
-def neighbours(blocks: Sequence[Block]) -> list[tuple[int, int]]:
+def neighbouring_blocks(blocks: Sequence[Block]) -> list[tuple[int, int]]:
     """Numbers of blocks that share images, the smaller one first."""
     images = np.concatenate([block.images for block in blocks])
     numbers = np.concatenate([np.full(len(block.images), number) for number, block in enumerate(blocks)])
