@@ -74,6 +74,7 @@ BENCHMARKS = (
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.build_time", (*DATA, *MAPS)),
     Benchmark("mapping.covariance", MAPS, threads=1),
+    Benchmark("mapping.estimated_poses", (*DATA, *MAPS), threads=1),
     Benchmark("odometry.sequences", (*DATA, "--stress", "--dpvo", "100", *ODOMETRY)),
     Benchmark(
         "odometry.perturbed",

@@ -1,58 +1,78 @@
-"""A map's own covariance against that of its bundle adjustment, by how they fit the true errors.
+"""A map's own covariance against that of one adjustment of all, by how they fit the true errors, and what they cost.
 
 Run: python -m benchmarks.mapping.covariance --markdown results/map_size.md
 
 COLMAP's synthesized scenes, with noise on the keypoints: twelve images around 300 points. NEES is the squared error
-over the variance, by degree of freedom, of position and rotation for themselves. It is 1 on average where a covariance
-is honest, and above where it claims too much. The focal length is that of a camera that was refined. Poses are those of
-map images. Leave-one-out is what a map's manifest holds; the bundle adjustment's covariance is scaled by the mean
-square of its residuals. Both see the poses that the adjustment ends with, the second in its own gauge, the first after
-alignment of all images to the truth.
+over the variance, by degree of freedom. It is 1 on average where a covariance is honest, and above where it claims too
+much. The focal length is that of a camera that was refined. Poses are those of map images, aligned to the truth by all;
+for the adjustment of all, in its own gauge, position and rotation for themselves. A map's manifest holds what images
+that are left out show, and the adjustment of the surroundings of places. The adjustment of all is scaled by the mean
+square of its residuals; that of surroundings also by how many keypoints share a cell of the image.
 """
 
-import tempfile
+import multiprocessing
 import time
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pycolmap
-from numpy.typing import NDArray
 
+from benchmarks.mapping.noisy_scenes import (
+    CAMERA,
+    FOCAL_PX,
+    Noise,
+    adjust,
+    apart,
+    known,
+    map_of,
+    problem_of,
+    scene_of,
+    together,
+)
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.geometry import SE3, Array, rotation_vector
-from visloc_ros.core.manifest import Manifest
-from visloc_ros.core.map import LocalFeatures, open_map
-from visloc_ros.core.map_writer import write_map
-from visloc_ros.core.tangent import pose_difference
-from visloc_ros.evaluation.machine import provenance
-from visloc_ros.localization.map_uncertainty import MapUncertainty, measure_map_uncertainty
+from visloc_ros.core.map import Map
+from visloc_ros.core.tangent import pose_difference, turn_covariance
+from visloc_ros.evaluation.machine import peak_rss_mb, provenance
+from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.map_adjustment import adjustment_covariances
+from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.mapping.camera_knowledge import focal_sigma
 from visloc_ros.mapping.scale import align_to_references, transform
 from visloc_ros.mapping.sfm_database import registered_poses
 
-NOISE_PX, FOCAL_PX, CAMERA = 0.7, 500.0, 1
 HALF_ANGLES = np.diag([2.0, 2.0, 2.0, 1.0, 1.0, 1.0])  # the tangent of Ceres' quaternions
-CASES = {"right calibration": 1.0, "calibration 2 % off": 1.02}
-Known = TypeVar("Known")
 HEADER = ("covariance of", "case", "by", "NEES", "time")
+COSTS_HEADER = ("images", "adjustment of", "processor time", "memory")
 
 
 def main() -> None:
-    """Measure all cases, and write the table."""
+    """Measure all cases, and write the tables."""
     parser = new_parser(__doc__)
     parser.add_argument("--scenes", type=int, default=40)
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[50, 200, 1000], help="images, to measure what it costs"
+    )
     add_outputs(parser)
     arguments = parser.parse_args()
     figures: list[Figures] = []
     seeds = range(arguments.scenes)
     figures += summarize("focal length", "refined", [measure_focal_length(seed) for seed in seeds])
-    for case, factor in CASES.items():
-        figures += summarize("pose", case, [measure_poses(seed, factor) for seed in seeds])
+    for case, (factor, noise) in CASES.items():
+        figures += summarize("pose", case, [measure_poses(seed, factor, noise) for seed in seeds])
     rows = [[row["of"], row["case"], row["by"], f"{row['nees']:.2f}", f"{row['ms']:.0f} ms"] for row in figures]
-    report = {**provenance(), "scenes": arguments.scenes, "rows": figures}
-    write_outputs(arguments, "Map covariance", report, f"{arguments.scenes} scenes.\n\n{table(HEADER, rows)}")
+    costs = measure_costs(arguments.sizes)
+    report = {**provenance(), "scenes": arguments.scenes, "rows": figures, "costs": costs}
+    tables = f"{table(HEADER, rows)}\n\n{table(COSTS_HEADER, costs)}"
+    write_outputs(arguments, "Map covariance", report, f"{arguments.scenes} scenes.\n\n{tables}")
+
+
+CASES = {
+    "keypoints err apart": (1.0, apart),
+    "keypoints of a cell err together": (1.0, together),
+    "calibration 2 % off": (1.02, apart),
+}
 
 
 def summarize(of: str, case: str, results: list[dict[str, tuple[float, float]]]) -> list[Figures]:
@@ -67,44 +87,6 @@ def summarize(of: str, case: str, results: list[dict[str, tuple[float, float]]])
         }
         for way in results[0]
     ]
-
-
-def scene_of(seed: int, focal_factor: float) -> tuple[pycolmap.Reconstruction, dict[str, SE3]]:
-    """A scene seen with noise by a camera whose calibration is off by a factor, and the true poses."""
-    options = pycolmap.SyntheticDatasetOptions(
-        num_rigs=1,
-        num_cameras_per_rig=1,
-        num_frames_per_rig=12,
-        num_points3D=300,
-        num_points2D_without_point3D=0,
-        camera_width=640,
-        camera_height=480,
-        camera_model_id=pycolmap.CameraModelId.SIMPLE_PINHOLE,
-        camera_params=[FOCAL_PX, 320.0, 240.0],
-    )
-    pycolmap.set_random_seed(seed)
-    scene, rng = pycolmap.synthesize_dataset(options), np.random.default_rng(seed)
-    truth = registered_poses(scene)
-    for image in scene.images.values():
-        for row in range(image.num_points2D()):
-            keypoint = image.point2D(row)
-            keypoint.xy = keypoint.xy + rng.normal(0.0, NOISE_PX, 2)
-    scene.cameras[CAMERA].params = [focal_factor * FOCAL_PX, 320.0, 240.0]
-    return scene, truth
-
-
-def adjust(scene: pycolmap.Reconstruction, refines_camera: bool) -> pycolmap.CeresBundleAdjuster:
-    """Adjust a scene, in place; gives what did."""
-    problem = pycolmap.BundleAdjustmentConfig()
-    for image_id in scene.reg_image_ids():
-        problem.add_image(image_id)
-    if not refines_camera:
-        problem.set_constant_cam_intrinsics(CAMERA)
-    problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
-    adjuster = pycolmap.create_default_ceres_bundle_adjuster(options, problem, scene)
-    adjuster.solve()
-    return adjuster
 
 
 def variance_of(scene: pycolmap.Reconstruction) -> float:
@@ -137,20 +119,33 @@ def measure_focal_length(seed: int) -> dict[str, tuple[float, float]]:
     }
 
 
-def measure_poses(seed: int, focal_factor: float) -> dict[str, tuple[float, float]]:
+def measure_poses(seed: int, focal_factor: float, noise: Noise) -> dict[str, tuple[float, float]]:
     """NEES and seconds of the poses' covariances."""
-    scene, truth = scene_of(seed, focal_factor)
+    scene, truth = scene_of(seed, focal_factor, noise)
     adjuster = adjust(scene, refines_camera=False)
-    begin = time.process_time()
+    times = [time.process_time()]
     covariance = known(pycolmap.estimate_ba_covariance(pycolmap.BACovarianceOptions(), scene, adjuster))
-    middle = time.process_time()
-    theirs = nees_of_adjustment(scene, truth, covariance)
-    uncertainty = uncertainty_of(scene)
-    end = time.process_time()
+    times.append(time.process_time())
+    of_all = nees_of_adjustment(scene, truth, covariance)
     transform(scene, align_to_references(registered_poses(scene), truth))
+    map_ = map_of(scene)
+    times.append(time.process_time())
+    left_out = np.array(measure_map_uncertainty(map_).image_covariance)
+    times.append(time.process_time())
+    around = np.mean(list(adjustment_covariances(map_, PoseConfig().shared_error)), axis=0)
+    times.append(time.process_time())
     errors = [(pose, pose_difference(pose, truth[name])) for name, pose in registered_poses(scene).items()]
-    own = np.mean([nees(error, uncertainty.of_image(pose.rotation)) for pose, error in errors])
-    return {"leave-one-out": (float(own), end - middle), "bundle adjustment": (theirs, middle - begin)}
+    return {
+        "leave-one-out": (mean_nees(errors, left_out), times[3] - times[2]),
+        "adjustment of surroundings": (mean_nees(errors, around), times[4] - times[3]),
+        "adjustment of all": (of_all, times[1] - times[0]),
+    }
+
+
+def mean_nees(errors: list[tuple[SE3, Array]], covariance: Array) -> float:
+    """NEES by degree of freedom of poses' errors (6,) by a covariance (6, 6) in camera axes."""
+    every = [error @ np.linalg.solve(turn_covariance(covariance, pose.rotation), error) / 6.0 for pose, error in errors]
+    return float(np.mean(every))
 
 
 def nees_of_adjustment(
@@ -175,28 +170,34 @@ def nees(error: Array, covariance: Array) -> float:
     return float(sum(error[half] @ np.linalg.solve(covariance[half, half], error[half]) for half in halves)) / 6.0
 
 
-def known(value: Known | None) -> Known:
-    """A value that is there: all that is asked for is free in the adjustment."""
-    assert value is not None
-    return value
+def measure_costs(sizes: Sequence[int]) -> list[list[str]]:
+    """Lines on the time and the memory of both adjustments, each in a process of its own."""
+    rows = []
+    for images in sizes:
+        for words, adjustment in (("all", adjust_all), ("surroundings", adjust_surroundings)):
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                seconds, megabytes = pool.apply(cost_of, (adjustment, images))
+            rows.append([str(images), words, f"{seconds:.2f} s", f"{megabytes:.0f} MB"])
+    return rows
 
 
-def uncertainty_of(scene: pycolmap.Reconstruction) -> MapUncertainty:
-    """The uncertainty that a map of the scene would have in its manifest."""
-    features = {image.name: features_at(image) for image in scene.images.values()}
-    descriptors = {name: np.ones(4, np.float32) for name in features}
-    manifest = Manifest("scene", "synthesized", {}, metric=False, gravity_aligned=False)
-    with tempfile.TemporaryDirectory() as folder:
-        write_map(Path(folder), scene, features, descriptors, np.empty((0, 0), np.float32), manifest)
-        map_ = open_map(Path(folder))
-    return MapUncertainty(measure_map_uncertainty(map_), map_)
+def cost_of(adjustment: Callable[[pycolmap.Reconstruction, Map], None], images: int) -> tuple[float, float]:
+    """Processor time and additional memory of an adjustment of a scene of so many images."""
+    scene, _ = scene_of(0, 1.0, images=images)
+    map_, before_mb, begin = map_of(scene), peak_rss_mb(), time.process_time()
+    adjustment(scene, map_)
+    return time.process_time() - begin, peak_rss_mb() - before_mb
 
 
-def features_at(image: pycolmap.Image) -> LocalFeatures:
-    """Features whose descriptors do not matter."""
-    keypoints: NDArray[np.float32] = np.array([point.xy for point in image.points2D], np.float32)
-    count = len(keypoints)
-    return LocalFeatures(keypoints, np.ones(count, np.float32), np.ones((count, 8), np.float16), (640, 480))
+def adjust_all(scene: pycolmap.Reconstruction, _: Map) -> None:
+    """The covariance of all images together."""
+    options = pycolmap.BACovarianceOptions(params=pycolmap.BACovarianceOptionsParams.POSES)
+    known(pycolmap.estimate_ba_covariance(options, scene, problem_of(scene, refines_camera=False)))
+
+
+def adjust_surroundings(_: pycolmap.Reconstruction, map_: Map) -> None:
+    """The covariances that a map's manifest holds the mean of."""
+    known(list(adjustment_covariances(map_, PoseConfig().shared_error)) or None)
 
 
 if __name__ == "__main__":

@@ -198,6 +198,8 @@ class TestBrokenFolder:
             {"nearest_change": 0.0},
             {"image_covariance": [[0.0] * 6] * 5},
             {"difference_covariance": "none"},
+            {"adjustment_covariance": [[0.0] * 6] * 5},
+            {"adjustment_covariance": 1.0},
             {"surprise": 1.0},
         ],
     )

@@ -43,7 +43,13 @@ class World:
         vlad = Vlad.train([image.features.descriptors for image in images], VladConfig(clusters=8))
         vectors = np.stack([vlad.describe_features(image.features) for image in images])
         manifest = Manifest(
-            "synthetic", "synthetic", {"extractor": INFO}, metric=True, gravity_aligned=False, uncertainty=EXACT
+            "synthetic",
+            "synthetic",
+            {"extractor": INFO},
+            metric=True,
+            gravity_aligned=False,
+            scale_source="reference poses",
+            uncertainty=EXACT,
         )
         return Map("synthetic", manifest, images, self.points, vectors, vlad.centroids)
 

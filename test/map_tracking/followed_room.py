@@ -80,7 +80,7 @@ class FollowedRoom:
         self.true_points = np.concatenate([self._corners(index) for index in indices])
         noise = self.rng.normal(0.0, POINT_NOISE_M, self.true_points.shape)
         images = tuple(self._map_image(index) for index in indices)
-        manifest = Manifest("room", "room", {}, metric=True, gravity_aligned=True)
+        manifest = Manifest("room", "room", {}, True, gravity_aligned=True, scale_source="reference poses")
         nothing = np.empty((0, 0), np.float32)
         return self.true_points, Map("room", manifest, images, self.true_points + noise, nothing, nothing)
 

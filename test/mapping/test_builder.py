@@ -66,6 +66,7 @@ class TestKnownPoses:
         stored, measured = asdict(map_.manifest.uncertainty), asdict(measure_map_uncertainty(map_))
         for name, value in measured.items():
             assert np.allclose(stored[name], value, rtol=1e-9)
+        assert len(stored["adjustment_covariance"]) == 0  # the poses were given
 
     def test_the_summary_agrees_with_the_map(self, known):
         opened, summary = open_map(known[0]), known[1]
@@ -106,6 +107,10 @@ class TestKnownPoses:
 
 
 class TestUnknownPoses:
+    def test_the_manifest_keeps_what_noise_has_moved(self, unposed):
+        uncertainty = open_map(unposed[0]).manifest.uncertainty
+        assert np.linalg.eigvalsh(np.array(uncertainty.adjustment_covariance)).min() > 0.0
+
     def test_most_images_are_registered_where_they_were(self, longer, unposed):
         opened = open_map(unposed[0])
         assert len(opened.images) >= len(longer) - 1

@@ -16,7 +16,8 @@ from visloc_ros.core.files import COPY_AGAIN, check_fetched, is_file, read_text
 from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 
 FORMAT_VERSION = 1
-UNCERTAINTY_VERSION = 1  # of how a map's own error is estimated; an estimate of another version is made again
+UNCERTAINTY_VERSION = 2  # of how a map's own error is estimated; an estimate of an unknown version is made again
+WITHOUT_ADJUSTMENT = 1  # the version before, of which only ``adjustment_covariance`` is missing
 MANIFEST_NAME = "manifest.json"
 _MAX_MANIFEST_BYTES = 32 << 20
 LARGEST_VARIANCE = 1e12  # a standard deviation of a thousand kilometres
@@ -46,7 +47,9 @@ class UncertaintyInfo:
     ``position_rate`` and ``rotation_rate`` in radians squared per radian of view change. The covariances (6, 6), as in
     ``core.types`` but in camera axes, are of an image's pose, and of its difference to that of the nearest image, from
     which the view changes by ``nearest_change`` radians. ``validated_change`` is the largest view change over which
-    images were found again, in radians; 0 where that is not known.
+    images were found again, in radians; 0 where that is not known. ``adjustment_covariance``, too, is (6, 6) in camera
+    axes: what the noise of keypoints adds to the error of poses that were estimated from the images. It is empty where
+    poses were given, and not known ``WITHOUT_ADJUSTMENT``.
     """
 
     position_rate: float
@@ -55,6 +58,7 @@ class UncertaintyInfo:
     difference_covariance: Sequence[Sequence[float]]
     nearest_change: float
     validated_change: float = 0.0
+    adjustment_covariance: Sequence[Sequence[float]] = ()
     version: int = UNCERTAINTY_VERSION
 
     @property
@@ -63,12 +67,13 @@ class UncertaintyInfo:
         try:
             changes = [self.nearest_change, self.validated_change]
             rates = np.array([self.position_rate, self.rotation_rate, *changes], dtype=np.float64)
-            covariances = np.array([self.image_covariance, self.difference_covariance], dtype=np.float64)
+            added = [self.adjustment_covariance] if len(self.adjustment_covariance) else []
+            covariances = np.array([self.image_covariance, self.difference_covariance, *added], dtype=np.float64)
         except (TypeError, ValueError):
             return False
         values = np.concatenate([rates, covariances.ravel()])
         is_plausible = bool((np.abs(values) <= LARGEST_VARIANCE).all() and (rates >= 0.0).all())  # NaN is neither
-        return is_plausible and covariances.shape == (2, 6, 6) and self.nearest_change > 0.0
+        return is_plausible and covariances.shape[1:] == (6, 6) and self.nearest_change > 0.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,13 @@ class Manifest:
             return GeoReference(origin["latitude"], origin["longitude"], origin.get("altitude"), axes_deg)
         except (MapError, TypeError, AttributeError) as error:
             raise ManifestError(f"the entry 'geo_origin' is garbled ({error}): copy the map again") from error
+
+    @property
+    def has_given_poses(self) -> bool:
+        """Whether the map was built at reference poses, and not at such that were estimated from its images."""
+        options = self.config.get("reconstruction")
+        stays = not isinstance(options, Mapping) or options.get("reference", "fixed") == "fixed"
+        return stays and self.scale_source == "reference poses"
 
     @property
     def whole_files(self) -> Mapping[str, FileInfo]:
@@ -210,8 +222,8 @@ def _parse_manifest(path: Path, values: dict[str, Any]) -> Manifest:
 
 
 def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | None:
-    """The estimate of a map's own error; None where it is missing, or of another version of the estimation."""
-    if values is None or values["version"] != UNCERTAINTY_VERSION:
+    """The estimate of a map's own error; None where it is missing, or of an unknown version of the estimation."""
+    if values is None or values["version"] not in (WITHOUT_ADJUSTMENT, UNCERTAINTY_VERSION):
         return None
     return UncertaintyInfo(**values)
 

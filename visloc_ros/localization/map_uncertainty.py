@@ -5,7 +5,9 @@ reference poses and a wrong calibration warp a map, and all points seen from one
 well an image of another walk is localized, images of the map are left out with their neighbours until their nearest
 view is as far away as that image's (nearest neighbour distance matching, Mila et al. 2022). The error is modelled as a
 random walk over the view change to the nearest image. The error of images that are left out alone is that of their
-poses; its change from an image to the nearest one is that of the map from place to place.
+poses; its change from an image to the nearest one is that of the map from place to place. Poses that were estimated
+from the images err together with these, by which no image that is left out differs: their bundle adjustment shows it
+(``map_adjustment.py``).
 
 The estimate is a part of a map's manifest, made when the map is written.
 """
@@ -13,18 +15,19 @@ The estimate is a part of a map's manifest, made when the map is written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.manifest import UncertaintyInfo
+from visloc_ros.core.manifest import UNCERTAINTY_VERSION, WITHOUT_ADJUSTMENT, UncertaintyInfo
 from visloc_ros.core.map import Map
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import turn_covariance
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.leave_one_out import LeaveOneOut, LeaveOneOutResult
+from visloc_ros.localization.map_adjustment import adjustment_covariances
 from visloc_ros.localization.view_change import Viewpoints, typical_depth
 
 _MIN_TRIALS = 20
@@ -49,19 +52,25 @@ class MapUncertainty:
     def of_pose(self, map_from_camera: SE3, covariance: Array, points: Array) -> Array:
         """Covariance (6, 6) that the map adds to that of a pose found by points (N, 3).
 
-        Zero where the images of the map agree as well as they claim, and where the camera is that of one of them. For
-        view changes beyond those that could be validated, errors grow in proportion to the view change: points that
-        are all too near, or on a bent surface, do not average out.
+        Where the images of the map agree as well as they claim, and where the camera is that of one of them, it is that
+        of the map's adjustment alone: zero, if the poses of its images were given. For view changes beyond those that
+        could be validated, errors grow in proportion to the view change: points that are all too near, or on a bent
+        surface, do not average out.
         """
         depth = typical_depth(map_from_camera, points)
         change = float(self._views.changes(map_from_camera).min())
         of_map = np.diag(change * np.repeat([self.info.position_rate * depth**2, self.info.rotation_rate], 3))
+        of_map = of_map + self.of_adjustment(map_from_camera.rotation)
         beyond = max(1.0, change / self.info.validated_change) if self.info.validated_change > 0.0 else 1.0
         return np.asarray(beyond**2 * (covariance + of_map) - covariance)
 
     def of_image(self, rotation: Array) -> Array:
         """Covariance of the error of an image's pose, of a camera turned by ``rotation`` (3, 3)."""
-        return turn_covariance(self._of_image, rotation)
+        return turn_covariance(self._of_image, rotation) + self.of_adjustment(rotation)
+
+    def of_adjustment(self, rotation: Array) -> Array:
+        """The part of it that all images share with the points that they see."""
+        return turn_covariance(self._of_adjustment, rotation)
 
     def of_difference(self, rotation: Array, change: float) -> Array:
         """Covariance of how much the map's error differs from that at a place from which the view has changed.
@@ -85,6 +94,11 @@ class MapUncertainty:
         return np.array(self.info.image_covariance)
 
     @cached_property
+    def _of_adjustment(self) -> Array:
+        covariance = self.info.adjustment_covariance
+        return np.array(covariance) if len(covariance) else np.zeros((6, 6))
+
+    @cached_property
     def _of_difference(self) -> Array:
         return np.array(self.info.difference_covariance)
 
@@ -92,12 +106,14 @@ class MapUncertainty:
 def map_uncertainty(map_: Map, config: PoseConfig | None = None) -> MapUncertainty:
     """The uncertainty in a map's manifest, estimated now where that has none or was made with other options.
 
-    A reduced map has no images to estimate it from: its manifest's value is used with any options.
+    A reduced map has no images to estimate it from: its manifest's value is used with any options. What manifests of
+    earlier versions lack is added.
     """
     stored = map_.manifest.uncertainty
     can_measure = map_.manifest.reduced is None
     if stored is not None and (config is None or config == PoseConfig() or not can_measure):
-        return MapUncertainty(stored, map_)
+        lacks_adjustment = stored.version == WITHOUT_ADJUSTMENT and can_measure
+        return MapUncertainty(_with_adjustment(stored, map_) if lacks_adjustment else stored, map_)
     return MapUncertainty(measure_map_uncertainty(map_, config), map_)
 
 
@@ -107,22 +123,28 @@ def measure_map_uncertainty(map_: Map, config: PoseConfig | None = None) -> Unce
     The rates are the least at which, with 95 % confidence, 90 % of the images lie in their 90 % regions. A rate is zero
     where there are too few images to estimate it.
     """
-    validation = LeaveOneOut(map_, config or PoseConfig())
+    config = config or PoseConfig()
+    validation = LeaveOneOut(map_, config)
     trials = list(validation.trials())
     position_rate, rotation_rate = _rates(trials)
     validated = float(np.quantile([one.view_change for one in trials], _SHARE_VALIDATED)) if trials else 0.0
     pairs = list(validation.pairs())
-    if not pairs:
-        nothing = np.zeros((6, 6)).tolist()
-        return UncertaintyInfo(position_rate, rotation_rate, nothing, nothing, 1.0, validated)
-    return UncertaintyInfo(
+    info = UncertaintyInfo(
         position_rate,
         rotation_rate,
         _mean_square([pair.error for pair in pairs]).tolist(),
         _mean_square([pair.error - pair.of_nearest for pair in pairs]).tolist(),
-        max(float(np.median([pair.view_change for pair in pairs])), _LEAST_CHANGE),
+        max(float(np.median([pair.view_change for pair in pairs])), _LEAST_CHANGE) if pairs else 1.0,
         validated,
     )
+    return _with_adjustment(info, map_, config)
+
+
+def _with_adjustment(info: UncertaintyInfo, map_: Map, config: PoseConfig | None = None) -> UncertaintyInfo:
+    shared_error = (config or PoseConfig()).shared_error
+    every = [] if map_.manifest.has_given_poses else list(adjustment_covariances(map_, shared_error))
+    covariance = np.mean(every, axis=0).tolist() if every else []
+    return replace(info, adjustment_covariance=covariance, version=UNCERTAINTY_VERSION)
 
 
 def _rates(results: Sequence[LeaveOneOutResult]) -> tuple[float, float]:
@@ -153,5 +175,5 @@ def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
 
 
 def _mean_square(errors: Sequence[Array]) -> Array:
-    stacked = np.array(errors)
-    return np.asarray(stacked.T @ stacked / len(stacked))
+    stacked = np.array(errors).reshape(-1, 6)
+    return np.asarray(stacked.T @ stacked / max(len(stacked), 1))
