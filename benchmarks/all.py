@@ -66,6 +66,7 @@ BENCHMARKS = (
     Benchmark("geo.coverage", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("stream", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("load", (*DATA, "--markdown", "{results}/server.md")),
+    Benchmark("search_processes", (*DATA, "--markdown", "{results}/server.md"), threads=1),
     Benchmark("http_anchors", (*DATA, "--markdown", "{results}/server.md")),
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.pairs", MAPS),

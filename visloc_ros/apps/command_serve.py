@@ -15,6 +15,7 @@ from visloc_ros.apps.options import Search
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import read_token
 from visloc_ros.core.map_folder import list_maps
+from visloc_ros.execution.this_computer import num_processors
 from visloc_ros.localization.config import RETRIEVAL
 
 
@@ -42,13 +43,14 @@ def serve(
     if not token and not is_loopback(host):
         raise ConfigError(f"anyone who reaches {host} could use it: give --token-file, or leave out --host")
     count = sum(not entry.problem for entry in list_maps(maps))
-    from visloc_ros.server.config import ServerConfig
+    from visloc_ros.server.config import MOST_AT_ONCE, ServerConfig
     from visloc_ros.server.lasting import answer_requests  # takes long, after the checks of the options
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener, suppress(KeyboardInterrupt):
         console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
-        answer_requests(listener, ServerConfig(maps, int(memory_gb * (1 << 30)), token, reports, search))
+        memory, processes = int(memory_gb * (1 << 30)), min(num_processors(), MOST_AT_ONCE) - 1
+        answer_requests(listener, ServerConfig(maps, memory, token, reports, search, processes))
     console.print("stopped")
 
 

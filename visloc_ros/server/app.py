@@ -14,6 +14,7 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from visloc_ros import __version__
+from visloc_ros.core.child_process import DeathError
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.watchdog import WATCHDOG
@@ -158,6 +159,9 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": words}, 429, {"Retry-After": "1"})
     if isinstance(error, DeadlineError):
         return JSONResponse({"detail": detail}, 503, {"Retry-After": "30"})
+    if isinstance(error, DeathError):
+        logger.error("%s", error)
+        return JSONResponse({"detail": "the search has ended its process twice: do not send this image again"}, 500)
     if isinstance(error, TooManyJobsError):
         return JSONResponse({"detail": detail}, 503, {"Retry-After": "600"})
     if isinstance(error, OutputError):

@@ -7,13 +7,17 @@ from pathlib import Path
 
 from visloc_ros.localization.config import RETRIEVAL
 
+MOST_AT_ONCE = 8
+"""Searches: each process has its own models, which take more than a gigabyte of memory, and that of a GPU, too."""
+
 
 @dataclass(frozen=True)
 class ServerConfig:
     """The folder of the maps, the limit of their memory, and the token that clients need; empty: none.
 
     Reports below ``reports_folder`` can be read. ``search`` is the way of searching for maps that are prepared for it;
-    others are searched by retrieval, and reduced ones by the way that they allow.
+    others are searched by retrieval, and reduced ones by the way that they allow. Beside the server's own, at most so
+    many ``processes`` search while clients wait.
     """
 
     maps_folder: Path
@@ -21,3 +25,4 @@ class ServerConfig:
     token: str = ""
     reports_folder: Path | None = None
     search: str = RETRIEVAL
+    processes: int = 0

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from threading import Lock
-from typing import TypeVar
+from functools import partial
+from threading import Event, Lock
+from typing import Generic, TypeVar
 
 from visloc_ros.core.errors import DeadlineError
 from visloc_ros.core.geometry import SE3
@@ -36,11 +37,45 @@ class ClientBusyError(Exception):
 HUNG_FACTOR = 5.0  # times the longest wait of a client: what still runs then will hardly end
 
 
+class Turn(Generic[ResultT]):
+    """A piece of work that is done once, by the thread that takes it first; ``future`` has its result."""
+
+    def __init__(self, work: Callable[[], ResultT]) -> None:
+        self.future: Future[ResultT] = Future()
+        self._work, self._begun, self._lock = work, Event(), Lock()
+
+    def take(self) -> bool:
+        """Whether the work is left to the caller."""
+        with self._lock:
+            if self._begun.is_set():
+                return False
+            self._begun.set()
+        return self.future.set_running_or_notify_cancel()
+
+    def has_begun(self, within_s: float) -> bool:
+        """Whether it is taken within this time."""
+        return self._begun.wait(within_s)
+
+    def do(self) -> None:
+        """Do the work, unless it is taken."""
+        if self.take():
+            self.finish(self._work)
+
+    def finish(self, work: Callable[[], ResultT]) -> None:
+        """Do other work, by which who has taken the turn gets the same result."""
+        try:
+            result = work()
+        except BaseException as error:  # who waits for the result gets it
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+
 class DeviceQueue:
     """Does work in one thread, in order of arrival."""
 
     def __init__(self, most_waiting: int, within_s: float) -> None:
-        self._most_waiting, self._most_of_one, self._within_s = most_waiting, (most_waiting + 1) // 2, within_s
+        self.most_waiting, self._within_s = most_waiting, within_s
         self._of_client: Counter[str] = Counter()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="visloc search")
         self.waiting = 0
@@ -55,21 +90,32 @@ class DeviceQueue:
 
     def check_room(self, client: str = "") -> None:
         """Raise QueueFullError where no more work is accepted, ClientBusyError where one client has half the room."""
-        if self.waiting >= self._most_waiting:
+        if self.waiting >= self.most_waiting:
             raise QueueFullError
-        if client and self._of_client[client] >= self._most_of_one:
+        if client and self._of_client[client] >= (self.most_waiting + 1) // 2:
             raise ClientBusyError
 
-    async def do(self, work: Callable[[], ResultT], client: str = "") -> ResultT:
-        """Await ``work()``. Raises as ``check_room`` does at once, DeadlineError where it has not been done in time."""
+    async def do(
+        self,
+        work: Callable[[], ResultT],
+        client: str = "",
+        on_wait: Callable[[Turn[ResultT]], None] | None = None,
+    ) -> ResultT:
+        """Await ``work()``. Raises as ``check_room`` does at once, DeadlineError where it has not been done in time.
+
+        ``on_wait`` gets the turn of work that has to wait for other work, and may take it.
+        """
         self.check_room(client)
         self._count(client, 1)
-        loop, future = asyncio.get_running_loop(), self._thread.submit(self._timed, work)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, client, -1))
+        loop, turn = asyncio.get_running_loop(), Turn(partial(self._timed, work))
+        turn.future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, client, -1))
+        self._thread.submit(turn.do).add_done_callback(lambda done: done.cancelled() and turn.future.cancel())
+        if on_wait is not None and self.waiting > 1:
+            on_wait(turn)
         try:
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(future)), self._within_s)
+            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(turn.future)), self._within_s)
         except asyncio.TimeoutError:
-            future.cancel()  # if it has not begun; otherwise it runs to its end, and counts until then
+            turn.future.cancel()  # if it has not begun; otherwise it runs to its end, and counts until then
             raise DeadlineError(f"it was not done within {self._within_s:g} s: try again later") from None
 
     def wait_for(self, work: Callable[[], ResultT]) -> ResultT:
@@ -109,6 +155,8 @@ class Search:
         self.request = request
         self.query: Query | None = None
         """The frame with its features, where a batch extracted them before its turn."""
+        self.is_taken = False
+        """Whether it has had its turn elsewhere than in the thread of the queue."""
         self._data = data
         self._frame: Frame | None = None
 
@@ -117,6 +165,14 @@ class Search:
         if self._frame is None:
             self._frame = read_upload(self._data, self.request.camera_of)
         return self._frame
+
+    def again(self) -> Search:
+        """The same search, of which nothing is done yet."""
+        return Search(self._data, self.request)
+
+    def forget(self) -> None:
+        """Hold no image any longer: it has been answered."""
+        self._data, self._frame, self.query = b"", None, None
 
 
 class SearchBatches:
@@ -176,7 +232,8 @@ class SearchBatches:
 
     def _of_same_map(self, search: Search) -> list[Search]:
         with self._lock:
-            return [one for one in self._waiting if one.request.map_name == search.request.map_name]
+            name = search.request.map_name
+            return [one for one in self._waiting if one.request.map_name == name and not one.is_taken]
 
     def _forget(self, search: Search) -> None:
         with self._lock, suppress(ValueError):

@@ -92,7 +92,7 @@ def download(service: Admitted, name: Name) -> StreamingResponse:
 )
 async def delete(service: Admitted, name: Name) -> None:
     """Delete a map, a broken one, too; searches and streams that have begun go on to their end."""
-    await service.queue.do(lambda: service.maps.delete(name))
+    await service.queue.do(lambda: service.delete_map(name))
 
 
 def _packed(folder: Path) -> IO[bytes]:

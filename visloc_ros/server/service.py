@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request, WebSocket
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.core.types import Anchor, AnchorPose
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.server.answers import LocalizeAnswer
 from visloc_ros.server.build_jobs import BuildJobs
@@ -19,6 +17,8 @@ from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import DeviceQueue, Search, SearchBatches, SearchRequest
 from visloc_ros.server.metrics import FOUND, Metrics
 from visloc_ros.server.resident_maps import ResidentMaps
+from visloc_ros.server.search_answer import answer_search
+from visloc_ros.server.search_processes import SearchProcesses
 
 MOST_BODY_BYTES = 32 << 20  # a photo of 50 megapixels has 20 MB
 MOST_VIDEO_BYTES = 8 << 30  # an hour of a phone's full HD
@@ -34,6 +34,7 @@ class Service:
         self.maps = ResidentMaps(config.maps_folder, config.memory_bytes, AnchorConfig(search=config.search))
         self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
         self._batches = SearchBatches()
+        self.processes = SearchProcesses(config, WITHIN_S, self._find_in_turn, self._make_room)
         self.jobs = BuildJobs(config.maps_folder)
         self.reports_folder = config.reports_folder
         self.num_streams = 0
@@ -47,30 +48,36 @@ class Service:
     def close(self) -> None:
         """End all work; the next server continues builds."""
         self.jobs.close()
+        self.processes.close()
         self.queue.close()
+
+    def delete_map(self, name: str) -> None:
+        """Delete a map. Raises as ``ResidentMaps.delete`` does."""
+        try:
+            self.maps.delete(name)
+        finally:
+            self.processes.forget_maps()
 
     async def localize(self, data: bytes, request: SearchRequest, client: str = "") -> LocalizeAnswer:
         """Find an image when its turn comes. Raises as ``DeviceQueue.do`` does, and VislocError."""
         self.queue.check_room(client)  # a refused search joins no batch
         search = Search(data, request)
         with self._batches.waiting(search):
-            return await self.queue.do(lambda: self._find(search), client)
+            on_wait = partial(self.processes.offer, search)
+            answer: LocalizeAnswer = await self.queue.do(lambda: self._find(search), client, on_wait)
+        self.metrics.searches.labels(FOUND if answer.success else answer.reason).inc()
+        return answer
 
     def _find(self, search: Search) -> LocalizeAnswer:
         """The result of a search in its turn, in the thread of the queue."""
-        search.read()  # a file that is no image loads no map
-        request, name = search.request, self.maps.resolve(search.request.map_name)
-        engine = self.maps.engine(name)
-        hint = request.known.in_map(engine.map_identity)
-        query = replace(self._batches.extract(search, engine), hint=hint)
-        try:
-            result = engine.solve(query, request.prior)
-        except MapError as error:
-            if hint is None:
-                raise
-            raise ConfigError(str(error)) from error  # the map cannot use the hint
-        self.metrics.searches.labels(FOUND if isinstance(result, AnchorPose) else result.reason.value).inc()
-        return LocalizeAnswer.of(Anchor(result, engine.map_identity), name, request.with_inliers)
+        return answer_search(self.maps, search, self._batches.extract)
+
+    def _find_in_turn(self, search: Search) -> LocalizeAnswer:
+        """The same for another thread, which waits."""
+        return self.queue.wait_for(lambda: self._find(search))
+
+    def _make_room(self, processes: int) -> None:
+        self.queue.most_waiting = MOST_WAITING * (1 + processes)
 
 
 bearer = HTTPBearer(auto_error=False, description="the token that the server was started with")

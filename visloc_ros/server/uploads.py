@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pycolmap
@@ -17,7 +18,7 @@ from visloc_ros.sources import open_source
 from visloc_ros.sources.photos import decode_photo, read_photo_header
 
 CameraOfSize = Callable[[int, int], pycolmap.Camera]
-"""Gives the camera for an image width and height. Raises CalibrationError."""
+"""Gives the camera for an image width and height, in other processes too. Raises CalibrationError."""
 
 MOST_PIXELS = 1 << 26  # 67 million: more than cameras of robots and phones have, a gigabyte while it is searched
 
@@ -54,7 +55,11 @@ def pinhole(fx: float, fy: float, cx: float, cy: float) -> CameraOfSize:
     """A camera without distortion. Raises CalibrationError."""
     if not min(fx, fy, cx, cy) > 0.0:
         raise CalibrationError("fx, fy, cx and cy are positive pixels")
-    return lambda width, height: camera_from_params("PINHOLE", width, height, [fx, fy, cx, cy])
+    return partial(_pinhole_of_size, (fx, fy, cx, cy))
+
+
+def _pinhole_of_size(params: Sequence[float], width: int, height: int) -> pycolmap.Camera:
+    return camera_from_params("PINHOLE", width, height, params)
 
 
 def camera_in_words(text: str) -> CameraOfSize:
@@ -67,4 +72,8 @@ def camera_in_words(text: str) -> CameraOfSize:
     if not (width.is_integer() and height.is_integer()):
         raise CalibrationError(f"camera is for an image of {width:g}x{height:g} pixels")
     camera = camera_from_params(model, int(width), int(height), params)
-    return lambda *_: camera
+    return partial(_of_any_size, camera)
+
+
+def _of_any_size(camera: pycolmap.Camera, *_: int) -> pycolmap.Camera:
+    return camera

@@ -1,0 +1,104 @@
+"""How many searches a second several threads and several processes do, their features being known.
+
+Run: python -m benchmarks.search_processes --data ../shared/data --markdown results/server.md
+
+What is left is the processor's part of a search: correspondences, poses and their verification, by nearest neighbours.
+Threads share one engine and the interpreter's lock, which PoseLib, COLMAP and large arrays release.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
+
+from benchmarks.places import real_places
+from benchmarks.program import add_folders, add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.execution.this_computer import num_processors
+from visloc_ros.server.config import ServerConfig
+from visloc_ros.server.device_queue import Search, SearchRequest
+from visloc_ros.server.resident_maps import ResidentMaps
+from visloc_ros.server.search_answer import answer_search
+from visloc_ros.server.search_processes import SearchProcess, extracted
+from visloc_ros.sources.ros_images import encode_jpeg
+
+PLACE = "redkitchen"
+WITHIN_S = 600.0
+
+
+def main() -> None:
+    """One worker, then more, in turn."""
+    parser = new_parser(__doc__)
+    add_folders(parser, "out/load")
+    parser.add_argument("--workers", type=int, nargs="+", help="numbers of them; by default 1, 2, 4 to the processors")
+    parser.add_argument("--images", type=int, default=50, help="images searched each time")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each is measured; the best counts")
+    add_outputs(parser)
+    arguments = parser.parse_args()
+    counts = arguments.workers or [count for count in (1, 2, 4, 8) if count <= num_processors()]
+    rates = measure(arguments, counts)
+    write_outputs(arguments, "Searches at once", {**provenance(), "per_s": rates}, as_table(rates))
+
+
+def measure(arguments: Namespace, counts: Sequence[int]) -> Figures:
+    """Searches a second by the way and the number of workers."""
+    place = next(place for place in real_places(arguments.data) if place.name == PLACE)
+    place.open_map(arguments.work)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    config = ServerConfig(arguments.work)
+    maps = ResidentMaps(config.maps_folder, config.memory_bytes)
+    engine = maps.engine(PLACE)
+    searches = [Search(encode_jpeg(frame.image, 90), SearchRequest(PLACE)) for frame in place.frames()]
+    searches = searches[:: max(1, len(searches) // arguments.images)][: arguments.images]
+    for search in searches:
+        search.query = engine.extract(search.read())
+    processes = [SearchProcess(config, 1, 0) for _ in range(max(counts))]
+    ways: dict[str, Sequence[Callable[[Search], object]]] = {
+        "threads": [partial(answer_search, maps, extract=extracted)] * max(counts),
+        "processes": [partial(one.find, within_s=WITHIN_S) for one in processes],
+    }
+    for workers in ways.values():
+        for worker in workers:
+            worker(searches[0])  # the map and the models are loaded
+    rates = {f"{count} {way}": 0.0 for way in ways for count in counts}
+    for _ in range(arguments.rounds):
+        for way, workers in ways.items():
+            for count in counts:
+                rate = rate_of(workers[:count], searches)
+                rates[f"{count} {way}"] = max(rates[f"{count} {way}"], round(rate, 1))
+                print(way, count, round(rate, 1), flush=True)
+    for process in processes:
+        process.end()
+    return rates
+
+
+def rate_of(workers: Sequence[Callable[[Search], object]], searches: Sequence[Search]) -> float:
+    """Searches a second where each worker takes the next one."""
+    waiting: SimpleQueue[Search | None] = SimpleQueue()
+    for search in [*searches, *[None] * len(workers)]:
+        waiting.put(search)
+
+    def work(worker: Callable[[Search], object]) -> None:
+        while (search := waiting.get()) is not None:
+            worker(search)
+
+    begin_s = time.perf_counter()
+    with ThreadPoolExecutor(len(workers)) as threads:
+        list(threads.map(work, workers))
+    return len(searches) / (time.perf_counter() - begin_s)
+
+
+def as_table(rates: Figures) -> str:
+    """A row for each way and number of workers, beside one thread."""
+    first = next(iter(rates.values()))
+    return table(["searched by", "searches a second", "ratio"], [[k, v, f"{v / first:.2f}"] for k, v in rates.items()])
+
+
+if __name__ == "__main__":
+    main()
