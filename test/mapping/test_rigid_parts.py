@@ -9,7 +9,7 @@ import pytest
 from visloc_ros.core.geometry import SE3
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.reconstruction import reconstruct_components, triangulate_at_known_poses
-from visloc_ros.mapping.rigid_parts import only_images, weigh_pairs
+from visloc_ros.mapping.rigid_parts import only_images, shape_difference, weigh_pairs
 from visloc_ros.mapping.scale import align_to_references
 from visloc_ros.mapping.sfm_database import add_views, registered_poses, write_database
 
@@ -20,12 +20,12 @@ WITHIN = [(i, j) for i, j in EVERY if (i < HINGE) == (j < HINGE)]
 HALVES = [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
 
 
-def bend(model, scale=1.4):
-    """Scale the last images and half of the points about the centre of all; drop the observations that do not fit."""
+def bend(model, images=HALVES[1], scale=1.4):
+    """Scale some images and half of the points about the centre of all; drop the observations that do not fit."""
     about = np.mean([point.xyz for point in model.points3D.values()], axis=0)
     for number in list(model.points3D)[::2]:
         model.points3D[number].xyz = about + scale * (model.points3D[number].xyz - about)
-    for image_id in HALVES[1]:
+    for image_id in images:
         pose = SE3.from_rigid3d(model.images[image_id].cam_from_world()).inverse
         moved = SE3(pose.rotation, about + scale * (pose.translation - about))
         model.frames[model.images[image_id].frame_id].rig_from_world = moved.inverse.to_rigid3d()
@@ -118,6 +118,28 @@ def test_images_of_a_bent_global_model_are_mapped_incrementally(scene):
     assert "incrementally" in only.remark
     assert only.size[0] == 10
     assert largest_error(scene, only.model) < 0.005
+
+
+@pytest.mark.usefixtures("bent_mapper")
+def test_what_is_mapped_incrementally_must_have_the_shape_of_the_parts(scene, monkeypatch):
+    original = pycolmap.incremental_mapping
+
+    def mapping(*args, **kwargs):
+        return {number: bend(model, [3, 4, 8, 9]) for number, model in original(*args, **kwargs).items()}
+
+    monkeypatch.setattr(pycolmap, "incremental_mapping", mapping)
+    found = reconstruct_components(scene.views, scene.matches(), replace(CONFIG, global_from=10))
+    assert [one.size[0] for one in found] == [5, 5]
+    assert all(largest_error(scene, one.model) < 0.005 for one in found)
+
+
+def test_the_difference_in_shape_is_a_share_of_the_spread(model):
+    moved, bent = pycolmap.Reconstruction(model), bend(pycolmap.Reconstruction(model))
+    moved.transform(pycolmap.Sim3d(2.0, pycolmap.Rotation3d(), [1.0, 2.0, 3.0]))
+    assert shape_difference(model, moved) < 1e-9
+    assert shape_difference(model, bent) > 0.2
+    assert shape_difference(model, only_images(bent, HALVES[1])) < 1e-9
+    assert shape_difference(model, only_images(bent, [4, 6, 8])) == 0.0
 
 
 @pytest.mark.usefixtures("bent_mapper")

@@ -6,7 +6,8 @@ of a kitchen take 3.4 times that of the second, 90 of a room as long (results/ma
 simulated loops both take equally long with 200 images, and with 400 the first takes half as long again as the second.
 
 Where images are weakly connected the second bends its model without a sign: of 22 photos of a street it registers all,
-tens of metres off. So its models are cut where verified matches do not hold them together (``rigid_parts``).
+tens of metres off. So its models are cut where verified matches do not hold them together (``rigid_parts``). Of what
+remains, the first may differ: its scale drifts along a drive, where that of the second does not.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from pathlib import Path
 import pycolmap
 
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.rigid_parts import only_images, weigh_pairs
+from visloc_ros.mapping.rigid_parts import only_images, shape_difference, weigh_pairs
 
 _log = logging.getLogger(__name__)
 
 _MIN_HELD_SHARE = 0.9
+_MOST_SHAPE_DIFFERENCE = 0.05  # of two mappers' models that are both right 0.017 at most, of others 0.27 and more
 _LEAST_BESIDE_LARGEST = 10  # images of a further model, for both mappers: COLMAP's own limit of the incremental one
 _MAX_ITERATIONS = 30
 _FUNCTION_TOLERANCE = 1e-5  # of the cost; without one, each refinement takes four times as long for no better poses
@@ -66,7 +68,8 @@ def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Mapped:
     """Find models with the mapper that the options name, one for each part of the images; none where no two match.
 
     What verified matches do not hold together in a global model becomes several. Chosen by the number of images, the
-    global mapper must hold nearly all of them together; else the incremental one runs, and the larger model counts.
+    global mapper must hold nearly all of them together; else the incremental one runs, and counts where its model is as
+    large and has the shape of what was held together.
     """
     if config.mapper == "incremental" or (config.mapper == "auto" and task.count < config.global_from):
         return Mapped(_map_incrementally(task, config))
@@ -76,12 +79,13 @@ def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Mapped:
     if held >= _MIN_HELD_SHARE * task.count:
         return Mapped(models)
     weak = f"in the global model, verified matches hold {held} of {task.count} images together"
-    whole = Mapped(models, f"{weak}: it was cut where they do not")
+    mapped = Mapped(models, f"{weak}: it was cut where they do not")
     if config.mapper == "auto":
         incremental = Mapped(_map_incrementally(task, config), f"{weak}: the images were mapped incrementally instead")
-        whole = max(incremental, whole, key=lambda mapped: mapped.largest)
-    _log.warning("%s", whole.remark)
-    return whole
+        if incremental.largest >= mapped.largest and _has_shape(incremental, mapped):
+            mapped = incremental
+    _log.warning("%s", mapped.remark)
+    return mapped
 
 
 def mapper_options(
@@ -182,6 +186,12 @@ def _rigid_parts(
     """A model, or what verified matches hold together of it, the largest part first."""
     parts = weigh_pairs(model, task.database, config.max_reprojection_error_px).rigid_parts()
     return [model] if len(parts) == 1 else [only_images(model, part) for part in parts]
+
+
+def _has_shape(one: Mapped, other: Mapped) -> bool:
+    """Whether models have the shape of the largest of other ones, as far as they have images in common."""
+    largest = max(other.models, key=lambda model: model.num_reg_images(), default=pycolmap.Reconstruction())
+    return all(shape_difference(largest, model) <= _MOST_SHAPE_DIFFERENCE for model in one.models)
 
 
 def _without_small(models: list[pycolmap.Reconstruction]) -> list[pycolmap.Reconstruction]:

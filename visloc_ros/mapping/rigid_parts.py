@@ -25,8 +25,9 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from visloc_ros.core.camera import project
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3, Array, umeyama
 
+_MIN_SHAPE = 4
 _MIN_PAIRS = 2
 _MIN_EXPLAINED = 30  # COLMAP's own limit of an image that is registered: abs_pose_min_num_inliers
 _TOLERANCE_FACTOR = 2.0  # of the error that a point may have where it is seen: the point is not fitted to this keypoint
@@ -97,6 +98,19 @@ def only_images(model: pycolmap.Reconstruction, image_ids: Collection[int]) -> p
     for image_id in set(part.reg_image_ids()) - set(image_ids):
         part.deregister_frame(part.images[image_id].frame_id)
     return part
+
+
+def shape_difference(a: pycolmap.Reconstruction, b: pycolmap.Reconstruction) -> float:
+    """How far the images in both models (by ids) are apart after the best similarity, as a share of their spread.
+
+    Both are root mean squares. Zero for fewer than four images, which have little shape.
+    """
+    shared = sorted(set(a.reg_image_ids()) & set(b.reg_image_ids()))
+    if len(shared) < _MIN_SHAPE:
+        return 0.0
+    in_a, in_b = (np.array([model.images[one].projection_center() for one in shared]) for model in (a, b))
+    apart = umeyama(in_a, in_b) @ in_b - in_a
+    return float(np.linalg.norm(apart) / np.linalg.norm(in_a - in_a.mean(axis=0)))
 
 
 @dataclass(frozen=True, eq=False)
