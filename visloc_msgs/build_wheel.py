@@ -95,6 +95,7 @@ def compile_package(source: Path, build: Path, installed: Path, prefix: Path) ->
         "BUILD_TESTING": "OFF",
         "CMAKE_BUILD_TYPE": "Release",
         "CMAKE_INSTALL_PREFIX": installed,
+        "COMPILE_TOGETHER": "ON",
         "Python3_EXECUTABLE": sys.executable,
         "PYTHON_INSTALL_DIR": "python",
     }
