@@ -19,6 +19,16 @@ NUM_IMAGES = 4
 SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=2.0, rate_hz=2.0, noise_std=1.0)
 
 
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "features: {name: sift}\nmatcher: {name: nearest, ratio: 0.85}\n"  # no worker loads torch
+        "reconstruction: {threads: 1}\n"  # several threads add up in another order each time
+    )
+    return path
+
+
 def batch(*arguments):
     return visloc("batch", *arguments)
 
@@ -27,7 +37,7 @@ def state_of(maps):
     return {path: path.stat().st_mtime_ns for path in maps.glob("*/manifest.json")}
 
 
-def test_the_same_command_again_does_what_is_left(tmp_path):
+def test_the_same_command_again_does_what_is_left(tmp_path, config):
     recordings, maps = tmp_path / "recordings", tmp_path / "recordings" / "maps"
     recordings.mkdir()
     write_folder(simulate(SMALL, "map"), recordings / "folder")
@@ -40,7 +50,7 @@ def test_the_same_command_again_does_what_is_left(tmp_path):
     (maps / "folder").mkdir()
     (maps / "folder" / "manifest.json").write_text("{")  # a broken map, which is built anew
 
-    first = batch(recordings, "-o", maps, "--json", "--workers", 2)
+    first = batch(recordings, "-o", maps, "--json", "--workers", 2, "--config", config)
     assert first.exit_code == 1, first.output
     assert {path.parent.name for path in state_of(maps)} == {"folder", "Film"}
     assert all(len(open_map(maps / name).images) == NUM_IMAGES for name in ("folder", "Film"))
@@ -59,7 +69,7 @@ def test_the_same_command_again_does_what_is_left(tmp_path):
     (recordings / "taken.mp4").unlink()
     before = state_of(maps)
     write_video(recordings / "broken.mp4", SMALL)
-    second = batch(recordings, "-o", maps)
+    second = batch(recordings, "-o", maps, "--config", config)
     assert second.exit_code == 0, second.output
     after = state_of(maps)
     assert after.keys() - before.keys() == {maps / "broken" / "manifest.json"}
@@ -95,16 +105,11 @@ def poses_of(path):
     return {name: (pose.translation / unit, pose.rotation) for name, pose in relative.items()}
 
 
-def test_maps_are_the_same_by_all_engines_and_where_a_worker_is_killed(tmp_path, monkeypatch):
+def test_maps_are_the_same_by_all_engines_and_where_a_worker_is_killed(tmp_path, config, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # workers of Ray begin in another folder
     recordings = tmp_path / "recordings"
     for name in ("one", "two"):
         write_folder(simulate(SMALL, "map"), recordings / name)
-    config = tmp_path / "config.yaml"
-    config.write_text(
-        "features: {name: sift}\nmatcher: {name: nearest, ratio: 0.85}\n"  # no worker loads torch
-        "reconstruction: {threads: 1}\n"  # several threads add up in another order each time
-    )
     succeed("batch", recordings, "-o", tmp_path / "in_order", "--config", config)
     killer = threading.Thread(target=kill_first_worker)
     killer.start()
