@@ -31,16 +31,22 @@ from visloc_ros.apps.options import (
 )
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.recomputation import recompute
+from visloc_ros.apps.rig_run import run_rig
 from visloc_ros.apps.timings import print_processor_time
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
-from visloc_ros.evaluation import Row, summarize
+from visloc_ros.core.trajectory_files import read_tum
+from visloc_ros.evaluation import Row, RunRecord, summarize
 from visloc_ros.evaluation.regression import compare_with_baseline, read_baseline
 from visloc_ros.localization import AnchorEngine, find_camera
+from visloc_ros.localization.rig import RigEngine
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
+from visloc_ros.sources.rig_files import read_rig_file, write_rig_yaml
+from visloc_ros.sources.rig_recording import open_rig_recording
 
+OBSERVED_RIG = "rig_observed.yaml"
 WORSE = 3  # exit code; 1 is an error, 2 a wrong command line
 EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: by the order of sums
 
@@ -73,6 +79,13 @@ def run(
         Path | None,
         typer.Option(help="Instead of a source: the recording of a replay, whose published poses are recomputed."),
     ] = None,
+    rig: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of a rig (rig.yaml, Kalibr's camchain.yaml, COLMAP's rig_config.json): SOURCE is then a folder "
+            "that holds a folder or video for each camera, by its name; poses are those of the rig."
+        ),
+    ] = None,
     timings: Annotated[
         bool, typer.Option("--timings", help="Also print what each stage takes of a processor, for a frame.")
     ] = False,
@@ -89,16 +102,17 @@ def run(
         raise ConfigError("give a map, a source and --output FOLDER, or --from-recording BAG alone")
     check_outputs(folder=output)
     baseline = None if regress is None else read_baseline(regress)
+    if rig is not None:
+        if sensors or imu_topic or odometry_topic or source_config.camera:
+            raise ConfigError("a rig has its intrinsics in its file, and takes no --camera, --sensors or topics")
+        options = run_options(config, causal, search, backend)
+        record = localize_rig(rig, map_path, source, source_config, ground_truth, options, output, as_json)
+        conclude(record, baseline, timings)
+        return
     topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
     frames = open_source(source, topics)
     measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else None
-    options = read_config(RunConfig, config)
-    options = replace(
-        options,
-        causal=causal or options.causal,
-        anchor=searched_by(search, options.anchor),
-        odometry=with_backend(backend, options.odometry),
-    )
+    options = run_options(config, causal, search, backend)
     place, truth = open_searchable_map(map_path), read_truth(ground_truth, frames)
     engine = AnchorEngine(place, options.anchor, most_turns=1)
     calibration = find_camera(engine, frames)
@@ -108,6 +122,48 @@ def run(
         record = run_offline(place, frames, truth, options, bars, measurements=measurements, engine=engine)
     record = replace(record, calibration=calibration)
     finish(record, output, as_json)
+    conclude(record, baseline, timings)
+
+
+def run_options(config: Path | None, causal: bool, search: str, backend: str | None) -> RunConfig:
+    """Options of a file, with what the command line says otherwise. Raises ConfigError."""
+    options = read_config(RunConfig, config)
+    return replace(
+        options,
+        causal=causal or options.causal,
+        anchor=searched_by(search, options.anchor),
+        odometry=with_backend(backend, options.odometry),
+    )
+
+
+def localize_rig(
+    rig_file: Path,
+    map_path: Path,
+    folder: Path,
+    source_config: SourceConfig,
+    ground_truth: Path | None,
+    options: RunConfig,
+    output: Path,
+    as_json: bool,
+) -> RunRecord:
+    """Give a rig its poses, write them, and report cameras that are mounted otherwise than given."""
+    recording = open_rig_recording(folder, read_rig_file(rig_file), source_config)
+    place = open_searchable_map(map_path)
+    engine = RigEngine(AnchorEngine(place, options.anchor, most_turns=1), recording.rig)
+    truth = recording.ground_truth if ground_truth is None else read_tum(ground_truth)
+    with StageBars() as bars:
+        record = run_rig(place, recording, truth, options, bars, engine)
+    finish(record, output, as_json)
+    for difference in engine.places.differences():
+        console.print(str(difference), highlight=False)
+    if any(difference.is_contradicted for difference in engine.places.differences()):
+        write_rig_yaml(output / OBSERVED_RIG, engine.places.refined())
+        console.print(f"with the places that were observed: {output / OBSERVED_RIG}", highlight=False)
+    return record
+
+
+def conclude(record: RunRecord, baseline: Mapping[str, Any] | None, timings: bool) -> None:
+    """Print times, and raise what ended the run, or end it where it is worse than an earlier one."""
     if timings:
         print_processor_time(record)
     if record.ended_by is not None:

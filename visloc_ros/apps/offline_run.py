@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -19,6 +19,7 @@ from visloc_ros.core.types import (
     ACCEPTED,
     PENDING,
     Anchor,
+    Estimate,
     Frame,
     LoopClosure,
     OdometryPose,
@@ -145,7 +146,7 @@ def run_offline(
     """
     begin_s = time.monotonic()
     engine = engine or AnchorEngine(place, config.anchor, most_turns=1)
-    run = _Run(place, config, engine, anchors or search_inline(engine, config), measurements or Measurements())
+    run = FrameRun(place, config, engine, anchors or search_inline(engine, config), measurements or Measurements())
     run.process(track(progress, "localize", source, len(source)))
     if not config.causal:
         run.estimate_best(track(progress, "estimate all frames", islice(source, run.seen), run.seen))
@@ -168,36 +169,45 @@ def run_offline(
     )
 
 
-class _Run:
+class FrameRun:
     """A localizer over frames: a record of each, and the error that ended it before the last one, if any."""
 
     def __init__(
-        self, place: Map, config: RunConfig, engine: AnchorEngine, anchors: AnchorRunner, measurements: Measurements
+        self,
+        place: Map,
+        config: RunConfig,
+        engine: Engine,
+        anchors: AnchorRunner,
+        measurements: Measurements,
+        listener: RunListener | None = None,
     ) -> None:
         self._place, self._config, self._engine = place, config, engine
-        self.listener = RunListener()
+        self.listener = listener or RunListener()
         self._odometry = SensorPlayback(make_odometry(config.odometry), measurements)
-        self._backend = Backend(BackendConfig(fusion=config.fusion), anchors, listener=self.listener)
+        self.backend = Backend(BackendConfig(fusion=config.fusion), anchors, listener=self.listener)
         map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
-        self._localizer = Localizer(self._odometry, self._backend, map_tracker, self.listener)
-        self.frames: Sequence[FrameRecord] = []
+        self._localizer = Localizer(self._odometry, self.backend, map_tracker, self.listener)
+        self.frames: list[FrameRecord] = []
         self.seen = 0
         self.ended_by: BaseException | None = None
 
     def process(self, frames: Iterable[Frame]) -> None:
         """Give each frame the pose that is known in time; an error does not lose those before it."""
-        records: list[FrameRecord] = []
         try:
             for frame in frames:
-                estimate = self._localizer.process(frame)
-                self.seen += 1
-                if estimate is not None:
-                    records.append(FrameRecord.from_estimate(estimate, self.listener.odometry))
+                self.add(frame)
         except (VislocError, KeyboardInterrupt) as error:
-            if not records:
+            if not self.frames:
                 raise
             self.ended_by = error
-        self.frames = records
+
+    def add(self, frame: Frame) -> Estimate | None:
+        """Give the next frame the pose that is known in time; None for one that is out of order."""
+        estimate = self._localizer.process(frame)
+        self.seen += 1
+        if estimate is not None:
+            self.frames.append(FrameRecord.from_estimate(estimate, self.listener.odometry))
+        return estimate
 
     def estimate_best(self, frames: Iterable[Frame]) -> None:
         """Give the same frames, read again, the best pose that is known in the end."""
@@ -205,12 +215,12 @@ class _Run:
         measurements = self.listener.measurements
         measurements.loops.extend(self._odometry.take_loops())  # those found at the end
         best = best_estimate(self.frames, measurements, frames, self._engine, self._place, self._config.fusion)
-        self.frames, self.ended_by = best.frames, self.ended_by or best.ended_by
+        self.frames, self.ended_by = list(best.frames), self.ended_by or best.ended_by
 
     def close(self) -> None:
         """End the processes beside it."""
         self._odometry.close()
-        self._backend.close()
+        self.backend.close()
 
     @property
     def processor_ms(self) -> dict[str, float]:

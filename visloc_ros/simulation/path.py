@@ -46,6 +46,18 @@ class EasedPath:
 
 
 @dataclass(frozen=True)
+class MountedPath:
+    """The path of another camera on the same body."""
+
+    path: PosePath
+    camera_from_other: SE3
+
+    def pose(self, seconds: float) -> SE3:
+        """Give ``map_from_camera`` of the other camera at a time."""
+        return self.path.pose(seconds) @ self.camera_from_other
+
+
+@dataclass(frozen=True)
 class Wave:
     """One coordinate over time: ``mean + rate t + sum of amplitude sin(2 pi t / period + phase)``."""
 

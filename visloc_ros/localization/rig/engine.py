@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.rig import Rig
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
@@ -33,10 +33,15 @@ class RigEngine:
 
     Each camera is searched as a single one is; once one is found, the others are searched around its pose. The cameras
     that are found, and what the others see at their pose, give one joint pose. Where no camera alone suffices, the
-    matches of all may do so together.
+    matches of all may do so together. Raises MapError for a map that is not in metres, as the places of cameras are.
     """
 
     def __init__(self, engine: AnchorEngine, rig: Rig) -> None:
+        if not engine.map_identity.metric:
+            raise MapError(
+                f"the map '{engine.map.name}' is not in metres, as the places of the cameras of a rig are: give it its "
+                "scale with 'visloc align-map'"
+            )
         self.engine, self.rig = engine, rig
         self.places = PlaceCheck(rig, engine.config.pose)
         """Whether the cameras are where the rig says, by all images so far."""

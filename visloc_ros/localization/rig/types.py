@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.tangent import move_covariance
@@ -52,3 +54,18 @@ class RigPose:
         lever = self.map_from_rig.rotation @ rig_from_camera.translation
         covariance, shared = (move_covariance(one, lever) for one in (self.covariance, self.map_covariance))
         return self.map_from_rig @ rig_from_camera, covariance, shared
+
+    def anchor_of(self, name: str, rig_from_camera: SE3) -> AnchorPose:
+        """The pose as one of a camera; that of a camera that takes no part has no inliers of its own."""
+        if name in self.by_camera:
+            return self.by_camera[name]
+        map_from_camera, covariance, shared = self.of_camera(rig_from_camera)
+        return replace(
+            max(self.by_camera.values(), key=lambda anchor: anchor.num_inliers),
+            map_from_camera=map_from_camera,
+            covariance=covariance,
+            map_covariance=shared,
+            inlier_pixels=np.empty((0, 2)),
+            inlier_points=np.empty((0, 3)),
+            calibration=None,
+        )

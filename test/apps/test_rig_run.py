@@ -1,0 +1,119 @@
+"""A rig of two cameras through the simulated room: one trajectory of the body, whichever camera sees something."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from visloc_command import DEMO_MAP, visloc
+
+from visloc_ros.apps.offline_run import RunConfig
+from visloc_ros.apps.rig_run import run_rig
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.map import open_map
+from visloc_ros.core.progress import SilentProgress
+from visloc_ros.core.rig import Rig, RigCamera
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.trajectory_files import read_tum
+from visloc_ros.localization import AnchorEngine
+from visloc_ros.localization.rig import RigEngine
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.simulation.path import PATHS, MountedPath
+from visloc_ros.sources.rig_files import read_rig_file, write_rig_yaml
+from visloc_ros.sources.rig_recording import RigRecording
+
+WALK = SimulationConfig(duration_s=3.0, rate_hz=10.0, samples=1)
+FRONT = SE3(rotation_matrix([0.1, 0.2, 0.0]), np.array([0.3, 0.0, 0.1]))
+FRONT_FROM_LEFT = SE3(rotation_matrix([0.0, -np.pi / 2, 0.0]), np.array([-0.1, 0.0, -0.1]))
+
+
+class Recorded:
+    """The frames of a simulated camera, black from a time on, or none."""
+
+    def __init__(self, simulation, covered_s=np.inf, unplugged_s=np.inf):
+        self.name, self.calibration, self.camera = simulation.name, simulation.calibration, simulation.camera
+        self.calibrated, self.ground_truth = True, simulation.ground_truth
+        since_s = [(frame, (frame.stamp_ns - simulation.stamp_ns(0)) / NANOSECONDS) for frame in simulation]
+        self.frames = [
+            replace(frame, image=np.zeros_like(frame.image)) if seconds > covered_s else frame
+            for frame, seconds in since_s
+            if seconds <= unplugged_s
+        ]
+
+    def __len__(self):
+        return len(self.frames)
+
+    def __iter__(self):
+        return iter(self.frames)
+
+
+@pytest.fixture(scope="module")
+def cameras():
+    path = PATHS["localize"]
+    left = simulate(WALK, "localize", path=MountedPath(path, FRONT_FROM_LEFT))
+    return {"front": simulate(WALK, "localize"), "left": left}
+
+
+@pytest.fixture(scope="module")
+def rig():
+    return Rig({"front": RigCamera(FRONT), "left": RigCamera(FRONT @ FRONT_FROM_LEFT)})
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return AnchorEngine(open_map(DEMO_MAP), most_turns=1)
+
+
+def errors_m(record, simulation):
+    truth = simulation.ground_truth
+    assert len(record.frames) == len(truth)
+    return [
+        np.linalg.norm(frame.map_from_camera.translation - (pose @ FRONT.inverse).translation)
+        for frame, pose in zip(record.frames, truth.poses, strict=True)
+    ]
+
+
+def test_the_trajectory_is_that_of_the_body(cameras, rig, engine):
+    recording = RigRecording("walk", rig, {name: Recorded(camera) for name, camera in cameras.items()})
+    record = run_rig(
+        engine.map, recording, recording.ground_truth, RunConfig(), SilentProgress(), RigEngine(engine, rig)
+    )
+    assert max(errors_m(record, cameras["front"])) < 0.01
+    assert record.notes[0] == "'front' leads from 0.0 s on"
+    assert recording.ground_truth.poses[0].is_close(cameras["front"].pose(0) @ FRONT.inverse, 1e-9, 1e-6)
+
+
+@pytest.mark.parametrize("what", ["covered_s", "unplugged_s"])
+def test_another_camera_leads_when_one_sees_nothing(cameras, rig, engine, what):
+    sources = {"front": Recorded(cameras["front"], **{what: 1.0}), "left": Recorded(cameras["left"])}
+    recording = RigRecording("walk", rig, sources)
+    record = run_rig(
+        engine.map, recording, recording.ground_truth, RunConfig(), SilentProgress(), RigEngine(engine, rig)
+    )
+    assert max(errors_m(record, cameras["front"])) < 0.05
+    leads = [note for note in record.notes if "leads" in note]
+    assert leads[0] == "'front' leads from 0.0 s on"
+    assert len(leads) == 2
+    assert leads[1].startswith("'left' leads from 1.")
+    for frame, pose in zip(record.frames, cameras["front"].ground_truth.poses, strict=True):
+        difference = frame.map_from_camera.translation - (pose @ FRONT.inverse).translation
+        assert difference @ np.linalg.solve(frame.covariance[:3, :3], difference) < 16.3  # one in a thousand
+
+
+def test_the_command_names_a_camera_that_is_mounted_otherwise(cameras, rig, tmp_path):
+    for name, camera in cameras.items():
+        write_folder(camera, tmp_path / "walk" / name)
+    turn = SE3(rotation_matrix([0.0, np.radians(3.0), 0.0]), np.zeros(3))
+    place = rig.rig_from_camera("left")
+    write_rig_yaml(tmp_path / "rig.yaml", rig.with_place("left", place @ turn))
+    (tmp_path / "often.yaml").write_text("anchor_period_s: 0.1\n")
+    finished = visloc(
+        *("run", DEMO_MAP, tmp_path / "walk", "--rig", tmp_path / "rig.yaml", "-o", tmp_path / "out"),
+        *("--config", tmp_path / "often.yaml"),
+    )
+    words = " ".join((finished.stdout + finished.stderr).split())
+    assert "'left' is mounted 3.0" in words or "'left' is mounted 2.9" in words
+    observed = read_rig_file(tmp_path / "out" / "rig_observed.yaml")
+    assert observed.rig_from_camera("left").is_close(place, 0.02, 0.3)
+    trajectory = read_tum(tmp_path / "out" / "trajectory.tum")
+    assert len(trajectory) == WALK.num_frames
+    assert trajectory.poses[0].is_close(cameras["front"].pose(0) @ FRONT.inverse, 0.02, 0.5)

@@ -1,0 +1,139 @@
+"""Finds the images of one camera of a rig by all of its cameras: to the pipeline it is an engine like any other."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import move_covariance, turn_covariance
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
+
+_OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
+_SKIPPED = 8  # searches without a camera that saw nothing of the map, before it is tried again
+_MOST_STEPS = 256
+
+
+class RigSearch:
+    """Keeps the newest image of each camera, and searches them together with one of the camera that odometry follows.
+
+    ``active`` is the name of that camera: poses that are given and taken are its. The camera that saw most of the map
+    is searched first; one that saw nothing of it is left out for a while.
+    """
+
+    def __init__(self, engine: RigEngine, active: str) -> None:
+        self.engine, self.active = engine, active
+        self.newest: dict[str, Frame] = {}
+        """The newest image of each camera."""
+        self.inliers: dict[str, int] = {}
+        """Map points that each camera saw when it was searched last."""
+        self.motion = RigMotion()
+        self._left_out: dict[str, int] = {}
+
+    @property
+    def map_identity(self) -> MapIdentity:
+        """The map that is searched."""
+        return self.engine.map_identity
+
+    def see(self, frames: Mapping[str, Frame]) -> None:
+        """Keep the newest images."""
+        self.newest.update(frames)
+
+    def note(self, estimate: Estimate) -> None:
+        """Take the fused pose of a frame of the active camera: how the rig moved since the images of other cameras."""
+        self.motion.add(estimate, self.engine.rig.rig_from_camera(self.active))
+
+    def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
+        """Give ``map_from_camera`` of a frame of the active camera, or why there is none."""
+        rig_from_camera = self.engine.rig.rig_from_camera(self.active)
+        expected = None if prior is None else prior @ rig_from_camera.inverse
+        images = self._images(frame)
+        found = self.engine.localize(frame.stamp_ns, images, expected)
+        self.inliers |= {name: _seen_by(name, found) for name in images}
+        self._left_out |= dict.fromkeys(images, 0)
+        return found.anchor_of(self.active, rig_from_camera) if isinstance(found, RigPose) else found
+
+    def _images(self, frame: Frame) -> dict[str, RigImage]:
+        """Images to search, that of the active camera and the newest ones of the others, the most promising first."""
+        images = {self.active: RigImage(frame)}
+        for name, other in self.newest.items():
+            if name != self.active and abs(other.stamp_ns - frame.stamp_ns) < _OLDEST_NS:
+                moved = self.motion.since(other.stamp_ns, frame.stamp_ns)
+                images[name] = RigImage(other) if moved is None else RigImage(other, *moved)
+        wanted = [name for name in images if self._is_wanted(name)]
+        order = sorted(wanted or images, key=lambda name: -self.inliers.get(name, 0))
+        return {name: images[name] for name in order}
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether a camera is searched; where none sees the map all are."""
+        if self.inliers.get(name) != 0 or not any(self.inliers.values()):
+            return True
+        self._left_out[name] += 1
+        return self._left_out[name] > _SKIPPED
+
+
+def _seen_by(name: str, found: RigPose | Rejection) -> int:
+    """Map points that a camera saw; one that contradicts the others sees the map, too."""
+    if isinstance(found, Rejection):
+        return 0
+    if name in found.by_camera:
+        return found.by_camera[name].num_inliers
+    refused = found.left_out.get(name)
+    return int(refused.counts["inliers"]) if refused is not None and refused.reason is Reason.RIG_MISMATCH else 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A frame with its pose, and the covariance (6, 6) of the motion since the one before; None where not measured."""
+
+    stamp_ns: int
+    odom_from_rig: SE3
+    rig_from_map: Array
+    covariance: Array | None
+
+
+class RigMotion:
+    """How the rig moved in the last frames, by the fused odometry."""
+
+    def __init__(self) -> None:
+        self._steps: deque[_Step] = deque(maxlen=_MOST_STEPS)
+
+    def add(self, estimate: Estimate, rig_from_camera: SE3) -> None:
+        """Take the estimate of the next frame of a camera; without a metric pose the motion is not known."""
+        is_metric = estimate.metric and estimate.scale is not None
+        if not is_metric or estimate.odom_from_camera is None or estimate.map_from_camera is None:
+            self._steps.clear()
+            return
+        camera_from_rig = rig_from_camera.inverse
+        rotation = (estimate.map_from_camera @ camera_from_rig).rotation
+        covariance = estimate.motion_covariance
+        if covariance is not None:
+            covariance = move_covariance(covariance, -(rotation @ rig_from_camera.translation))
+        odom_from_rig = estimate.odom_from_camera @ camera_from_rig
+        self._steps.append(_Step(estimate.stamp_ns, odom_from_rig, rotation.T, covariance))
+
+    def since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
+        """``rig_from_rig_then`` and its covariance (6, 6) about the axes of the rig now; None where not known.
+
+        ``now_ns`` is the stamp of the newest frame.
+        """
+        if not self._steps or self._steps[-1].stamp_ns != now_ns or then_ns >= now_ns:
+            return None
+        now, total = self._steps[-1], None
+        later = now
+        for step in reversed(self._steps):
+            if step.stamp_ns <= then_ns:
+                fraction = 0.0 if later is step else (then_ns - step.stamp_ns) / (later.stamp_ns - step.stamp_ns)
+                then = step.odom_from_rig.interpolate(later.odom_from_rig, fraction)
+                covariance = now.covariance if total is None else total
+                if covariance is None:
+                    return None
+                return now.odom_from_rig.inverse @ then, turn_covariance(covariance, now.rig_from_map)
+            if step.covariance is None:
+                return None
+            total = step.covariance if total is None else total + step.covariance
+            later = step
+        return None
