@@ -9,8 +9,9 @@ import yaml
 
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.rig import Rig, RigCamera
 from visloc_ros.sources.camera_files import write_camera_yaml
-from visloc_ros.sources.rig_files import read_rig_file, write_rig_yaml
+from visloc_ros.sources.rig_files import read_rig_file, write_rig_config, write_rig_yaml
 
 LEFT = SE3.from_rotation_vector([0.1, 1.2, -0.3], [0.1, -0.2, 0.3])
 IMU = SE3.from_rotation_vector([1.0, 0.2, -0.1], [0.02, 0.01, -0.05])
@@ -96,6 +97,16 @@ def test_rig_config_of_colmap_is_read_as_colmap_reads_it(tmp_path):
     assert rig.rig_from_camera("left").is_close(SE3.from_rigid3d(of_colmap).inverse, 1e-9, 1e-6)
 
 
+def test_a_rig_is_written_as_colmap_reads_it(tmp_path):
+    rig = Rig({"front": RigCamera(IMU), "left": RigCamera(IMU @ LEFT)})
+    write_rig_config(tmp_path / "rig_config.json", rig)
+    front, left = pycolmap.read_rig_config(tmp_path / "rig_config.json")[0].cameras
+    assert front.ref_sensor
+    assert left.image_prefix == "left/"
+    assert SE3.from_rigid3d(left.cam_from_rig).inverse.is_close(LEFT, 1e-9, 1e-6)
+    assert read_rig_file(tmp_path / "rig_config.json").rig_from_camera("left").is_close(LEFT, 1e-9, 1e-6)
+
+
 SCALED, MIRRORED, TRANSPOSED = np.diag([2.0, 2.0, 2.0, 1.0]), np.diag([1.0, 1.0, -1.0, 1.0]), LEFT.matrix.T
 
 
@@ -151,7 +162,5 @@ def test_a_file_that_is_no_rig_says_what_it_lacks(tmp_path, values, name, words)
 
 
 def test_a_camera_that_the_rig_lacks_is_named():
-    from visloc_ros.core.rig import Rig, RigCamera
-
     with pytest.raises(CalibrationError, match=r"no camera 'right', only left"):
         Rig({"left": RigCamera(LEFT)}).rig_from_camera("right")

@@ -49,6 +49,22 @@ def write_rig_yaml(path: Path, rig: Rig) -> None:
     path.write_text(yaml.safe_dump({"cameras": cameras}, sort_keys=False, default_flow_style=None), encoding="utf-8")
 
 
+def write_rig_config(path: Path, rig: Rig) -> None:
+    """Write a rig as COLMAP's ``rig_config.json``, whose frame is the reference camera; image prefixes are names."""
+    reference_from_rig = rig.rig_from_camera(rig.reference).inverse
+    cameras: list[dict[str, Any]] = []
+    for name in rig.names:
+        camera_from_reference = (reference_from_rig @ rig.rig_from_camera(name)).inverse
+        place: dict[str, Any] = {"ref_sensor": True}
+        if name != rig.reference:
+            place = {
+                "cam_from_rig_rotation": camera_from_reference.quaternion.tolist(),
+                "cam_from_rig_translation": camera_from_reference.translation.tolist(),
+            }
+        cameras.append({"image_prefix": f"{name}/", **place})
+    path.write_text(json.dumps([{"cameras": cameras}], indent=2) + "\n", encoding="utf-8")
+
+
 def _read(path: Path) -> Rig:
     if path.suffix == ".json":
         return _from_colmap(_json(path))

@@ -117,7 +117,7 @@ def test_where_a_wrong_place_of_a_camera_is_compensated_the_covariance_says_so(r
     rig = RigInRoom(room, ("front", "back"))
     images = rig.images(body)
     right = rig.rig_engine.localize(1_000, images)
-    rig.mount(turned(rig.rig, "back", 1.5))
+    rig.mount(turned(rig.rig, "back", 0.8))
     answer = rig.rig_engine.localize(1_000, images)
     assert set(answer.by_camera) == {"front", "back"}
     difference = pose_difference(answer.map_from_rig, body)

@@ -6,6 +6,7 @@ from rig_world import RigInRoom, turned
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.localization.rig.places import robust_mean
 
 ALL = ("front", "left", "back")
@@ -56,6 +57,20 @@ def test_of_two_cameras_the_other_one_than_the_reference_is_named(room):
     (named,) = walk(rig, keep=0.5).differences()
     assert named.is_contradicted
     assert (named.name, named.seen_from) == ("left", "front")
+
+
+def test_a_camera_that_is_contradicted_takes_no_part_even_alone(room):
+    rig = RigInRoom(room)
+    rig.mount(turned(rig.rig, "left", 3.0))
+    walk(rig, keep=0.5)
+    body = SE3.identity()
+    images = rig.images(body, keep=0.5)
+    both = rig.rig_engine.localize(1_000, images)
+    assert set(both.by_camera) == {"front"}
+    assert both.left_out["left"].reason is Reason.RIG_MISMATCH
+    alone = rig.rig_engine.localize(1_000, {"left": images["left"]})
+    assert isinstance(alone, Rejection)
+    assert alone.reason is Reason.RIG_MISMATCH
 
 
 def test_few_frames_say_nothing(room):

@@ -12,6 +12,7 @@ from visloc_ros.core.tangent import move_covariance, pose_difference
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.evidence import RIVAL_SHARE, SURE_LOG_ODDS, sees_elsewhere
 from visloc_ros.localization.rig.camera import CameraSearch
+from visloc_ros.localization.rig.observation import observe
 from visloc_ros.localization.rig.solving import RigSolution, RigView, solve_rig_pose
 
 _SUREST = 1.0 - 1e-12
@@ -74,7 +75,12 @@ def log_odds(found: Sequence[CameraSearch]) -> float:
 
 
 def _agreed(cameras: Sequence[CameraSearch], config: PoseConfig) -> RigSolution | None:
-    """The joint pose of cameras, where it keeps what each has found."""
+    """The joint pose of cameras, where it keeps what each has found, and no place contradicts another.
+
+    Moving the rig can compensate a wrong place, so that inliers alone do not show it.
+    """
+    if any(observe(*pair).contradicts(config.max_error_px) for pair in combinations(cameras, 2)):
+        return None
     views = [camera.own_view for camera in cameras]
     solution = solve_rig_pose(views, config, [camera.own_map_from_rig for camera in cameras])
     return solution if solution is not None and is_kept(views, solution) else None

@@ -61,12 +61,17 @@ class RigEngine:
         """
         late = [name for name, image in images.items() if _is_late(image, stamp_ns)]
         left_out = {name: Rejection(images[name].frame.stamp_ns, Reason.STALE) for name in late}
-        cameras = self._search({name: image for name, image in images.items() if name not in late}, prior)
-        if not cameras:
+        searched = self._search({name: image for name, image in images.items() if name not in late}, prior)
+        if not searched:
             return Rejection(stamp_ns, Reason.STALE, {"images": len(images)})
-        found = [camera for camera in cameras if isinstance(camera.answer, AnchorPose)]
+        found = [camera for camera in searched if isinstance(camera.answer, AnchorPose)]
         self.places.add(found)
+        cameras = [camera for camera in searched if camera.name not in self.places.unusable]
+        if not cameras:
+            return Rejection(stamp_ns, Reason.RIG_MISMATCH, _inliers(searched), _stage_ms(searched))
+        found = [camera for camera in found if camera in cameras]
         answer = self._join(stamp_ns, cameras, found) if found else self._find_together(stamp_ns, cameras)
+        left_out |= {camera.name: _why_left_out(camera) for camera in searched if camera not in cameras}
         return replace(answer, left_out={**left_out, **answer.left_out}) if isinstance(answer, RigPose) else answer
 
     def _search(self, images: Mapping[str, RigImage], prior: SE3 | None) -> list[CameraSearch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -12,17 +12,15 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.rig import Rig
-from visloc_ros.core.statistics import chi_square_quantile
-from visloc_ros.core.tangent import move_covariance, perturbed, pose_difference, turn_covariance
+from visloc_ros.core.tangent import move_covariance, perturbed, pose_difference
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.rig.camera import CameraSearch
-from visloc_ros.localization.view_change import typical_depth
+from visloc_ros.localization.rig.observation import PlaceObservation, observe
 
 _KEPT = 1000  # rig frames of a pair of cameras
 _LEAST_FRAMES = 6  # as many as a difference has components
 _MOST_BATCHES = 10
 _ITERATIONS = 20
-_SURE = 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,28 +59,23 @@ class PlaceDifference:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Observation:
-    """Difference (6,) of a camera's place from the given one, with its covariance, and pixels a radian and a metre."""
-
-    difference: Array
-    covariance: Array
-    pixels: tuple[float, float]
-
-
 class PlaceCheck:
     """Compares the poses at which cameras of a rig were found at one time."""
 
     def __init__(self, rig: Rig, config: PoseConfig) -> None:
         self._rig, self._config = rig, config
-        self._observed: dict[tuple[str, str], deque[_Observation]] = {}
+        self._added, self._unusable = 0, frozenset[str]()
+        self._observed: dict[tuple[str, str], deque[PlaceObservation]] = {}
 
     def add(self, found: Sequence[CameraSearch]) -> None:
         """Take the cameras of one rig frame that were found, each by its own image."""
         ordered = sorted(found, key=lambda camera: self._rig.names.index(camera.name))
         for one, other in combinations(ordered, 2):
             observations = self._observed.setdefault((one.name, other.name), deque(maxlen=_KEPT))
-            observations.append(_observe(one, other))
+            observations.append(observe(one, other))
+            self._added += 1
+            if self._added % _LEAST_FRAMES == 0:
+                self._unusable = frozenset(self._find_unusable())
 
     def differences(self) -> list[PlaceDifference]:
         """Each camera as seen from the first one that is not contradicted itself; pairs with few frames are left out.
@@ -101,6 +94,11 @@ class PlaceCheck:
                 chosen.setdefault(one, self._reversed(difference))
         return [chosen[name] for name in self._rig.names if name in chosen]
 
+    @property
+    def unusable(self) -> frozenset[str]:
+        """Names of the contradicted cameras whose place moves what they see by more than an inlier may err."""
+        return self._unusable
+
     def refined(self) -> Rig:
         """The rig with the observed places of the cameras that are contradicted."""
         rig = self._rig
@@ -108,6 +106,11 @@ class PlaceCheck:
             if one.is_contradicted:
                 rig = rig.with_place(one.name, one.observed)
         return rig
+
+    def _find_unusable(self) -> Iterator[str]:
+        for one in self.differences():
+            if one.is_contradicted and one.shift_px > self._config.max_error_px:
+                yield one.name
 
     def _blamed(self, contradictions: Sequence[tuple[str, str]]) -> set[str]:
         """The fewest cameras without which no contradiction remains, of equally few the last ones of the rig."""
@@ -118,16 +121,14 @@ class PlaceCheck:
                     return set(some)
         raise AssertionError("without any camera there is no contradiction")
 
-    def _of_pair(self, one: str, other: str, seen: Sequence[_Observation]) -> PlaceDifference:
+    def _of_pair(self, one: str, other: str, seen: Sequence[PlaceObservation]) -> PlaceDifference:
         difference, covariance = robust_mean([o.difference for o in seen], [o.covariance for o in seen])
-        by_turn, by_move = np.median([observation.pixels for observation in seen], axis=0)
-        shift_px = float(by_turn * np.linalg.norm(difference[3:]) + by_move * np.linalg.norm(difference[:3]))
-        squared = float(difference @ np.linalg.solve(covariance, difference))
-        is_sure = squared > chi_square_quantile(_SURE, 6)
+        by_turn, by_move = np.median([observation.pixels for observation in seen], axis=0).tolist()
+        mean = PlaceObservation(difference, covariance, (by_turn, by_move))
         given = self._rig.rig_from_camera(other)
+        is_contradicted = mean.contradicts(self._config.loss_scale_px)
         observed = perturbed(given, difference)
-        is_contradicted = is_sure and shift_px > self._config.loss_scale_px
-        return PlaceDifference(other, one, given, observed, covariance, len(seen), shift_px, is_contradicted)
+        return PlaceDifference(other, one, given, observed, covariance, len(seen), mean.shift_px, is_contradicted)
 
     def _reversed(self, of_pair: PlaceDifference) -> PlaceDifference:
         """The same difference, of the other camera's place."""
@@ -139,23 +140,6 @@ class PlaceCheck:
         return PlaceDifference(
             name, seen_from, given, moved @ given, covariance, of_pair.frames, of_pair.shift_px, of_pair.is_contradicted
         )
-
-
-def _observe(one: CameraSearch, other: CameraSearch) -> _Observation:
-    """The other camera's place on the rig by the pose of one camera, against the given place."""
-    rig_from_map = one.own_map_from_rig.inverse
-    observed = rig_from_map @ other.anchor.map_from_camera
-    lever = other.anchor.map_from_camera.translation - one.anchor.map_from_camera.translation
-    in_map = other.anchor.covariance + move_covariance(one.anchor.covariance, lever)
-    covariance = turn_covariance(in_map, rig_from_map.rotation)
-    for camera in (one, other):
-        if camera.motion_covariance is not None:
-            covariance = covariance + camera.motion_covariance
-    depth = typical_depth(other.anchor.map_from_camera, other.anchor.inlier_points)
-    focal_length = float(other.query.frame.camera.mean_focal_length())
-    return _Observation(
-        pose_difference(observed, other.rig_from_camera), covariance, (focal_length, focal_length / depth)
-    )
 
 
 def robust_mean(differences: Sequence[Array], covariances: Sequence[Array]) -> tuple[Array, Array]:
