@@ -1,0 +1,188 @@
+"""A map that is updated every week against the one that never is, in a room that changes every week.
+
+Run: OMP_NUM_THREADS=1 python -m benchmarks.mapping.weeks --markdown results/map_updates.md
+
+Every week a share of all things and surfaces of a simulated room are replaced. One walk updates the map, the images of
+another one are searched in both maps. No setting was chosen by these rooms. Then walks that must be refused: through
+another room, and with a wrong focal length. Maps and walks are kept in the work folder, so that a run continues.
+"""
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pycolmap
+
+from benchmarks.places import known_truth, true_pose
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import Figures, table, write_outputs
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_versions import list_versions, roll_back
+from visloc_ros.core.types import AnchorPose
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.mapping import MappingConfig, build_map
+from visloc_ros.mapping.update.teaching import UpdateRefused
+from visloc_ros.mapping.update.updater import update_map
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.simulation.living_room import make_living_room
+from visloc_ros.simulation.redecorated import refurnish
+from visloc_ros.simulation.room import Room
+from visloc_ros.sources import FrameSource, SourceConfig, open_source
+from visloc_ros.sources.camera_files import write_camera_yaml
+from visloc_ros.sources.pose_files import read_poses
+
+SECTION = "Ten weeks in rooms that change"
+CAMERA = SimulationConfig(width=480, height=360, focal_px=360.0, light="day")
+MAP_HZ, UPDATE_HZ, SEARCH_HZ = 2.0, 1.5, 0.7
+WITHIN_M = 0.05
+HEADER = ("room", "week", "static: within 5 cm", "median cm", "updated: within 5 cm", "median cm", "images", "size")
+
+
+def main() -> None:
+    """Measure all rooms, and write the table."""
+    arguments = parse_arguments()
+    rooms = {seed: list(weeks_of(arguments, seed)) for seed in arguments.seeds}
+    refused = {seed: wrong_weeks(arguments.work, seed) for seed in arguments.seeds}
+    report = {**provenance(), "share": arguments.share, "rooms": rooms, "refused": refused}
+    write_outputs(arguments, SECTION, report, as_markdown(report))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--work", type=Path, default=Path("out/weeks"), help="folder for maps and walks")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[611, 612, 613], help="rooms")
+    parser.add_argument("--weeks", type=int, default=10, help="how many")
+    parser.add_argument("--share", type=float, default=0.1, help="share of all things that change in a week")
+    add_outputs(parser)
+    return parser.parse_args()
+
+
+def weeks_of(arguments: argparse.Namespace, seed: int) -> Iterator[Figures]:
+    """Figures of each week in one room."""
+    work, room = arguments.work, make_living_room(seed)
+    static = built(work, seed)
+    living = work / f"{seed}_living"
+    shutil.rmtree(living, ignore_errors=True)
+    shutil.copytree(static, living)
+    for week in range(1, arguments.weeks + 1):
+        room = refurnish(room, arguments.share, seed + 1000 * week)
+        name = f"{seed}_{arguments.share}_{week}"
+        report = update_map(living, open_source(rendered(work / f"{name}_update", room, "localize", UPDATE_HZ, week)))
+        walk = rendered(work / f"{name}_search", room, "map", SEARCH_HZ, week)
+        yield {
+            "week": week,
+            "static": searched(static, walk),
+            "updated": searched(living, walk),
+            "images": report.map_images,
+            "size": own_bytes(living) / own_bytes(static),
+            "update": str(report),
+        }
+
+
+def built(work: Path, seed: int) -> Path:
+    """The map of a room, built at true poses if missing."""
+    path = work / f"{seed}_static"
+    if not path.exists():
+        walk = rendered(work / f"{seed}_map", make_living_room(seed), "map", MAP_HZ, 0)
+        build_map(open_source(walk), path, MappingConfig(), reference_poses=read_poses(walk / "groundtruth_tum.txt"))
+    return path
+
+
+def rendered(folder: Path, room: Room, pass_name: str, rate_hz: float, noise: int) -> Path:
+    """A walk through a room, rendered if missing."""
+    if not folder.exists():
+        write_folder(simulate(replace(CAMERA, rate_hz=rate_hz, seed=noise), pass_name, room), folder)
+    return folder
+
+
+def searched(map_path: Path, walk: Path) -> Figures:
+    """Images within 5 cm, of how many, and the median error in metres of all that were found."""
+    engine = AnchorEngine(open_map(map_path), AnchorConfig(), most_turns=1)
+    frames = open_source(walk)
+    truth, errors = known_truth(frames), []
+    for frame in frames:
+        found = engine.localize(frame)
+        if isinstance(found, AnchorPose):
+            true = true_pose(truth, frame.stamp_ns)
+            errors.append(float(np.linalg.norm(found.map_from_camera.translation - true.translation)))
+    within = sum(error <= WITHIN_M for error in errors)
+    return {
+        "images": len(frames),
+        "found": len(errors),
+        "within": within,
+        "median_m": median(errors) if errors else None,
+    }
+
+
+def own_bytes(path: Path) -> int:
+    """Bytes of a map's own files."""
+    return sum(info.size for info in open_map(path, checksums=False).manifest.files.values())
+
+
+def with_wrong_focal_length(walk: Path, error: float) -> FrameSource:
+    """A walk with a calibration file whose focal length is wrong by a share."""
+    camera = open_source(walk).camera
+    params = camera.params.copy()
+    params[:2] *= 1.0 + error
+    wrong = pycolmap.Camera(model=camera.model_name, width=camera.width, height=camera.height, params=params)
+    write_camera_yaml(walk / "wrong.yaml", wrong)
+    return open_source(walk, SourceConfig(camera=str(walk / "wrong.yaml")))
+
+
+def wrong_weeks(work: Path, seed: int) -> Figures:
+    """How the updated map takes walks that it must refuse, and whether its first version comes back to the byte."""
+    path = work / f"{seed}_wrong"
+    shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(work / f"{seed}_living", path)
+    other = rendered(work / f"{seed}_other", make_living_room(seed + 50), "localize", UPDATE_HZ, 0)
+    own = rendered(work / f"{seed}_own", make_living_room(seed), "localize", UPDATE_HZ, 0)
+    walks: dict[str, FrameSource] = {"another room": open_source(other)}
+    walks |= {f"focal length off by {share:.0%}": with_wrong_focal_length(own, share) for share in (0.03, 0.1)}
+    refusals = {name: refusal(path, walk) for name, walk in walks.items()}
+    oldest = list_versions(path)[0]
+    files = {name: (oldest.folder / name).read_bytes() for name in oldest.manifest.files}
+    roll_back(path, oldest.number)
+    is_exact = all((path / name).read_bytes() == data for name, data in files.items())
+    return {"refused": refusals, "rollback_exact": is_exact}
+
+
+def refusal(path: Path, walk: FrameSource) -> str:
+    """Why a map refuses to learn from a walk; empty where it does not."""
+    try:
+        update_map(path, walk)
+    except UpdateRefused as error:
+        return str(error)
+    return ""
+
+
+def as_markdown(report: Figures) -> str:
+    """A row for each room and week, and what was refused."""
+    rows = [
+        [str(seed), str(week["week"]), *_cells(week["static"]), *_cells(week["updated"]), str(week["images"]),
+         f"{week['size']:.2f}"]
+        for seed, weeks in report["rooms"].items()
+        for week in weeks
+    ]  # fmt: skip
+    refused = [
+        f"- room {seed}: "
+        + "; ".join(f"{name}: {'refused' if words else 'LEARNED'}" for name, words in one["refused"].items())
+        + f"; rollback exact to the byte: {'yes' if one['rollback_exact'] else 'NO'}"
+        for seed, one in report["refused"].items()
+    ]
+    what = f"{report['share']:.0%} of all things and surfaces are replaced every week. Size is that of the map's files."
+    return "\n\n".join([what, table(HEADER, rows), "\n".join(refused)])
+
+
+def _cells(figures: Figures) -> list[str]:
+    error = figures["median_m"]
+    return [f"{figures['within']} of {figures['images']}", "–" if error is None else f"{100 * error:.2f}"]
+
+
+if __name__ == "__main__":
+    main()
