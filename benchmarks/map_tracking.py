@@ -94,7 +94,18 @@ def parse_arguments() -> argparse.Namespace:
 
 def load(place: Place, work: Path) -> Sequence:
     """Frames, anchors and odometry of a place; features are kept in the folder ``work``."""
-    map_ = place.open_map(work / "maps")
+    sequence = anchored(place, place.open_map(work / "maps"), work)
+    odometry = make_odometry(OdometryConfig())
+    for row, frame in enumerate(sequence.frames):
+        result = odometry.track(frame)
+        if isinstance(result, OdometryPose):
+            sequence.odometry[row] = result
+    odometry.close()
+    return sequence
+
+
+def anchored(place: Place, map_: Map, work: Path) -> Sequence:
+    """Frames of a place and their anchors in a map of it, without odometry."""
     first = place.queries.first if place.map_folder == place.query_folder and place.mapped.last else 0
     source = open_source(place.query_folder, SourceConfig(first=first))
     frames = list(source)
@@ -107,13 +118,8 @@ def load(place: Place, work: Path) -> Sequence:
         for row in range(0, len(frames), ANCHOR_EVERY)
     }
     anchors = {row: result for row, result in results.items() if isinstance(result, AnchorPose)}
-    odometry = make_odometry(OdometryConfig())
-    poses = {
-        row: result for row, frame in enumerate(frames) if isinstance(result := odometry.track(frame), OdometryPose)
-    }
-    odometry.close()
     seconds = (frames[-1].stamp_ns - frames[0].stamp_ns) / 1e9
-    return Sequence(map_, frames, truth, anchors, poses, (len(frames) - 1) / seconds)
+    return Sequence(map_, frames, truth, anchors, {}, (len(frames) - 1) / seconds)
 
 
 def run(sequence: Sequence, predict: bool) -> list[list[Tracked]]:

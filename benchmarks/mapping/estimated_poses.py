@@ -7,6 +7,7 @@ maps are adjusted until nothing of the true poses is left but the scale and the 
 Images that the maps do not hold are localized in both, and compared with the truth: also, with estimated poses, after
 an alignment of the surroundings of the nearest image alone, the images that share most points with it. Consistent
 covariances have a NEES of 1 by degree of freedom in the mean, and nine tenths of the errors in their regions of 90 %.
+From anchors of two films, map points are also tracked; these poses are compared in the whole map.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from benchmarks.map_tracking import anchored, run, values
 from benchmarks.places import FeatureCache, Place, real_places, simulated_room, true_pose, unseen_places
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
@@ -49,6 +51,8 @@ HEADER = (
     "in it without",
 )
 
+TRACKED_HEADER = ("place", "poses", "frames with a pose", "error", "NEES", "in 90 % region")
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -60,19 +64,17 @@ class Judged:
 
 
 def main() -> None:
-    """Measure all places, and write the table."""
+    """Measure all places, and write the tables."""
     parser = new_parser(__doc__)
     add_folders(parser, "out/landmarks", "maps, rooms and features")
     add_outputs(parser)
     arguments = parser.parse_args()
-    places = [
-        *real_places(arguments.data),
-        simulated_room(arguments.work),
-        *unseen_places(arguments.data, arguments.work),
-    ]
-    rows = [row for place in places for row in rows_of(place, arguments.work)]
-    report = {**provenance(), "rows": rows}
-    write_outputs(arguments, TITLE, report, table(HEADER, rows))
+    data, work = arguments.data, arguments.work
+    places = [*real_places(data), simulated_room(work), *unseen_places(data, work)]
+    tracked = [row for place in real_places(data) for row in tracked_rows(place, work)]
+    rows = [row for place in places for row in rows_of(place, work)]
+    report = {**provenance(), "rows": rows, "tracked": tracked}
+    write_outputs(arguments, TITLE, report, f"{table(HEADER, rows)}\n\n{table(TRACKED_HEADER, tracked)}")
 
 
 def rows_of(place: Place, work: Path) -> Iterator[list[str]]:
@@ -86,6 +88,30 @@ def rows_of(place: Place, work: Path) -> Iterator[list[str]]:
             judged = [judge(map_, anchor, true, truth if frame == "surroundings" else {}) for anchor, true in anchors]
             yield (row := [place.name, words, frame, *cells(judged)])
             print(" | ".join(row), flush=True)
+
+
+def tracked_rows(place: Place, work: Path) -> Iterator[list[str]]:
+    """The lines of a place on tracked poses, printed as they come."""
+    given = place.open_map(work / "maps")
+    estimated = with_estimated_poses(given)
+    assert estimated.manifest.uncertainty is not None
+    left_out = replace(estimated.manifest.uncertainty, adjustment_covariance=[])
+    without = replace(estimated, manifest=replace(estimated.manifest, uncertainty=left_out))
+    for words, map_ in (("given", given), ("estimated", estimated), ("estimated, without", without)):
+        starts = run(anchored(place, map_, work / "tracking"), predict=False)
+        frames = [frame for start in starts for frame in start[1:]]
+        squared = values(frames, "nees")
+        yield (
+            row := [
+                place.name,
+                words,
+                f"{100.0 * len(squared) / len(frames):.0f} %",
+                f"{100.0 * np.median(values(frames, 'position_m')):.2f} cm",
+                f"{np.mean(squared) / 6.0:.2f}",
+                f"{100.0 * np.mean(squared <= chi_square_quantile(0.9, 6)):.0f} %",
+            ]
+        )
+        print(" | ".join(row), flush=True)
 
 
 def with_estimated_poses(map_: Map) -> Map:

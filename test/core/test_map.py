@@ -15,7 +15,7 @@ from small_map import MANIFEST
 
 from visloc_ros.core.colmap_model import read_colmap_model
 from visloc_ros.core.errors import MapError, OutputError
-from visloc_ros.core.manifest import UncertaintyInfo, file_info, read_manifest, write_manifest
+from visloc_ros.core.manifest import WITHOUT_ADJUSTMENT, UncertaintyInfo, file_info, read_manifest, write_manifest
 from visloc_ros.core.map import NO_POINT, open_map, save_map
 from visloc_ros.core.map_writer import staged_folder
 
@@ -212,6 +212,13 @@ class TestBrokenFolder:
     def test_an_uncertainty_of_another_version_is_not_read(self, broken, change, known):
         write_uncertainty(broken, change)
         assert (open_map(broken).manifest.uncertainty is not None) == known
+
+    def test_an_uncertainty_without_the_adjustment_is_read(self, broken):
+        write_uncertainty(broken, {"version": WITHOUT_ADJUSTMENT})
+        values = json.loads((broken / "manifest.json").read_text())
+        del values["uncertainty"]["adjustment_covariance"]
+        (broken / "manifest.json").write_text(json.dumps(values))
+        assert open_map(broken).manifest.uncertainty.version == WITHOUT_ADJUSTMENT
 
     @pytest.mark.parametrize("place", ["nowhere", "nowhere/at/all"])
     def test_no_map_at_all(self, tmp_path, place):

@@ -7,7 +7,7 @@ import pycolmap
 import pytest
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.manifest import WITHOUT_ADJUSTMENT, ReducedInfo
+from visloc_ros.core.manifest import LARGEST_VARIANCE, WITHOUT_ADJUSTMENT, ReducedInfo
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Manifest, Map, MapImage
 from visloc_ros.core.tangent import pose_difference, turn_covariance
 from visloc_ros.localization.map_adjustment import adjustment_covariances
@@ -139,7 +139,7 @@ def test_given_poses_are_not_moved_by_noise(noisy):
 def test_the_adjustment_is_added_to_what_an_earlier_version_stored(noisy):
     """Without it, maps of before would claim too much; a reduced one has no images to adjust."""
     map_, _, info = noisy[0]
-    stored = replace(info, adjustment_covariance=(), version=WITHOUT_ADJUSTMENT)
+    stored = replace(info, adjustment_covariance=[], version=WITHOUT_ADJUSTMENT)
     before = replace(map_, manifest=replace(map_.manifest, uncertainty=stored))
     added = map_uncertainty(before).info
     np.testing.assert_allclose(added.adjustment_covariance, info.adjustment_covariance)
@@ -160,9 +160,12 @@ def test_a_few_images_state_nothing(noisy, count):
     assert not list(adjustment_covariances(replace(map_, images=map_.images[:count]), 1.0))
 
 
-def test_images_of_one_place_state_nothing_or_much(noisy):
+@pytest.mark.parametrize("apart", [0.0, 1e-9, 1e-6])
+def test_images_of_one_place_state_nothing_or_what_a_manifest_may_hold(noisy, apart):
     """Without parallax neither depths nor scale are known."""
     map_ = noisy[0][0]
-    first = map_.images[0]
-    same = tuple(replace(first, name=str(number)) for number in range(6))
-    assert all(np.isfinite(one).all() for one in adjustment_covariances(replace(map_, images=same), 1.0))
+    first, pose = map_.images[0], map_.images[0].map_from_camera
+    moved = (SE3(pose.rotation, pose.translation + apart * np.array([row, row % 2, 0.0])) for row in range(6))
+    same = tuple(replace(first, name=str(row), map_from_camera=one) for row, one in enumerate(moved))
+    found = list(adjustment_covariances(replace(map_, images=same), 1.0))
+    assert all((np.abs(one) <= LARGEST_VARIANCE).all() for one in found)

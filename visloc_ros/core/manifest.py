@@ -58,7 +58,7 @@ class UncertaintyInfo:
     difference_covariance: Sequence[Sequence[float]]
     nearest_change: float
     validated_change: float = 0.0
-    adjustment_covariance: Sequence[Sequence[float]] = ()
+    adjustment_covariance: Sequence[Sequence[float]] = field(default_factory=list)
     version: int = UNCERTAINTY_VERSION
 
     @property

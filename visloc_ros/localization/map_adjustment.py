@@ -16,6 +16,7 @@ import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.manifest import LARGEST_VARIANCE
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.tangent import axes_jacobian, inverse_jacobian, lever_jacobian, skew
 from visloc_ros.localization.uncertainty import design_effect, reprojection_residuals
@@ -37,7 +38,9 @@ def adjustment_covariances(map_: Map, shared_error: float) -> Iterator[Array]:
         images = surroundings(map_, row)
         found = _Adjustment.of(images, map_.points) if len(images) >= _LEAST_IMAGES else None
         if found is not None and images[-1] in found.images:
-            yield found.of_last_image(shared_error)
+            covariance = found.of_last_image(shared_error)
+            if (np.abs(covariance) <= LARGEST_VARIANCE).all():  # NaN is not
+                yield covariance
 
 
 def surroundings(map_: Map, row: int) -> list[MapImage]:
@@ -63,30 +66,16 @@ class _Adjustment:
         """The adjustment of images and the points (P, 3) that several of them see; None where it is singular."""
         counts = np.bincount(np.concatenate([_seen(image) for image in images]), minlength=len(points))
         common = counts > 1
-        reconstruction = _reconstruction(images, points, common)
-        problem = pycolmap.BundleAdjustmentConfig()
-        for image_id in reconstruction.reg_image_ids():
-            problem.add_image(image_id)
-        for camera_id in reconstruction.cameras:
-            problem.set_constant_cam_intrinsics(camera_id)
-        problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-        options = pycolmap.BACovarianceOptions(params=pycolmap.BACovarianceOptionsParams.POSES)
-        adjuster = pycolmap.create_default_ceres_bundle_adjuster(
-            pycolmap.BundleAdjustmentOptions(print_summary=False), problem, reconstruction
-        )
-        found = pycolmap.estimate_ba_covariance(options, reconstruction, adjuster)
+        found = _covariance_of(_reconstruction(images, points, common))
         if found is None:
             return None
         own = [found.get_cam_cov_from_world(number) for number in range(1, len(images) + 1)]
         free = [number for number, one in enumerate(own, 1) if one is not None and one.shape == (6, 6)]
-        blocks = [[_block(found, i, j) for j in free] for i in free]
-        steps = np.array([_by_step(images[number - 1].map_from_camera) for number in free])
-        joint = np.einsum("aij,abjk,blk->aibl", steps, np.array(blocks), steps)
-        variance = _variance(images, points, common)
-        if not np.isfinite(joint).all():
-            return None
         size = 6 * len(free)
-        return _Adjustment([images[number - 1] for number in free], variance * joint.reshape(size, size))
+        blocks = np.array([_block(found, i, j) for i in free for j in free]).reshape(len(free), len(free), 6, 6)
+        steps = np.array([_by_step(images[number - 1].map_from_camera) for number in free]).reshape(-1, 6, 6)
+        joint = np.einsum("aij,abjk,blk->aibl", steps, blocks, steps).reshape(size, size)
+        return _Adjustment([images[number - 1] for number in free], _variance(images, points, common) * joint)
 
     def of_last_image(self, shared_error: float) -> Array:
         """Covariance (6, 6) of the last image, in its axes, all of them being aligned with the truth."""
@@ -137,6 +126,20 @@ def _reconstruction(images: Sequence[MapImage], points: Array, common: NDArray[n
     for point, seen_by in elements.items():
         reconstruction.add_point3D(points[point], pycolmap.Track(seen_by))
     return reconstruction
+
+
+def _covariance_of(reconstruction: pycolmap.Reconstruction) -> pycolmap.BACovariance | None:
+    """Covariance of the poses, two cameras being held and all calibrations taken as exact."""
+    problem = pycolmap.BundleAdjustmentConfig()
+    for image_id in reconstruction.reg_image_ids():
+        problem.add_image(image_id)
+    for camera_id in reconstruction.cameras:
+        problem.set_constant_cam_intrinsics(camera_id)
+    problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    adjustment = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    adjuster = pycolmap.create_default_ceres_bundle_adjuster(adjustment, problem, reconstruction)
+    options = pycolmap.BACovarianceOptions(params=pycolmap.BACovarianceOptionsParams.POSES)
+    return pycolmap.estimate_ba_covariance(options, reconstruction, adjuster)
 
 
 def _variance(images: Sequence[MapImage], points: Array, common: NDArray[np.bool_]) -> float:
