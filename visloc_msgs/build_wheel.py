@@ -16,7 +16,9 @@ import sysconfig
 import tempfile
 import xml.etree.ElementTree as ElementTree
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from itertools import repeat
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
@@ -56,8 +58,9 @@ def build_wheel(wheel_directory: str, config_settings: object = None, metadata_d
     wheel = f"{NAME}-{TAG}-{TAG}-{PLATFORM}.whl"
     with tempfile.TemporaryDirectory() as folder:
         installed = Path(folder, "installed")
-        for package in PACKAGES:
-            compile_package(package, Path(folder, package.name), installed, prefix)
+        builds = [Path(folder, package.name) for package in PACKAGES]
+        with ThreadPoolExecutor() as pool:  # CMake itself takes one processor
+            list(pool.map(compile_package, PACKAGES, builds, repeat(installed), repeat(prefix)))
         write_wheel(Path(wheel_directory, wheel), installed)
     return wheel
 
