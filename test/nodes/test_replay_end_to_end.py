@@ -19,6 +19,7 @@ from visloc_ros.sources.bag_messages import iterate_serialized
 # The bag holds every second frame of the sequence from this one on; the map is made of others.
 FIRST_FRAME, LAST_FRAME, MAP_EVERY = 101, 181, 8
 NUM_FRAMES = 40  # of the bag that are played
+RATES = (0.5, 0.15, 0.05)  # slower where a busy computer drops frames
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +52,11 @@ def flight(shared_data, tmp_path_factory):
 @pytest.mark.parametrize("layout", [Layout.SEARCH_APART, Layout.COMPOSED], ids=lambda layout: layout.value)
 def test_a_real_bag_is_localized_by_the_nodes(flight_map, flight, ros_domain, layout, tmp_path):
     source = BagSource(flight, SourceConfig())
-    plan = ReplayPlan(flight_map, flight, 0.5, ros_domain, layout=layout, recorded_bag=tmp_path / "recording")
-    record = replay(plan, source, source.ground_truth)
+    for rate in RATES:
+        plan = ReplayPlan(flight_map, flight, rate, ros_domain, layout=layout, recorded_bag=tmp_path / "recording")
+        record = replay(plan, source, source.ground_truth)
+        if record.frames_dropped == 0:
+            break
 
     assert len(record.frames) == NUM_FRAMES
     assert record.frames_dropped == 0
