@@ -16,6 +16,7 @@ BENCHMARKS = (
     Benchmark("main_job", (*DATA, "--runs", "3", "--output", "{results}/main_job.json")),
     Benchmark("anchor.stages", (*DATA, *ANCHOR, "--hloc-json", "{results}/stock_hloc.json")),
     Benchmark("anchor.large_maps", (*DATA, *ANCHOR), threads=1),
+    Benchmark("anchor.large_map_drive", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.million_images", ANCHOR, threads=1),
     Benchmark("anchor.fewer_images", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.acceptance", (*DATA, *ANCHOR), threads=1),

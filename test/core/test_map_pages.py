@@ -10,6 +10,8 @@ from small_map import MANIFEST
 
 from visloc_ros.core import map as map_module
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.core.feature_pages import PageCache
 from visloc_ros.core.map import Map, open_map, pack_map, save_map
 from visloc_ros.core.map_image import PagedImage
 
@@ -172,3 +174,32 @@ class TestReplacedMap:
         shutil.copytree(tmp_path / "other", broken)
         with pytest.raises(MapError, match="cannot read"):
             _ = opened.thumbnails[name]
+
+
+class TestMemory:
+    @staticmethod
+    def page(number_of_bytes):
+        keypoints = np.zeros((number_of_bytes // 8, 2), np.float32)
+        return LocalFeatures(keypoints, np.empty(0, np.float32), np.empty((0, 1), np.float32), (1, 1))
+
+    def test_pages_used_longest_ago_leave_where_bytes_run_out(self):
+        cache, reads = PageCache(100 << 10, 2), []
+
+        def get(key):
+            return cache.get(key, lambda: reads.append(key) or self.page(40 << 10))
+
+        for key in ("a", "b", "a", "c", "a", "b"):
+            get(key)
+        assert reads == ["a", "b", "c", "b"]
+
+    def test_a_few_large_pages_stay(self):
+        cache, reads = PageCache(1 << 10, 3), []
+        for key in "abcabc":
+            cache.get(key, lambda key=key: reads.append(key) or self.page(40 << 10))
+        assert reads == ["a", "b", "c"]
+
+    def test_two_maps_do_not_share_pages(self, paged, tmp_path):
+        shutil.copytree(paged, tmp_path / "other")
+        one, other = open_map(paged), open_map(tmp_path / "other")
+        assert one.images[0].features is one.images[0].features
+        assert one.images[0].features is not other.images[0].features

@@ -1,5 +1,7 @@
 """A large map, whose features are read where they are searched, gives the poses of one in memory, and no wrong ones."""
 
+import gc
+import threading
 from dataclasses import replace
 
 import h5py
@@ -7,12 +9,16 @@ import numpy as np
 import pytest
 from synthetic_map import MATCHER, FakeExtractor, World, is_right, near_image, unit
 
+from visloc_ros.core import feature_pages
 from visloc_ros.core import map as map_module
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.geometry import carried_on
 from visloc_ros.core.manifest import write_manifest
 from visloc_ros.core.map import open_map, save_map
 from visloc_ros.core.map_image import PagedImage
-from visloc_ros.localization import AnchorEngine
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.config import GuidedConfig
 from visloc_ros.localization.descriptor_index import DescriptorIndex, rank_by_descriptor
 from visloc_ros.map_tracking import MapTracker
 
@@ -67,9 +73,8 @@ def test_an_image_that_only_damaged_pages_show_is_an_error_and_no_pose(world, fo
     with h5py.File(folder / "features.h5", "r+") as file:
         for name in others:
             file[name]["keypoints"][...] += 40.0
-    engine = AnchorEngine(open_map(folder), extractor=FakeExtractor(features), matcher=MATCHER)
     with pytest.raises(MapError, match=r"features\.h5 is damaged at"):
-        engine.localize(world.frame())
+        AnchorEngine(open_map(folder), extractor=FakeExtractor(features), matcher=MATCHER).localize(world.frame())
 
 
 def test_the_most_similar_images_are_found_by_eight_bits_a_number(mapped):
@@ -89,3 +94,62 @@ def test_a_search_of_some_images_gives_no_others(mapped, of_file):
     assert set(index.rank(query, 5, np.array([3, 40, 2000]))) == {3, 40, 2000}
     assert index.rank(query, 1, np.array([3, 40, 2000])) == [40]
     assert index.rank(query, 5, np.array([], np.int64)) == []
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The images whose features are read from the file, with the name of the thread that does it."""
+    made = []
+    read = feature_pages.read_features_of
+
+    def recorded(file, name, size):
+        made.append((name, threading.current_thread().name))
+        return read(file, name, size)
+
+    monkeypatch.setattr(feature_pages, "read_features_of", recorded)
+    return made
+
+
+def drive(engine, world, poses, seconds_apart=1):
+    for row, pose in enumerate(poses):
+        frame = replace(world.frame(), stamp_ns=(1 + row * seconds_apart) * NANOSECONDS)
+        assert is_right(engine.localize(frame, features=world.view(pose)), pose)
+
+
+class TestReadingAhead:
+    @pytest.fixture
+    def world(self):
+        return World(images=32)  # eight are read as samples of all
+
+    @pytest.fixture
+    def engine(self, folder, reads):
+        config = AnchorConfig(top_k=1, guided=GuidedConfig(references=1))
+        return AnchorEngine(open_map(folder), config, FakeExtractor(None), MATCHER)
+
+    def test_what_the_camera_will_see_is_read_before_it_is_asked_for(self, world, engine, reads):
+        before, now = (near_image(world, row) for row in (2, 3))
+        ahead = carried_on(before, now, 1.0)
+        expected = {engine.map.images[row].name for row in engine._searcher.overlap.rank(ahead, world.camera, 2)}
+        assert not expected <= {name for name, _ in reads}  # when the engine was made
+        drive(engine, world, [before, now])
+        engine._prefetcher._reading.result(10.0)
+        assert expected <= {name for name, _ in reads}
+        assert expected & {name for name, thread in reads if thread != "MainThread"}
+        reads.clear()
+        engine.localize(world.frame(), ahead, world.view(ahead))
+        assert not expected & {name for name, _ in reads}
+
+    def test_nothing_is_read_for_photos_apart(self, world, engine, reads):
+        drive(engine, world, [near_image(world, row) for row in (2, 3)], seconds_apart=60)
+        assert engine._prefetcher._reading is None
+        assert {thread for _, thread in reads} == {"MainThread"}
+
+    def test_the_reader_ends_with_its_engine(self, world, folder):
+        engine = AnchorEngine(open_map(folder), AnchorConfig(top_k=1), FakeExtractor(None), MATCHER)
+        drive(engine, world, [near_image(world, row) for row in (2, 3)])
+        (thread,) = engine._prefetcher._pool._threads
+        assert thread.is_alive()
+        del engine
+        gc.collect()
+        thread.join(5.0)
+        assert not thread.is_alive()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +16,47 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import H5Reader, LocalFeatures, open_file, read_features_of
 from visloc_ros.core.files import COPY_AGAIN
 
-_PAGES_BYTES, _LEAST_PAGES = 64 << 20, 64  # of features kept in memory: what a few searches of one place need
-_BYTES_A_KEYPOINT = 2 * 128 + 12  # of the usual descriptors
+_PAGES_BYTES, _LEAST_PAGES = 32 << 20, 64  # of features kept in memory: what a few searches of one place need
+
+
+class PageCache:
+    """Features of images by any keys: those used last, of ``most_bytes`` together, but at least ``least_pages``."""
+
+    def __init__(self, most_bytes: int, least_pages: int) -> None:
+        self._most_bytes, self._least_pages = most_bytes, least_pages
+        self._pages: OrderedDict[object, LocalFeatures] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: object, read: Callable[[], LocalFeatures]) -> LocalFeatures:
+        """The features of a key, read where they are not in memory. Raises what ``read`` does."""
+        with self._lock:
+            if key in self._pages:
+                self._pages.move_to_end(key)
+                return self._pages[key]
+        features = read()
+        with self._lock:
+            if key not in self._pages:  # another thread may have read them, too
+                self._pages[key] = features
+                self._bytes += _bytes_of(features)
+            while self._bytes > self._most_bytes and len(self._pages) > self._least_pages:
+                self._bytes -= _bytes_of(self._pages.popitem(last=False)[1])
+        return features
+
+
+_PAGES = PageCache(_PAGES_BYTES, _LEAST_PAGES)
+"""Of all maps of the process, so that memory stays bounded in an atlas, too."""
 
 
 def feature_pages(
     path: Path, names: Sequence[str], sizes: Sequence[int], checksums: NDArray[np.uint8]
 ) -> Callable[[int], LocalFeatures]:
-    """A function that reads the local features of an image by row; the last ones stay in memory.
+    """A function that reads the local features of an image by row; those used last stay in memory.
 
     The file stays open: features of the same map are read when another one takes its place on disk. The function raises
     MapError where features are not those that the checksum (M, 32) was made of.
     """
-    file = open_file(path)
+    file, of_map = open_file(path), object()
 
     def read(row: int) -> LocalFeatures:
         one = read_features_of(H5Reader(path, file), names[row], sizes[row])
@@ -34,14 +64,21 @@ def feature_pages(
             raise MapError(f"{path} is damaged at '{names[row]}', or has changed since it was opened{COPY_AGAIN}")
         return one
 
-    bytes_an_image = _BYTES_A_KEYPOINT * (1 + sum(sizes) // max(1, len(sizes)))
-    return lru_cache(maxsize=max(_LEAST_PAGES, _PAGES_BYTES // bytes_an_image))(read)
+    return lambda row: _PAGES.get((of_map, row), lambda: read(row))
+
+
+def _arrays(features: LocalFeatures) -> list[NDArray[Any]]:
+    scales_angles = [] if features.scales_angles is None else [features.scales_angles]
+    return [features.keypoints, features.scores, features.descriptors, *scales_angles]
+
+
+def _bytes_of(features: LocalFeatures) -> int:
+    return sum(values.nbytes for values in _arrays(features))
 
 
 def checksum_of(features: LocalFeatures) -> bytes:
     """SHA-256 of the features of an image."""
     digest = hashlib.sha256(repr(features.image_size).encode())
-    scales_angles = () if features.scales_angles is None else (features.scales_angles,)
-    for values in (features.keypoints, features.scores, features.descriptors, *scales_angles):
+    for values in _arrays(features):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.digest()

@@ -12,6 +12,7 @@ from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, Map
+from visloc_ros.core.map_image import PagedImage
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import AnchorPose, Frame, Image, MapIdentity, Reason, Rejection
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
@@ -33,12 +34,14 @@ from visloc_ros.localization.image_copies import MOST_TURNS, CopyChooser, ImageC
 from visloc_ros.localization.map_cameras import cameras_for_size
 from visloc_ros.localization.map_uncertainty import map_uncertainty
 from visloc_ros.localization.models import check_models
+from visloc_ros.localization.prefetching import Prefetcher
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.searchable_map import open_map_for_search
 from visloc_ros.localization.strategy import Searcher
 from visloc_ros.localization.view_change import Viewpoints
 
 _AS_LIKELY_AS_NOT = 0.5
+_READ_AHEAD = 2  # times the images that a search around a prediction needs
 _MIN_FEATURES = 32  # with fewer, the matches that a pose needs would all have to be right
 
 
@@ -79,6 +82,17 @@ class AnchorEngine:
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
         self._doubts = CalibrationDoubts(self.config.pose)
         self._copies = CopyChooser(most_turns)
+        self._prefetcher = self._make_prefetcher()
+
+    def _make_prefetcher(self) -> Prefetcher | None:
+        """The reader of what the next search needs; None where all of the map is in memory.
+
+        What every search needs of a map on disk is read now.
+        """
+        if not isinstance(self.map.images[0], PagedImage):
+            return None
+        self._guided.prepare()
+        return Prefetcher(self.map.images, self._searcher.overlap, _READ_AHEAD * self.config.guided.references)
 
     @property
     def map_identity(self) -> MapIdentity:
@@ -148,6 +162,8 @@ class AnchorEngine:
                     break
         if isinstance(answer, AnchorPose):
             self._copies.found(calibration, query.copy)
+            if self._prefetcher is not None:
+                self._prefetcher.found(query.frame, answer.map_from_camera)
         elif query.hint is not None and query.hint.excludes_all(self._views):
             answer = replace(answer, reason=Reason.HINT_EXCLUDES_ALL)
         return replace(answer, stage_ms=query.watch.stage_ms)

@@ -65,6 +65,10 @@ class GuidedSearch:
         self._given_similarity = min_similarity
         self._compare = compare or SimilarityInMemory
 
+    def prepare(self) -> None:
+        """Read a few images now that the first search would read."""
+        _ = self._min_similarity
+
     @cached_property
     def _min_similarity(self) -> float:
         return max(self._given_similarity, similarity_of_others(self._map))
