@@ -7,7 +7,7 @@ import pytest
 
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.features.nearest import NearestMatcher
-from visloc_ros.mapping.matching import match_pairs, renumber, without_weak_loops
+from visloc_ros.mapping.matching import match_pairs, renumber, support_loop, without_weak_loops
 from visloc_ros.mapping.parallel import PerThread, count_workers, map_in_order
 
 NUM_IMAGES = 6
@@ -40,6 +40,11 @@ def features(orders):
     return [LocalFeatures(keypoints, scores, descriptors[order], (640, 480)) for order in orders]
 
 
+def rows_between(features, i, j):
+    """All right matches of two images."""
+    return NearestMatcher(0.5).match(features[i], features[j]).pairs
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_pair_gets_its_matches(features, orders, workers):
     steps = Steps()
@@ -61,10 +66,21 @@ def test_an_exception_of_the_listener_ends_it(features):
         match_pairs(lambda: NearestMatcher(0.5), features, PAIRS, Stop())
 
 
-def test_a_loop_needs_more_matches_than_neighbours():
-    few, many = np.zeros((10, 2), np.int32), np.zeros((40, 2), np.int32)
-    matches = {(0, 1): few, (0, 30): few, (1, 30): many, (2, 21): few, (2, 22): few}
-    assert set(without_weak_loops(matches, 20, 30)) == {(0, 1), (1, 30), (2, 21)}
+def test_a_loop_needs_more_matches_than_neighbours(features):
+    few, many = np.zeros((10, 2), np.int32), rows_between(features, 0, 1)[:35]
+    every = [features[row % 2] for row in range(31)]
+    matches = {(0, 1): few, (1, 30): many[:, ::-1], (0, 30): few, (2, 21): few, (2, 22): few, (3, 24): many[:, ::-1]}
+    assert set(without_weak_loops(matches, every, 20, 30)) == {(0, 1), (1, 30), (2, 21), (3, 24)}
+
+
+def test_a_loop_needs_matches_that_descriptors_confirm(features):
+    """A network also matches by where keypoints lie: two rooms of one shape are no loop."""
+    right = rows_between(features, 0, 1)
+    for confirmed, expected in ((15, True), (14, False)):
+        rows = right.copy()
+        rows[confirmed:, 1] = np.roll(rows[confirmed:, 1], 1)
+        assert support_loop(features[0], features[1], rows, 30) is expected
+        assert support_loop(features[0], features[1], rows, 0)
 
 
 def test_renumbered_matches_keep_their_rows():
@@ -72,10 +88,10 @@ def test_renumbered_matches_keep_their_rows():
     assert renumber({(3, 7): rows, (3, 8): rows}, [9, 3, 7]) == {(1, 2): rows}
 
 
-def test_few_matches_between_sources_count_as_a_weak_loop_however_close_their_rows_are():
-    few, many = np.zeros((10, 2), np.int32), np.zeros((40, 2), np.int32)
+def test_few_matches_between_sources_count_as_a_weak_loop_however_close_their_rows_are(features):
+    few, many = np.zeros((10, 2), np.int32), rows_between(features, 1, 3)
     matches = {(0, 1): few, (1, 2): few, (1, 3): many, (2, 3): few}
-    assert set(without_weak_loops(matches, 20, 30, ["a", "a", "b", "b"])) == {(0, 1), (1, 3), (2, 3)}
+    assert set(without_weak_loops(matches, features, 20, 30, ["a", "a", "b", "b"])) == {(0, 1), (1, 3), (2, 3)}
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.features.types import Matcher, Matches, ModelInfo
@@ -50,3 +53,10 @@ class NearestFirst:
         for row, one in zip(few, by_network, strict=True):
             found[row] = one
         return found
+
+
+def count_distinct(a: LocalFeatures, b: LocalFeatures, pairs: NDArray[np.int32]) -> int:
+    """How many of these matches (K, 2) the descriptors alone confirm: mutual nearest neighbours, all others further."""
+    nearest = NearestMatcher(ratio=_RATIO).match(a, b).pairs.astype(np.int64)
+    found, known = (rows[:, 0] * len(b) + rows[:, 1] for rows in (pairs.astype(np.int64), nearest))
+    return int(np.isin(found, known).sum())

@@ -228,7 +228,8 @@ class MapBuilder:
 
     def _without_weak_loops(self, frames: Sequence[MapFrame], matches: PairMatches) -> PairMatches:
         pairs, sources = self._config.pairs, [frame.source for frame in frames]
-        return without_weak_loops(matches, pairs.loop_gap, pairs.loop_min_matches, sources)
+        features = [frame.features for frame in frames]
+        return without_weak_loops(matches, features, pairs.loop_gap, pairs.loop_min_matches, sources)
 
     def _is_at_references(self, frames: Sequence[AnyFrame]) -> bool:
         has_references = any(frame.map_from_camera is not None for frame in frames)

@@ -140,7 +140,7 @@ class MapExtender:
             workers = count_workers(self._config.workers)
             matches = match_pairs(self._models.matcher, features, pairs, self._progress, workers)
         sources = [_THE_MAP] * offset + [frame.source for frame in frames]
-        return without_weak_loops(matches, config.loop_gap, config.loop_min_matches, sources)
+        return without_weak_loops(matches, features, config.loop_gap, config.loop_min_matches, sources)
 
     def _register(
         self, reconstruction: pycolmap.Reconstruction, frames: Sequence[MapFrame], matches: PairMatches

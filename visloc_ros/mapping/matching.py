@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.progress import Progress
+from visloc_ros.features.nearest_first import count_distinct
 from visloc_ros.features.types import Matcher
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.parallel import map_in_order
@@ -43,17 +44,37 @@ def match_pairs(
     return matches
 
 
-def without_weak_loops(matches: PairMatches, min_gap: int, min_matches: int, groups: Sequence[str] = ()) -> PairMatches:
-    """Drop pairs of images at least ``min_gap`` apart, or of different ``groups``, that have fewer matches.
+def without_weak_loops(
+    matches: PairMatches,
+    features: Sequence[LocalFeatures],
+    min_gap: int,
+    min_matches: int,
+    groups: Sequence[str] = (),
+) -> PairMatches:
+    """Drop pairs of images at least ``min_gap`` apart, or of different ``groups``, whose matches are no loop's.
 
-    A wrong loop bends the whole map, and geometric verification alone does not stop it: of pairs of images from two
-    different places, matched with LightGlue, one in seven passed with 15 to 23 inliers, none had more than 27 matches.
+    ``features`` are those of all images.
     """
 
     def is_loop(i: int, j: int) -> bool:
         return j - i >= min_gap or bool(groups and groups[i] != groups[j])
 
-    return {pair: rows for pair, rows in matches.items() if len(rows) >= min_matches or not is_loop(*pair)}
+    return {
+        (i, j): rows
+        for (i, j), rows in matches.items()
+        if not is_loop(i, j) or support_loop(features[i], features[j], rows, min_matches)
+    }
+
+
+def support_loop(a: LocalFeatures, b: LocalFeatures, pairs: NDArray[np.int32], least: int) -> bool:
+    """Whether matches (K, 2) of two images suffice for a loop: ``least`` of them, half of which are distinct.
+
+    A wrong loop bends the whole map, and geometric verification alone does not stop it: of pairs of images from two
+    different places, matched with LightGlue, one in seven passed with 15 to 23 inliers. Rooms of one shape get more, up
+    to 69, whatever hangs on their walls: LightGlue also matches by where keypoints lie. By their descriptors alone
+    (Lowe 2004), few of those are nearest neighbours.
+    """
+    return least == 0 or (len(pairs) >= least and 2 * count_distinct(a, b, pairs) >= least)
 
 
 def renumber(matches: PairMatches, order: Sequence[int]) -> PairMatches:

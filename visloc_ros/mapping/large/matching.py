@@ -24,6 +24,7 @@ from visloc_ros.mapping.large.needs import WITH_NETWORKS
 from visloc_ros.mapping.large.shards import Shard
 from visloc_ros.mapping.map_models import load_matcher
 from visloc_ros.mapping.mappers import quiet_colmap
+from visloc_ros.mapping.matching import support_loop
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.reconstruction import verify_pairs
 from visloc_ros.mapping.sfm_database import DATABASE_NAME, SfmImage, add_views, write_database
@@ -127,7 +128,8 @@ def _match(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
             partners = [arguments["pairs"][row][3] for row in together]
             found = matcher.match_many(first[1].features(row_a), [second.features(row_b) for row_b in partners])
             for row, row_b, one in zip(together, partners, found, strict=True):
-                enough = len(one.pairs) >= arguments["pairs"][row][4]
+                least = arguments["pairs"][row][4]
+                enough = support_loop(first[1].features(row_a), second.features(row_b), one.pairs, least)
                 matches[row] = one.pairs if enough else one.pairs[:0]
                 views[b, row_b] = _view(second, b, row_b)
             views[a, row_a] = _view(first[1], a, row_a)
@@ -163,4 +165,4 @@ def _load_matcher(options: str) -> Matcher:
     return load_matcher(MappingConfig.from_mapping({"matcher": matcher}).matcher, extractor)
 
 
-MATCH = Stage("match", 2, _match, WITH_NETWORKS)
+MATCH = Stage("match", 3, _match, WITH_NETWORKS)
