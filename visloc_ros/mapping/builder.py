@@ -85,13 +85,17 @@ def build_map(
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What all maps of a build are made from: ``chosen`` rows of each source, frames, their global descriptors."""
+    """What all maps of a build are made from: ``chosen`` rows of each source, frames, their global descriptors.
+
+    ``warnings`` of the largest map come first among its advice.
+    """
 
     sources: Sequence[MapSource]
     chosen: Sequence[Sequence[int]]
     frames: Sequence[AnyFrame]
     describer: GlobalDescriptor
     descriptors: NDArray[np.float32]
+    warnings: Sequence[str] = ()
 
 
 class MapBuilder:
@@ -174,6 +178,8 @@ class MapBuilder:
             counts = [ImageCount(count.source, count.registered, count.registered) for count in counts]
         times = self._watch.stage_ms
         summary = summarize(manifest, counts, reconstruction, times, left_out, cameras, parts, component.remark)
+        if not part_of:
+            summary = replace(summary, advice=(*material.warnings, *summary.advice))
         write_card(folder, manifest, summary)
         return summary
 

@@ -25,6 +25,7 @@ from visloc_ros.mapping.builder import (
 )
 from visloc_ros.mapping.components import Component
 from visloc_ros.mapping.config import MappingConfig, check_frame_config
+from visloc_ros.mapping.large.contradictions import find_contradictions
 from visloc_ros.mapping.large.extraction import Origin, describe_tasks, extract_tasks, select_task, train_task
 from visloc_ros.mapping.large.frames import FrameTable, StoredFrame, full_reconstruction, list_frames
 from visloc_ros.mapping.large.matching import ViewGraph, group_pairs, least_matches, match_task, read_view_graph
@@ -120,7 +121,10 @@ class LargeMapBuilder:
         pairs = self._pair(table, described, at_poses=structure.poses is not None)
         matched = self._match(table, pairs, verified=structure.poses is None)
         models = structure.solve(matched.graph, matched.keys)
-        return Material(sources, chosen, table.frames, describer, table.descriptors), models
+        warnings = list[str]()
+        if structure.poses is None:
+            warnings = find_contradictions(models[0], matched.graph, table.frames, self._config.pairs.window)
+        return Material(sources, chosen, table.frames, describer, table.descriptors, warnings), models
 
     def _run(self, tasks: Sequence[Task]) -> list[str]:
         if not tasks:
