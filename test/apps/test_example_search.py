@@ -36,7 +36,7 @@ def answers(environment, tmp_path_factory):
     """Exit code, output and error of each command."""
     folder = tmp_path_factory.mktemp("recording")
     room, strict, misspelt = folder / "room", folder / "strict.yaml", folder / "misspelt.yaml"
-    write_folder(simulate(SimulationConfig(duration_s=3.0, rate_hz=2.0, samples=1), "localize"), room)
+    write_folder(simulate(SimulationConfig(duration_s=1.5, rate_hz=2.0, samples=1), "localize"), room)
     strict.write_text("whole_map: {min_similarity: 1.0}\nmin_matches: 20\n")
     misspelt.write_text("whole_map: {min_similarty: 0.5}\n")
     commands = {
@@ -58,7 +58,7 @@ def test_it_is_compared_with_retrieval_as_one_of_the_ways_to_search_a_map_as_it_
     assert code == 0, error
     figures = json.loads(told)
     assert list(figures) == ["retrieval", "whole_map"]
-    assert figures["whole_map"]["found"] == figures["whole_map"]["images"] == 6
+    assert figures["whole_map"]["found"] == figures["whole_map"]["images"] == 3
     assert figures["whole_map"]["position_m"] < 0.02
 
 
