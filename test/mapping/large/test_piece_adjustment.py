@@ -12,6 +12,7 @@ from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_ma
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.large.adjustment import adjust
 from visloc_ros.mapping.large.model import Model, pose_values
+from visloc_ros.mapping.large.pieces import taken
 from visloc_ros.mapping.map_sources import MapCamera
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[500.0, 500.0, 320.0, 240.0])
@@ -85,3 +86,10 @@ def test_only_the_moving_images_move_and_without_any_the_points_alone(wall: Mode
     still = adjust(replace(model, poses=wall.poses), CAMERAS, CONFIG, ())
     assert np.allclose(still.poses, wall.poses, atol=1e-9)
     assert np.median(np.linalg.norm(still.points - wall.points, axis=1)) < 0.02
+
+
+def test_a_piece_of_which_nothing_fits_is_left_empty(wall: Model) -> None:
+    behind = replace(wall, points=wall.points * [1.0, 1.0, -1.0])
+    adjusted = adjust(behind, CAMERAS, CONFIG, (4, 5, 6))
+    assert len(adjusted.points) == len(adjusted.seen) == 0
+    assert len(adjust(taken(adjusted, adjusted.seen_by > 0), CAMERAS, CONFIG, ()).images) == 0

@@ -49,6 +49,8 @@ def adjust(
     Where only some images are ``moving`` all others hold still, and the cameras with them; without moving ones, only
     the points move. Calibrated cameras always stay as they are.
     """
+    if not len(model.points):
+        return model
     model = without_near_points(model)
     reconstruction = sparse_reconstruction(model, refined_cameras(model, cameras))
     constant = {
@@ -59,6 +61,8 @@ def adjust(
     with quiet_colmap():
         _drop_misfits(reconstruction, _FIRST_FACTOR * config.max_reprojection_error_px, 0.0)
         for _ in range(_ROUNDS):
+            if not reconstruction.num_points3D():
+                break
             problem = _problem(reconstruction, constant, moving)
             pycolmap.create_default_bundle_adjuster(adjustment_options(config), problem, reconstruction).solve()
             _drop_misfits(reconstruction, config.max_reprojection_error_px, config.min_triangulation_angle_deg)
