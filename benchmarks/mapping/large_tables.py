@@ -42,7 +42,10 @@ def all_tables(sizes: Mapping[str, Figures], engines: Mapping[str, Figures], kil
     if len(sizes) > 1:
         every = list(sizes.values())
         times = exponent(every, [one["wall_s"] for one in every])
-        parts.append(f"Time grows as n^{times:.2f}. By stage, for {every[-1]['images']} images:")
+        spent = exponent(every, [sum(seconds_by_stage(one).values()) for one in every])
+        parts.append(
+            f"Time grows as n^{times:.2f}, core-seconds as n^{spent:.2f}. By stage, for {every[-1]['images']} images:"
+        )
         parts.append(table(STAGE_HEADER, _stage_rows(every)))
         parts.append(
             "On paper: stages of many equal tasks grow in proportion, that of pairs with the square, the others by "

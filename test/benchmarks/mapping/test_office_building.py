@@ -62,7 +62,7 @@ def test_growth_is_found_and_carried_on() -> None:
     sizes = {str(count): figures(count) for count in (100, 1000)}
     assert exponent(list(sizes.values()), [one["wall_s"] for one in sizes.values()]) == pytest.approx(1.1)
     text = all_tables(sizes, {}, {})
-    assert "Time grows as n^1.10" in text
+    assert "Time grows as n^1.10, core-seconds as n^1.26." in text
     assert "| train | 1 | 1000 | 1000.0 s | 500 MB | n^2.00 |" in text
     core_hours = (10_000 + 1e-3 * 10_000**2) / 3600
     assert f"| 10,000 | {core_hours:.1f} | ${0.04 * core_hours:.2f} |" in text
