@@ -8,6 +8,7 @@ later, it waits as long. First one client alone asks, then all of them. Client a
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ from visloc_ros.sources.ros_images import encode_jpeg
 
 CENTIMETRES = 100.0
 PLACE = "redkitchen"
+_STEADY_S = 20  # longer than a process takes to load its models
 
 
 def main() -> None:
@@ -49,19 +51,29 @@ def main() -> None:
 
 def measure(server: HttpServer, place: Place, count: int, arguments: Namespace) -> Figures:
     """Figures of so many clients."""
-    load = Load(server, place, arguments.seconds)
+    load = Load(server, place)
     load.ask(server.client, 0)  # the map and the models are loaded
-    load.forget()
-    memory_mb = [_memory_mb(server)]
+    load.forget(math.inf)
     clients = [threading.Thread(target=load.client, args=(index,)) for index in range(count)]
     for client in clients:
         client.start()
+    _wait_for_processes(server)
+    load.forget(arguments.seconds)
+    memory_mb = [_memory_mb(server)]
     while any(client.is_alive() for client in clients):
         time.sleep(1.0)
         memory_mb.append(_memory_mb(server))
     found = load.figures(memory_mb)
     print(count, found, flush=True)
     return found
+
+
+def _wait_for_processes(server: HttpServer) -> None:
+    """Wait until the server starts no other process."""
+    counts = [0]
+    while len(counts) < _STEADY_S or counts[-1] != counts[-_STEADY_S]:
+        time.sleep(1.0)
+        counts.append(len(psutil.Process(server.process.pid).children(recursive=True)))
 
 
 def _memory_mb(server: HttpServer) -> float:
@@ -73,20 +85,19 @@ def _memory_mb(server: HttpServer) -> float:
 class Load:
     """What clients of one place ask, and what they are answered."""
 
-    def __init__(self, server: HttpServer, place: Place, seconds: float) -> None:
-        self._url, self._seconds = f"http://127.0.0.1:{server.port}", seconds
+    def __init__(self, server: HttpServer, place: Place) -> None:
+        self._url = f"http://127.0.0.1:{server.port}"
         self._frames, self._truth = place.frames(), place.truth()
         self._jpegs = [encode_jpeg(frame.image, 90) for frame in self._frames]
         camera = self._frames[0].camera
         words = [camera.model.name, camera.width, camera.height, *camera.params]
         self._fields = {"map": place.name, "camera": " ".join(map(str, words))}
-        self._until_s = time.monotonic() + WAIT_S
-        self.forget()
+        self.forget(WAIT_S)
 
-    def forget(self) -> None:
-        """Start again."""
+    def forget(self, seconds: float) -> None:
+        """Start again, for so long."""
         self._answers: list[tuple[int, float, float | None]] = []
-        self._until_s = time.monotonic() + self._seconds
+        self._seconds, self._until_s = seconds, time.monotonic() + seconds
 
     def client(self, index: int) -> None:
         """Ask again and again, from an address of its own."""

@@ -26,6 +26,7 @@ from visloc_ros.server.device_queue import Search, SearchRequest
 from visloc_ros.server.resident_maps import ResidentMaps
 from visloc_ros.server.search_answer import answer_search
 from visloc_ros.server.search_processes import SearchProcess, extracted
+from visloc_ros.server.uploads import camera_in_words
 from visloc_ros.sources.ros_images import encode_jpeg
 
 PLACE = "redkitchen"
@@ -37,7 +38,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     add_folders(parser, "out/load")
     parser.add_argument("--workers", type=int, nargs="+", help="numbers of them; by default 1, 2, 4 to the processors")
-    parser.add_argument("--images", type=int, default=50, help="images searched each time")
+    parser.add_argument("--images", type=int, default=40, help="images searched each time")
     parser.add_argument("--rounds", type=int, default=3, help="times that each is measured; the best counts")
     add_outputs(parser)
     arguments = parser.parse_args()
@@ -54,8 +55,11 @@ def measure(arguments: Namespace, counts: Sequence[int]) -> Figures:
     config = ServerConfig(arguments.work)
     maps = ResidentMaps(config.maps_folder, config.memory_bytes)
     engine = maps.engine(PLACE)
-    searches = [Search(encode_jpeg(frame.image, 90), SearchRequest(PLACE)) for frame in place.frames()]
-    searches = searches[:: max(1, len(searches) // arguments.images)][: arguments.images]
+    frames = place.frames()[: arguments.images]
+    camera = frames[0].camera
+    words = " ".join(map(str, [camera.model.name, camera.width, camera.height, *camera.params]))
+    request = SearchRequest(PLACE, camera_in_words(words))
+    searches = [Search(encode_jpeg(frame.image, 90), request) for frame in frames]
     for search in searches:
         search.query = engine.extract(search.read())
     processes = [SearchProcess(config, 1, 0) for _ in range(max(counts))]
@@ -97,7 +101,8 @@ def rate_of(workers: Sequence[Callable[[Search], object]], searches: Sequence[Se
 def as_table(rates: Figures) -> str:
     """A row for each way and number of workers, beside one thread."""
     first = next(iter(rates.values()))
-    return table(["searched by", "searches a second", "ratio"], [[k, v, f"{v / first:.2f}"] for k, v in rates.items()])
+    rows = [[way, f"{rate}", f"{rate / first:.2f}"] for way, rate in rates.items()]
+    return table(["searched by", "searches a second", "ratio"], rows)
 
 
 if __name__ == "__main__":

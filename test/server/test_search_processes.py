@@ -14,7 +14,7 @@ import pytest
 from visloc_ros.core.child_process import CrashError
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.server.app import make_app
-from visloc_ros.server.config import ServerConfig
+from visloc_ros.server.config import ServerConfig, searches_at_once
 from visloc_ros.server.device_queue import Search, SearchRequest, Turn
 from visloc_ros.server.uploads import camera_in_words
 from visloc_ros.simulation import SimulationConfig, simulate
@@ -126,6 +126,10 @@ def test_an_image_that_ends_every_process_is_refused_and_the_server_goes_on(serv
 
 def end_process(*_):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_few_processors_search_one_image_at_once_and_many_eight_at_most():
+    assert [searches_at_once(count) for count in (1, 2, 3, 4, 8, 16, 64)] == [1, 1, 1, 2, 4, 8, 8]
 
 
 def test_one_client_needs_no_other_process(tmp_path):

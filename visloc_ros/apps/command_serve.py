@@ -43,13 +43,13 @@ def serve(
     if not token and not is_loopback(host):
         raise ConfigError(f"anyone who reaches {host} could use it: give --token-file, or leave out --host")
     count = sum(not entry.problem for entry in list_maps(maps))
-    from visloc_ros.server.config import MOST_AT_ONCE, ServerConfig
+    from visloc_ros.server.config import ServerConfig, searches_at_once
     from visloc_ros.server.lasting import answer_requests  # takes long, after the checks of the options
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener, suppress(KeyboardInterrupt):
         console.print(f"{count} maps of {maps} are searched at http://{host}:{port}; Ctrl-C stops it", highlight=False)
-        memory, processes = int(memory_gb * (1 << 30)), min(num_processors(), MOST_AT_ONCE) - 1
+        memory, processes = int(memory_gb * (1 << 30)), searches_at_once(num_processors()) - 1
         answer_requests(listener, ServerConfig(maps, memory, token, reports, search, processes))
     console.print("stopped")
 

@@ -7,8 +7,13 @@ from pathlib import Path
 
 from visloc_ros.localization.config import RETRIEVAL
 
-MOST_AT_ONCE = 8
-"""Searches: each process has its own models, which take more than a gigabyte of memory, and that of a GPU, too."""
+_MOST_AT_ONCE = 8  # each process has its own models, which take more than a gigabyte of memory, and that of a GPU, too
+_PROCESSORS = 2  # of a search: its networks use several
+
+
+def searches_at_once(processors: int) -> int:
+    """How many searches so many processors do at once; one where there are few."""
+    return max(1, min(processors // _PROCESSORS, _MOST_AT_ONCE))
 
 
 @dataclass(frozen=True)

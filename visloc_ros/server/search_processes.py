@@ -1,8 +1,7 @@
 """Searches in processes of their own, while those of other clients are done in the thread of the queue.
 
-Each process has its own models and opens maps itself. One is started when a search has waited, the next one when
-another has, as long as memory suffices; it ends when no search has waited for long. So one client costs no more memory,
-and is answered as soon, as without them.
+Each process has its own models and opens maps itself. One is started when a search has waited, another one when others
+still do, as long as memory suffices; it ends when none has for long. One client costs and waits as without them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Semaphore, Thread
 
 import psutil
 
@@ -38,6 +37,7 @@ Offer = tuple[Search, Turn[LocalizeAnswer]]
 
 _PATIENCE_S = 0.25  # that a search waits before a process is started: those of one client never wait
 _IDLE_S = 600.0
+_PROCESSORS_OF_START = 4  # most of them go on searching
 _SHARE_OF_FREE = 0.5  # of the free memory that a process may take
 _ENDING_S = 2.0
 
@@ -58,7 +58,7 @@ class SearchProcesses:
         self._config = replace(config, memory_bytes=config.memory_bytes // (1 + config.processes))
         self._within_s, self._here, self._on_change = within_s, here, on_change
         self._offered: SimpleQueue[Offer | None] = SimpleQueue()
-        self._starting = Lock()
+        self._starting = Semaphore(max(1, num_processors() // _PROCESSORS_OF_START))
         self._processes: list[SearchProcess] = []
         self._generation, self._not_before_s = 0, 0.0
         self._is_over = False
