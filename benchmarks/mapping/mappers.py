@@ -12,8 +12,9 @@ The default of ``reconstruction.global_from`` rests on these figures. The table 
 import argparse
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -51,8 +52,9 @@ def main() -> None:
     arguments = parse_arguments()
     logging.basicConfig(level=logging.ERROR)
     rows: list[Figures] = []
-    for make in scenes(arguments):
-        scene = make()
+    makers = scenes(arguments.data, arguments.loops)
+    for name in arguments.only or makers:
+        scene = makers[name]()
         for mapper in MAPPERS:
             rows.append(measure(scene, mapper))
             print(table_row(rows[-1]), flush=True)
@@ -65,26 +67,27 @@ def parse_arguments() -> argparse.Namespace:
     parser = new_parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder of the real sequences; without it only simulated scenes")
     parser.add_argument("--loops", type=int, nargs="*", default=[100, 200, 400], help="images of the simulated loops")
+    parser.add_argument("--only", nargs="+", metavar="SCENE", help="scenes to map, as kitchen50, lund, office, room1")
     add_outputs(parser)
     return parser.parse_args()
 
 
-def scenes(arguments: argparse.Namespace) -> Iterator[Callable[[], Scene]]:
-    """What makes each scene."""
-    data = arguments.data
+def scenes(data: Path | None, loops: Sequence[int]) -> dict[str, Callable[[], Scene]]:
+    """What makes each scene, by a short name."""
+    found: dict[str, Callable[[], Scene]] = {}
     if data:
-        kitchen, flight = data / "7scenes_redkitchen", data / "euroc_mh05"
-        yield lambda: photos("sacre_coeur", data / "sacre_coeur")
-        yield lambda: photos("lund", data / "street_lund")
-        yield lambda: film("drive, 200 images", data / "kitti_00_small", SourceConfig(every=2, last=399))
-        yield lambda: film("euroc, 100 images", flight, SourceConfig(every=4))
-        yield lambda: film("redkitchen, 50 images", kitchen, SourceConfig(every=10, last=499))
-        yield lambda: film("redkitchen, 250 images", kitchen, SourceConfig(every=2, last=499))
-    yield lambda: office(300)
-    for seed in (1, 2, 3):
-        yield lambda seed=seed: rounds_of_a_room(seed)  # type: ignore[misc]
-    for count in arguments.loops:
-        yield lambda count=count: simulated_loop(count)  # type: ignore[misc]
+        drive, flight, kitchen = (data / name for name in ("kitti_00_small", "euroc_mh05", "7scenes_redkitchen"))
+        found = {
+            "sacre_coeur": lambda: photos("sacre_coeur", data / "sacre_coeur"),
+            "lund": lambda: photos("lund", data / "street_lund"),
+            "drive": lambda: film("drive, 200 images", drive, SourceConfig(every=2, last=399)),
+            "euroc": lambda: film("euroc, 100 images", flight, SourceConfig(every=4)),
+            "kitchen50": lambda: film("redkitchen, 50 images", kitchen, SourceConfig(every=10, last=499)),
+            "kitchen250": lambda: film("redkitchen, 250 images", kitchen, SourceConfig(every=2, last=499)),
+        }
+    found["office"] = lambda: office(300)
+    found |= {f"room{seed}": partial(rounds_of_a_room, seed) for seed in (1, 2, 3)}
+    return found | {f"loop{count}": partial(simulated_loop, count) for count in loops}
 
 
 def measure(scene: Scene, mapper: str) -> Figures:
