@@ -105,3 +105,14 @@ def test_graphs_find_what_the_processor_finds_in_numbers_that_alternate(one_by_o
         for batched, single in zip(found, one_by_one.match_many(query, full[:count]), strict=True):
             common = {tuple(pair) for pair in batched.pairs} & {tuple(pair) for pair in single.pairs}
             assert len(common) >= 0.98 * max(len(batched.pairs), len(single.pairs))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_half_precision_on_a_gpu_finds_nearly_the_same_in_images_of_unequal_size(one_by_one, query, references):
+    matcher = make_matcher(MatcherConfig(device="cuda"))
+    assert matcher.dtype == torch.float16
+    full = [reference for reference in references if len(reference) >= 60]
+    for _ in range(3):  # run, captured, replayed
+        for batched, single in zip(matcher.match_many(query, full), one_by_one.match_many(query, full), strict=True):
+            common = {tuple(pair) for pair in batched.pairs} & {tuple(pair) for pair in single.pairs}
+            assert len(common) >= 0.95 * max(len(batched.pairs), len(single.pairs))
