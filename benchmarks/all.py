@@ -75,6 +75,7 @@ BENCHMARKS = (
     Benchmark("engines", ("--markdown", "{results}/engines.md"), threads=1),
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.bent_maps", MAPS, threads=1),
+    Benchmark("mapping.atlas", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.build_time", (*DATA, *MAPS)),
     Benchmark("mapping.covariance", MAPS, threads=1),
     Benchmark("mapping.estimated_poses", (*DATA, *MAPS), threads=1),

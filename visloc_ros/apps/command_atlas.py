@@ -34,5 +34,5 @@ def atlas(
         print_json({"atlas": output, "maps": {one.name: to_mapping(one) for one in summary.maps}})
         return
     for one in summary.maps:
-        console.print(f"{one.name}: placed by {one.placed_by}", highlight=False, soft_wrap=True)
+        console.print(f"{one.name}: {one.placed_by}", highlight=False, soft_wrap=True)
     print_advice(summary.advice)

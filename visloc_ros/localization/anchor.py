@@ -89,7 +89,7 @@ class AnchorEngine:
 
         What every search needs of a map on disk is read now.
         """
-        if not isinstance(self.map.images[0], PagedImage):
+        if not any(isinstance(image, PagedImage) for image in self.map.images[:1]):
             return None
         self._guided.prepare()
         return Prefetcher(self.map.images, self._searcher.overlap, _READ_AHEAD * self.config.guided.references)
