@@ -4,7 +4,8 @@ Run: OMP_NUM_THREADS=1 python -m benchmarks.mapping.weeks --markdown results/map
 
 Every week a share of all things and surfaces of a simulated room are replaced. One walk updates the map, the images of
 another one are searched in both maps. No setting was chosen by these rooms. Then walks that must be refused: through
-another room, and with a wrong focal length. Maps and walks are kept in the work folder, so that a run continues.
+a mirrored room with the same pictures, and with a wrong focal length. Maps and walks are kept in
+the work folder, so that a run continues.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from visloc_ros.mapping.update.teaching import UpdateRefused
 from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
+from visloc_ros.simulation.look_alike import make_look_alike
 from visloc_ros.simulation.redecorated import refurnish
 from visloc_ros.simulation.room import Room
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
@@ -140,9 +142,10 @@ def wrong_weeks(work: Path, seed: int) -> Figures:
     path = work / f"{seed}_wrong"
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(work / f"{seed}_living", path)
-    other = rendered(work / f"{seed}_other", make_living_room(seed + 50), "localize", UPDATE_HZ, 0)
+    other_room = make_look_alike(make_living_room(seed), seed + 50)
+    other = rendered(work / f"{seed}_look_alike", other_room, "localize", UPDATE_HZ, 0)
     own = rendered(work / f"{seed}_own", make_living_room(seed), "localize", UPDATE_HZ, 0)
-    walks: dict[str, FrameSource] = {"another room": open_source(other)}
+    walks: dict[str, FrameSource] = {"a look-alike room": open_source(other)}
     walks |= {f"focal length off by {share:.0%}": with_wrong_focal_length(own, share) for share in (0.03, 0.1)}
     refusals = {name: refusal(path, walk) for name, walk in walks.items()}
     oldest = list_versions(path)[0]

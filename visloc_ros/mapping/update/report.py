@@ -19,9 +19,9 @@ _COLOURS = {"stable": "#9aa3ad", "gone": "#d9482b", "new": "#1d9a5b"}
 class UpdateReport:
     """What an update did: the version that it made, and how many points and images are gone, new and stable.
 
-    ``taught`` of ``images`` taught the map; ``refused`` counts the others by reason. ``replaced`` images are not gone,
-    but made room. ``left_out`` images were to be added, and found no place or one that contradicts the map.
-    ``stale`` are the ways of searching for which the map must be prepared again.
+    ``taught`` of ``images`` taught the map; ``refused`` counts the others by reason. Images that are ``replaced`` are not
+    gone, but made room, with the points that they alone show. ``left_out`` images were to be added, and found no place or
+    one that contradicts the map. ``stale`` are the ways of searching for which the map must be prepared again.
     """
 
     version: int
@@ -30,6 +30,7 @@ class UpdateReport:
     taught: int
     refused: Mapping[str, int]
     gone_points: int
+    replaced_points: int
     new_points: int
     stable_points: int
     gone_images: int
@@ -44,7 +45,8 @@ class UpdateReport:
         lines = [
             f"version {self.version}: {self.taught} of {self.images} images of '{self.session}' taught the map"
             + (f" (others: {others})" if others else ""),
-            f"  points: {self.gone_points} gone, {self.new_points} new, {self.stable_points} stable",
+            f"  points: {self.gone_points} gone, {self.replaced_points} replaced, {self.new_points} new, "
+            f"{self.stable_points} stable",
             f"  images: {self.gone_images} gone, {self.replaced_images} replaced, {self.new_images} new, "
             f"{self.map_images} in all",
         ]

@@ -41,7 +41,7 @@ from visloc_ros.mapping.update.use import USE_NAME, MapUse, read_use, write_use
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 
-_GROWTH = 1.2
+_GROWTH = 1.15
 """Of the number of images that the map was built of: beyond, new ones replace those that it can best do without."""
 _MOST_ADDED = 0.2  # of the same number, in one session: what changed more is to be mapped again
 _UNCOVERED = 0.05  # of an image that shows none of the map's points, less than a cell of the grid: it may add these
@@ -148,7 +148,8 @@ class _Update:
             images=lesson.images,
             taught=len(lesson.taught),
             refused=dict(lesson.refused),
-            gone_points=len(old.points) - int((rows >= 0).sum()),
+            gone_points=len(old.points) - len(gone.points),
+            replaced_points=len(gone.points) - int((rows >= 0).sum()),
             new_points=int((rows < 0).sum()),
             stable_points=int((rows >= 0).sum()),
             gone_images=len(old.images) - len(gone.images),
