@@ -27,7 +27,7 @@ class PoseConfig(Config):
     """Options of computing a pose from 2D-3D correspondences."""
 
     max_error_px: float = option(8.0, "Largest reprojection error of an inlier [px].", minimum=0.5)
-    min_iterations: int = option(100, "Least number of RANSAC iterations without a predicted pose.", minimum=1)
+    min_iterations: int = option(100, "Least number of RANSAC iterations.", minimum=1)
     loss_scale_px: float = option(2.0, "Scale of the Cauchy loss in the refinement [px].", minimum=0.1)
     min_sigma_px: float = option(0.5, "Least keypoint noise that the covariance assumes [px].", minimum=0.01)
     shared_error: float = option(

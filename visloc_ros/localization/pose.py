@@ -106,13 +106,13 @@ def estimate_pose(
 def _solve_by_poselib(
     pixels: Array, points: Array, camera: pycolmap.Camera, config: PoseConfig, prior: SE3 | None
 ) -> SE3 | None:
-    """``map_from_camera`` by PoseLib. A prior takes the place of the least number of samples."""
+    """``map_from_camera`` by PoseLib."""
     if len(pixels) < MIN_POINTS:
         return None
     ransac = {
         "max_reproj_error": config.max_error_px,
         "success_prob": CONFIDENCE,
-        "min_iterations": 1 if prior is not None else min(config.min_iterations, MAX_ITERATIONS),
+        "min_iterations": min(config.min_iterations, MAX_ITERATIONS),
         "max_iterations": MAX_ITERATIONS,
         "score_initial_model": prior is not None,
         "seed": config.seed,

@@ -19,9 +19,9 @@ _COLOURS = {"stable": "#9aa3ad", "gone": "#d9482b", "new": "#1d9a5b"}
 class UpdateReport:
     """What an update did: the version that it made, and how many points and images are gone, new and stable.
 
-    ``taught`` of ``images`` taught the map; ``refused`` counts the others by reason. Images that are ``replaced`` are not
-    gone, but made room, with the points that they alone show. ``left_out`` images were to be added, and found no place or
-    one that contradicts the map. ``stale`` are the ways of searching for which the map must be prepared again.
+    ``taught`` of ``images`` taught the map; ``refused`` counts the others by reason. Images that are ``replaced`` are
+    not gone, but made room, with the points that they alone show. ``left_out`` images were to be added, and found no
+    place or one that contradicts the map. ``stale`` are the ways of searching for which the map must be prepared again.
     """
 
     version: int
