@@ -13,6 +13,7 @@ import pytest
 
 from visloc_ros.core.child_process import CrashError
 from visloc_ros.core.result_mapping import pose_from_mapping
+from visloc_ros.server import search_processes
 from visloc_ros.server.app import make_app
 from visloc_ros.server.config import ServerConfig, searches_at_once
 from visloc_ros.server.device_queue import Search, SearchRequest, Turn
@@ -34,7 +35,9 @@ def service(tmp_path_factory):
     shutil.copy(DEMO_MAP, folder / "room.tar.gz")
     app = make_app(ServerConfig(folder, processes=1))
     app.state.service.app = app
-    yield app.state.service
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_processes, "_has_memory", lambda: True)  # it goes by what this process, of tests, holds
+        yield app.state.service
     app.state.service.close()
 
 
