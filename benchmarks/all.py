@@ -76,6 +76,7 @@ BENCHMARKS = (
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.bent_maps", MAPS, threads=1),
     Benchmark("mapping.atlas", (*DATA, *MAPS), threads=1),
+    Benchmark("mapping.weeks", ("--markdown", "{results}/map_updates.md"), threads=1),
     Benchmark("mapping.build_time", (*DATA, *MAPS)),
     Benchmark("mapping.covariance", MAPS, threads=1),
     Benchmark("mapping.estimated_poses", (*DATA, *MAPS), threads=1),

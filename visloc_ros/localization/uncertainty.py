@@ -182,7 +182,8 @@ def pixel_by_point(in_camera: Array, camera: pycolmap.Camera) -> Array:
 
     By central differences on the plane at depth 1: points on one ray have one pixel.
     """
-    depth = np.where(in_camera[:, 2] > 0.0, in_camera[:, 2], np.nan)
+    is_ahead = in_camera[:, 2] > _STEP * np.linalg.norm(in_camera, axis=1)
+    depth = np.where(is_ahead, in_camera[:, 2], np.nan)
     on_plane = np.column_stack((in_camera[:, :2] / depth[:, None], np.ones(len(in_camera))))
     step = _STEP * np.linalg.norm(on_plane, axis=1)[:, None]
     steps = step * np.eye(3)[:2, None]
