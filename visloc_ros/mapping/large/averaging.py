@@ -22,7 +22,6 @@ Node = tuple[int, int]
 
 _LEAST_AGREEING = 0.5  # of the observations that two blocks share: what most of them say
 _LEAST_CONTRADICTION = 0.05  # of a model's observations: fewer are those of things that hang in two places
-_PRECISION = 1e-6  # of the cost: an adjustment follows, and 32 blocks took thousands of steps to the usual 1e-8
 
 
 @dataclass(frozen=True)
@@ -89,12 +88,7 @@ def _average(nodes: Sequence[Node], edges: Mapping[tuple[Node, Node], Alignment]
         for node in pair:
             sparsity[7 * row : 7 * row + 7, 7 * places[node] : 7 * places[node] + 7] = 1
     result = least_squares(
-        residuals,
-        np.zeros(7 * (len(nodes) - 1)),
-        loss="cauchy",
-        jac_sparsity=sparsity[:, 7:],
-        x_scale="jac",
-        ftol=_PRECISION,
+        residuals, np.zeros(7 * (len(nodes) - 1)), loss="cauchy", jac_sparsity=sparsity[:, 7:], x_scale="jac"
     )
     return moved(result.x)
 
