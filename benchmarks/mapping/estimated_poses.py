@@ -22,6 +22,7 @@ from benchmarks.map_tracking import anchored, run, values
 from benchmarks.places import FeatureCache, Place, real_places, simulated_room, true_pose, unseen_places
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
+from visloc_ros.core.bundle_adjustment import whole_problem
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map
 from visloc_ros.core.statistics import chi_square_quantile
@@ -129,15 +130,8 @@ def with_estimated_poses(map_: Map) -> Map:
 
 def adjust(scene: pycolmap.Reconstruction) -> None:
     """Adjust all poses and points of a scene, in place."""
-    problem = pycolmap.BundleAdjustmentConfig()
-    for image_id in scene.reg_image_ids():
-        problem.add_image(image_id)
-    for camera_id in scene.cameras:
-        problem.set_constant_cam_intrinsics(camera_id)
-    problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-    pycolmap.create_default_bundle_adjuster(
-        pycolmap.BundleAdjustmentOptions(print_summary=False), problem, scene
-    ).solve()
+    options = pycolmap.BundleAdjustmentOptions(print_summary=False)
+    pycolmap.create_default_bundle_adjuster(options, whole_problem(scene, scene.cameras), scene).solve()
 
 
 def _read_back(map_: Map, scene: pycolmap.Reconstruction) -> Map:

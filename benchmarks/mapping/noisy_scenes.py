@@ -9,6 +9,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.bundle_adjustment import whole_problem
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import LocalFeatures, Map, open_map
@@ -67,12 +68,7 @@ def adjust(scene: pycolmap.Reconstruction, refines_camera: bool) -> pycolmap.Cer
 
 def problem_of(scene: pycolmap.Reconstruction, refines_camera: bool) -> pycolmap.CeresBundleAdjuster:
     """The bundle adjustment of all of a scene."""
-    problem = pycolmap.BundleAdjustmentConfig()
-    for image_id in scene.reg_image_ids():
-        problem.add_image(image_id)
-    if not refines_camera:
-        problem.set_constant_cam_intrinsics(CAMERA)
-    problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    problem = whole_problem(scene, () if refines_camera else (CAMERA,))
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
     return pycolmap.create_default_ceres_bundle_adjuster(options, problem, scene)
 

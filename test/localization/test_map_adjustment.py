@@ -6,6 +6,7 @@ import numpy as np
 import pycolmap
 import pytest
 
+from visloc_ros.core.bundle_adjustment import whole_problem
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import LARGEST_VARIANCE, WITHOUT_ADJUSTMENT, ReducedInfo
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Manifest, Map, MapImage
@@ -54,13 +55,8 @@ def adjusted(seed, noise):
         pixels = np.array([point.xy for point in image.points2D])
         for row, pixel in enumerate(pixels + noise(rng, pixels)):
             image.point2D(row).xy = pixel
-    problem = pycolmap.BundleAdjustmentConfig()
-    for image_id in model.reg_image_ids():
-        problem.add_image(image_id)
-    problem.set_constant_cam_intrinsics(1)
-    problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
-    pycolmap.create_default_bundle_adjuster(options, problem, model).solve()
+    pycolmap.create_default_bundle_adjuster(options, whole_problem(model, model.cameras), model).solve()
     transform(model, align_to_references(registered_poses(model), truth))
     return map_of(model), truth
 

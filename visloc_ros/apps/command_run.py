@@ -41,7 +41,7 @@ from visloc_ros.evaluation.regression import compare_with_baseline, read_baselin
 from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.localization.rig import RigEngine
 from visloc_ros.localization.searchable_map import open_searchable_map
-from visloc_ros.sources import RecalibratedSource, SourceConfig, open_source
+from visloc_ros.sources import FrameSource, RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
 from visloc_ros.sources.rig_files import read_rig_file, write_rig_yaml
 from visloc_ros.sources.rig_recording import open_rig_recording
@@ -102,17 +102,25 @@ def run(
         raise ConfigError("give a map, a source and --output FOLDER, or --from-recording BAG alone")
     check_outputs(folder=output)
     baseline = None if regress is None else read_baseline(regress)
+    options, has_sensors = run_options(config, causal, search, backend), bool(sensors or imu_topic or odometry_topic)
     if rig is not None:
-        if sensors or imu_topic or odometry_topic or source_config.camera:
+        if has_sensors or source_config.camera:
             raise ConfigError("a rig has its intrinsics in its file, and takes no --camera, --sensors or topics")
-        options = run_options(config, causal, search, backend)
         record = localize_rig(rig, map_path, source, source_config, ground_truth, options, output, as_json)
-        conclude(record, baseline, timings)
-        return
-    topics = replace(source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu)
-    frames = open_source(source, topics)
-    measurements = measurements_of(frames) if sensors or imu_topic or odometry_topic else None
-    options = run_options(config, causal, search, backend)
+    else:
+        topics = replace(
+            source_config, imu_topic=imu_topic, odometry_topic=odometry_topic, camera_from_imu=camera_from_imu
+        )
+        record = localize_camera(map_path, open_source(source, topics), ground_truth, options, has_sensors)
+        finish(record, output, as_json)
+    conclude(record, baseline, timings)
+
+
+def localize_camera(
+    map_path: Path, frames: FrameSource, ground_truth: Path | None, options: RunConfig, has_sensors: bool
+) -> RunRecord:
+    """The poses of one camera's frames in a map, with the measurements of other sensors if these are asked for."""
+    measurements = measurements_of(frames) if has_sensors else None
     place, truth = open_searchable_map(map_path), read_truth(ground_truth, frames)
     engine = AnchorEngine(place, options.anchor, most_turns=1)
     calibration = find_camera(engine, frames)
@@ -120,9 +128,7 @@ def run(
     frames = RecalibratedSource(frames, calibration)
     with StageBars() as bars:
         record = run_offline(place, frames, truth, options, bars, measurements=measurements, engine=engine)
-    record = replace(record, calibration=calibration)
-    finish(record, output, as_json)
-    conclude(record, baseline, timings)
+    return replace(record, calibration=calibration)
 
 
 def run_options(config: Path | None, causal: bool, search: str, backend: str | None) -> RunConfig:

@@ -15,6 +15,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.bundle_adjustment import whole_problem
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.manifest import LARGEST_VARIANCE
 from visloc_ros.core.map import NO_POINT, Map, MapImage
@@ -130,12 +131,7 @@ def _reconstruction(images: Sequence[MapImage], points: Array, common: NDArray[n
 
 def _covariance_of(reconstruction: pycolmap.Reconstruction) -> pycolmap.BACovariance | None:
     """Covariance of the poses, two cameras being held and all calibrations taken as exact."""
-    problem = pycolmap.BundleAdjustmentConfig()
-    for image_id in reconstruction.reg_image_ids():
-        problem.add_image(image_id)
-    for camera_id in reconstruction.cameras:
-        problem.set_constant_cam_intrinsics(camera_id)
-    problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    problem = whole_problem(reconstruction, reconstruction.cameras)
     adjustment = pycolmap.BundleAdjustmentOptions(print_summary=False)
     adjuster = pycolmap.create_default_ceres_bundle_adjuster(adjustment, problem, reconstruction)
     options = pycolmap.BACovarianceOptions(params=pycolmap.BACovarianceOptionsParams.POSES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import poselib
@@ -22,12 +23,12 @@ from visloc_ros.localization.uncertainty import (
 )
 
 MIN_POINTS = 4
-CONFIDENCE = 0.9999  # PoseLib's default
+_CONFIDENCE = 0.9999  # PoseLib's default
 POSELIB_MODELS = (
     "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "OPENCV_FISHEYE",
 )  # fmt: skip
 """Of the others PoseLib reports no error, but no inliers either."""
-MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
+_MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
 _FOCAL_GAIN, _FOCAL_CHANGE = 1.5, 0.1
 _FOCAL_HINT = _FOCAL_CHANGE / 5  # of the first step: a loss that forgives large errors makes it too short
 _MIN_FREED_INLIERS = 30
@@ -109,20 +110,25 @@ def _solve_by_poselib(
     """``map_from_camera`` by PoseLib."""
     if len(pixels) < MIN_POINTS:
         return None
-    ransac = {
-        "max_reproj_error": config.max_error_px,
-        "success_prob": CONFIDENCE,
-        "min_iterations": min(config.min_iterations, MAX_ITERATIONS),
-        "max_iterations": MAX_ITERATIONS,
-        "score_initial_model": prior is not None,
-        "seed": config.seed,
-    }
-    refinement = {"loss_type": "CAUCHY", "loss_scale": config.loss_scale_px}
+    ransac, refinement = poselib_options(config, prior is not None)
     values = {"model": camera.model_name, "width": camera.width, "height": camera.height}
     values["params"] = camera.params.tolist()
     initial = [] if prior is None else [camera_pose(prior.inverse)]
     pose, report = poselib.estimate_absolute_pose(pixels, points, values, ransac, refinement, *initial)
     return SE3(pose.R, pose.t).inverse if report["num_inliers"] else None
+
+
+def poselib_options(config: PoseConfig, has_prior: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """PoseLib's options of RANSAC and of the refinement."""
+    ransac = {
+        "max_reproj_error": config.max_error_px,
+        "success_prob": _CONFIDENCE,
+        "min_iterations": min(config.min_iterations, _MAX_ITERATIONS),
+        "max_iterations": _MAX_ITERATIONS,
+        "score_initial_model": has_prior,
+        "seed": config.seed,
+    }
+    return ransac, {"loss_type": "CAUCHY", "loss_scale": config.loss_scale_px}
 
 
 def camera_pose(camera_from_map: SE3) -> poselib.CameraPose:
@@ -164,8 +170,8 @@ def _solve_by_colmap(
         return None
     estimation = pycolmap.AbsolutePoseEstimationOptions(estimate_focal_length=frees_focal_length)
     estimation.ransac.max_error = config.max_error_px
-    estimation.ransac.confidence = CONFIDENCE
-    estimation.ransac.max_num_trials = MAX_ITERATIONS
+    estimation.ransac.confidence = _CONFIDENCE
+    estimation.ransac.max_num_trials = _MAX_ITERATIONS
     estimation.ransac.random_seed = config.seed
     refinement = pycolmap.AbsolutePoseRefinementOptions(
         loss_function_scale=config.loss_scale_px, refine_focal_length=frees_focal_length

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pycolmap
 
+from visloc_ros.core.bundle_adjustment import whole_problem
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.mapping.config import ReconstructionConfig
@@ -114,12 +115,8 @@ def adjust_joined(joined: pycolmap.Reconstruction, views: Sequence[SfmImage], co
     Cameras that are not calibrated are refined.
     """
     calibrated = {view.name for view in views if view.camera.calibrated}
-    problem = pycolmap.BundleAdjustmentConfig()
-    for image_id in joined.reg_image_ids():
-        problem.add_image(image_id)
-        if joined.images[image_id].name in calibrated:
-            problem.set_constant_cam_intrinsics(joined.images[image_id].camera_id)
-    problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    images = (joined.images[image_id] for image_id in joined.reg_image_ids())
+    problem = whole_problem(joined, {image.camera_id for image in images if image.name in calibrated})
     pycolmap.create_default_bundle_adjuster(adjustment_options(config), problem, joined).solve()
     observations = pycolmap.ObservationManager(joined)
     observations.filter_all_points3D(config.max_reprojection_error_px, config.min_triangulation_angle_deg)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,6 +89,12 @@ class MapExtender:
         self._models, self._describer = load_models_of(map_, config)
         self._known = global_descriptors(map_, self._describer)
         self._collector = FrameCollector(self._models.extractor, self._describer, config, progress, self._watch)
+
+    def of(self, map_: Map) -> MapExtender:
+        """The same models and options for another version of the map."""
+        other = copy(self)
+        other._map, other._known = map_, global_descriptors(map_, self._describer)
+        return other
 
     @property
     def extractor(self) -> LocalExtractor:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pycolmap
 
+from visloc_ros.core.bundle_adjustment import whole_problem
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.rigid_parts import only_images, shape_difference, weigh_pairs
 
@@ -203,11 +204,6 @@ def _restore_calibrated(model: pycolmap.Reconstruction, task: MapperTask) -> Non
     # Global mapping refines all cameras or none.
     for camera_id in task.calibrated & set(model.cameras):
         model.cameras[camera_id].params = task.cameras[camera_id].params.tolist()
-    problem = pycolmap.BundleAdjustmentConfig()
-    for image_id in model.reg_image_ids():
-        problem.add_image(image_id)
-    for camera_id in task.calibrated & set(model.cameras):
-        problem.set_constant_cam_intrinsics(camera_id)
-    problem.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    problem = whole_problem(model, task.calibrated & set(model.cameras))
     options = pycolmap.BundleAdjustmentOptions(print_summary=False)
     pycolmap.create_default_bundle_adjuster(options, problem, model).solve()

@@ -11,8 +11,9 @@ import pytest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.map_versions import list_versions, roll_back
-from visloc_ros.mapping.update.teaching import UpdateRefused
-from visloc_ros.mapping.update.updater import same_points, update_map
+from visloc_ros.mapping.update.teaching import UpdateRefusedError
+from visloc_ros.mapping.update.updater import update_map
+from visloc_ros.mapping.update.writing import same_points
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.look_alike import make_look_alike
@@ -109,12 +110,12 @@ class TestUpdate:
 class TestRefusal:
     def test_a_mirrored_room_with_the_same_pictures_teaches_nothing(self, room_map):
         before = contents(room_map)
-        with pytest.raises(UpdateRefused, match="of its 8 images are located surely"):
+        with pytest.raises(UpdateRefusedError, match="of its 8 images are located surely"):
             update_map(room_map, Recording(make_look_alike(make_living_room(0), 5)))
         assert contents(room_map) == before
 
     def test_a_wrong_calibration_teaches_nothing(self, room_map):
         before = contents(room_map)
-        with pytest.raises(UpdateRefused):
+        with pytest.raises(UpdateRefusedError):
             update_map(room_map, Recording(make_living_room(0), focal_error=0.1))
         assert contents(room_map) == before

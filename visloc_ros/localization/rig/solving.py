@@ -19,13 +19,12 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.tangent import lever_jacobian
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import (
-    CONFIDENCE,
-    MAX_ITERATIONS,
     MIN_POINTS,
     MOST_FALSE_ALARMS,
     POSELIB_MODELS,
     camera_pose,
     log_false_alarms,
+    poselib_options,
 )
 from visloc_ros.localization.uncertainty import (
     design_effect,
@@ -111,15 +110,7 @@ def _score(views: Sequence[RigView], map_from_rig: SE3, config: PoseConfig) -> f
 
 
 def _ransac(views: Sequence[RigView], config: PoseConfig, prior: SE3 | None) -> SE3 | None:
-    ransac = {
-        "max_reproj_error": config.max_error_px,
-        "success_prob": CONFIDENCE,
-        "min_iterations": min(config.min_iterations, MAX_ITERATIONS),
-        "max_iterations": MAX_ITERATIONS,
-        "score_initial_model": prior is not None,
-        "seed": config.seed,
-    }
-    refinement = {"loss_type": "CAUCHY", "loss_scale": config.loss_scale_px}
+    ransac, refinement = poselib_options(config, prior is not None)
     pixels, points, cameras = zip(*(_for_poselib(view) for view in views), strict=True)
     places = [camera_pose(view.rig_from_camera.inverse) for view in views]
     initial = None if prior is None else camera_pose(prior.inverse)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import Map
 from visloc_ros.mapping.top_view import WIDTH, draw_cameras, draw_grid, fit_canvas, ground_rotation
 
@@ -74,11 +75,11 @@ class ChangedPoints:
         return ChangedPoints(new.points[is_old], gone, new.points[~is_old], poses)
 
 
-def changes_section(report: UpdateReport, changed: ChangedPoints, *, gravity_aligned: bool, unit: str) -> str:
+def changes_section(report: UpdateReport, changed: ChangedPoints, manifest: Manifest) -> str:
     """A section of the map card, HTML: the words, and the changed points from above."""
     legend = ", ".join(f'<span style="color:{colour}">&#9679;</span> {name}' for name, colour in _COLOURS.items())
     words = "<br>".join(str(report).splitlines())
-    picture = _draw(changed, gravity_aligned, unit)
+    picture = _draw(changed, manifest.gravity_aligned, "m" if manifest.metric else "")
     return f"<section><h2>What the last update changed</h2><p>{words}</p><p>{legend}</p>{picture}</section>"
 
 

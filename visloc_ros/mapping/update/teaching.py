@@ -34,7 +34,7 @@ _LEAST_SHARE = 1 / 3
 much that it should be mapped again."""
 
 
-class UpdateRefused(MapError):
+class UpdateRefusedError(MapError):
     """A recording from which the map must not learn; the message says why."""
 
 
@@ -77,16 +77,16 @@ class Lesson:
     contradicted: int
 
     def check(self, name: str) -> None:
-        """Raise UpdateRefused where the map should not learn from this recording."""
+        """Raise UpdateRefusedError where the map should not learn from this recording."""
         reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.most_common(3))
         if len(self.taught) < max(_LEAST_TAUGHT, _LEAST_SHARE * self.images):
-            raise UpdateRefused(
+            raise UpdateRefusedError(
                 f"the map '{name}' learns nothing from this recording: {len(self.taught)} of its {self.images} images "
                 f"are located surely ({reasons}); record the mapped place with the calibrated camera, or add another "
                 "place with 'visloc build-map RECORDING --add-to MAP'"
             )
         if 2 * self.contradicted > len(self.taught):
-            raise UpdateRefused(
+            raise UpdateRefusedError(
                 f"the map '{name}' learns nothing from this recording: its camera's calibration contradicts the map in "
                 f"{self.contradicted} of {len(self.taught)} images; calibrate the camera as it took them, or give none"
             )
