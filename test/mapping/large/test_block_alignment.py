@@ -108,6 +108,40 @@ def test_blocks_around_a_loop_get_one_frame(blocks: list[Model]) -> None:
         assert_close(component.map_from_blocks[number, 0], frame.inverse)
 
 
+def walk_around(count: int, wrong: int) -> tuple[list[Sim3], dict[tuple[tuple[int, int], tuple[int, int]], Alignment]]:
+    """Frames of blocks along a ring; alignments that err by a pixel, to neighbours and of ten loops, some wrong."""
+    rng = np.random.default_rng(0)
+    angles = np.linspace(0.0, 2.0 * np.pi, count, endpoint=False)
+    centres = 20.0 * np.column_stack([np.cos(angles), np.sin(angles), np.zeros(count)])
+    scales = np.exp(rng.normal(0.0, 0.5, count))
+    frames = [
+        Sim3(scale, rotation_matrix([0.0, 0.0, angle]), centre)
+        for scale, angle, centre in zip(scales, angles, centres, strict=True)
+    ]
+    root = np.diag([100.0, 500.0, 500.0, 500.0, 100.0, 100.0, 100.0])
+    pairs = [(a, (a + step) % count) for step in (1, 2) for a in range(count)]
+    pairs += [(int(a), int(b)) for a, b in rng.choice(count, (10, 2), replace=False)]
+    edges = {}
+    for number, (a, b) in enumerate(pairs):
+        error = rng.normal(size=7) / np.diag(root)
+        found = frames[a].inverse @ frames[b] @ Sim3(float(np.exp(error[0])), rotation_matrix(error[1:4]), error[4:])
+        if number >= len(pairs) - wrong:
+            found = found @ Sim3(1.5, rotation_matrix([0.0, 0.0, 0.5]), np.array([3.0, 0.0, 0.0]))
+        edges[(a, 0), (b, 0)] = Alignment(found, int(rng.integers(500, 1000)), 1000, 1.0, root)
+    return frames, edges
+
+
+@pytest.mark.parametrize("wrong", [0, 2])
+def test_forty_blocks_around_a_loop_keep_its_shape(wrong: int) -> None:
+    frames, edges = walk_around(40, wrong)
+    [component], left_out = join_frames(dict.fromkeys([(n, 0) for n in range(40)], 10_000), edges, TOLERANCE_PX)
+    assert left_out == []
+    for number, frame in enumerate(frames):
+        found = frames[0] @ component.map_from_blocks[number, 0]
+        assert np.linalg.norm(found.translation - frame.translation) < 0.4  # of 40; along the tree 2 to 12
+        assert found.scale == pytest.approx(frame.scale, rel=0.05)
+
+
 def bent(model: Model, by: float) -> Model:
     """The block as a wrong match bends it: the farther along its images, the more they are turned and moved."""
     poses, points = [], model.points.copy()

@@ -9,9 +9,10 @@ from dpvo_oracle import CPU, INTRINSICS, MAP_SIZE, ate, to_row
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix, umeyama
+from visloc_ros.core.similarities import Similarities
+from visloc_ros.core.similarity_graph import SimilarityEdges
 from visloc_ros.odometry.dpvo import DpvoConfig, lie, projection
 from visloc_ros.odometry.dpvo.loop_correction import (
-    SimilarityEdges,
     apply_correction,
     chain_edges,
     close_loop,
@@ -19,7 +20,6 @@ from visloc_ros.odometry.dpvo.loop_correction import (
 )
 from visloc_ros.odometry.dpvo.places import Hit
 from visloc_ros.odometry.dpvo.rings import FrameFeatures
-from visloc_ros.odometry.dpvo.similarities import Similarities
 from visloc_ros.odometry.dpvo.state import DpvoState, to_se3
 
 FRAMES, PATCHES, STAY = 60, 4, 6

@@ -51,6 +51,11 @@ class Alignment:
     distance: float
     root: Array
 
+    @property
+    def tangent_root(self) -> Array:
+        """``root`` (7, 7) for tangents in the order of ``Similarities.log``: translation, rotation, scale."""
+        return np.column_stack([self.root[:, 4:] / self.distance, self.root[:, 1:4], self.root[:, 0]])
+
     def difference_px(self, map_from_first: Sim3, map_from_second: Sim3) -> Array:
         """How far (7,) the frames of the models are from it; its length is in pixels."""
         rest = self.first_from_second.inverse @ (map_from_first.inverse @ map_from_second)

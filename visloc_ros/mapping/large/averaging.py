@@ -1,24 +1,29 @@
-"""Frames of all blocks from the similarities between neighbours: averaged over loops, contradictions left out.
-
-The similarities are averaged by their differences in the Lie algebra (Govindu, CVPR 2004), with a loss under which a
-few wrong ones count little.
-"""
+"""Frames of all blocks from the similarities between neighbours: averaged over loops, contradictions left out."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.sparse import coo_array, lil_array
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
-from visloc_ros.core.geometry import Array, Sim3, rotation_matrix
+from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.similarities import Similarities
+from visloc_ros.core.similarity_graph import LinearisedGraph, SimilarityEdges
 from visloc_ros.mapping.large.alignment import Alignment
+
+_log = logging.getLogger(__name__)
 
 Node = tuple[int, int]
 """A model: the number of its block, its own number there."""
+
+_LOSS_PX = 1.0  # what blocks that agree differ by
+_SETTLED_PX = 1e-3
+_MOST_STEPS = 200
+_DAMPING = 1e-12  # of a block that hangs on the others by a few observations at one distance
 
 _LEAST_AGREEING = 0.5  # of the observations that two blocks share: what most of them say
 _LEAST_CONTRADICTION = 0.05  # of a model's observations: fewer are those of things that hang in two places
@@ -70,27 +75,36 @@ def _average(nodes: Sequence[Node], edges: Mapping[tuple[Node, Node], Alignment]
     if len(own) < len(nodes):  # a tree fits without a rest
         return start
     places = {node: place for place, node in enumerate(nodes)}
-    pairs = list(own)
+    firsts, seconds = (np.array([places[pair[side]] for pair in own]) for side in (0, 1))
+    second_from_first = Similarities.stack(*(one.first_from_second.inverse for one in own.values()))
+    roots = np.array([one.tangent_root for one in own.values()])
+    start_from_map = Similarities.stack(*(start[node].inverse for node in nodes))
+    map_from = _least(start_from_map, SimilarityEdges(firsts, seconds, second_from_first), roots).inverse
+    return {node: map_from.member(place) for place, node in enumerate(nodes)}
 
-    def moved(steps: Array) -> dict[Node, Sim3]:
-        steps = np.concatenate([np.zeros(7), steps]).reshape(-1, 7)
-        return {
-            node: start[node] @ Sim3(float(np.exp(step[0])), rotation_matrix(step[1:4]), step[4:])
-            for node, step in zip(nodes, steps, strict=True)
-        }
 
-    def residuals(steps: Array) -> Array:
-        frames = moved(steps)
-        return np.concatenate([own[a, b].difference_px(frames[a], frames[b]) for a, b in pairs])
+def _least(nodes: Similarities, edges: SimilarityEdges, roots: Array) -> Similarities:
+    """The ``node_from_map`` with the least sum of Cauchy's loss over the edges, node 0 still.
 
-    sparsity = lil_array((7 * len(pairs), 7 * len(nodes)), dtype=int)
-    for row, pair in enumerate(pairs):
-        for node in pair:
-            sparsity[7 * row : 7 * row + 7, 7 * places[node] : 7 * places[node] + 7] = 1
-    result = least_squares(
-        residuals, np.zeros(7 * (len(nodes) - 1)), loss="cauchy", jac_sparsity=sparsity[:, 7:], x_scale="jac"
-    )
-    return moved(result.x)
+    The loss begins as wide as the largest residual and is narrowed by half a step (graduated non-convexity: Blake and
+    Zisserman, 1987), as loops that do not close yet are else taken for wrong ones. Each step is Gauss-Newton's with the
+    edges weighted by their residuals.
+    """
+    graph = LinearisedGraph(edges, len(nodes), fixed=0)
+    before, width_px = np.inf, np.inf
+    for _ in range(_MOST_STEPS):
+        residuals = edges.residuals(nodes)
+        differences_px = np.einsum("nij,nj->ni", roots, residuals)
+        lengths_px = np.linalg.norm(differences_px, axis=1)
+        if width_px == _LOSS_PX and np.abs(differences_px - before).max() < _SETTLED_PX:
+            return nodes
+        before = differences_px
+        width_px = max(min(width_px / 2.0, lengths_px.max()), _LOSS_PX)
+        weights = 1.0 / (1.0 + np.square(lengths_px / width_px))
+        step = graph.step(residuals, _DAMPING, np.sqrt(weights)[:, None, None] * roots)
+        nodes = Similarities.exp(step) @ nodes
+    _log.warning("the frames of %d blocks did not settle within %d steps: the map may be bent", len(nodes), _MOST_STEPS)
+    return nodes
 
 
 def _along_tree(nodes: Sequence[Node], edges: Mapping[tuple[Node, Node], Alignment]) -> dict[Node, Sim3]:

@@ -5,8 +5,8 @@ Frames from ``safe`` on, one after the latest frame of any loop, stay as they ar
 is bent until the loop closes.
 
 The graph joins cameras by relative similarities, and is solved for scale drift as well. Variables are
-``camera_from_world`` similarities, the unknown scale being that of each camera's unit of length. The residual of an
-edge is ``log(b_from_a @ a_from_world @ b_from_world^-1)``, 7 numbers; all edges weigh the same.
+``camera_from_world`` similarities, the unknown scale being that of each camera's unit of length. All edges weigh the
+same.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix, diags
-from scipy.sparse.linalg import splu
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.similarities import Similarities
+from visloc_ros.core.similarity_graph import LinearisedGraph, SimilarityEdges
 from visloc_ros.odometry.dpvo.loops import normalise
 from visloc_ros.odometry.dpvo.places import Hit
-from visloc_ros.odometry.dpvo.similarities import Similarities, inverse_left_jacobians
 from visloc_ros.odometry.dpvo.state import DpvoState
 
 MAX_ITERATIONS = 30
 _MIN_ITERATIONS, _SETTLED_STEPS, _SETTLED_RATIO = 5, 4, 1.5
 _SMALL_MEAN_SQUARE = 1e-5
 _FIRST_DAMPING = 1e-6
-_SIZE = 7  # of a similarity's tangent space
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,36 +97,6 @@ def _rows(world_from_camera: Similarities) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityEdges:
-    """Measured ``b_from_a`` between the cameras in rows ``a`` (E,) and ``b`` (E,)."""
-
-    a: NDArray[np.intp]
-    b: NDArray[np.intp]
-    b_from_a: Similarities
-
-    def __len__(self) -> int:
-        return len(self.a)
-
-    @staticmethod
-    def between(cameras: Similarities, a: NDArray[np.intp], b: NDArray[np.intp]) -> SimilarityEdges:
-        """Edges that hold the cameras ``camera_from_world`` as they now are."""
-        return SimilarityEdges(a, b, cameras.take(b) @ cameras.take(a).inverse)
-
-    @staticmethod
-    def concatenate(*parts: SimilarityEdges) -> SimilarityEdges:
-        """Join sets of edges."""
-        return SimilarityEdges(
-            np.concatenate([part.a for part in parts]),
-            np.concatenate([part.b for part in parts]),
-            Similarities.concatenate(*(part.b_from_a for part in parts)),
-        )
-
-    def residuals(self, cameras: Similarities) -> Array:
-        """Tangent vectors (E, 7) from what the cameras say to what was measured."""
-        return (self.b_from_a @ cameras.take(self.a) @ cameras.take(self.b).inverse).log()
-
-
-@dataclass(frozen=True, eq=False)
 class PoseGraphResult:
     """Adjusted ``camera_from_world``, and the mean squared residual before, after each step, and at the end."""
 
@@ -147,7 +115,7 @@ def optimise(cameras: Similarities, edges: SimilarityEdges, fixed: int) -> PoseG
 
     ``cameras`` are the start. Steps that do not lower the mean squared residual are not taken.
     """
-    system = _LinearisedGraph(edges, len(cameras), fixed)
+    system = LinearisedGraph(edges, len(cameras), fixed)
     residuals = edges.residuals(cameras)
     history, damping = [_mean_square(residuals)], _FIRST_DAMPING
     for _ in range(MAX_ITERATIONS):
@@ -174,35 +142,3 @@ def _has_settled(history: list[float]) -> bool:
     if len(history) <= _MIN_ITERATIONS or history[-1] >= _SMALL_MEAN_SQUARE:
         return False
     return history[-1 - _SETTLED_STEPS] < _SETTLED_RATIO * history[-1]
-
-
-class _LinearisedGraph:
-    """J^T J and J^T r of the free cameras; cameras move by ``exp(step) @ camera``."""
-
-    def __init__(self, edges: SimilarityEdges, num_cameras: int, fixed: int) -> None:
-        self._edges, self._num_cameras = edges, num_cameras
-        self._adjoints = edges.b_from_a.adjoint()
-        rows = np.arange(_SIZE * len(edges)).reshape(-1, _SIZE, 1)
-        ends = np.stack((edges.a, edges.b))[:, :, None, None]
-        columns = _SIZE * ends + np.arange(_SIZE)
-        self._rows = np.broadcast_to(rows, (2, len(edges), _SIZE, _SIZE)).ravel()
-        self._columns = np.broadcast_to(columns, (2, len(edges), _SIZE, _SIZE)).ravel()
-        self._is_free = np.repeat(np.arange(num_cameras) != fixed, _SIZE)
-
-    def step(self, residuals: Array, damping: float) -> Array:
-        """Tangent steps (N, 7) of all cameras, zero for the fixed one."""
-        jacobian = self._jacobian(residuals)
-        hessian = (jacobian.T @ jacobian).tocsc()
-        damped = (hessian + damping * diags(hessian.diagonal())).tocsc()
-        factors = splu(damped, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-        step = np.zeros(_SIZE * self._num_cameras)
-        step[self._is_free] = factors.solve(-(jacobian.T @ residuals.ravel()))
-        return step.reshape(-1, _SIZE)
-
-    def _jacobian(self, residuals: Array) -> csc_matrix:
-        """Derivatives (7 E, 7 (N - 1)): the step of ``a`` acts from the left, that of ``b`` from the right."""
-        by_a = inverse_left_jacobians(residuals) @ self._adjoints
-        by_b = -inverse_left_jacobians(-residuals)
-        values = np.stack((by_a, by_b)).ravel()
-        shape = (_SIZE * len(self._edges), _SIZE * self._num_cameras)
-        return csc_matrix((values, (self._rows, self._columns)), shape=shape)[:, self._is_free]

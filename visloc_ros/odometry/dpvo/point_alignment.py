@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from visloc_ros.core.geometry import Array, Sim3, umeyama
+from visloc_ros.core.similarities import Similarities
 from visloc_ros.core.tangent import perturbed_similarity
-from visloc_ros.odometry.dpvo.similarities import Similarities
 
 _MIN_POINTS = 10
 _MAX_DEPTH = 20.0  # in units of the harmonic mean: further points have no depth to speak of

@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.linalg import expm
 
 from visloc_ros.core.geometry import Sim3
+from visloc_ros.core.similarities import Similarities, inverse_left_jacobians
 from visloc_ros.core.tangent import skew
-from visloc_ros.odometry.dpvo.similarities import Similarities, inverse_left_jacobians
 
 COUNT = 6
 tangents = arrays(np.float64, (COUNT, 7), elements=st.floats(-1.5, 1.5, width=32))
