@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from fastapi.testclient import TestClient
 from kitchen_map import contents
 from room_parts import ROOM, disturbed, frame_of, part_of_room, saved
 from typer.testing import CliRunner
@@ -21,6 +22,7 @@ from visloc_ros.core.map import open_map, pack_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import read_entry
 from visloc_ros.core.progress import SilentProgress
+from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.similarity_estimate import SimilarityEstimate
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import perturbed_similarity, pose_difference
@@ -28,6 +30,10 @@ from visloc_ros.core.types import AnchorPose, Reason
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import make_atlas
 from visloc_ros.mapping.merging.map_links import MapLink, find_links, place_along
+from visloc_ros.server.app import make_app
+from visloc_ros.server.config import ServerConfig
+from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources.ros_images import encode_jpeg
 
 FIRST, SECOND = range(10), [row for row in range(10, 30) if row != 28]
 ONLY_IN_SECOND = 28  # a view of which the first part shows nothing
@@ -267,3 +273,40 @@ class TestPlaces:
 
 def _with_origin(map_, origin):
     return replace(map_, manifest=replace(map_.manifest, metric=True, gravity_aligned=True, geo_origin=origin))
+
+
+@pytest.fixture
+def seen():
+    """A frame of a drive through the room, and its true pose."""
+    drive = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
+    return drive.frame(0), drive.pose(0)
+
+
+def test_a_server_searches_an_atlas(made, seen):
+    frame, map_from_camera = seen
+    camera = frame.camera
+    words = " ".join(map(str, [camera.model.name, camera.width, camera.height, *camera.params]))
+    server = TestClient(make_app(ServerConfig(made[0])), base_url="http://localhost", client=("127.0.0.1", 1))
+    with server as client:
+        image = {"image": ("image.jpg", encode_jpeg(frame.image, 95))}
+        answer = client.post("/localize", files=image, data={"map": "both", "camera": words}).json()
+        assert {one["name"] for one in client.get("/reference/status").json()} == {"both", "first", "second"}
+    assert answer["success"], answer
+    assert pose_from_mapping(answer["map_from_camera"]).is_close(map_from_camera, 0.03, 0.5)
+    assert answer["atlas_map"] in {"first", "second"}
+
+
+def test_an_anchor_node_searches_an_atlas(made, seen, ros_domain):
+    pytest.importorskip("rclpy")
+    from node_harness import localize_request, started
+
+    from visloc_msgs.srv import Localize
+    from visloc_ros.nodes.anchor_node import AnchorNode
+    from visloc_ros.sources import ros_messages
+
+    frame, map_from_camera = seen
+    with started(AnchorNode, "-p", f"map_path:={made[0] / 'both'}") as harness:
+        answer = harness.call(Localize, "anchor_node/localize", localize_request(frame))
+    assert answer.anchor.accepted, answer.message
+    assert ros_messages.pose_from_msg(answer.anchor.pose.pose).is_close(map_from_camera, 0.03, 0.5)
+    assert answer.anchor.map_name == "both"
