@@ -71,7 +71,7 @@ class OfficeBuilding:
     def write(self, folder: Path, first: int, last: int) -> None:
         """Write images as files, if they are not there; and the camera and all true poses where it begins."""
         (folder / "rgb").mkdir(parents=True, exist_ok=True)
-        if first == 0:
+        if first == 0 and not (folder / "groundtruth_tum.txt").exists():
             stamps_ns = _STEP_NS * (1 + np.arange(IMAGES_A_ROOM * self.rooms))
             write_camera_yaml(folder / "camera.yaml", self.camera())
             write_tum(folder / "groundtruth_tum.txt", stamps_ns, self.poses())
