@@ -77,6 +77,7 @@ BENCHMARKS = (
     Benchmark("mapping.bent_maps", MAPS, threads=1),
     Benchmark("mapping.atlas", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.weeks", ("--markdown", "{results}/map_updates.md"), threads=1),
+    Benchmark("mapping.lights", (*DATA, "--markdown", "{results}/lights.md"), threads=1),
     Benchmark("mapping.build_time", (*DATA, *MAPS)),
     Benchmark("mapping.covariance", MAPS, threads=1),
     Benchmark("mapping.estimated_poses", (*DATA, *MAPS), threads=1),
