@@ -5,13 +5,13 @@ Run: OMP_NUM_THREADS=1 python -m benchmarks.mapping.lights --data ../shared/data
 Two simulated rooms in five lights are mapped in each, and a kitchen in the style of three of them; the maps are merged.
 Images in all five, from other ways, are searched in the first session alone, in all sessions, and with references of
 one session first: of the one that looks like the query, or of the right one, which bounds what any choice can gain. The
-control are fewer references of all sessions. The choice was fixed by room 621. Maps and images are kept in the work
-folder.
+control are fewer references of all sessions. The choice was fixed by room 621. Maps, images and the figures of a place
+are kept in the work folder, so that a run continues.
 """
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from benchmarks.mapping.lit_places import LIGHTINGS, lit_walk, styled_frames
 from benchmarks.mapping.sessions import ALL, FIRST, WAYS, SessionSearch
 from benchmarks.places import known_truth, true_pose
 from benchmarks.program import add_folders, add_outputs, median, new_parser
-from benchmarks.results_file import Figures, table, write_outputs
+from benchmarks.results_file import Figures, read_json, table, write_json, write_outputs
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.types import AnchorPose, Rejection
@@ -36,7 +36,7 @@ from visloc_ros.sources.pose_files import read_poses
 
 SECTION = "One place in several lights"
 MAP_HZ, SEARCH_HZ = 0.7, 0.5
-STYLES, MAP_STEP, SEARCH_STEP = ("day", "night", "flash"), 15, 10
+STYLES, MAP_STEP, SEARCH_STEP = ("day", "night", "flash"), 24, 25
 WITHIN_ROOM, WITHIN_KITCHEN = (0.01, 0.5), (0.05, 5.0)  # metres, degrees; the kitchen's truth is good to 3 cm
 PRIOR_M, PRIOR_DEG = 0.05, 2.0
 ANYWHERE, PREDICTED = "anywhere", "predicted"
@@ -80,7 +80,7 @@ def lit_places(arguments: argparse.Namespace) -> Iterator[LitPlace]:
         }
         yield LitPlace(f"room_{seed}", mapped, searched, WITHIN_ROOM)
     source, frames = arguments.data / "7scenes_redkitchen", arguments.work / "kitchen"
-    kept = {light: SourceConfig(first=5 * row, last=499, every=MAP_STEP) for row, light in enumerate(STYLES)}
+    kept = {light: SourceConfig(first=8 * row, last=499, every=MAP_STEP) for row, light in enumerate(STYLES)}
     asked = {light: SourceConfig(first=500 + row, every=SEARCH_STEP) for row, light in enumerate(LIGHTINGS)}
     mapped = {light: styled_frames(frames / "map" / light, source, config, light) for light, config in kept.items()}
     searched = {
@@ -90,9 +90,13 @@ def lit_places(arguments: argparse.Namespace) -> Iterator[LitPlace]:
 
 
 def measure(place: LitPlace, work: Path) -> Figures:
-    """Figures of all ways by light, without and with a prediction."""
-    searches = searches_of(place, work / place.name / "maps")
-    return {light: searched(searches, light, folder, place.within) for light, folder in place.queries.items()}
+    """Figures of all ways by light, without and with a prediction; those of an earlier run, if there are any."""
+    known = work / place.name / "figures.json"
+    if not known.exists():
+        searches = searches_of(place, work / place.name / "maps")
+        lights = place.queries.items()
+        write_json(known, {light: searched(searches, light, folder, place.within) for light, folder in lights})
+    return read_json(known)
 
 
 def searches_of(place: LitPlace, maps: Path) -> dict[str, SessionSearch]:
@@ -159,8 +163,13 @@ def as_markdown(report: Figures) -> str:
     """How many images are near enough, by place and light; errors, inliers and times by place."""
     places = report["places"]
     near = [
-        [*_labels(place, light, one), *_near(one)] for place, lights in places.items() for light, one in lights.items()
+        [*_labels(place, light, one), *_near([one])]
+        for place, lights in places.items()
+        for light, one in lights.items()
     ]
+    every = [figures for lights in places.values() for figures in lights.values()]
+    images = sum(figures[ANYWHERE][ALL]["images"] for figures in every)
+    near.append(["all", "all", "", str(images), *_near(every)])
     means = [
         [place, kind, *(_means(lights, kind, way) for way in WAYS)]
         for place, lights in places.items()
@@ -184,8 +193,10 @@ def _labels(place: str, light: str, figures: Figures) -> list[str]:
     return [place, light, "yes" if is_mapped else "no", str(figures[ANYWHERE][ALL]["images"])]
 
 
-def _near(figures: Figures) -> list[str]:
-    return [" / ".join(str(figures[kind][way]["near"]) for kind in (ANYWHERE, PREDICTED)) for way in WAYS]
+def _near(every: Sequence[Figures]) -> list[str]:
+    """How many images of some lights are near enough, by way: searched anywhere and with a prediction."""
+    sums = {(kind, way): sum(one[kind][way]["near"] for one in every) for kind in (ANYWHERE, PREDICTED) for way in WAYS}
+    return [f"{sums[ANYWHERE, way]} / {sums[PREDICTED, way]}" for way in WAYS]
 
 
 def _means(lights: Figures, kind: str, way: str) -> str:
