@@ -27,7 +27,7 @@ from visloc_ros.core.types import AnchorPose
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.mapping import MappingConfig, build_map
-from visloc_ros.mapping.update.teaching import UpdateRefusedError
+from visloc_ros.mapping.update.report import UpdateRefusedError
 from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room

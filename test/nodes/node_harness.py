@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rclpy
+from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -145,3 +147,26 @@ def started(
         for node in (probe, *nodes):
             node.destroy_node()
         rclpy.shutdown()
+
+
+class Goal:
+    """A goal for an action, its feedback, and its result."""
+
+    def __init__(self, harness: Harness, action_type: type, action: str, **fields: object) -> None:
+        self.harness = harness
+        self.feedback: list = []
+        self._client = ActionClient(harness.probe, action_type, action)
+        harness.wait_for(self._client.server_is_ready, "action")
+        sent = self._client.send_goal_async(action_type.Goal(**fields), self._keep)
+        harness.wait_for(sent.done, "answer to the goal")
+        self.handle = sent.result()
+
+    def _keep(self, message: Any) -> None:
+        self.feedback.append(message.feedback)
+
+    def result(self) -> tuple[int, Any]:
+        """The goal's status and result."""
+        future = self.handle.get_result_async()
+        self.harness.wait_for(future.done, "result")
+        self._client.destroy()
+        return future.result().status, future.result().result

@@ -18,8 +18,7 @@ from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from mapped_room import SIMULATION
 from nav_msgs.msg import OccupancyGrid
-from node_harness import COMPRESSED, DEMO_MAP, TIMEOUT_S, given, jpeg_msg, localize_request, started
-from rclpy.action import ActionClient
+from node_harness import COMPRESSED, DEMO_MAP, TIMEOUT_S, Goal, given, jpeg_msg, localize_request, started
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
 from visloc_msgs.action import BuildMap as BuildMapAction
@@ -328,26 +327,8 @@ def test_an_anchor_node_without_a_map_does_not_start(tmp_path, ros_domain):
         pass
 
 
-class Goal:
-    """A goal for the map builder, its feedback, and its result."""
-
-    def __init__(self, harness, **fields):
-        self.harness, self.feedback = harness, []
-        self._client = ActionClient(harness.probe, BuildMapAction, "map_builder_node/build_map")
-        harness.wait_for(self._client.server_is_ready, "action")
-        sent = self._client.send_goal_async(BuildMapAction.Goal(**fields), self._keep)
-        harness.wait_for(sent.done, "answer to the goal")
-        self.handle = sent.result()
-
-    def _keep(self, message):
-        self.feedback.append(message.feedback)
-
-    def result(self):
-        """The goal's status and result."""
-        future = self.handle.get_result_async()
-        self.harness.wait_for(future.done, "result")
-        self._client.destroy()
-        return future.result().status, future.result().result
+def build_goal(harness, **fields):
+    return Goal(harness, BuildMapAction, "map_builder_node/build_map", **fields)
 
 
 def build_in_two_stages(tell, plan):
@@ -362,7 +343,7 @@ def build_in_two_stages(tell, plan):
 def test_a_map_is_built_by_an_action_that_reports_its_progress(tmp_path, ros_domain, monkeypatch):
     monkeypatch.setattr(map_builder_node, "build", build_in_two_stages)
     with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
-        goal = Goal(harness, source="drive", name="room")
+        goal = build_goal(harness, source="drive", name="room")
         status, result = goal.result()
         assert (status, result.code) == (GoalStatus.STATUS_SUCCEEDED, result.SUCCESS), result.message
         assert (result.registered_images, result.total_images, result.points) == (2, 3, 500)
@@ -375,9 +356,9 @@ def test_a_build_that_is_cancelled_ends_and_the_next_one_is_begun(tmp_path, ros_
     monkeypatch.setattr(map_builder_node, "build", build_on_a_full_disk)
     with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
         for _ in range(2):
-            goal = Goal(harness, source=str(tmp_path / "go on"), name="room")
+            goal = build_goal(harness, source=str(tmp_path / "go on"), name="room")
             harness.wait_for(lambda goal=goal: goal.feedback, "feedback")
-            busy = Goal(harness, source="x", name="hall").result()
+            busy = build_goal(harness, source="x", name="hall").result()
             assert (busy[0], busy[1].code) == (GoalStatus.STATUS_ABORTED, BuildMapAction.Result.BUSY)
             goal.handle.cancel_goal_async()
             status, result = goal.result()

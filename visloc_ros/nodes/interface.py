@@ -106,6 +106,7 @@ DESCRIPTIONS = {
     "fusion_node/set_mode": "Change what the pose is made from: `fused`, `hloc` or `odom`.",
     "map_builder_node/build_map": "Build a map from a recording on the node's machine, or from what `record` recorded.",
     "map_builder_node/build_map (action)": "The same with progress as feedback; it can be cancelled.",
+    "map_builder_node/update_map (action)": "Update a map by a recording, or go back to an earlier version of it.",
     "map_builder_node/record": "Begin to record the camera for a map, and end it: `data: true`, `data: false`.",
     "odometry_node/reset_odometry": "Begin a new segment of odometry with the next frame.",
 }

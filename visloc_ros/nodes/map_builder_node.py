@@ -1,4 +1,4 @@
-"""Builds a map on request, by the action ``~/build_map`` or the service of that name, and answers when it is done.
+"""Builds and updates maps on request, by actions (and a service, ``~/build_map``), and answers when it is done.
 
 The source is an existing recording, or one by the robot's camera on a drive through the place: ``~/record``.
 """
@@ -6,7 +6,6 @@ The source is an existing recording, or one by the robot's camera on a drive thr
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from rclpy.action.server import ServerGoalHandle
 from std_srvs.srv import SetBool
 
 from visloc_msgs.action import BuildMap as BuildMapAction
+from visloc_msgs.action import UpdateMap
 from visloc_msgs.srv import BuildMap
-from visloc_ros.core.child_process import ChildProcess, Send
+from visloc_ros.core.child_process import Send
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import (
     CalibrationError,
@@ -28,15 +28,20 @@ from visloc_ros.core.errors import (
     SourceError,
     VislocError,
 )
+from visloc_ros.core.map_versions import roll_back
 from visloc_ros.mapping import MappingConfig, MapSummary, build_job
 from visloc_ros.mapping.build_job import BuildPlan
+from visloc_ros.mapping.update import update_job
+from visloc_ros.mapping.update.report import UpdateRefusedError, UpdateReport
+from visloc_ros.mapping.update.update_job import UpdatePlan
 from visloc_ros.nodes.base import VislocNode, run, use_one_core
 from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInputConfig
 from visloc_ros.nodes.camera_recording import CameraRecording, Recorded
+from visloc_ros.nodes.map_work import Codes, Feedback, MapWork, settle
 from visloc_ros.nodes.worker import in_background
 from visloc_ros.sources import SourceConfig
 
-CODE_OF_ERROR: tuple[tuple[type[VislocError], int], ...] = (
+BUILD_CODES: Codes = (
     (SourceError, BuildMap.Response.SOURCE_UNUSABLE),
     (CalibrationError, BuildMap.Response.SOURCE_UNUSABLE),
     (OutputExistsError, BuildMap.Response.MAP_EXISTS),
@@ -44,7 +49,14 @@ CODE_OF_ERROR: tuple[tuple[type[VislocError], int], ...] = (
     (ConfigError, BuildMap.Response.INVALID_REQUEST),
     (MapError, BuildMap.Response.RECONSTRUCTION_FAILED),
 )
-LOG_PERIOD_S = 2.0
+UPDATE_CODES: Codes = (
+    (SourceError, UpdateMap.Result.SOURCE_UNUSABLE),
+    (CalibrationError, UpdateMap.Result.SOURCE_UNUSABLE),
+    (OutputError, UpdateMap.Result.WRITE_FAILED),
+    (ConfigError, UpdateMap.Result.INVALID_REQUEST),
+    (UpdateRefusedError, UpdateMap.Result.RECORDING_REFUSED),
+    (MapError, UpdateMap.Result.MAP_UNUSABLE),
+)
 RECORDINGS = "recordings"  # folder beside the maps
 
 
@@ -58,7 +70,7 @@ class MapBuilderNodeConfig(Config):
 
 
 class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
-    """Builds maps, one at a time, as an action, which reports its progress and can be cancelled, or as a service."""
+    """Builds and updates maps, one at a time, by actions, which report their progress and can be cancelled."""
 
     default_name = "map_builder_node"
     config_type = MapBuilderNodeConfig
@@ -72,53 +84,64 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
     )
 
     def configure(self) -> None:
-        """Offer the action and the service."""
-        self._busy = threading.Lock()
-        self._process: ChildProcess[MapSummary] | None = None
+        """Offer the actions and the services."""
+        self._work = MapWork(self)
         self._recording: CameraRecording | None = None
         self._recorded: Recorded | None = None
-        self.undo(self._end_build)
+        self.undo(self._work.end)
         self.undo(self._end_recording)
         self.service(SetBool, "~/record", self._record)
         self.service(BuildMap, "~/build_map", self._build)
-        self.action(BuildMapAction, "~/build_map", self._execute, self._end_build)
+        self.action(BuildMapAction, "~/build_map", self._execute_build, self._work.end)
+        self.action(UpdateMap, "~/update_map", self._execute_update, self._work.end)
 
     def open_on_demand(self) -> None:
         """Subscribe to the camera."""
         self.record()
 
-    async def _execute(self, goal: ServerGoalHandle) -> BuildMapAction.Result:
-        result = await self._build(goal.request, BuildMapAction.Result(), Feedback(goal))
-        if result.code == result.SUCCESS:
-            goal.succeed()
-        elif goal.is_cancel_requested:
-            result.code, result.message = result.CANCELLED, "cancelled: nothing was written"
-            goal.canceled()
-        else:
-            goal.abort()
-        return result
+    async def _execute_build(self, goal: ServerGoalHandle) -> BuildMapAction.Result:
+        feedback = Feedback(goal, BuildMapAction.Feedback)
+        return settle(goal, await self._build(goal.request, BuildMapAction.Result(), feedback))
+
+    async def _execute_update(self, goal: ServerGoalHandle) -> UpdateMap.Result:
+        return settle(goal, await self._update(goal.request, UpdateMap.Result(), Feedback(goal, UpdateMap.Feedback)))
 
     async def _build(self, request: Any, response: Any, feedback: Feedback | None = None) -> Any:
         """Fill in the answer to a request of the service or of the action, which have the same fields."""
-        if not self._busy.acquire(blocking=False):
-            response.code, response.message = BuildMap.Response.BUSY, "another map is being built; try again later"
-            return response
-        try:
-            output = self._output_path(request.name)
-            source = self._source(request)
-            summary = await in_background(self, lambda: self._build_map(request, source, output, feedback))
-        except VislocError as error:
-            self.get_logger().error(f"build_map: {error}")
-            codes = (code for kind, code in CODE_OF_ERROR if isinstance(error, kind))
-            response.code, response.message = next(codes, BuildMap.Response.UNDEFINED), str(error)
-            return response
-        finally:
-            self._busy.release()
-        response.code, response.map_path, response.message = BuildMap.Response.SUCCESS, str(output), str(summary)
-        response.registered_images, response.total_images = summary.registered_images, summary.selected_images
-        response.points = summary.points
-        self.get_logger().info(f"build_map: {summary}, in {output}")
-        return response
+
+        async def work() -> None:
+            output = self._path_of(request.name)
+            path, source_config = self._source(request)
+            plan = BuildPlan(
+                path,
+                output,
+                self.config.mapping,
+                source_config,
+                config_file=_at_home(request.config_file) if request.config_file else None,
+                reference_poses=_at_home(request.reference_poses) if request.reference_poses else None,
+                overwrite=request.overwrite,
+            )
+            summary = await in_background(self, lambda: self._work.in_process(build, plan, feedback))
+            response.map_path, response.message = str(output), str(summary)
+            response.registered_images, response.total_images = summary.registered_images, summary.selected_images
+            response.points = summary.points
+
+        return await self._work.answer("build_map", response, BUILD_CODES, work)
+
+    async def _update(self, request: UpdateMap.Goal, result: UpdateMap.Result, feedback: Feedback) -> UpdateMap.Result:
+        """Fill in the result of an update or a rollback."""
+
+        async def work() -> None:
+            path = self._path_of(request.name)
+            if request.roll_back:
+                manifest = await in_background(self, lambda: roll_back(path, request.version or None))
+                result.version, result.message = manifest.version, f"{path} is version {manifest.version} now"
+                return
+            plan = UpdatePlan(path, *self._source(request))
+            report = await in_background(self, lambda: self._work.in_process(update, plan, feedback))
+            result.version, result.message = report.version, str(report)
+
+        return await self._work.answer("update_map", result, UPDATE_CODES, work)
 
     def _record(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Begin or end a recording of the camera; the answer describes the recording."""
@@ -137,7 +160,8 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         if self._recording is not None:
             raise ConfigError(f"it is recording already: {self._recording.recorded}")
         self._recording = CameraRecording(self, self.config.camera, Path(self.config.maps_folder) / RECORDINGS)
-        return f"{self._recording.recorded.path} is being recorded: drive, then call build_map without a source"
+        path = self._recording.recorded.path
+        return f"{path} is being recorded: drive, then call build_map or update_map without a source"
 
     def _finish_recording(self) -> Recorded:
         """The current recording, which ends, or the last one. Raises ConfigError where there is none."""
@@ -161,37 +185,10 @@ class MapBuilderNode(VislocNode[MapBuilderNodeConfig]):
         recorded = self._finish_recording()
         return recorded.path, recorded.source_config
 
-    def _output_path(self, name: str) -> Path:
+    def _path_of(self, name: str) -> Path:
         if not name or Path(name).name != name or name in (".", ".."):
             raise ConfigError(f"'{name}' is no name for a map: give one word without '/'")
         return Path(self.config.maps_folder) / name
-
-    def _build_map(
-        self, request: Any, source: tuple[Path, SourceConfig], output: Path, feedback: Feedback | None
-    ) -> MapSummary:
-        path, source_config = source
-        plan = BuildPlan(
-            path,
-            output,
-            self.config.mapping,
-            source_config,
-            config_file=_at_home(request.config_file) if request.config_file else None,
-            reference_poses=_at_home(request.reference_poses) if request.reference_poses else None,
-            overwrite=request.overwrite,
-        )
-        listeners: list[LogProgress | Feedback] = [LogProgress(self), *([feedback] if feedback else [])]
-
-        def on_message(what: str, *words: object) -> None:
-            for progress in listeners:
-                getattr(progress, what)(*words)
-
-        self._process = ChildProcess(build, plan, on_message=on_message)
-        return self._process.result()
-
-    def _end_build(self) -> None:
-        """Cancel a build whose request cannot be answered any more; it leaves nothing."""
-        if self._process is not None:
-            self._process.end()
 
 
 def _at_home(path: str) -> Path:
@@ -205,40 +202,10 @@ def build(send: Send, plan: BuildPlan) -> MapSummary:
     return build_job.build(send, plan)
 
 
-class LogProgress:
-    """Progress of a build as log lines."""
-
-    def __init__(self, node: MapBuilderNode) -> None:
-        self._logger = node.get_logger()
-        self._name, self._total, self._done = "", 0, 0
-
-    def stage(self, name: str, total: int) -> None:
-        """Begin a stage of ``total`` steps."""
-        self._name, self._total, self._done = name, total, 0
-        self._logger.info(f"{name} ({total})")
-
-    def advance(self, steps: int = 1) -> None:
-        """Count steps of the current stage."""
-        self._done += steps
-        self._logger.info(f"{self._name} {self._done}/{self._total}", throttle_duration_sec=LOG_PERIOD_S)
-
-
-class Feedback:
-    """Progress of a build as feedback on a goal."""
-
-    def __init__(self, goal: ServerGoalHandle) -> None:
-        self._goal, self._message = goal, BuildMapAction.Feedback()
-
-    def stage(self, name: str, total: int) -> None:
-        """Begin a stage of ``total`` steps."""
-        self._message = BuildMapAction.Feedback(stage=name, total=total)
-        self._goal.publish_feedback(self._message)
-
-    def advance(self, steps: int = 1) -> None:
-        """Count steps of the current stage."""
-        self._message.done += steps
-        self._message.percent = 100.0 * self._message.done / max(1, self._message.total)
-        self._goal.publish_feedback(self._message)
+def update(send: Send, plan: UpdatePlan) -> UpdateReport:
+    """Update a map in a separate process, beside the nodes."""
+    use_one_core()
+    return update_job.update(send, plan)
 
 
 def main() -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pycolmap
 import pytest
 
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.map_versions import list_versions, roll_back
-from visloc_ros.mapping.update.teaching import UpdateRefusedError
+from visloc_ros.mapping.update.report import UpdateRefusedError
 from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.mapping.update.writing import same_points
 from visloc_ros.simulation import SimulationConfig, simulate
@@ -34,12 +36,13 @@ class Recording:
         params[:2] *= 1.0 + focal_error
         camera.params = params
         self._frames = [replace(frame, camera=camera) for frame in simulation]
+        self.begin = lambda: iter(self._frames)
 
     def __len__(self):
         return len(self._frames)
 
     def __iter__(self):
-        return iter(self._frames)
+        return self.begin()
 
 
 def contents(folder):
@@ -113,6 +116,22 @@ class TestRefusal:
         with pytest.raises(UpdateRefusedError, match="of its 8 images are located surely"):
             update_map(room_map, Recording(make_look_alike(make_living_room(0), 5)))
         assert contents(room_map) == before
+
+    def test_a_map_that_changes_meanwhile_keeps_that_change(self, room_map, tmp_path):
+        path = Path(copytree(room_map, tmp_path / "room"))
+        recording = Recording(make_living_room(0))
+        frames = list(recording)
+
+        def change_the_map():
+            text = (path / "manifest.json").read_text(encoding="utf-8")
+            (path / "manifest.json").write_text(text.replace('"name": "', '"name": "other_', 1), encoding="utf-8")
+            return iter(frames)
+
+        recording.begin = change_the_map
+        with pytest.raises(MapError, match="is another map now than when its update began"):
+            update_map(path, recording)
+        assert read_manifest(path).name.startswith("other_")
+        assert read_manifest(path).version == 1
 
     def test_a_wrong_calibration_teaches_nothing(self, room_map):
         before = contents(room_map)

@@ -1,4 +1,4 @@
-"""What an update changed, in words, and as a picture on the map card."""
+"""What an update changed, in words, and as a picture on the map card; or why it changed nothing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import Map
 from visloc_ros.mapping.top_view import WIDTH, draw_cameras, draw_grid, fit_canvas, ground_rotation
 
 _COLOURS = {"stable": "#9aa3ad", "gone": "#d9482b", "new": "#1d9a5b"}
+
+
+class UpdateRefusedError(MapError):
+    """A recording from which the map must not learn; the message says why."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.camera import project
-from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
@@ -25,6 +24,7 @@ from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.guided import MIN_SIMILARITY
 from visloc_ros.localization.view_change import typical_depth
 from visloc_ros.mapping.update.observation import Observation, UseObserver, uncovered_share
+from visloc_ros.mapping.update.report import UpdateRefusedError
 
 _NEIGHBOUR_NS = 2 * NANOSECONDS  # later images hardly share a view
 _LEAST_FOLLOWED, _AGREEING = 15, 0.5  # points followed from one image to the next, and their share that agrees
@@ -32,10 +32,6 @@ _LEAST_TAUGHT = 5
 _LEAST_SHARE = 1 / 3
 """Of the images: a recording of which fewer are located surely is of another place, or of a place that has changed so
 much that it should be mapped again."""
-
-
-class UpdateRefusedError(MapError):
-    """A recording from which the map must not learn; the message says why."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.files import exists
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_archive import packed_in
 from visloc_ros.core.map_versions import keep_versions, next_version
@@ -51,6 +54,9 @@ def update_map(
     wrong calibration; MapError for an archive, a reduced map or models that are not at hand; OutputError.
     """
     path = Path(path)
+    restore(path)
+    if not exists(path):
+        raise MapError(f"there is no map at {path}: build one with 'visloc build-map'")
     if packed_in(path) != path or not path.is_dir():
         raise MapError(f"{path} is no folder of a map: an update keeps earlier versions beside it, so unpack it first")
     check_output(path, overwrite=True)
@@ -82,6 +88,8 @@ class _Update:
         added = _add(extender, frames, wanted)
         change = Change(self._map, source, lesson, use, gone, kept, frames, added)
         with staged_folder(self._path, overwrite=True) as folder:
+            if read_manifest(self._path) != self._map.manifest:
+                raise MapError(f"{self._path} is another map now than when its update began: update it again")
             version = next_version(self._path)
             report = write_version(folder, extender, change, version, self._built_images)
             keep_versions(self._path, folder)
