@@ -10,8 +10,10 @@ from pydantic import BaseModel, Field
 from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 from visloc_ros.core.map_folder import MapEntry
+from visloc_ros.core.map_versions import MapVersion
 from visloc_ros.core.result_mapping import result_from_mapping, result_to_mapping
 from visloc_ros.core.types import Anchor, MapIdentity, Rejection
+from visloc_ros.server.job import Job
 
 CONVENTION = (
     "map_from_camera turns and moves points of the camera's frame (x right, y down, z ahead) into the map's: a unit "
@@ -162,6 +164,43 @@ class Health(BaseModel):
     status: str = "ok"
     version: str
     waiting: int = Field(description="searches that are not answered yet")
+
+
+class JobStatus(BaseModel):
+    """The state of a map's build or update."""
+
+    id: str
+    kind: str = Field(description="build or update")
+    name: str = Field(description="of the map")
+    state: str = Field(description="queued, building, done, failed or cancelled")
+    stage: str = Field(description="what is done now")
+    steps: int = Field(description="of the stage, that are done")
+    total: int = Field(description="steps of the stage")
+    message: str = Field(description="the result, or why there is none")
+    created_s: float = Field(description="time of the request, seconds since 1970")
+
+    @classmethod
+    def of(cls, job: Job) -> JobStatus:
+        """The answer about a job."""
+        return cls(**{name: value for name, value in asdict(job).items() if name in cls.model_fields})
+
+
+class VersionStatus(BaseModel):
+    """A version of a map."""
+
+    version: int
+    present: bool = Field(description="whether it is the one that is searched")
+    images: int
+    points: int
+    session: dict[str, Any] | None = Field(description="the recording that it was updated by, and what that changed")
+
+    @classmethod
+    def of(cls, version: MapVersion) -> VersionStatus:
+        """The answer about a version, without its path."""
+        manifest = version.manifest
+        counts = {name: manifest.counts.get(name, 0) for name in ("images", "points")}
+        session = dict(manifest.sessions[-1]) if manifest.sessions else None
+        return cls(version=version.number, present=version.is_present, session=session, **counts)
 
 
 class Problem(BaseModel):

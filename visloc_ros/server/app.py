@@ -21,12 +21,12 @@ from visloc_ros.core.watchdog import WATCHDOG
 from visloc_ros.localization.rough_pose import rough_pose_in_words
 from visloc_ros.server.answers import NO_TOKEN, Health, LocalizeAnswer, Problem
 from visloc_ros.server.body_limit import BodyLimit, Limit
-from visloc_ros.server.build_jobs import TakenNameError, TooManyJobsError
-from visloc_ros.server.build_route import BUILD_PATH
+from visloc_ros.server.build_route import BUILD_PATH, UPDATE_PATH
 from visloc_ros.server.build_route import router as build_router
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import ClientBusyError, QueueFullError, SearchRequest
 from visloc_ros.server.geojson import GEOJSON, geojson_answer, is_wanted
+from visloc_ros.server.job import TakenNameError, TooManyJobsError
 from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.page_route import PageFiles
@@ -35,6 +35,7 @@ from visloc_ros.server.resident_maps import UnknownMapError
 from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, Admitted, Service, service_of
 from visloc_ros.server.stream_route import router as stream_router
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
+from visloc_ros.server.version_route import router as version_router
 
 logger = logging.getLogger(__name__)
 
@@ -128,9 +129,10 @@ def make_app(config: ServerConfig) -> FastAPI:
     app.include_router(stream_router)
     app.include_router(map_router)
     app.include_router(build_router)
+    app.include_router(version_router)
     app.include_router(page_router)
     app.mount("/page", PageFiles())
-    app.add_middleware(BodyLimit, limit=IMAGE_LIMIT, others={BUILD_PATH: VIDEO_LIMIT})
+    app.add_middleware(BodyLimit, limit=IMAGE_LIMIT, others={BUILD_PATH: VIDEO_LIMIT, UPDATE_PATH: VIDEO_LIMIT})
     if not config.token:  # no page of another site may reach this computer under its own host name (DNS rebinding)
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1"])
     app.add_middleware(CountedResponses, metrics=service.metrics)  # the outermost

@@ -1,4 +1,4 @@
-"""Builds maps from uploaded videos, one after the other; the jobs survive a restart of the server."""
+"""Builds and updates maps by uploaded recordings, one after the other; the jobs survive a restart of the server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,9 @@ from visloc_ros.core.errors import ConfigError, OutputError, SetupError, VislocE
 from visloc_ros.core.files import exists
 from visloc_ros.mapping.build_job import BuildPlan, build
 from visloc_ros.mapping.config import MappingConfig
+from visloc_ros.mapping.update.update_job import UpdatePlan, update
+from visloc_ros.server.job import OPEN, Job, JobKind, JobState, TakenNameError, TooManyJobsError
+from visloc_ros.sources.base import BAG_SUFFIXES
 from visloc_ros.sources.video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -28,62 +29,23 @@ logger = logging.getLogger(__name__)
 FOLDER = ".visloc_jobs"  # below the maps: on the same disk, and no map
 DATABASE = "jobs.sqlite"
 MOST_OPEN = 8
-MOST_STARTS = 2  # of a build that crashes the server: a third one would, too
+MOST_STARTS = 2  # of a job that crashes the server: a third one would, too
 MOST_PROCESSOR_S = 24 * 3600
+_SUFFIXES = (*VIDEO_SUFFIXES, *BAG_SUFFIXES)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-COLUMNS = "id, name, state, stage, steps, total, message, created_s, starts"
+COLUMNS = "id, name, state, stage, steps, total, message, created_s, starts, kind"
 TABLE = (
     "CREATE TABLE IF NOT EXISTS jobs (id TEXT PRIMARY KEY, name TEXT, state TEXT, stage TEXT, steps INTEGER, "
-    "total INTEGER, message TEXT, created_s REAL, starts INTEGER)"
+    "total INTEGER, message TEXT, created_s REAL, starts INTEGER, kind TEXT)"
 )
-
-
-class JobState(str, Enum):
-    """The state of a job."""
-
-    QUEUED = "queued"
-    BUILDING = "building"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-OPEN = (JobState.QUEUED, JobState.BUILDING)
-
-
-class TooManyJobsError(VislocError):
-    """Too many maps wait to be built."""
-
-
-class TakenNameError(VislocError):
-    """There is a map of that name, or one is being built."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A map to be built: ``steps`` of ``total`` of its stage are done; ``message`` is why it failed."""
-
-    id: str
-    name: str
-    state: JobState
-    stage: str
-    steps: int
-    total: int
-    message: str
-    created_s: float
-    starts: int
-
-    @staticmethod
-    def of(row: tuple[Any, ...]) -> Job:
-        """A row of the table."""
-        return Job(row[0], row[1], JobState(row[2]), *row[3:])
+ADDED = "ALTER TABLE jobs ADD COLUMN kind TEXT DEFAULT 'build'"  # to a table of version 0.1.0
 
 
 class BuildJobs:
-    """The jobs of one server, done in a thread; builds run in separate processes."""
+    """The jobs of one server, done in turn in separate processes; ``on_update`` gets the name of an updated map."""
 
-    def __init__(self, maps: Path) -> None:
-        self._maps, self.folder = maps, maps / FOLDER
+    def __init__(self, maps: Path, on_update: Callable[[str], None] = lambda _: None) -> None:
+        self._maps, self.folder, self._on_update = maps, maps / FOLDER, on_update
         self._changed = threading.Condition(threading.RLock())
         self._running: ChildProcess[Any] | None = None
         self._running_id, self._is_closed = "", False
@@ -102,6 +64,8 @@ class BuildJobs:
                 raise OutputError(f"this server cannot write to its maps: {error.strerror}") from error
             with self._database() as database:
                 database.execute(TABLE)
+                if "kind" not in {column[1] for column in database.execute("PRAGMA table_info(jobs)")}:
+                    database.execute(ADDED)
                 again = "UPDATE jobs SET state = ? WHERE state = ?"  # the server ended while they were built
                 database.execute(again, (JobState.QUEUED.value, JobState.BUILDING.value))
             self._remove_strays()
@@ -120,48 +84,53 @@ class BuildJobs:
         """One job."""
         return next((job for job in self.list() if job.id == job_id), None)
 
-    def check(self, name: str, file_name: str) -> str:
-        """The suffix of a video that may be uploaded as this map.
+    def check(self, name: str, file_name: str, kind: JobKind = JobKind.BUILD) -> str:
+        """The name here of a recording that may be uploaded for this map, which exists where it is to be updated.
 
-        Raises ConfigError for an invalid name, or a file that is no video, TakenNameError, TooManyJobsError, and
+        Raises ConfigError for an invalid name, or a file that is no recording, TakenNameError, TooManyJobsError, and
         OutputError where the server cannot write.
         """
-        if not NAME.fullmatch(name):
+        if kind is JobKind.BUILD and not NAME.fullmatch(name):
             raise ConfigError("a map's name has up to 64 letters, digits, '-' and '_', and begins with no sign")
-        suffix = Path(file_name).suffix.lower()
-        if suffix not in VIDEO_SUFFIXES:
-            raise ConfigError(f"'{suffix}' is no kind of video that is known here: {', '.join(VIDEO_SUFFIXES)}")
+        stem, suffix = Path(file_name).stem, Path(file_name).suffix.lower()
+        if suffix not in _SUFFIXES:
+            raise ConfigError(f"'{suffix}' is no kind of video or bag that is known here: {', '.join(_SUFFIXES)}")
         self._open()
-        waiting = [job for job in self.list() if job.state in OPEN]
-        if exists(self._maps / name) or any(job.name == name for job in waiting):
+        waiting = self.open_jobs()
+        if kind is JobKind.BUILD and (exists(self._maps / name) or any(job.name == name for job in waiting)):
             raise TakenNameError(f"there is a map '{name}' already: choose another name, or delete it")
         if len(waiting) >= MOST_OPEN:
-            raise TooManyJobsError(f"{len(waiting)} maps wait to be built: try again later")
-        return suffix
+            raise TooManyJobsError(f"{len(waiting)} maps wait to be built or updated: try again later")
+        return f"{stem if NAME.fullmatch(stem) else 'recording'}{suffix}"
 
-    def new_upload(self, suffix: str) -> Path:
-        """Path to write the next video to: its folder is the job's, named by its id."""
+    def open_jobs(self) -> list[Job]:
+        """The jobs that have not ended, the newest first."""
+        return [job for job in self.list() if job.state in OPEN]
+
+    def new_upload(self, file_name: str) -> Path:
+        """Path to write the next recording to: its folder is the job's, named by its id."""
         folder = self.folder / uuid.uuid4().hex
         folder.mkdir()
-        return folder / f"video{suffix}"
+        return folder / file_name
 
     def drop(self, upload: Path) -> None:
         """Remove an upload that becomes no job."""
         shutil.rmtree(upload.parent, ignore_errors=True)
 
-    def add(self, upload: Path, name: str) -> Job:
-        """Build a map of an upload when its turn comes. Raises as ``check``, for requests that came meanwhile."""
-        job = Job(upload.parent.name, name, JobState.QUEUED, "", 0, 0, "", time.time(), 0)
+    def add(self, upload: Path, name: str, kind: JobKind = JobKind.BUILD) -> Job:
+        """Build or update a map by an upload when its turn comes. Raises as ``check``, for what came meanwhile."""
+        job = Job(upload.parent.name, name, JobState.QUEUED, "", 0, 0, "", time.time(), 0, kind)
         with self._changed:
-            self.check(name, upload.name)
+            self.check(name, upload.name, kind)
             with self._database() as database:
-                values = (job.id, job.name, job.state.value, job.stage, 0, 0, job.message, job.created_s, 0)
-                database.execute(f"INSERT INTO jobs ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+                values = (job.id, job.name, job.state.value, job.stage, 0, 0, job.message, job.created_s, 0, kind.value)
+                marks = ", ".join("?" for _ in values)
+                database.execute(f"INSERT INTO jobs ({COLUMNS}) VALUES ({marks})", values)
             self._changed.notify_all()
         return job
 
     def cancel(self, job_id: str) -> Job | None:
-        """Cancel a job, also during its build; one that has ended stays as it is."""
+        """Cancel a job, also while it is done; one that has ended stays as it is."""
         with self._changed:
             job = self.get(job_id)
             if job is None or job.state not in OPEN:
@@ -174,7 +143,7 @@ class BuildJobs:
         return self.get(job_id)
 
     def close(self) -> None:
-        """Stop; the next server starts a running build again."""
+        """Stop; the next server starts a running job again."""
         with self._changed:
             self._is_closed = True
             if self._running is not None:
@@ -188,7 +157,7 @@ class BuildJobs:
             try:
                 self._build(job)
             except Exception:  # the next job must not wait for ever
-                logger.exception("a build has failed")
+                logger.exception("a job has failed")
                 self._end(job, JobState.FAILED, "the server has failed: see its log")
 
     def _next(self) -> Job | None:
@@ -205,17 +174,17 @@ class BuildJobs:
             now = self.get(job.id)
             if self._is_closed or now is None or now.state is not JobState.QUEUED:  # since it was chosen
                 return
-            uploads = list((self.folder / job.id).glob("video.*"))
+            uploads = list((self.folder / job.id).glob("*"))
             if not uploads:
-                self._end(job, JobState.FAILED, "its video is gone: upload it again")
+                self._end(job, JobState.FAILED, "its recording is gone: upload it again")
                 return
             if job.starts >= MOST_STARTS:
-                self._end(job, JobState.FAILED, f"the server ended {job.starts} times while it was built")
+                self._end(job, JobState.FAILED, f"the server ended {job.starts} times while it was done")
                 return
-            plan = BuildPlan(uploads[0], self._maps / job.name, MappingConfig())
             self._set(job.id, state=JobState.BUILDING.value, starts=job.starts + 1)
             report = _StoredProgress(lambda **values: self._set(job.id, **values))
-            self._running = ChildProcess(build, plan, limits=Limits(processor_s=MOST_PROCESSOR_S), on_message=report)
+            work = _work_of(job, self._maps / job.name, uploads[0])
+            self._running = ChildProcess(*work, limits=Limits(processor_s=MOST_PROCESSOR_S), on_message=report)
             self._running_id = job.id
         try:
             summary = self._running.result()
@@ -227,7 +196,11 @@ class BuildJobs:
             self._running = None
 
     def _finish(self, job: Job, message: str) -> None:
-        """Keep the map, unless the job was cancelled while it ended."""
+        """Keep the map, unless its build was cancelled while it ended."""
+        if job.kind is JobKind.UPDATE:  # done, whatever was asked for since: a rollback undoes it
+            self._on_update(job.name)
+            self._end(job, JobState.DONE, message)
+            return
         with self._changed:
             now = self.get(job.id)
             if now is not None and now.state is JobState.CANCELLED:
@@ -246,7 +219,7 @@ class BuildJobs:
             words = str(error).replace(f"{self.folder / job.id}/", "").replace(f"{self._maps}/", "")
             self._end(job, JobState.FAILED, words)
         else:
-            logger.error("the build of '%s' has failed: %s", job.name, error)
+            logger.error("the %s of '%s' has failed: %s", job.kind.value, job.name, error)
             self._end(job, JobState.FAILED, "the server has failed: see its log")
 
     def _end(self, job: Job, state: JobState, message: str) -> None:
@@ -275,8 +248,15 @@ class BuildJobs:
             raise SetupError(f"the list of jobs in {self.folder} cannot be used: {error}") from error
 
 
+def _work_of(job: Job, path: Path, recording: Path) -> tuple[Callable[..., Any], BuildPlan | UpdatePlan]:
+    """The function of a job, for a separate process, and its plan."""
+    if job.kind is JobKind.UPDATE:
+        return update, UpdatePlan(path, recording)
+    return build, BuildPlan(recording, path, MappingConfig())
+
+
 class _StoredProgress:
-    """Stores the progress of a build at a limited rate."""
+    """Stores the progress of a job at a limited rate."""
 
     PERIOD_S = 0.2
 

@@ -1,4 +1,4 @@
-"""``/reference/build`` and ``/reference/jobs``: builds of maps from uploaded videos, and their states."""
+"""``/reference/build``, ``update`` and ``jobs``: maps are built and updated by uploaded recordings, step by step."""
 
 from __future__ import annotations
 
@@ -6,100 +6,95 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, WebSocket
-from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
-from visloc_ros.server.answers import NO_TOKEN, Problem
-from visloc_ros.server.build_jobs import OPEN, Job
+from visloc_ros.server.answers import NO_TOKEN, JobStatus, Problem
+from visloc_ros.server.job import OPEN, Job, JobKind
 from visloc_ros.server.service import Admitted, Service, admits_socket, from_here, is_foreign
 
-BUILD_PATH = "/reference/build"
-SPACE = 2  # times the video, for a map and temporary files
+BUILD_PATH, UPDATE_PATH = "/reference/build", "/reference/update"
+SPACE = 2  # times the recording, for a map and temporary files
 CHUNK_BYTES = 1 << 20
 LOOK_S = 0.2
 UNKNOWN_JOB = "there is no job of that id: GET /reference/jobs lists those that are"
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "no form that can be read, or a video that did not come whole"},
+    400: {"model": Problem, "description": "no form that can be read, or a recording that did not come whole"},
     403: {"model": Problem, "description": "asked by a page of another site"},
-    404: {"model": Problem, "description": "no job of that id"},
+    404: {"model": Problem, "description": "no job of that id, or no map of that name"},
     409: {"model": Problem, "description": "there is a map of that name"},
-    413: {"model": Problem, "description": "the video is too long"},
-    422: {"description": "no name for a map, or no video"},
-    503: {"model": Problem, "description": "too many maps wait to be built"},
+    413: {"model": Problem, "description": "the recording is too long"},
+    422: {"description": "no name for a map, or no recording"},
+    503: {"model": Problem, "description": "too many maps wait to be built or updated"},
     507: {"model": Problem, "description": "the disk is too full"},
 }
 
-_VIDEO = {"type": "string", "format": "binary"}
+_RECORDING = {"type": "string", "format": "binary"}
 BODIES: dict[str, Any] = {
-    "application/octet-stream": {"schema": _VIDEO},
-    "multipart/form-data": {"schema": {"type": "object", "properties": {"name": {"type": "string"}, "file": _VIDEO}}},
+    "application/octet-stream": {"schema": _RECORDING},
+    "multipart/form-data": {
+        "schema": {"type": "object", "properties": {"name": {"type": "string"}, "file": _RECORDING}}
+    },
 }
-
-
-class JobStatus(BaseModel):
-    """The state of a map's build."""
-
-    id: str
-    name: str = Field(description="of the map that is built")
-    state: str = Field(description="queued, building, done, failed or cancelled")
-    stage: str = Field(description="what is done now")
-    steps: int = Field(description="of the stage, that are done")
-    total: int = Field(description="steps of the stage")
-    message: str = Field(description="the result, or why there is no map")
-    created_s: float = Field(description="time of the request, seconds since 1970")
-
-    @classmethod
-    def of(cls, job: Job) -> JobStatus:
-        """The answer about a job."""
-        return cls(**{name: value for name, value in asdict(job).items() if name in cls.model_fields})
 
 
 router = APIRouter(responses=NO_TOKEN)
 
 
-@router.post(
-    BUILD_PATH,
-    status_code=202,
-    dependencies=[Depends(from_here)],
-    responses=REFUSALS,
-    openapi_extra={"requestBody": {"required": True, "content": BODIES}},
-)
-async def build(
-    request: Request,
-    service: Admitted,
-    name: Annotated[str, Query(description="of the map: letters, digits, '-' and '_'")] = "",
-    file: Annotated[str, Query(description="name of the video, which gives its format")] = "video.mp4",
-) -> JobStatus:
-    """Build a map of a video, which is the body of the request, or a file in a form with the field ``name``."""
+Name = Annotated[str, Query(description="of the map: letters, digits, '-' and '_'")]
+FileName = Annotated[str, Query(description="name of the recording, which gives its format")]
+_OPTIONS: dict[str, Any] = {
+    "status_code": 202,
+    "dependencies": [Depends(from_here)],
+    "openapi_extra": {"requestBody": {"required": True, "content": BODIES}},
+}
+
+
+@router.post(BUILD_PATH, responses=REFUSALS, **_OPTIONS)
+async def build(request: Request, service: Admitted, name: Name = "", file: FileName = "video.mp4") -> JobStatus:
+    """Build a map of a video or bag, the body of the request, or a file in a form with the field ``name``."""
+    return await _uploaded(request, service, JobKind.BUILD, name, file)
+
+
+@router.post(UPDATE_PATH, responses={one: words for one, words in REFUSALS.items() if one != 409}, **_OPTIONS)
+async def update(request: Request, service: Admitted, name: Name = "", file: FileName = "video.mp4") -> JobStatus:
+    """Update a map by a recording made in it, which comes as for a build; the map stays if it teaches nothing."""
+    return await _uploaded(request, service, JobKind.UPDATE, name, file)
+
+
+async def _uploaded(request: Request, service: Service, kind: JobKind, name: str, file: str) -> JobStatus:
     try:
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-            return await _take(service, name, file, request, request.stream())
+            return await _take(service, kind, name, file, request, request.stream())
         _check_room(Path(tempfile.gettempdir()), request)  # forms are kept there until they are whole
         async with request.form(max_files=1) as form:
-            video = next((part for part in form.values() if isinstance(part, UploadFile)), None)
-            if video is None:
+            upload = next((part for part in form.values() if isinstance(part, UploadFile)), None)
+            if upload is None:
                 raise HTTPException(422, "the form has no video: curl -F name=office -F file=@walk.mp4")
-            return await _take(service, str(form.get("name", name)), video.filename or file, request, _chunks(video))
+            name, file = str(form.get("name", name)), upload.filename or file
+            return await _take(service, kind, name, file, request, _chunks(upload))
     except ClientDisconnect:
-        raise HTTPException(400, "the video did not come whole") from None
+        raise HTTPException(400, "the recording did not come whole") from None
 
 
-async def _take(service: Service, name: str, file: str, request: Request, chunks: AsyncIterable[bytes]) -> JobStatus:
-    suffix = await run_in_threadpool(service.jobs.check, name, file)
+async def _take(
+    service: Service, kind: JobKind, name: str, file: str, request: Request, chunks: AsyncIterable[bytes]
+) -> JobStatus:
+    if kind is JobKind.UPDATE:
+        await run_in_threadpool(service.maps.folder_of, name)
+    file_name = await run_in_threadpool(service.jobs.check, name, file, kind)
     _check_room(service.jobs.folder, request)
-    upload = service.jobs.new_upload(suffix)
+    upload = service.jobs.new_upload(file_name)
     try:
         await _write(chunks, upload)
-        return JobStatus.of(await run_in_threadpool(service.jobs.add, upload, name))
+        return JobStatus.of(await run_in_threadpool(service.jobs.add, upload, name, kind))
     except BaseException:
         service.jobs.drop(upload)
         raise
@@ -107,11 +102,11 @@ async def _take(service: Service, name: str, file: str, request: Request, chunks
 
 def _check_room(folder: Path, request: Request) -> None:
     if shutil.disk_usage(folder).free < SPACE * int(request.headers.get("content-length", "0")):
-        raise HTTPException(507, "the server's disk is too full for this video")
+        raise HTTPException(507, "the server's disk is too full for this recording")
 
 
-async def _chunks(video: UploadFile) -> AsyncIterator[bytes]:
-    while chunk := await video.read(CHUNK_BYTES):
+async def _chunks(upload: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await upload.read(CHUNK_BYTES):
         yield chunk
 
 
@@ -120,12 +115,12 @@ async def _write(chunks: AsyncIterable[bytes], upload: Path) -> None:
         async for chunk in chunks:
             await run_in_threadpool(file.write, chunk)
         if not file.tell():
-            raise HTTPException(422, "the request has no body: send the video's bytes, as curl -T does")
+            raise HTTPException(422, "the request has no body: send the recording's bytes, as curl -T does")
 
 
 @router.get("/reference/jobs")
 def jobs(service: Admitted) -> list[JobStatus]:
-    """All requested maps, the newest first."""
+    """All requested builds and updates, the newest first."""
     return [JobStatus.of(job) for job in service.jobs.list()]
 
 
@@ -139,7 +134,7 @@ def job(service: Admitted, job_id: str) -> JobStatus:
     "/reference/jobs/{job_id}", dependencies=[Depends(from_here)], responses={one: REFUSALS[one] for one in (403, 404)}
 )
 def cancel(service: Admitted, job_id: str) -> JobStatus:
-    """Cancel one, also during its build; one that has ended stays as it is."""
+    """Cancel one, also while it is done; one that has ended stays as it is."""
     return JobStatus.of(_known(service.jobs.cancel(job_id)))
 
 

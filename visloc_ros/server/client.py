@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import pycolmap
 from pydantic import TypeAdapter, ValidationError
 
-from visloc_ros.core.errors import ConfigError, VislocError
+from visloc_ros.core.errors import ConfigError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.localization.rough_pose import RoughPose
-from visloc_ros.server.answers import Health, LocalizeAnswer, MapStatus
+from visloc_ros.server.answers import Health, JobStatus, LocalizeAnswer, MapStatus, VersionStatus
 
 CONNECT_S, ANSWER_S = 2.0, 10.0  # an answer that comes later is of no use to a robot that moves
 
@@ -73,6 +75,28 @@ class LocalizationClient:
         """The maps of the server, broken ones, too. Raises ServerError."""
         return self._ask(TypeAdapter(list[MapStatus]), "GET", "/reference/status")
 
+    def update(self, name: str, recording: Path) -> JobStatus:
+        """Begin to update a map by a video or bag (one file) made in it. Raises ServerError, SourceError."""
+        try:
+            with recording.open("rb") as file:
+                params = {"name": name, "file": recording.name}
+                return self._ask(TypeAdapter(JobStatus), "POST", "/reference/update", params=params, content=file)
+        except OSError as error:
+            raise SourceError(f"cannot read {recording}: {error.strerror}") from error
+
+    def job(self, job_id: str) -> JobStatus:
+        """The state of a build or an update. Raises ServerError."""
+        return self._ask(TypeAdapter(JobStatus), "GET", f"/reference/jobs/{job_id}")
+
+    def versions(self, name: str) -> list[VersionStatus]:
+        """The versions of a map. Raises ServerError."""
+        return self._ask(TypeAdapter(list[VersionStatus]), "GET", f"{_map_path(name)}/versions")
+
+    def roll_back(self, name: str, version: int = 0) -> VersionStatus:
+        """Put a version of a map in the present one's place, by default the one before it. Raises ServerError."""
+        params = {"version": version}
+        return self._ask(TypeAdapter(VersionStatus), "POST", f"{_map_path(name)}/rollback", params=params)
+
     def health(self) -> Health:
         """Whether the server works. Raises ServerError."""
         return self._ask(TypeAdapter(Health), "GET", "/health")
@@ -101,6 +125,10 @@ class LocalizationClient:
             return kind.validate_json(answer.content)
         except ValidationError as error:
             raise ServerError(f"{self._url} gives an answer that this version does not understand: {error}") from error
+
+
+def _map_path(name: str) -> str:
+    return f"/reference/maps/{quote(name, safe='')}"
 
 
 def _detail(answer: httpx.Response) -> str:

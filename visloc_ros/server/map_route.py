@@ -25,8 +25,8 @@ from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
 from visloc_ros.core.map_layout import CARD_NAME
 from visloc_ros.core.result_mapping import pose_to_mapping
 from visloc_ros.server.answers import NO_TOKEN, MapStatus, Pose, Problem
-from visloc_ros.server.build_jobs import OPEN
 from visloc_ros.server.device_queue import QueueFullError
+from visloc_ros.server.job import JobKind
 from visloc_ros.server.service import Admitted, Service, from_here
 from visloc_ros.viewer.point_colours import point_colours
 
@@ -59,7 +59,8 @@ def status(service: Admitted) -> list[MapStatus]:
         if entry.problem:
             logger.warning("%s", entry.problem)
     maps = [MapStatus.of(entry, service.maps.is_resident(entry.path.name)) for entry in entries]
-    builds = [MapStatus(name=job.name, state=job.state.value) for job in service.jobs.list() if job.state in OPEN]
+    jobs = [job for job in service.jobs.open_jobs() if job.kind is JobKind.BUILD]
+    builds = [MapStatus(name=job.name, state=job.state.value) for job in jobs]
     return [one for one in maps if one.name not in {build.name for build in builds}] + builds
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.files import is_file
+from visloc_ros.core.manifest import MANIFEST_NAME
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import MapEntry, find_map, list_maps, remove_map
 from visloc_ros.core.own_process import keep_loaded_objects
@@ -43,9 +45,22 @@ class ResidentMaps:
             raise UnknownMapError(f"there is no map '{name}' here: GET /reference/status lists those that are")
         return entry
 
+    def folder_of(self, name: str) -> Path:
+        """The folder of a map that can have versions. Raises UnknownMapError, MapError, ConfigError for an archive."""
+        entry = self.entry(name)
+        if entry.problem:
+            raise MapError(entry.problem)
+        if not is_file(entry.path / MANIFEST_NAME):
+            raise ConfigError(f"'{name}' has no versions: unpack an archive on the server, convert a map of stock hloc")
+        return entry.path
+
     def delete(self, name: str) -> None:
         """Delete a map, a broken one, too. Raises UnknownMapError, MapError, OutputError."""
         remove_map(self.entry(name).path)
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """Load a map again when it is searched next."""
         self._engines.pop(name, None)
 
     @property

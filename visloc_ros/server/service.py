@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 from fastapi import Depends, HTTPException, Request, WebSocket
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map_versions import roll_back
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.server.answers import LocalizeAnswer
 from visloc_ros.server.build_jobs import BuildJobs
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import DeviceQueue, Search, SearchBatches, SearchRequest
+from visloc_ros.server.job import TakenNameError
 from visloc_ros.server.metrics import FOUND, Metrics
 from visloc_ros.server.resident_maps import ResidentMaps
 from visloc_ros.server.search_answer import answer_search
@@ -35,7 +38,7 @@ class Service:
         self.queue = DeviceQueue(MOST_WAITING, WITHIN_S)
         self._batches = SearchBatches()
         self.processes = SearchProcesses(config, WITHIN_S, self._find_in_turn, self._make_room)
-        self.jobs = BuildJobs(config.maps_folder)
+        self.jobs = BuildJobs(config.maps_folder, lambda name: self.queue.wait_for(lambda: self._forget_map(name)))
         self.reports_folder = config.reports_folder
         self.num_streams = 0
         self.metrics = Metrics(lambda: self.queue.waiting, lambda: self.num_streams, lambda: self.maps.num_resident)
@@ -57,6 +60,21 @@ class Service:
             self.maps.delete(name)
         finally:
             self.processes.forget_maps()
+
+    def roll_back_map(self, name: str, version: int | None) -> Manifest:
+        """Put an earlier version in a map's place. Raises TakenNameError during an update, and as ``roll_back``."""
+        folder = self.maps.folder_of(name)
+        if any(job.name == name for job in self.jobs.open_jobs()):
+            raise TakenNameError(f"'{name}' is being updated: wait until that is done, or cancel it")
+        try:
+            return roll_back(folder, version)
+        finally:
+            self._forget_map(name)
+
+    def _forget_map(self, name: str) -> None:
+        """Let searches load a map again, in the thread of the queue."""
+        self.maps.forget(name)
+        self.processes.forget_maps()
 
     async def localize(self, data: bytes, request: SearchRequest, client: str = "") -> LocalizeAnswer:
         """Find an image when its turn comes. Raises as ``DeviceQueue.do`` does, and VislocError."""
