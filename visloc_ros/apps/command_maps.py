@@ -1,4 +1,4 @@
-"""``visloc maps``: lists, describes, checks, merges, joins to an atlas, reduces and deletes maps."""
+"""``visloc maps``: lists, describes, checks, merges, joins to an atlas, reduces, pulls and deletes maps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from visloc_ros import mapping
 from visloc_ros.apps.command_atlas import atlas
 from visloc_ros.apps.command_coverage import coverage
 from visloc_ros.apps.command_doctor import examine_map
+from visloc_ros.apps.command_pull import pull
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite
 from visloc_ros.core.atlas_file import ATLAS_NAME, is_atlas, read_atlas_file, to_mapping
@@ -25,10 +26,11 @@ from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
 from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_map
 from visloc_ros.localization.searchable_map import reduce_map_to, searches_of
 
-app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce and delete maps.")
+app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce, pull and delete maps.")
 
 app.command()(coverage)
 app.command()(atlas)
+app.command()(pull)
 
 Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
 

@@ -104,7 +104,8 @@ class Manifest:
     a way of searching how its files, in a folder of that name, were made. ``reduced`` is None for a whole map; in a
     reduced one, which holds only what a way of searching prepared, all other fields describe the whole map.
     ``version`` counts the updates of a map, from 1 on, and ``sessions`` are the recordings that it was updated by,
-    after the one that it was built of: each with its ``name``, the ``date`` of the update, and what it changed.
+    after the one that it was built of: each with its ``name``, the ``date`` of the update, which version was the one
+    ``before`` (``core/map_files.py``), and what it changed.
     """
 
     name: str

@@ -41,19 +41,23 @@ def pack_map(folder: Path, archive: Path, *, overwrite: bool = False) -> Path:
     if archive.exists() and not overwrite:
         raise OutputError(f"{archive} already exists: choose another name or allow overwriting")
     with atomic_write(archive) as temporary, tarfile.open(temporary, "w:gz", compresslevel=1) as tar:
-        for path in _members(folder, but_not=archive):
+        for path in members(folder, but_not=archive):
             tar.add(path, arcname=path.relative_to(folder).as_posix(), filter=_anonymous)
     return archive
 
 
-def _members(folder: Path, but_not: Path) -> list[Path]:
-    """Files of a map folder in order; the archive itself may lie among them. Raises MapError for what is no file."""
+def members(folder: Path, but_not: Path | None = None) -> list[Path]:
+    """The files of a map's folder in order, without its earlier versions. Raises MapError for what is no file.
+
+    They are without files that are made again when they are missing, and ``but_not`` an archive that lies among them.
+    """
     everything = (path for path in folder.rglob("*") if not is_unfinished(path.relative_to(folder)))
     found = sorted(path for path in everything if path.is_symlink() or not path.is_dir())
     strange = next((path for path in found if path.is_symlink() or not path.is_file()), None)
     if strange is not None:
         raise MapError(f"{strange} is no plain file: put a copy of it in its place, then pack the map")
-    left_out = (but_not.resolve(), *((folder / name).resolve() for name in (PAGING_NAME, LISTS_NAME)))  # made again
+    left_out = {(folder / name).resolve() for name in (PAGING_NAME, LISTS_NAME)}
+    left_out |= set() if but_not is None else {but_not.resolve()}
     versions = folder / VERSIONS_FOLDER
     return [path for path in found if path.resolve() not in left_out and versions not in path.parents]
 

@@ -49,12 +49,12 @@ def next_version(path: Path) -> int:
     return max(version.number for version in list_versions(path)) + 1
 
 
-def keep_versions(path: Path, folder: Path) -> None:
+def keep_versions(path: Path, folder: Path, but_not: int | None = None) -> None:
     """Link the present map and its earlier versions into ``folder/versions``, the map that will take its place.
 
-    Of more than ``MOST_VERSIONS``, those of the lowest numbers are left out.
+    Of more than ``MOST_VERSIONS``, those of the lowest numbers are left out; so is the one of the number ``but_not``.
     """
-    for version in list_versions(path)[-MOST_VERSIONS:]:
+    for version in [one for one in list_versions(path) if one.number != but_not][-MOST_VERSIONS:]:
         _link(version.folder, folder / VERSIONS_FOLDER / str(version.number))
 
 
@@ -110,12 +110,13 @@ def _link(source: Path, target: Path) -> None:
         target,
         symlinks=True,
         dirs_exist_ok=True,
-        copy_function=_link_or_copy,
+        copy_function=link_or_copy,
         ignore=lambda folder, names: left_out & set(names) if Path(folder) == source else set(),
     )
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A hard link to a file, or a copy where the file system has none."""
     with suppress(OSError):
         os.link(source, target, follow_symlinks=False)
         return

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 
 from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
+from visloc_ros.core.manifest import FileInfo
+from visloc_ros.core.map_files import MapFiles
 from visloc_ros.core.map_folder import MapEntry
 from visloc_ros.core.map_versions import MapVersion
 from visloc_ros.core.result_mapping import result_from_mapping, result_to_mapping
@@ -201,6 +203,34 @@ class VersionStatus(BaseModel):
         counts = {name: manifest.counts.get(name, 0) for name in ("images", "points")}
         session = dict(manifest.sessions[-1]) if manifest.sessions else None
         return cls(version=version.number, present=version.is_present, session=session, **counts)
+
+
+class FileStatus(BaseModel):
+    """Checksum and size of a file of a map."""
+
+    sha256: str
+    size: int = Field(ge=0, description="bytes")
+
+
+class FileList(BaseModel):
+    """The files of a map's present version, and what a copy of the map must be to become one of this version."""
+
+    version: int
+    model: str = Field(description="identifies the version")
+    known: list[str] = Field(description="the versions that it was made of, or that lie beside it")
+    files: dict[str, FileStatus]
+
+    @classmethod
+    def of(cls, files: MapFiles) -> FileList:
+        """The answer about the files of a map."""
+        listed = {name: FileStatus(sha256=info.sha256, size=info.size) for name, info in files.files.items()}
+        return cls(version=files.version, model=files.model, known=sorted(files.known), files=listed)
+
+    @property
+    def map_files(self) -> MapFiles:
+        """The same as the type of the core."""
+        files = {name: FileInfo(one.sha256, one.size) for name, one in self.files.items()}
+        return MapFiles(self.version, self.model, frozenset(self.known), files)
 
 
 class Problem(BaseModel):

@@ -25,6 +25,7 @@ from visloc_ros.server.build_route import BUILD_PATH, UPDATE_PATH
 from visloc_ros.server.build_route import router as build_router
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import ClientBusyError, QueueFullError, SearchRequest
+from visloc_ros.server.files_route import router as files_router
 from visloc_ros.server.geojson import GEOJSON, geojson_answer, is_wanted
 from visloc_ros.server.job import TakenNameError, TooManyJobsError
 from visloc_ros.server.map_route import router as map_router
@@ -130,6 +131,7 @@ def make_app(config: ServerConfig) -> FastAPI:
     app.include_router(map_router)
     app.include_router(build_router)
     app.include_router(version_router)
+    app.include_router(files_router)
     app.include_router(page_router)
     app.mount("/page", PageFiles())
     app.add_middleware(BodyLimit, limit=IMAGE_LIMIT, others={BUILD_PATH: VIDEO_LIMIT, UPDATE_PATH: VIDEO_LIMIT})

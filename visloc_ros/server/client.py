@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
+import numpy as np
 import pycolmap
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from visloc_ros.core.errors import ConfigError, SourceError, VislocError
+from visloc_ros.core.file_chunks import CHUNK
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map_files import MapFiles
 from visloc_ros.localization.rough_pose import RoughPose
-from visloc_ros.server.answers import Health, JobStatus, LocalizeAnswer, MapStatus, VersionStatus
+from visloc_ros.server.answers import FileList, Health, JobStatus, LocalizeAnswer, MapStatus, VersionStatus
 
 CONNECT_S, ANSWER_S = 2.0, 10.0  # an answer that comes later is of no use to a robot that moves
 
@@ -38,6 +43,8 @@ class LocalizationClient:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         timeout = httpx.Timeout(answer_s, connect=CONNECT_S)
         self._url = url
+        self.received = 0
+        """Bytes of all answers so far, without heads."""
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -97,6 +104,43 @@ class LocalizationClient:
         params = {"version": version}
         return self._ask(TypeAdapter(VersionStatus), "POST", f"{_map_path(name)}/rollback", params=params)
 
+    def map_files(self, name: str) -> MapFiles:
+        """The files of a map's present version. Raises ServerError."""
+        return self._ask(TypeAdapter(FileList), "GET", f"{_map_path(name)}/files").map_files
+
+    def file_chunks(self, name: str, file: str, version: int) -> NDArray[np.void]:
+        """The chunks (C,) of a file of a map, of type ``CHUNK``. Raises ServerError."""
+        path = f"{_map_path(name)}/chunks/{quote(file)}"
+        data = b"".join(self._stream(path, {"version": version}))
+        if len(data) % CHUNK.itemsize:
+            raise ServerError(f"{self._url} gives an answer that is not whole: try again")
+        return np.frombuffer(data, CHUNK)
+
+    def file_part(self, name: str, file: str, version: int, begin: int, end: int) -> Iterator[bytes]:
+        """The bytes of a file of a map from ``begin`` to before ``end``, in pieces. Raises ServerError."""
+        left = end - begin
+        headers = {"Range": f"bytes={begin}-{end - 1}"}
+        for piece in self._stream(f"{_map_path(name)}/files/{quote(file)}", {"version": version}, headers):
+            left -= len(piece)
+            if left < 0:
+                raise ServerError(f"{self._url} gives more of '{file}' than was asked for")
+            yield piece
+
+    def _stream(self, path: str, params: dict[str, int], headers: dict[str, str] | None = None) -> Iterator[bytes]:
+        """The body of an answer in pieces, as it is. Raises ServerError, also where it breaks off."""
+        headers = {"Accept-Encoding": "identity", **(headers or {})}
+        expected = 206 if "Range" in headers else 200
+        try:
+            with self._client.stream("GET", path, params=params, headers=headers) as answer:
+                if answer.status_code != expected:
+                    answer.read()
+                    raise ServerError(f"{self._url} refuses: {_detail(answer)}", _retry_after_s(answer))
+                for piece in answer.iter_raw():
+                    self.received += len(piece)
+                    yield piece
+        except httpx.HTTPError as error:
+            raise self._silent(error) from error
+
     def health(self) -> Health:
         """Whether the server works. Raises ServerError."""
         return self._ask(TypeAdapter(Health), "GET", "/health")
@@ -113,12 +157,16 @@ class LocalizationClient:
     ) -> None:
         self.close()
 
+    def _silent(self, error: Exception) -> ServerError:
+        words = f"{self._url} does not answer ({type(error).__name__}): see that 'visloc serve' runs there"
+        return ServerError(words)
+
     def _ask(self, kind: TypeAdapter[AnswerT], method: str, path: str, **content: Any) -> AnswerT:
         try:
             answer = self._client.request(method, path, **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            words = f"{self._url} does not answer ({type(error).__name__}): see that 'visloc serve' runs there"
-            raise ServerError(words) from error
+            raise self._silent(error) from error
+        self.received += answer.num_bytes_downloaded
         if not answer.is_success:
             raise ServerError(f"{self._url} refuses: {_detail(answer)}", _retry_after_s(answer))
         try:

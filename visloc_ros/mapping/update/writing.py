@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest, file_info
 from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map_files import model_of
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_preparation import put_section
 from visloc_ros.mapping.builder import with_cameras
@@ -58,7 +59,7 @@ def write_version(folder: Path, extender: MapExtender, change: Change, version: 
     rows = same_points(new.points, old.points)
     report = _report(change, new, rows, version)
     _write_use(folder, change, new, rows)
-    manifest = validate_map(folder, _with_session(written, report, folder, built_images))
+    manifest = validate_map(folder, _with_session(written, report, folder, built_images, old.manifest))
     kept = report.map_images - report.new_images
     wanted = ImageCount(change.source.label, report.new_images + len(report.left_out), report.new_images)
     counts = [ImageCount(old.name, kept, kept), wanted]
@@ -97,10 +98,12 @@ def _write_use(folder: Path, change: Change, new: Map, rows: NDArray[np.intp]) -
     write_use(folder / USE_NAME, MapUse(use.points.take(rows), use.images.take(images), sessions))
 
 
-def _with_session(written: Manifest, report: UpdateReport, folder: Path, built_images: int) -> Manifest:
-    """The manifest with this session and the file of use."""
+def _with_session(
+    written: Manifest, report: UpdateReport, folder: Path, built_images: int, before: Manifest
+) -> Manifest:
+    """The manifest with this session, which updated the map of ``before``, and the file of use."""
     today = datetime.now(timezone.utc).date().isoformat()
-    session = {"name": report.session, "date": today, "built_images": built_images}
+    session = {"name": report.session, "date": today, "built_images": built_images, "before": model_of(before)}
     session |= {key: value for key, value in asdict(report).items() if isinstance(value, int)}
     files = {**written.files, USE_NAME: file_info(folder / USE_NAME)}
     return replace(written, files=files, sessions=[*written.sessions, session])

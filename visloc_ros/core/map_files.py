@@ -1,0 +1,58 @@
+"""The files of one version of a map, for copies of it on other computers: which they are, and which map they are of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from visloc_ros.core.errors import MapError
+from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, file_info, read_manifest
+from visloc_ros.core.map_archive import members
+from visloc_ros.core.map_versions import list_versions
+
+
+@dataclass(frozen=True)
+class MapFiles:
+    """All files of a version of a map by their names in its folder, the manifest among them.
+
+    ``model`` identifies the version wherever it is copied to, ``known`` those that it was made of, or that lie beside
+    it: a copy of one of these can become a copy of this one.
+    """
+
+    version: int
+    model: str
+    known: frozenset[str]
+    files: Mapping[str, FileInfo]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(info.size for info in self.files.values())
+
+
+def list_files(folder: Path) -> MapFiles:
+    """The files of a map's present version, by the checksums of its manifest where that has them. Raises MapError."""
+    known = known_models(folder)
+    manifest = read_manifest(folder)
+    names = [path.relative_to(folder).as_posix() for path in members(folder)]
+    missing = next((name for name in (*manifest.files, MANIFEST_NAME) if name not in names), None)
+    if missing is not None:
+        raise MapError(f"{folder / missing} is missing: copy the map again or rebuild it")
+    files = {name: manifest.files.get(name) or file_info(folder / name) for name in names}
+    return MapFiles(manifest.version, model_of(manifest), known, files)
+
+
+def model_of(manifest: Manifest) -> str:
+    """Identifies a version of a map by the files that an update changes; to prepare or reduce it changes nothing."""
+    prepared = tuple(f"{way}/" for way in manifest.prepared)
+    files = sorted((name, info.sha256) for name, info in manifest.whole_files.items() if not name.startswith(prepared))
+    return hashlib.sha256("\n".join(" ".join(file) for file in files).encode()).hexdigest()
+
+
+def known_models(path: Path) -> frozenset[str]:
+    """The versions in a map's folder, and those from which they were updated. Raises MapError."""
+    manifests = [version.manifest for version in list_versions(path)]
+    before = {str(session["before"]) for one in manifests for session in one.sessions if "before" in session}
+    return frozenset(before | {model_of(one) for one in manifests})
