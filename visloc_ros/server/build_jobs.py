@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class BuildJobs:
             raise TooManyJobsError(f"{len(waiting)} maps wait to be built or updated: try again later")
         return f"{stem if NAME.fullmatch(stem) else 'recording'}{suffix}"
 
-    def open_jobs(self) -> list[Job]:
+    def open_jobs(self) -> Sequence[Job]:
         """The jobs that have not ended, the newest first."""
         return [job for job in self.list() if job.state in OPEN]
 

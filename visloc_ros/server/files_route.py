@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import FileResponse, StreamingResponse
@@ -18,7 +18,7 @@ from visloc_ros.server.answers import NO_TOKEN, FileList
 from visloc_ros.server.map_route import UNREADABLE, Name
 from visloc_ros.server.service import Admitted, Service
 
-BINARY = {"content": {"application/octet-stream": {}}}
+BINARY: dict[str, Any] = {"content": {"application/octet-stream": {}}}
 Version = Annotated[int, Query(ge=1, description="of the map, as the list of its files has it")]
 
 router = APIRouter(responses=NO_TOKEN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -55,4 +55,4 @@ class Job:
     @staticmethod
     def of(row: tuple[Any, ...]) -> Job:
         """A row of the table."""
-        return Job(row[0], row[1], JobState(row[2]), *row[3:9], JobKind(row[9]))
+        return replace(Job(row[0], row[1], JobState(row[2]), *row[3:-1]), kind=JobKind(row[-1]))
