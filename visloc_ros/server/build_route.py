@@ -36,6 +36,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     507: {"model": Problem, "description": "the disk is too full"},
 }
 
+UPDATE_REFUSALS = {**REFUSALS, 500: {"model": Problem, "description": "the map is broken"}}
+del UPDATE_REFUSALS[409]
+
 _RECORDING = {"type": "string", "format": "binary"}
 BODIES: dict[str, Any] = {
     "application/octet-stream": {"schema": _RECORDING},
@@ -63,7 +66,7 @@ async def build(request: Request, service: Admitted, name: Name = "", file: File
     return await _uploaded(request, service, JobKind.BUILD, name, file)
 
 
-@router.post(UPDATE_PATH, responses={one: words for one, words in REFUSALS.items() if one != 409}, **_OPTIONS)
+@router.post(UPDATE_PATH, responses=UPDATE_REFUSALS, **_OPTIONS)
 async def update(request: Request, service: Admitted, name: Name = "", file: FileName = "video.mp4") -> JobStatus:
     """Update a map by a recording made in it, which comes as for a build; the map stays if it teaches nothing."""
     return await _uploaded(request, service, JobKind.UPDATE, name, file)
