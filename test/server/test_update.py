@@ -5,7 +5,8 @@ import sqlite3
 import time
 
 import pytest
-from test_serve import asked_here
+from mapped_room import SIMULATION, write_video
+from test_serve import asked_here, post
 
 from visloc_ros.apps.server_process import WAIT_S
 from visloc_ros.core.errors import SourceError
@@ -14,6 +15,8 @@ from visloc_ros.server.build_jobs import DATABASE, FOLDER, BuildJobs
 from visloc_ros.server.client import LocalizationClient, ServerError
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.job import JobKind
+from visloc_ros.simulation import simulate
+from visloc_ros.sources.ros_images import encode_jpeg
 
 
 @pytest.fixture
@@ -27,15 +30,50 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def ended(client, begun):
+    """The job of a request when it has ended."""
+    assert (begun.status_code, begun.json()["kind"]) == (202, "update"), begun.text
+    deadline = time.monotonic() + WAIT_S
+    while (job := client.get(f"/reference/jobs/{begun.json()['id']}").json())["state"] in ("queued", "building"):
+        assert time.monotonic() < deadline, job
+        time.sleep(0.02)
+    return job
+
+
+def in_memory(client):
+    return {one["name"]: (one["state"], one["in_memory"]) for one in client.get("/reference/status").json()}
+
+
+def test_a_map_learns_from_an_upload_and_goes_back_and_searches_are_in_the_version_of_the_moment(maps, tmp_path):
+    shutil.copytree(maps / "room", tmp_path / "maps" / "room")
+    write_video(tmp_path / "walk.mp4")
+    image = encode_jpeg(simulate(SIMULATION, "map").frame(3).image, 95)
+    with asked_here(make_app(ServerConfig(tmp_path / "maps"))) as client:
+        params = {"name": "room", "file": "monday.mp4"}
+        begun = client.post("/reference/update", params=params, content=(tmp_path / "walk.mp4").read_bytes())
+        assert in_memory(client) == {"room": ("ready", False)}
+        assert client.post("/reference/maps/room/rollback").status_code == 409
+        job = ended(client, begun)
+        assert (job["state"], "taught the map" in job["message"]) == ("done", True), job["message"]
+        versions = client.get("/reference/maps/room/versions").json()
+        assert [(one["version"], one["present"]) for one in versions] == [(1, False), (2, True)]
+        assert (versions[0]["session"], versions[1]["session"]["name"]) == (None, "monday")
+        assert post(client, image, map="room").json()["success"]
+        assert in_memory(client) == {"room": ("ready", True)}
+
+        foreign = {"Origin": "http://evil.example"}
+        assert client.post("/reference/maps/room/rollback", headers=foreign).status_code == 403
+        assert client.post("/reference/maps/room/rollback", params={"version": 7}).status_code == 422
+        assert client.post("/reference/maps/room/rollback").json()["version"] == 1
+        assert in_memory(client) == {"room": ("ready", False)}  # the other version was
+        assert post(client, image, map="room").json()["success"]
+
+
 def test_a_recording_that_teaches_nothing_leaves_the_map(maps_folder):
     before = contents(maps_folder / "room")
     with asked_here(make_app(ServerConfig(maps_folder))) as client:
-        begun = client.post("/reference/update", data={"name": "room"}, files={"file": ("monday.mp4", b"no video")})
-        assert begun.status_code == 202
-        deadline = time.monotonic() + WAIT_S
-        while (job := client.get(f"/reference/jobs/{begun.json()['id']}").json())["state"] in ("queued", "building"):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        files = {"file": ("monday.mp4", b"no video")}
+        job = ended(client, client.post("/reference/update", data={"name": "room"}, files=files))
         assert (job["state"], "monday.mp4" in job["message"]) == ("failed", True), job
         assert str(maps_folder) not in job["message"]
         assert len(client.get("/reference/maps/room/versions").json()) == 1
