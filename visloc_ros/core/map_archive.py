@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,7 @@ from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.files import exists, is_file
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, check_files, read_manifest
 from visloc_ros.core.map_layout import LISTS_NAME, PAGING_NAME, VERSIONS_FOLDER
+from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.core.unpacking import Contents, unpack_tar
 
 REFERENCE_NAME = "reference.tar.gz"
@@ -91,9 +91,9 @@ def archived_manifest(archive: Path) -> Manifest:
 
 @contextmanager
 def _unpacked(archive: Path, is_wanted: Callable[[PurePosixPath], bool]) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="visloc-map-") as name:
-        unpack_tar(archive, Path(name), _MAP, is_wanted)
-        yield Path(name)
+    with temporary_folder("map") as folder:
+        unpack_tar(archive, folder, _MAP, is_wanted)
+        yield folder
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:

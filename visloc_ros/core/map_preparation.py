@@ -7,7 +7,6 @@ and the manifest stay, and no images, features, model, thumbnails or card.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from visloc_ros.core.map_archive import pack_map, packed_in, unpacked
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
 from visloc_ros.core.map_layout import CARD_NAME
 from visloc_ros.core.map_writer import staged_folder
+from visloc_ros.core.temporary_folder import temporary_folder
 
 _END_OF_CARD = b"<footer>"
 
@@ -45,9 +45,9 @@ def add_prepared(path: Path, way: str, write: Callable[[Path], Mapping[str, Any]
     restore(path)
     path = packed_in(path)
     if is_file(path):
-        with unpacked(path) as old, tempfile.TemporaryDirectory(prefix="visloc-map-") as new:
-            manifest = _copy_with(old, Path(new), way, write)
-            pack_map(Path(new), path, overwrite=True)
+        with unpacked(path) as old, temporary_folder("map") as new:
+            manifest = _copy_with(old, new, way, write)
+            pack_map(new, path, overwrite=True)
             return manifest
     if not is_file(path / MANIFEST_NAME):
         raise MapError(f"{path} is no map of this package: bring one of stock hloc over with 'visloc import-hloc'")
@@ -115,9 +115,9 @@ def write_reduced(
             return _write(map_, folder, way, uncertainty)
     if exists(output) and not overwrite:
         raise OutputExistsError(f"{output} already exists: choose another name or allow overwriting (--overwrite)")
-    with tempfile.TemporaryDirectory(prefix="visloc-map-") as folder:
-        manifest = _write(map_, Path(folder), way, uncertainty)
-        pack_map(Path(folder), output, overwrite=overwrite)
+    with temporary_folder("map") as folder:
+        manifest = _write(map_, folder, way, uncertainty)
+        pack_map(folder, output, overwrite=overwrite)
         return manifest
 
 

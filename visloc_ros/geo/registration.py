@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pycolmap
@@ -15,6 +13,7 @@ from visloc_ros.core.files import is_file
 from visloc_ros.core.geo_reference import GEO_SIGMA_M
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.progress import Progress, SilentProgress
+from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.features.registry import make_matcher
 from visloc_ros.features.types import Matcher
@@ -111,11 +110,11 @@ def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reco
     options.mapper.init_min_num_inliers = 40
     options.mapper.abs_pose_min_num_inliers, options.mapper.abs_pose_min_inlier_ratio = 15, 0.15
     options.mapper.filter_min_tri_angle = options.triangulation.min_angle = 0.75
-    with quiet_colmap(), tempfile.TemporaryDirectory(prefix="visloc-geo-") as name:
-        path = Path(name) / "database.db"
+    with quiet_colmap(), temporary_folder("geo") as folder:
+        path = folder / "database.db"
         write_database(path, blank, image_ids, matches)
         verify_pairs(path, config)
-        return list(pycolmap.incremental_mapping(path, name, name, options=options).values())
+        return list(pycolmap.incremental_mapping(path, folder, folder, options=options).values())
 
 
 def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosition]) -> Registration:

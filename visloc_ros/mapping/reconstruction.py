@@ -7,7 +7,6 @@ stay aligned.
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.camera import rays
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.mapping.components import Component, merge_components, without_covered
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.mappers import MapperTask, continue_model, mapper_options, quiet_colmap, run_mapper
@@ -70,8 +70,7 @@ def reconstruct_components(
     blank = pycolmap.Reconstruction()
     image_ids = add_views(blank, views)
     calibrated = calibrated_ids(blank, views, image_ids)
-    with quiet_colmap(), tempfile.TemporaryDirectory(prefix="visloc-sfm-") as name:
-        folder = Path(name)
+    with quiet_colmap(), temporary_folder("sfm") as folder:
         write_database(folder / DATABASE_NAME, blank, image_ids, matches)
         verify_pairs(folder / DATABASE_NAME, config)
         task = MapperTask(folder / DATABASE_NAME, len(views), dict(blank.cameras), calibrated, on_image)
@@ -107,8 +106,7 @@ def triangulate_at_known_poses(
     verified = {pair: _within(matches[pair], residuals[pair], config) for pair in matches}
     posed = pycolmap.Reconstruction()
     image_ids = add_views(posed, views, map_from_cameras)
-    with quiet_colmap(), tempfile.TemporaryDirectory(prefix="visloc-sfm-") as name:
-        folder = Path(name)
+    with quiet_colmap(), temporary_folder("sfm") as folder:
         write_database(folder / DATABASE_NAME, posed, image_ids, verified, verified=True)
         reconstruction = pycolmap.triangulate_points(
             posed, folder / DATABASE_NAME, folder, folder, options=_triangulation_options(posed, config)

@@ -8,13 +8,13 @@ and filtering are done for new images and new points alone.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pycolmap
 
+from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.mappers import adjustment_options, mapper_options, quiet_colmap
 from visloc_ros.mapping.matching import PairMatches
@@ -52,8 +52,8 @@ def register_views(
     new_ids = add_views(reconstruction, views)
     for camera in reconstruction.cameras.values():
         camera.has_prior_focal_length = True  # not kept in a model's files; without it pairs are verified uncalibrated
-    with quiet_colmap(), tempfile.TemporaryDirectory(prefix="visloc-sfm-") as name:
-        database = Path(name) / DATABASE_NAME
+    with quiet_colmap(), temporary_folder("sfm") as folder:
+        database = folder / DATABASE_NAME
         write_database(database, reconstruction, [*known_ids, *new_ids], matches)
         verify_pairs(database, config)
         refined = {reconstruction.images[image_id].camera_id for image_id in new_ids}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ import pycolmap
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.mapping.components import without_covered
@@ -101,8 +100,8 @@ def _from_motion(
     blank = pycolmap.Reconstruction()
     image_ids = add_views(blank, views)
     calibrated = calibrated_ids(blank, views, image_ids)
-    with quiet_colmap(), tempfile.TemporaryDirectory(prefix="visloc-sfm-") as name:
-        database = Path(name) / DATABASE_NAME
+    with quiet_colmap(), temporary_folder("sfm") as folder:
+        database = folder / DATABASE_NAME
         write_database(database, blank, image_ids, {})
         write_geometries(database, image_ids, verified)
         task = MapperTask(database, len(views), dict(blank.cameras), calibrated, lambda: None)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.execution.store import Artifact, ArtifactStore
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.features import Matcher
@@ -152,8 +151,8 @@ def _verified(
     numbers = [(order[a, row_a], order[b, row_b]) for a, row_a, b, row_b, _ in pairs]
     blank = pycolmap.Reconstruction()
     image_ids = add_views(blank, [views[place] for place in order])
-    with quiet_colmap(), tempfile.TemporaryDirectory(prefix="visloc-match-") as name:
-        database = Path(name) / DATABASE_NAME
+    with quiet_colmap(), temporary_folder("match") as folder:
+        database = folder / DATABASE_NAME
         write_database(database, blank, image_ids, dict(zip(numbers, matches, strict=True)))
         verify_pairs(database, replace(config, threads=1))
         return read_geometries(database, [(image_ids[i], image_ids[j]) for i, j in numbers])
