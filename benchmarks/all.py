@@ -78,6 +78,7 @@ BENCHMARKS = (
     Benchmark("mapping.atlas", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.weeks", ("--markdown", "{results}/map_updates.md"), threads=1),
     Benchmark("mapping.lights", (*DATA, "--markdown", "{results}/lights.md"), threads=1),
+    Benchmark("mapping.update_crashes", ("--markdown", "{results}/map_changeover.md"), threads=1),
     Benchmark("mapping.build_time", (*DATA, *MAPS)),
     Benchmark("mapping.covariance", MAPS, threads=1),
     Benchmark("mapping.estimated_poses", (*DATA, *MAPS), threads=1),

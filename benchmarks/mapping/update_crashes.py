@@ -1,0 +1,292 @@
+"""Kill -9 of a map's update: at moments spread over its whole run, and before each step of a change-over.
+
+Run: OMP_NUM_THREADS=1 python -m benchmarks.mapping.update_crashes --markdown results/map_changeover.md
+
+A step is an audit event of Python that changes the file system: it makes, opens for writing, links, renames or removes
+something. The change-over is what an update does last, with the files of a version that was learned before. After each
+kill the map's folder is compared with the old and the new one, file by file; then the same is done again.
+"""
+
+import argparse
+import hashlib
+import mmap
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.places import DEMO_MAP
+from benchmarks.program import add_outputs, new_parser
+from benchmarks.results_file import table, write_outputs
+from visloc_ros.core.errors import VislocError
+from visloc_ros.core.manifest import check_files, read_manifest, write_manifest
+from visloc_ros.core.map import open_map
+from visloc_ros.core.map_archive import unpacked
+from visloc_ros.core.map_layout import VERSIONS_FOLDER
+from visloc_ros.core.map_versions import keep_versions, list_versions, next_version, roll_back
+from visloc_ros.core.map_writer import staged_folder
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.mapping.update.updater import update_map
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
+from visloc_ros.simulation.living_room import make_living_room
+from visloc_ros.simulation.redecorated import refurnish
+from visloc_ros.sources import open_source
+
+SECTION = "Killed updates"
+WALK = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=1.5, duration_s=4.0, samples=1, light="day")
+CHANGES = {"os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+POLL_S = 0.002
+HEADER = (
+    "killed", "kills", "old map, to the byte", "new map, to the byte", "anything else", "next try failed",
+    "beside the map, at most", "beside it after the next try",
+)  # fmt: skip
+
+Act = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is killed: an act on a copy of the map ``start``, and the act ``again`` that follows on the same copy."""
+
+    start: Path
+    act: Act
+    again: Act
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was there after a kill: which map, and bytes beside it; and what the next try said, and left beside it.
+
+    ``at`` is the number of the step, or the processor time in seconds; ``problem`` is empty if the next try succeeded.
+    """
+
+    at: float
+    state: str
+    beside_bytes: int
+    problem: str
+    left: Sequence[str]
+
+
+def main() -> None:
+    """Kill, look, try again, and write the table."""
+    arguments = parse_arguments()
+    work = arguments.work.resolve()
+    shutil.rmtree(work, ignore_errors=True)
+    import_module("torch")  # once, and not in each process that is forked
+    old, new, walk = prepare(work)
+    learn, change = partial(learn_from, walk), partial(change_over, new)
+    trials = {
+        "change-over of an update": list(killed_at_steps(Job(old, change, change), work / "steps")),
+        "rollback": list(killed_at_steps(Job(new, to_other_version, to_other_version), work / "steps")),
+        "update": list(killed_at_moments(Job(old, learn, learn), work / "moments", arguments.moments)),
+    }
+    found = {name: [asdict(trial) for trial in of_job] for name, of_job in trials.items()}
+    write_outputs(arguments, SECTION, {**provenance(), "trials": found}, as_markdown(trials))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = new_parser(__doc__)
+    parser.add_argument("--work", type=Path, default=Path("out/update_crashes"), help="folder for maps; emptied first")
+    parser.add_argument("--moments", type=int, default=50, help="of the whole update")
+    add_outputs(parser)
+    return parser.parse_args()
+
+
+def prepare(work: Path) -> tuple[Path, Path, Path]:
+    """The demo's map, the same after an update, and the walk that it learns from."""
+    old, new, walk = work / "old", work / "new", work / "walk"
+    with unpacked(DEMO_MAP) as folder:
+        shutil.copytree(folder, old)
+    write_folder(simulate(WALK, "localize", refurnish(make_living_room(0), 0.3, seed=9)), walk)
+    shutil.copytree(old, new)
+    if _forked(partial(learn_from, walk, new)).code != 0:  # in another process: networks start threads, before forks
+        raise SystemExit("the map learns nothing from the walk")
+    return old, new, walk
+
+
+def learn_from(walk: Path, path: Path) -> None:
+    """Update a map by a walk."""
+    update_map(path, open_source(walk))
+
+
+def change_over(learned: Path, path: Path) -> None:
+    """Let a map that was learned take the place of one, which becomes an earlier version, as an update does."""
+    with staged_folder(path, overwrite=True) as folder:
+        version = next_version(path)
+        shutil.copytree(learned, folder, dirs_exist_ok=True)
+        shutil.rmtree(folder / VERSIONS_FOLDER, ignore_errors=True)  # of what was learned
+        write_manifest(folder, replace(read_manifest(folder), version=version))
+        keep_versions(path, folder)
+
+
+def to_other_version(path: Path) -> None:
+    """Let one of a map's two versions take the place of the other one."""
+    (other,) = [version for version in list_versions(path) if not version.is_present]
+    roll_back(path, other.number)
+
+
+def killed_at_steps(job: Job, work: Path) -> Iterator[Trial]:
+    """Kill an act before each of its steps."""
+    trials = _Trials(job, work)
+    for number in range(1, trials.steps + 1):
+        yield trials.run(number, dies_at=number)
+
+
+def killed_at_moments(job: Job, work: Path, count: int) -> Iterator[Trial]:
+    """Kill an act at moments spread evenly over the processor time that it takes."""
+    trials = _Trials(job, work)
+    for index in range(count):
+        moment_s = (index + 0.5) / count * trials.processor_s
+        trial = trials.run(moment_s, moment_s=moment_s)
+        print(f"killed after {moment_s:.2f} s: {trial.state}; then {trial.problem or 'done'}", flush=True)
+        yield trial
+
+
+class _Trials:
+    """Trials of one job, in a folder that contains the map, beside a folder for temporary files."""
+
+    def __init__(self, job: Job, work: Path) -> None:
+        self._job, self._place, self._temporary = job, work / "place", work / "temporary"
+        self._room = self._place / "room"
+        self._begin()
+        whole = _forked(partial(job.act, self._room))
+        if whole.code != 0:
+            raise SystemExit("what is to be killed fails by itself")
+        self.steps, self.processor_s = whole.steps, whole.processor_s
+        print(f"undisturbed: {self.steps} steps, {self.processor_s:.1f} s of processor time", flush=True)
+        self._known = {tree(job.start): "old", tree(self._room): "new"}
+
+    def run(self, at: float, moment_s: float = float("inf"), dies_at: int = 0) -> Trial:
+        """One kill on a fresh copy, what is there then, and after the next try."""
+        self._begin()
+        killed = _forked(partial(self._job.act, self._room), moment_s, dies_at)
+        beside_bytes = sum(path.lstat().st_size for path in self._beside())
+        state = self._state() if killed.code == -signal.SIGKILL else f"was not killed, but ended with {killed.code}"
+        again = _forked(partial(self._job.again, self._room))
+        problem = self._problem() if again.code == 0 else f"it ended with {again.code}"
+        left = [str(path.relative_to(self._place.parent)) for path in self._beside()]
+        return Trial(at, state, beside_bytes, problem, left)
+
+    def _begin(self) -> None:
+        for folder in (self._place, self._temporary):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        tempfile.tempdir = str(self._temporary)
+        shutil.copytree(self._job.start, self._room)
+
+    def _beside(self) -> list[Path]:
+        found = [*self._place.rglob("*"), *self._temporary.rglob("*")]
+        return [path for path in found if not path.is_relative_to(self._room)]
+
+    def _state(self) -> str:
+        try:
+            open_map(self._room)
+            list_versions(self._room)
+        except VislocError as error:
+            return str(error)
+        return self._known.get(tree(self._room), "neither the old nor the new map")
+
+    def _problem(self) -> str:
+        """What is wrong with a map after its last change; empty where nothing is."""
+        try:
+            open_map(self._room)
+            versions = list_versions(self._room)
+            for version in versions:
+                check_files(version.folder, version.manifest, checksums=True)
+        except VislocError as error:
+            return str(error)
+        numbers = [version.number for version in versions]
+        return "" if numbers == list(range(1, len(numbers) + 1)) else f"its versions are {numbers}"
+
+
+def tree(folder: Path) -> frozenset[tuple[str, str]]:
+    """Names and SHA-256 of all files below a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return frozenset(
+        (path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()) for path in files
+    )
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a process ended: its code, negative for a signal, its steps, and its processor time."""
+
+    code: int
+    steps: int
+    processor_s: float
+
+
+def _forked(act: Callable[[], Any], moment_s: float = float("inf"), dies_at: int = 0) -> _Ended:
+    """Act in a process that is killed after a processor time, or before the step of a number, from 1 on."""
+    steps = mmap.mmap(-1, 8)  # shared with the child
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            sys.addaudithook(partial(_count_step, steps, dies_at))
+            act()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        os._exit(code)
+    if moment_s < float("inf"):
+        _kill_after(child, moment_s)
+    _, status, usage = os.wait4(child, 0)
+    taken = int.from_bytes(steps[:8], "little")
+    return _Ended(os.waitstatus_to_exitcode(status), taken, usage.ru_utime + usage.ru_stime)
+
+
+def _count_step(steps: mmap.mmap, dies_at: int, event: str, arguments: tuple[Any, ...]) -> None:
+    if event in CHANGES or (event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING):
+        number = int.from_bytes(steps[:8], "little") + 1
+        steps[:8] = number.to_bytes(8, "little")
+        if number == dies_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_after(child: int, moment_s: float) -> None:
+    process = psutil.Process(child)
+    with suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE:
+            used = process.cpu_times()
+            if used.user + used.system >= moment_s:
+                process.kill()
+                return
+            time.sleep(POLL_S)
+
+
+def as_markdown(trials: Mapping[str, Sequence[Trial]]) -> str:
+    """A row for each job."""
+    return table(HEADER, [row(name, of_job) for name, of_job in trials.items()])
+
+
+def row(name: str, trials: Sequence[Trial]) -> list[str]:
+    """The line of a job."""
+    states = Counter(trial.state for trial in trials)
+    figures = (len(trials), states["old"], states["new"], len(trials) - states["old"] - states["new"])
+    return [
+        name,
+        *map(str, figures),
+        str(sum(bool(trial.problem) for trial in trials)),
+        f"{max(trial.beside_bytes for trial in trials) / 1e6:.1f} MB",
+        f"{sum(len(trial.left) for trial in trials)} files",
+    ]
+
+
+if __name__ == "__main__":
+    main()
