@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
+from types import SimpleNamespace
 
 import numpy as np
 import pycolmap
@@ -14,6 +15,7 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.map_versions import list_versions, roll_back
 from visloc_ros.mapping.update.report import UpdateRefusedError
+from visloc_ros.mapping.update.teaching import agree
 from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.mapping.update.writing import same_points
 from visloc_ros.simulation import SimulationConfig, simulate
@@ -108,6 +110,13 @@ class TestUpdate:
         roll_back(path)
         found = {name: data for name, data in contents(path).items() if name.parts[0] != "versions"}
         assert found == {name: data for name, data in contents(room_map).items() if name.name != "paging.h5"}
+
+
+class TestNeighbours:
+    def test_an_image_that_shows_none_of_the_points_confirms_nothing(self):
+        none = SimpleNamespace(shown_keypoints=np.empty(0, np.int64), shown_points=np.empty((0, 3)))
+        image = SimpleNamespace(observation=none, query=SimpleNamespace(features=None))
+        assert agree(image, image, 4.0) is False
 
 
 class TestRefusal:

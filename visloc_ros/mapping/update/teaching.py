@@ -160,6 +160,8 @@ def uncertainty_px(anchor: AnchorPose) -> float:
 def agree(one: LocatedImage, other: LocatedImage, max_error_px: float) -> bool:
     """Whether the points that one image shows, followed into the other, are where its pose projects them."""
     rows, points = one.observation.shown_keypoints, one.observation.shown_points
+    if len(rows) < _LEAST_FOLLOWED:
+        return False
     own, there = (image.query.features for image in (one, other))
     followed = _mutual_nearest(own.descriptors[rows], there.descriptors)
     if len(followed) < _LEAST_FOLLOWED:
