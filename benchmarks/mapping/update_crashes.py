@@ -2,10 +2,14 @@
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.mapping.update_crashes --markdown results/map_changeover.md
 
-A step is an audit event of Python that changes the file system: it makes, opens for writing, links, renames or removes
-something. The change-over is what an update does last, with the files of a version that was learned before. After each
-kill the map's folder is compared with the old and the new one, file by file; then the same is done again.
+At most moments an update that stands still is copied, with its temporary files: a kill leaves just that. At the others
+it is killed, and updated again as the next try; elsewhere the next try is the change-over alone: what an update does
+last, with the files of a version that was learned before. A step of it is an audit event of Python that changes the
+file system: it makes, opens for writing, links, renames or removes something. After each kill the map's folder is
+compared with the old and the new one, file by file.
 """
+
+from __future__ import annotations
 
 import argparse
 import hashlib
@@ -19,7 +23,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -46,7 +50,7 @@ from visloc_ros.simulation.redecorated import refurnish
 from visloc_ros.sources import open_source
 
 SECTION = "Killed updates"
-WALK = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=1.5, duration_s=4.0, samples=1, light="day")
+WALK = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=1.5, duration_s=4.0, samples=1, light="day")
 CHANGES = {"os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 POLL_S = 0.002
@@ -60,11 +64,10 @@ Act = Callable[[Path], object]
 
 @dataclass(frozen=True)
 class Job:
-    """What is killed: an act on a copy of the map ``start``, and the act ``again`` that follows on the same copy."""
+    """What is killed: an act on a copy of the map ``start``."""
 
     start: Path
     act: Act
-    again: Act
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,12 @@ def main() -> None:
     import_module("torch")  # once, and not in each process that is forked
     old, new, walk = prepare(work)
     learn, change = partial(learn_from, walk), partial(change_over, new)
+    update = _Trials(Job(old, learn), work / "moments")
     trials = {
-        "change-over of an update": list(killed_at_steps(Job(old, change, change), work / "steps")),
-        "rollback": list(killed_at_steps(Job(new, to_other_version, to_other_version), work / "steps")),
-        "update": list(killed_at_moments(Job(old, learn, learn), work / "moments", arguments.moments)),
+        "update, moments": list(stopped_at_moments(update, change, arguments.moments)),
+        "update, killed and updated again": list(killed_at_moments(update, arguments.kills)),
+        "change-over, steps": list(killed_at_steps(Job(old, change), work / "steps")),
+        "rollback, steps": list(killed_at_steps(Job(new, to_other_version), work / "steps")),
     }
     found = {name: [asdict(trial) for trial in of_job] for name, of_job in trials.items()}
     write_outputs(arguments, SECTION, {**provenance(), "trials": found}, as_markdown(trials))
@@ -102,7 +107,8 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
     parser.add_argument("--work", type=Path, default=Path("out/update_crashes"), help="folder for maps; emptied first")
-    parser.add_argument("--moments", type=int, default=50, help="of the whole update")
+    parser.add_argument("--moments", type=int, default=50, help="of the whole update, at which it is copied")
+    parser.add_argument("--kills", type=int, default=5, help="of the whole update that are done")
     add_outputs(parser)
     return parser.parse_args()
 
@@ -114,7 +120,8 @@ def prepare(work: Path) -> tuple[Path, Path, Path]:
         shutil.copytree(folder, old)
     write_folder(simulate(WALK, "localize", refurnish(make_living_room(0), 0.3, seed=9)), walk)
     shutil.copytree(old, new)
-    if _forked(partial(learn_from, walk, new)).code != 0:  # in another process: networks start threads, before forks
+    learned = _Process(partial(learn_from, walk, new)).wait()  # networks start threads, and this process is to fork
+    if learned.code != 0:
         raise SystemExit("the map learns nothing from the walk")
     return old, new, walk
 
@@ -141,71 +148,92 @@ def to_other_version(path: Path) -> None:
 
 
 def killed_at_steps(job: Job, work: Path) -> Iterator[Trial]:
-    """Kill an act before each of its steps."""
+    """Kill an act before each of its steps; then it is done again."""
     trials = _Trials(job, work)
     for number in range(1, trials.steps + 1):
-        yield trials.run(number, dies_at=number)
+        trials.begin()
+        process = _Process(partial(job.act, trials.room), dies_at=number)
+        yield trials.look(number, process.wait().code, job.act)
 
 
-def killed_at_moments(job: Job, work: Path, count: int) -> Iterator[Trial]:
-    """Kill an act at moments spread evenly over the processor time that it takes."""
-    trials = _Trials(job, work)
-    for index in range(count):
-        moment_s = (index + 0.5) / count * trials.processor_s
-        trial = trials.run(moment_s, moment_s=moment_s)
-        print(f"killed after {moment_s:.2f} s: {trial.state}; then {trial.problem or 'done'}", flush=True)
-        yield trial
+def killed_at_moments(trials: _Trials, count: int) -> Iterator[Trial]:
+    """Kill an act at moments spread evenly over the processor time that it takes; then it is done again."""
+    for moment_s in trials.moments_s(count):
+        trials.begin()
+        process = _Process(partial(trials.job.act, trials.room))
+        process.run_until(moment_s)
+        os.kill(process.number, signal.SIGKILL)
+        yield trials.look(moment_s, process.wait().code, trials.job.act)
+
+
+def stopped_at_moments(trials: _Trials, again: Act, count: int) -> Iterator[Trial]:
+    """What a kill at such a moment would leave: copies made while the act stands still; then the act ``again``."""
+    copies = trials.work.with_name("copies")
+    moments_s = trials.moments_s(count)
+    trials.begin()
+    process = _Process(partial(trials.job.act, trials.room))
+    for index, moment_s in enumerate(moments_s):
+        process.run_until(moment_s)
+        with process.standing_still():
+            shutil.copytree(trials.work, copies / str(index))
+    if process.wait().code != 0:
+        raise SystemExit("what stood still for a while fails")
+    for index, moment_s in enumerate(moments_s):
+        shutil.rmtree(trials.work)
+        (copies / str(index)).rename(trials.work)
+        yield trials.look(moment_s, -signal.SIGKILL, again)
 
 
 class _Trials:
     """Trials of one job, in a folder that contains the map, beside a folder for temporary files."""
 
     def __init__(self, job: Job, work: Path) -> None:
-        self._job, self._place, self._temporary = job, work / "place", work / "temporary"
-        self._room = self._place / "room"
-        self._begin()
-        whole = _forked(partial(job.act, self._room))
+        self.job, self.work, self.room = job, work, work / "place" / "room"
+        self.begin()
+        whole = _Process(partial(job.act, self.room)).wait()
         if whole.code != 0:
             raise SystemExit("what is to be killed fails by itself")
-        self.steps, self.processor_s = whole.steps, whole.processor_s
-        print(f"undisturbed: {self.steps} steps, {self.processor_s:.1f} s of processor time", flush=True)
-        self._known = {tree(job.start): "old", tree(self._room): "new"}
+        self.steps, self._processor_s = whole.steps, whole.processor_s
+        print(f"undisturbed: {self.steps} steps, {self._processor_s:.1f} s of processor time", flush=True)
+        self._known = {tree(job.start): "old", tree(self.room): "new"}
 
-    def run(self, at: float, moment_s: float = float("inf"), dies_at: int = 0) -> Trial:
-        """One kill on a fresh copy, what is there then, and after the next try."""
-        self._begin()
-        killed = _forked(partial(self._job.act, self._room), moment_s, dies_at)
+    def moments_s(self, count: int) -> list[float]:
+        """Moments spread evenly over the processor time of the job."""
+        return [(index + 0.5) / count * self._processor_s for index in range(count)]
+
+    def begin(self) -> None:
+        """A fresh copy of the map, and no temporary files."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        (self.work / "temporary").mkdir(parents=True)
+        tempfile.tempdir = str(self.work / "temporary")
+        shutil.copytree(self.job.start, self.room)
+
+    def look(self, at: float, code: int, again: Act) -> Trial:
+        """What a process that ended with a code has left, and what there is after the next try."""
         beside_bytes = sum(path.lstat().st_size for path in self._beside())
-        state = self._state() if killed.code == -signal.SIGKILL else f"was not killed, but ended with {killed.code}"
-        again = _forked(partial(self._job.again, self._room))
-        problem = self._problem() if again.code == 0 else f"it ended with {again.code}"
-        left = [str(path.relative_to(self._place.parent)) for path in self._beside()]
+        state = self._state() if code == -signal.SIGKILL else f"was not killed, but ended with {code}"
+        next_try = _Process(partial(again, self.room)).wait()
+        problem = self._problem() if next_try.code == 0 else f"it ended with {next_try.code}"
+        left = [str(path.relative_to(self.work)) for path in self._beside()]
         return Trial(at, state, beside_bytes, problem, left)
 
-    def _begin(self) -> None:
-        for folder in (self._place, self._temporary):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-        tempfile.tempdir = str(self._temporary)
-        shutil.copytree(self._job.start, self._room)
-
     def _beside(self) -> list[Path]:
-        found = [*self._place.rglob("*"), *self._temporary.rglob("*")]
-        return [path for path in found if not path.is_relative_to(self._room)]
+        known = {self.work / "place", self.work / "temporary"}
+        return [path for path in self.work.rglob("*") if path not in known and not path.is_relative_to(self.room)]
 
     def _state(self) -> str:
         try:
-            open_map(self._room)
-            list_versions(self._room)
+            open_map(self.room)
+            list_versions(self.room)
         except VislocError as error:
             return str(error)
-        return self._known.get(tree(self._room), "neither the old nor the new map")
+        return self._known.get(tree(self.room), "neither the old nor the new map")
 
     def _problem(self) -> str:
         """What is wrong with a map after its last change; empty where nothing is."""
         try:
-            open_map(self._room)
-            versions = list_versions(self._room)
+            open_map(self.room)
+            versions = list_versions(self.room)
             for version in versions:
                 check_files(version.folder, version.manifest, checksums=True)
         except VislocError as error:
@@ -231,24 +259,41 @@ class _Ended:
     processor_s: float
 
 
-def _forked(act: Callable[[], Any], moment_s: float = float("inf"), dies_at: int = 0) -> _Ended:
-    """Act in a process that is killed after a processor time, or before the step of a number, from 1 on."""
-    steps = mmap.mmap(-1, 8)  # shared with the child
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            sys.addaudithook(partial(_count_step, steps, dies_at))
-            act()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        os._exit(code)
-    if moment_s < float("inf"):
-        _kill_after(child, moment_s)
-    _, status, usage = os.wait4(child, 0)
-    taken = int.from_bytes(steps[:8], "little")
-    return _Ended(os.waitstatus_to_exitcode(status), taken, usage.ru_utime + usage.ru_stime)
+class _Process:
+    """An act in a process of its own, which dies before the step of a number, from 1 on, where one is given."""
+
+    def __init__(self, act: Callable[[], object], dies_at: int = 0) -> None:
+        self._steps = mmap.mmap(-1, 8)  # shared with the child
+        self.number = os.fork()
+        if self.number == 0:
+            code = 1
+            try:
+                sys.addaudithook(partial(_count_step, self._steps, dies_at))
+                act()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            os._exit(code)
+
+    def run_until(self, moment_s: float) -> None:
+        """Let it go on until it has used so much processor time."""
+        process = psutil.Process(self.number)
+        while process.status() != psutil.STATUS_ZOMBIE and sum(process.cpu_times()[:2]) < moment_s:
+            time.sleep(POLL_S)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let it stand still."""
+        os.kill(self.number, signal.SIGSTOP)
+        os.waitid(os.P_PID, self.number, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        yield
+        os.kill(self.number, signal.SIGCONT)
+
+    def wait(self) -> _Ended:
+        """Wait for its end."""
+        _, status, usage = os.wait4(self.number, 0)
+        taken = int.from_bytes(self._steps[:8], "little")
+        return _Ended(os.waitstatus_to_exitcode(status), taken, usage.ru_utime + usage.ru_stime)
 
 
 def _count_step(steps: mmap.mmap, dies_at: int, event: str, arguments: tuple[Any, ...]) -> None:
@@ -257,17 +302,6 @@ def _count_step(steps: mmap.mmap, dies_at: int, event: str, arguments: tuple[Any
         steps[:8] = number.to_bytes(8, "little")
         if number == dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _kill_after(child: int, moment_s: float) -> None:
-    process = psutil.Process(child)
-    with suppress(psutil.NoSuchProcess):
-        while process.status() != psutil.STATUS_ZOMBIE:
-            used = process.cpu_times()
-            if used.user + used.system >= moment_s:
-                process.kill()
-                return
-            time.sleep(POLL_S)
 
 
 def as_markdown(trials: Mapping[str, Sequence[Trial]]) -> str:

@@ -29,8 +29,8 @@ change = partial(change_over, work / "new")
 copytree(work / "old", work / "updated")
 change(work / "updated")
 jobs = {
-    "update": Job(work / "old", change, change),
-    "rollback": Job(work / "updated", to_other_version, to_other_version),
+    "update": Job(work / "old", change),
+    "rollback": Job(work / "updated", to_other_version),
 }
 for name, job in jobs.items():
     print(json.dumps([name, [asdict(trial) for trial in killed_at_steps(job, work / "steps")]]))
