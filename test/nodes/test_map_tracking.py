@@ -10,12 +10,14 @@ import pytest
 pytest.importorskip("rclpy")
 
 from node_harness import started
-from tracking_robot import ARGUMENTS, DEMO_MAP, SMALL, Robot
+from room_versions import unpacked_room, write_second_version
+from tracking_robot import ARGUMENTS, DEMO_MAP, RELIABLE_RAW, SMALL, Robot
 
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Reason, Rejection, TrackedPose
 from visloc_ros.nodes.conversions import tracked_pose_to_msg
+from visloc_ros.nodes.map_tracking import FollowedMap
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.simulation import simulate
 from visloc_ros.sources import ros_messages
@@ -73,6 +75,43 @@ def test_points_of_another_map_are_followed_once_anchors_come_from_it(robot, wal
     assert isinstance(result, TrackedPose)
     assert result.map_from_camera.is_close(simulation.pose(3), 0.05, 1.0)
     assert robot.node._report()[2]["map tracking: map"] == "hall"
+
+
+def test_points_are_followed_without_a_gap_while_the_map_is_updated(ros_domain, walk, tmp_path):
+    """What is followed leads on until an anchor comes that was found in the map after the update."""
+    simulation, frames = walk
+    folder = unpacked_room(tmp_path / "room")
+    with started(OdometryNode, "-p", f"map_tracking.map_path:={folder}", *RELIABLE_RAW) as harness:
+        robot, followed = Robot(harness), harness.node._followed
+        before = followed.map
+        robot.track(frames[0], simulation.pose(0))
+        robot.find(frames[0], simulation.pose(0))
+        results = [robot.track(frames[1], simulation.pose(1))]
+        write_second_version(folder)
+        results.append(robot.track(frames[2], simulation.pose(2)))  # it begins to load
+        harness.wait_for(lambda: not followed._loading.is_alive(), "version")
+        results.append(robot.track(frames[3], simulation.pose(3)))
+        assert followed.map.manifest.version == 2
+        assert len(followed.map.points) < len(before.points)
+        robot.find(frames[3], simulation.pose(3))
+        results += [robot.track(frames[index], simulation.pose(index)) for index in range(4, 8)]
+    for index, result in enumerate(results, 1):
+        assert isinstance(result, TrackedPose)
+        assert result.map_from_camera.is_close(simulation.pose(index), 0.05, 1.0)
+    assert results[-1].anchor_stamp_ns == frames[3].stamp_ns
+
+
+def test_a_map_in_another_frame_in_its_place_is_not_followed(robot, tmp_path):
+    folder = unpacked_room(tmp_path / "room")
+    followed = FollowedMap(folder, robot.node.get_logger())
+    before = followed.map
+    write_second_version(folder, SE3.from_quaternion([0.5, 0.5, -0.5, 0.5], [1.0, 2.0, 3.0]))
+    assert followed.take() is None
+    robot.harness.wait_for(lambda: not followed._loading.is_alive(), "map")
+    assert followed.take() is None
+    assert followed.take() is None  # it is tried once
+    assert followed._loading is None
+    assert followed.map is before
 
 
 def test_another_map_that_is_not_here_is_tried_once_and_the_old_one_is_followed_again(robot, walk, tmp_path):

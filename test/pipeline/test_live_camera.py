@@ -6,12 +6,14 @@ from functools import cache
 from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 import pytest
+from room_versions import unpacked_room, write_second_version
 
 from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.map import open_map
-from visloc_ros.core.types import AnchorPose
+from visloc_ros.core.types import AnchorPose, State
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.pipeline.live_camera import LiveCamera
 from visloc_ros.simulation import SimulationConfig, simulate
@@ -59,6 +61,43 @@ def test_its_poses_are_true(engine, is_known):
     camera.close()
     assert camera.calibration.camera.mean_focal_length() == pytest.approx(DRIVE.camera.mean_focal_length(), rel=0.02)
     assert sum(isinstance(result, AnchorPose) for result in searches) >= (1 if is_known else 3)
+
+
+class CountedSearch:
+    """Searches by an engine, and counts what it finds."""
+
+    def __init__(self, engine):
+        self._engine, self.map_identity, self.found = engine, engine.map_identity, 0
+
+    def localize(self, frame, prior=None):
+        result = self._engine.localize(frame, prior)
+        self.found += isinstance(result, AnchorPose)
+        return result
+
+
+def test_its_pose_goes_on_within_its_covariance_when_the_map_is_updated(engine, tmp_path):
+    folder = unpacked_room(tmp_path / "room")
+    write_second_version(folder)
+    newer = AnchorEngine(open_map(folder), engine.config, engine.extractor, engine.matcher)
+    old_search, new_search = CountedSearch(engine), CountedSearch(newer)
+    camera, last, is_changed = LiveCamera(engine, old_search), None, False
+    deadline = time.monotonic() + TIMEOUT_S
+    for _, frame in as_they_come():
+        estimate = camera.process(frame)
+        if last is not None:
+            assert estimate.state is State.LOCALIZED
+            carried_on = last.map_from_odom @ estimate.odom_from_camera
+            step = np.linalg.norm(estimate.map_from_camera.translation - carried_on.translation)
+            assert step <= 3.0 * np.sqrt(np.linalg.eigvalsh(estimate.covariance[:3, :3]).max())
+        last = estimate if estimate.state is State.LOCALIZED else None
+        if old_search.found == 3 and not is_changed:
+            is_changed = True
+            camera.use(newer, new_search)
+        if new_search.found == 3:
+            break
+        assert time.monotonic() < deadline
+    camera.close()
+    assert old_search.found in (3, 4)  # one may have run on while the map changed
 
 
 def test_images_out_of_order_are_left_out_while_the_camera_is_estimated(engine):

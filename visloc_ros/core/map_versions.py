@@ -12,12 +12,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from visloc_ros.core.atomic_write import atomic_folder, restore
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, check_files, read_manifest
+from visloc_ros.core.map import Map
+from visloc_ros.core.map_archive import packed_in
 from visloc_ros.core.map_layout import LISTS_NAME, PAGING_NAME, VERSIONS_FOLDER
 
+_SAME_POSE = 1e-9  # map units, radians: versions store the same numbers
 MOST_VERSIONS = 8
 """Kept beside the present one: two months of weekly updates. Each may take as much space as the map."""
 
@@ -73,6 +78,24 @@ def roll_back(path: Path, number: int | None = None) -> Manifest:
             if version is not chosen:
                 _link(version.folder, folder / VERSIONS_FOLDER / str(version.number))
     return chosen.manifest
+
+
+def version_mark(path: Path) -> tuple[int, int, int] | None:
+    """Identifies what lies in a map's place, so that a running program notices another version; None for no map."""
+    try:
+        packed = packed_in(path)
+        status = os.stat(packed if is_file(packed) else path / MANIFEST_NAME)
+    except (OSError, ValueError):
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def are_versions(one: Map, other: Map) -> bool:
+    """Whether two maps are versions of one, in the same frame: the images that both have are at the same poses."""
+    poses = {image.name: image.map_from_camera for image in one.images}
+    common = [(poses[image.name], image.map_from_camera) for image in other.images if image.name in poses]
+    same = all(np.abs(mine.matrix - its.matrix).max() <= _SAME_POSE for mine, its in common)
+    return one.name == other.name and bool(common) and same
 
 
 def _choose(versions: list[MapVersion], number: int | None, path: Path) -> MapVersion:

@@ -69,6 +69,12 @@ class RecentImages:
         """The images whose pose is known, oldest first."""
         return [image for image in self._images if image.pose is not None]
 
+    def forget_points(self) -> None:
+        """Forget which points were found where: their rows are of another version of the map."""
+        for index, image in enumerate(self._images):
+            if image.observed is not None:
+                self._images[index] = replace(image, observed=PointObservations.none())
+
     def spread_since(self, stamp_ns: int, most: int) -> list[RecentImage]:
         """The images after a stamp, oldest first; if more than ``most``, some at even distances, with the newest."""
         since = [image for image in self._images if image.stamp_ns > stamp_ns]

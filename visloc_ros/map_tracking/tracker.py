@@ -45,10 +45,8 @@ class MapTracker:
 
     def __init__(self, map_: Map, config: MapTrackingConfig | None = None) -> None:
         self._config = config or MapTrackingConfig()
-        self.map_name = map_.name
-        self._points = MapPoints(map_)
-        references = ReferenceImages(map_, self._points, self._config)
-        self._references = ReferenceLocalizer(references, self._points.uncertainty, self._config)
+        self._newer: Map | None = None
+        self._use(map_)
         self._frames = FrameCheck()
         self.reset()
 
@@ -58,6 +56,10 @@ class MapTracker:
         self._images = RecentImages(self._config)
         self._references.forget()
         self._tracker: AnchorTracker | None = None
+
+    def update(self, map_: Map) -> None:
+        """Use another version of the map, in the same frame, from the next anchor on; until then nothing changes."""
+        self._newer = map_
 
     def link(self, anchor: AnchorPose) -> TrackedPose | None:
         """Give the pose of an anchor's image by the points of the anchor before; None where it does not show them."""
@@ -85,6 +87,10 @@ class MapTracker:
                 "the image of the anchor at %d ns is no longer kept: its points are not followed", anchor.stamp_ns
             )
             return
+        if self._newer is not None:
+            self._use(self._newer)
+            self._newer = None
+            self._images.forget_points()
         self._images.rebase(image, anchor.map_from_camera)
         self._references.forget()
         self._tracker = AnchorTracker(anchor, image.picture, self._points, self._config, self._window_px)
@@ -127,6 +133,12 @@ class MapTracker:
                 tracker.add_view(known[-1])
                 self._references.forget()
         return self._locate(tracker, image, guess, watch)
+
+    def _use(self, map_: Map) -> None:
+        self.map_name = map_.name
+        self._points = MapPoints(map_)
+        references = ReferenceImages(map_, self._points, self._config)
+        self._references = ReferenceLocalizer(references, self._points.uncertainty, self._config)
 
     def _begin(self, camera: pycolmap.Camera) -> None:
         self._images = RecentImages(self._config)

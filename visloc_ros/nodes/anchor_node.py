@@ -24,6 +24,7 @@ from visloc_ros.core.files import exists, is_folder
 from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.map_archive import export_map
 from visloc_ros.core.map_check import check_map
+from visloc_ros.core.map_versions import are_versions
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
@@ -78,6 +79,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     shares its process with other nodes, it does not lower its priority.
     """
 
+    _engine: AnchorEngine
     default_name = "anchor_node"
     config_type = AnchorNodeConfig
     parameter_names = (
@@ -153,10 +155,10 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def _use_engine(self, engine: AnchorEngine, path: Path) -> None:
         with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name
+            if self._predicted is not None and not are_versions(engine.map, self._engine.map):
+                self._predicted.clear()
             self._engine, self._map_path = engine, path.absolute()
             self._identity = replace(engine.map_identity, path=str(self._map_path))
-            if self._predicted is not None:
-                self._predicted.clear()
 
     def _publish_map(self) -> None:
         place, now_ns = self._engine.map, self.now_ns()

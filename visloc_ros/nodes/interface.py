@@ -98,7 +98,7 @@ DESCRIPTIONS = {
     "ground_truth": "Where the simulated camera is.",
     # Services
     "anchor_node/list_maps": "The maps in the folder `maps_folder`, and which of them can be used.",
-    "anchor_node/load_map": "Use another map; while it loads, and if it is broken, the old one stays in use.",
+    "anchor_node/load_map": "Use another map or version; while it loads, or if it is broken, the old one stays in use.",
     "anchor_node/save_map": "Pack the map in use into one file, which ends in `.tar.gz`.",
     "anchor_node/localize": "Find one image in the map, perhaps near a rough position or heading.",
     "fusion_node/relocalize": "Forget the place in the map; agreeing anchors set it again, `odom` goes on.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from visloc_msgs.msg import Anchor as AnchorMsg
 from visloc_ros.core.config import option
-from visloc_ros.core.errors import VislocError
+from visloc_ros.core.errors import MapError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
 from visloc_ros.core.map_check import check_map
+from visloc_ros.core.map_versions import are_versions, version_mark
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity
 from visloc_ros.localization.searchable_map import open_searchable_map
@@ -40,14 +41,15 @@ class MapTrackingNodeConfig(MapTrackingConfig):
 
 
 class FollowedMap:
-    """The map in use; the map of new anchors is loaded in the background, and taken between two frames.
+    """The map in use; another version of it, or the map of new anchors, is loaded in the background.
 
-    Anchors carry its path on their machine. Where this machine has no such map, none is followed until anchors of the
-    old one come again.
+    It is taken between two frames. Anchors carry the path of their map on their machine. Where this machine has no such
+    map, none is followed until anchors of the old one come again. A version is noticed by its file on the disk.
     """
 
     def __init__(self, path: Path, logger: RcutilsLogger) -> None:
         """Load the first one. Raises MapError."""
+        self._path, self._mark = path, version_mark(path)
         self.map = open_searchable_map(path)
         self._logger = logger
         self._loading: threading.Thread | None = None
@@ -59,26 +61,49 @@ class FollowedMap:
         if self._loading is not None or not of_anchor.path or of_anchor.path == self._tried:
             return
         self._tried = of_anchor.path
-        self._loading = threading.Thread(target=self._load, args=(Path(of_anchor.path),), daemon=True)
-        self._loading.start()
+        self._begin(self._load_other, Path(of_anchor.path))
 
     def take(self) -> Map | None:
         """The map to use from now on, if it has changed; to be called between two frames."""
-        if self._loading is None or self._loading.is_alive():
-            return None
-        self._loading, loaded, self._loaded = None, self._loaded, None
-        if loaded is not None:
-            self.map, self._tried = loaded, ""
-        return loaded
+        if self._loading is None:
+            mark = version_mark(self._path)
+            if mark is None or mark == self._mark:  # there is none for a moment while another one takes its place
+                return None
+            self._mark = mark
+            self._begin(self._load_version, self._path)
+        elif not self._loading.is_alive():
+            self._loading, loaded, self._loaded = None, self._loaded, None
+            if loaded is not None:
+                self.map, self._tried = loaded, ""
+            return loaded
+        return None
 
-    def _load(self, path: Path) -> None:
+    def _begin(self, load: Callable[[Path], None], path: Path) -> None:
+        self._loading = threading.Thread(target=load, args=(path,), daemon=True)
+        self._loading.start()
+
+    def _load_other(self, path: Path) -> None:
+        mark = version_mark(path)
         try:
             check_map(path)
             self._loaded = open_searchable_map(path)
         except VislocError as error:
             self._logger.error(f"points of the anchor node's map are not followed, odometry leads alone: {error}")
         else:
+            self._path, self._mark = path, mark
             self._logger.info(f"points of the map '{self._loaded.name}' of {path} are followed from now on")
+
+    def _load_version(self, path: Path) -> None:
+        try:
+            check_map(path)
+            version = open_searchable_map(path)
+            if not are_versions(version, self.map):
+                raise MapError("it was built anew, in a frame of its own: restart the nodes")
+        except VislocError as error:
+            self._logger.error(f"points of the map that was in {path} are followed, not of the one there now: {error}")
+        else:
+            self._loaded = version
+            self._logger.info(f"points of version {version.manifest.version} of {path} are followed from now on")
 
 
 PREDICTIONS_KEPT = 8

@@ -142,15 +142,20 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._localizer.skip(stamp_ns)
 
     def _follow_other_map(self) -> None:
-        """Follow the points of the map that the anchor node has loaded meanwhile."""
+        """Follow the points of another version of the map, or of the map that the anchor node has loaded meanwhile."""
         other = None if self._followed is None else self._followed.take()
-        if other is not None:
-            self._localizer.map_tracker = self._make_tracker(other)
-            if self._fusion is None:
-                self._remote.tracker = self._localizer.map_tracker
+        if other is None:
+            return
+        if other.name == self._tracker.map_name:
+            self._tracker.update(other)
+            return
+        self._localizer.map_tracker = self._make_tracker(other)
+        if self._fusion is None:
+            self._remote.tracker = self._tracker
 
     def _make_tracker(self, map_: Map) -> MapTracker:
-        return MapTracker(map_, self.config.map_tracking)
+        self._tracker = MapTracker(map_, self.config.map_tracking)
+        return self._tracker
 
     def _awaits_calibration(self, frame: Frame) -> bool:
         """Whether a frame's camera is a guess that an anchor node may improve."""

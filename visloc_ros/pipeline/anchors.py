@@ -139,6 +139,10 @@ class ThreadedAnchors:
         self._worker = threading.Thread(target=self._work, name="anchors", daemon=True)
         self._worker.start()
 
+    def use(self, engine: Engine) -> None:
+        """Search with another engine from the next frame on; a search that runs ends with the one it began with."""
+        self._engine = engine
+
     def is_idle(self, now_ns: int) -> bool:
         """Whether nothing runs and nothing waits; the frame's time does not matter here."""
         with self._changed:

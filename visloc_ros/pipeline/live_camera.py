@@ -83,6 +83,12 @@ class LiveCamera:
         self._searches += self._tracking.take_searches()
         return estimate
 
+    def use(self, engine: AnchorEngine, search: Engine | None = None) -> None:
+        """Change to the engine of another version of the map, in the same frame; poses go on meanwhile."""
+        self._engine, self._search = engine, search or engine
+        if self._tracking is not None:
+            self._tracking.use(engine, self._search)
+
     def take_searches(self) -> list[AnchorPose | Rejection]:
         """Results of searches in the map since the last call."""
         taken, self._searches = self._searches, []
@@ -129,7 +135,13 @@ class _Tracking:
         self._odometry = make_odometry(OdometryConfig(), live=True)
         self._anchors = PacedAnchors(search)
         self._backend = Backend(BackendConfig(), self._anchors)
-        self.localizer = Localizer(self._odometry, self._backend, MapTracker(engine.map, MapTrackingConfig()))
+        self._tracker = MapTracker(engine.map, MapTrackingConfig())
+        self.localizer = Localizer(self._odometry, self._backend, self._tracker)
+
+    def use(self, engine: AnchorEngine, search: Engine) -> None:
+        """Change to another version of the map."""
+        self._anchors.use(search)
+        self._tracker.update(engine.map)
 
     def take_searches(self) -> list[AnchorPose | Rejection]:
         """Results of searches since the last call."""

@@ -1,0 +1,97 @@
+"""A robot goes on through an update of its map: it is found in the old version until the new one is loaded."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from node_harness import COMPRESSED, given, jpeg_msg, started
+from room_versions import unpacked_room, write_second_version
+
+from visloc_msgs.msg import Anchor, LocalizationStatus
+from visloc_msgs.srv import LoadMap
+from visloc_ros.nodes import conversions
+from visloc_ros.nodes.anchor_node import AnchorNode
+from visloc_ros.nodes.fusion_node import FusionNode
+from visloc_ros.nodes.odometry_node import OdometryNode
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
+from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
+
+CAMERA = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=6.0, rate_hz=20.0, samples=1)
+DRIVE = simulate(CAMERA, "localize")
+SIGMAS = 3.0
+
+
+class Robot:
+    """Sends a drive, frame by frame, and keeps the fused pose of each by its number."""
+
+    def __init__(self, harness):
+        self.harness, self.count = harness, 0
+        self.anchors = harness.received(Anchor, "anchor")
+        self.statuses = harness.received(LocalizationStatus, "status", LATCHED)
+        self._poses = {}
+        harness.probe.create_subscription(PoseWithCovarianceStamped, "camera_pose", self._keep, RELIABLE)
+        infos, self._images = harness.camera()
+        infos.publish(conversions.camera_to_msg(0, "camera", DRIVE.camera))
+
+    def _keep(self, message):
+        self._poses[stamp_from_msg(message.header.stamp)] = message.pose
+
+    def drive(self):
+        """Send the next frame; gives its fused pose and covariance, or None where it has none."""
+        frame, told = DRIVE.frame(self.count), len(self.statuses)
+        self.count += 1
+        self._images.publish(jpeg_msg(frame.image, frame.stamp_ns))
+
+        def status():
+            new = self.statuses[told:]
+            return next((one for one in new if stamp_from_msg(one.header.stamp) == frame.stamp_ns), None)
+
+        self.harness.wait_for(status, f"status of frame {self.count}")
+        if status().state != LocalizationStatus.LOCALIZED:
+            return None
+        self.harness.wait_for(lambda: frame.stamp_ns in self._poses, f"pose of frame {self.count}")
+        message = self._poses[frame.stamp_ns]
+        return pose_from_msg(message.pose), np.array(message.covariance).reshape(6, 6)
+
+    def drive_until(self, condition, frames=60):
+        """Drive on until a condition holds; gives the poses on the way, by the number of the frame."""
+        poses = {}
+        while not condition():
+            assert len(poses) < frames
+            poses |= self.drive_on(1)
+        return poses
+
+    def drive_on(self, frames):
+        """Drive on for so many frames; gives their poses by number."""
+        return {number: self.drive() for number in range(self.count, self.count + frames)}
+
+
+def test_the_pose_goes_on_within_its_covariance_while_the_map_is_updated(tmp_path, ros_domain):
+    folder = unpacked_room(tmp_path / "room")
+    maps = f"map_path:={folder}", f"map_tracking.map_path:={folder}"
+    parameters = given(*maps, "base_frame:=camera", "silence_s:=60.0")
+    others = [lambda: AnchorNode(is_alone=False), OdometryNode]
+    with started(FusionNode, *parameters, *COMPRESSED, others=others) as harness:
+        robot, (_, anchor_node, odometry_node) = Robot(harness), harness.nodes
+        robot.drive_until(lambda: robot.statuses and robot.statuses[-1].state == LocalizationStatus.LOCALIZED)
+        poses = robot.drive_until(lambda: sum(one.accepted for one in robot.anchors) >= 2)
+        write_second_version(folder)
+        client = harness.probe.create_client(LoadMap, "anchor_node/load_map")
+        harness.wait_for(client.service_is_ready, "service load_map")
+        loaded = client.call_async(LoadMap.Request(map_path=str(folder)))
+        poses |= robot.drive_on(5)  # in the old version
+        harness.wait_for(lambda: loaded.done() and not odometry_node._followed._loading.is_alive(), "new version")
+        assert loaded.result().code == LoadMap.Response.SUCCESS, loaded.result().message
+        assert anchor_node._engine.map.manifest.version == 2
+        known = len(robot.anchors)
+        poses |= robot.drive_until(lambda: any(one.accepted for one in robot.anchors[known:]))
+        poses |= robot.drive_on(5)
+        assert odometry_node._followed.map.manifest.version == 2
+    assert None not in poses.values()  # LOCALIZED throughout
+    for number, (pose, covariance) in poses.items():
+        truth = DRIVE.pose(number)
+        error = np.linalg.norm(pose.translation - truth.translation)
+        assert error <= SIGMAS * np.sqrt(np.linalg.eigvalsh(covariance[:3, :3]).max()), number
