@@ -50,7 +50,7 @@ from visloc_ros.simulation.redecorated import refurnish
 from visloc_ros.sources import open_source
 
 SECTION = "Killed updates"
-WALK = SimulationConfig(width=320, height=240, focal_px=240.0, rate_hz=1.5, duration_s=4.0, samples=1, light="day")
+WALK = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=2.0, duration_s=4.0, samples=1, light="day")
 CHANGES = {"os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 POLL_S = 0.002

@@ -4,8 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from room_versions import unpacked_room, write_second_version
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.map_versions import roll_back
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import reduce_map_to
 from visloc_ros.server.resident_maps import ResidentMaps, UnknownMapError
@@ -36,6 +38,23 @@ def test_a_map_is_loaded_once_with_the_models_of_the_first_and_the_least_recentl
     maps.engine("yard.tar.gz")
     assert resident(maps) == {"hall", "yard"}
     assert len(maps.engine("room.tar.gz").map.images) > 10  # it comes again
+
+
+def test_another_version_is_searched_from_the_next_search_on_and_a_broken_one_never(tmp_path):
+    room = unpacked_room(tmp_path / "room")
+    maps = ResidentMaps(tmp_path, PLENTY)
+    first = maps.engine("room")
+    assert maps.engine("room") is first
+    write_second_version(room)
+    second = maps.engine("room")
+    assert second.map.manifest.version == 2
+    assert second.extractor is first.extractor
+    roll_back(room)
+    assert maps.engine("room").map.manifest.version == 1
+    write_second_version(room)
+    (room / "features.h5").unlink()
+    assert maps.engine("room").map.manifest.version == 1
+    assert maps.engine("room").map.manifest.version == 1
 
 
 def test_a_map_larger_than_the_memory_is_alone(folder):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 
-from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.errors import ConfigError, MapError, VislocError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.manifest import MANIFEST_NAME
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import MapEntry, find_map, list_maps, remove_map
+from visloc_ros.core.map_versions import version_mark
 from visloc_ros.core.own_process import keep_loaded_objects
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.searchable_map import open_searchable_map, searches_of
+
+logger = logging.getLogger(__name__)
 
 BYTES_A_BYTE = 3  # of memory for one on the disk: a map of 10,000 images (1.5 GB) takes 2.7 GB
 
@@ -27,6 +31,7 @@ class ResidentMaps:
     def __init__(self, folder: Path, memory_bytes: int, config: AnchorConfig | None = None) -> None:
         self.folder, self._memory_bytes, self._config = folder, memory_bytes, config or AnchorConfig()
         self._engines: OrderedDict[str, tuple[AnchorEngine, int]] = OrderedDict()
+        self._marks: dict[str, tuple[int, int, int] | None] = {}  # of the version that was loaded, or tried, last
 
     def entries(self) -> list[MapEntry]:
         """The maps in the folder, broken ones, too. Raises MapError where it cannot be read."""
@@ -79,11 +84,17 @@ class ResidentMaps:
     def engine(self, name: str) -> AnchorEngine:
         """The engine of a map by the name of its folder or archive; of the only map where the name is empty.
 
+        Where another version has taken the map's place it is loaded; one that is broken leaves the old one in use.
         Raises UnknownMapError, MapError where it cannot be opened, or where its models differ from those in use.
         """
         name = self.resolve(name)
+        mark = version_mark(self.folder / name)
         if name not in self._engines:
             self._load(name)
+            self._marks[name] = mark
+        elif mark is not None and mark != self._marks[name]:  # there is none for a moment while it changes
+            self._marks[name] = mark
+            self._renew(name)
         self._engines.move_to_end(name)
         return self._engines[name][0]
 
@@ -94,14 +105,21 @@ class ResidentMaps:
             raise UnknownMapError(f"say which map is to be searched; {there}")
         return names[0]
 
+    def _renew(self, name: str) -> None:
+        try:
+            self._load(name)
+        except VislocError as error:
+            logger.error("the map '%s' stays in use as it was before it changed: %s", name, error)
+
     def _load(self, name: str) -> None:
         entry = self.entry(name)
         if entry.problem:
             raise MapError(entry.problem)
         check_map(entry.path)
         size = BYTES_A_BYTE * entry.size
-        while self._engines and sum(taken for _, taken in self._engines.values()) + size > self._memory_bytes:
-            self._engines.popitem(last=False)
+        others = [other for other in self._engines if other != name]
+        while others and sum(self._engines[other][1] for other in others) + size > self._memory_bytes:
+            del self._engines[others.pop(0)]
         shared = next(iter(self._engines.values()), None)
         models = () if shared is None else (shared[0].extractor, shared[0].matcher)
         place = open_searchable_map(entry.path)
