@@ -209,7 +209,7 @@ def _words(place: str, figures: Figures) -> str:
     return (
         f"- {place}: {same} of {old} images stay ({new} after the update), moved by {1e3 * of_map['largest_m']:.1g} mm "
         f"and {of_map['largest_deg']:.1g}° at most; {stable} of {points} points stay exactly where they were, of {now} "
-        f"after it. The other version is loaded in {figures['loaded_s']:.1f} s of processor time, beside the search."
+        f"after it. Once checked, the other version is loaded in {figures['loaded_s']:.1f} s of processor time."
     )
 
 
