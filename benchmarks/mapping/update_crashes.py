@@ -6,7 +6,7 @@ At most moments an update that stands still is copied, with its temporary files:
 it is killed, and updated again as the next try; elsewhere the next try is the change-over alone: what an update does
 last, with the files of a version that was learned before. A step of it is an audit event of Python that changes the
 file system: it makes, opens for writing, links, renames or removes something. After each kill the map's folder is
-compared with the old and the new one, file by file.
+compared with the old and the new one, file by file. Temporary files of a killed update go with the next whole one.
 """
 
 from __future__ import annotations
