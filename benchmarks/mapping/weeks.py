@@ -21,10 +21,12 @@ import pycolmap
 from benchmarks.places import known_truth, true_pose
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, read_json, table, write_json, write_outputs
+from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_versions import list_versions, roll_back
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.evaluation.machine import provenance
+from visloc_ros.evaluation.metrics import pose_errors
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.mapping.update.report import UpdateRefusedError
@@ -128,27 +130,32 @@ def rendered(folder: Path, room: Room, pass_name: str, rate_hz: float, noise: in
 
 def searched(walk: Path, *map_paths: Path) -> list[Figures]:
     """Of each map, images within 5 cm, of how many, and the median error in metres of all that were found."""
+    return [_figures(errors[:, 0]) for errors in errors_of(open_source(walk), *map_paths)]
+
+
+def errors_of(frames: FrameSource, *map_paths: Path) -> list[Array]:
+    """Search all images in all maps, by the same features; gives errors (N, 2) in metres and degrees for each map."""
     first, *others = (open_map(path) for path in map_paths)
     engines = [AnchorEngine(first, AnchorConfig(), most_turns=1)]
     shared = engines[0].extractor, engines[0].matcher
     engines += [AnchorEngine(other, AnchorConfig(), *shared, most_turns=1) for other in others]
-    frames = open_source(walk)
-    truth, errors = known_truth(frames), [list[float]() for _ in engines]
-    for frame in frames:
-        query, true = engines[0].extract(frame), true_pose(truth, frame.stamp_ns)
-        for engine, of_map in zip(engines, errors, strict=True):
-            found = engine.solve(query)
-            if isinstance(found, AnchorPose):
-                of_map.append(float(np.linalg.norm(found.map_from_camera.translation - true.translation)))
-    return [_figures(of_map, len(frames)) for of_map in errors]
+    answers = [[engine.solve(query) for engine in engines] for query in map(engines[0].extract, frames)]
+    truth = known_truth(frames)
+    true_poses = [true_pose(truth, of_image[0].stamp_ns) for of_image in answers]
+    poses = [
+        [one.map_from_camera if isinstance(one, AnchorPose) else None for one in of_map]
+        for of_map in zip(*answers, strict=True)
+    ]
+    return [pose_errors(of_map, true_poses) for of_map in poses]
 
 
-def _figures(errors: list[float], images: int) -> Figures:
+def _figures(errors_m: Array) -> Figures:
+    found = errors_m[np.isfinite(errors_m)]
     return {
-        "images": images,
-        "found": len(errors),
-        "within": sum(error <= WITHIN_M for error in errors),
-        "median_m": median(errors) if errors else None,
+        "images": len(errors_m),
+        "found": len(found),
+        "within": int(np.sum(found <= WITHIN_M)),
+        "median_m": float(np.median(found)) if len(found) else None,
     }
 
 
