@@ -4,8 +4,8 @@ Run: OMP_NUM_THREADS=1 python -m benchmarks.mapping.kitchen_update --data ../sha
     --markdown results/map_updates.md
 
 Every tenth frame of red kitchen is mapped, at true poses; an update has images alone. Frames 0-249 and 250-499 show
-different parts of the room, and 500-749 what both show. Where an update is refused, the images are added, as the
-refusal advises. Maps are kept in the work folder.
+different parts of the room. Beside the update, the same images are added (``--add-to``), as a refusal advises. Maps are
+kept in the work folder.
 """
 
 import argparse
@@ -67,9 +67,10 @@ def main() -> None:
     """Build, update and search all maps, and write the tables."""
     parser = new_parser(__doc__)
     add_folders(parser, "out/kitchen_update")
+    parser.add_argument("--days", type=int, nargs="+", choices=range(len(DAYS)), default=range(len(DAYS)))
     add_outputs(parser)
     arguments = parser.parse_args()
-    report = {**provenance(), "days": [measured(day, arguments) for day in DAYS]}
+    report = {**provenance(), "days": [measured(DAYS[day], arguments) for day in arguments.days]}
     write_outputs(arguments, SECTION, report, as_markdown(report))
 
 
