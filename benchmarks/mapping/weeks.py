@@ -40,7 +40,7 @@ from visloc_ros.sources import FrameSource, SourceConfig, open_source
 from visloc_ros.sources.camera_files import write_camera_yaml
 from visloc_ros.sources.pose_files import read_poses
 
-SECTION = "Ten weeks in rooms that change"
+SECTION = "Weeks in rooms that change"
 CAMERA = SimulationConfig(width=480, height=360, focal_px=360.0, light="day")
 MAP_HZ, UPDATE_HZ, SEARCH_HZ = 2.0, 1.5, 1.7
 SEARCHED_EVERY = 2  # weeks
