@@ -15,6 +15,7 @@ from visloc_ros.nodes.launching import (
     Argument,
     camera_topics,
     describe,
+    further_cameras,
     process,
     rviz,
     sensor_topics,
@@ -26,6 +27,7 @@ ARGUMENTS = {
     "map_path": Argument("", "Map folder or reference.tar.gz; not needed with mode:=odom"),
     "namespace": NAMESPACE,
     **CAMERA,
+    "cameras": Argument("", "Namespaces of further cameras, whose topics are named as the first one's: '/left /rear'"),
     "odometry_backend": Argument("klt", "klt; dpvo: a network, which needs weights and a GPU", ("klt", "dpvo")),
     "anchor_host": Argument("local", "Where images are searched: local, remote, or the address of visloc serve"),
     "search": SEARCH,
@@ -76,16 +78,17 @@ def start(given):
     """The processes of the mode."""
     transforms = {f"/{name}": f"{given['tf_namespace'].rstrip('/')}/{name}" for name in ("tf", "tf_static")}
     priors = {"/initialpose": given["initialpose_topic"]}
+    rig, others = further_cameras(given)
     cameras, sensors, receivers = camera_topics(given), sensor_topics(given), {"fix": given["fix_topic"]}
     follows = given["mode"] == "fused" and given["map_tracking"]
-    alone = {} if follows else {"map_tracking.enabled": False}
+    alone = rig if follows else {"map_tracking.enabled": False} | rig
 
     host = given["anchor_host"]
     if host not in ("local", "remote") and not is_address(host):
         raise ValueError(f"anchor_host:={host} is neither local nor remote nor an address like http://gpu-box:8090")
     if given["composition"] and (given["mode"] != "fused" or host != "local"):
         raise ValueError("composition:=true needs mode:=fused and anchor_host:=local: there is nothing else to join")
-    processes, topics = [], cameras | sensors | transforms | priors
+    processes, topics = [], cameras | others | sensors | transforms | priors
     if given["composition"]:
         every = SEARCHING | CAMERA_PARAMETERS | TRACKING | FUSION
         processes.append(process("visloc_node", given, every, topics | receivers, alone))
@@ -95,7 +98,8 @@ def start(given):
         both = CAMERA_PARAMETERS | TRACKING | FUSION
         processes.append(process("localization_node", given, both, topics, alone))
     if given["mode"] != "odom" and host == "local" and not given["composition"]:
-        processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, cameras | receivers | transforms))
+        heard = cameras | others | receivers | transforms
+        processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, heard, rig))
     if given["mode"] != "odom" and is_address(host):
         processes.append(process("remote_anchor_node", given, ASKING | CAMERA_PARAMETERS, cameras))
     if given["geo_database"]:

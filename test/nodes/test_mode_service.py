@@ -74,7 +74,7 @@ def test_the_mode_changes_while_another_thread_gives_frames(ros_domain):
         def give_frames() -> None:
             while not is_over.wait(0.002):  # a camera's pause between two frames
                 try:
-                    with harness.node.lend_backend("camera") as backend:
+                    with harness.node.lend_backend("camera", stamp_of(len(given))) as backend:
                         if backend is not None:
                             backend.add_odometry(OdometryPose(stamp_of(len(given)), odom_from_camera(0), 0, 100))
                             given.append(backend)

@@ -85,6 +85,54 @@ def test_exact_measurements_give_the_exact_pose_of_the_base():
     assert (last.map_from_odom @ last.odom_from_base).is_close(last.pose.map_from_base)
 
 
+BASE_FROM_OTHER = SE3.from_rotation_vector([0.2, 0.3, 1.0], [-0.2, 0.4, 0.5])
+OTHER_UNIT = 0.4  # of the other camera's odometry, in units of the first one's
+
+
+def other_odometry_at(index: int) -> OdometryPose:
+    """That of the other camera, which begins at its own place, with its own scale."""
+    begin, now = (map_from_camera(i) @ BASE_FROM_CAMERA.inverse @ BASE_FROM_OTHER for i in (60, index))
+    step = begin.inverse @ now
+    pose = SE3(step.rotation, step.translation / (MAP_FROM_ODOM.scale * OTHER_UNIT))
+    return OdometryPose(stamp_of(index), pose, 1, num_tracked=100)
+
+
+def other_anchor_of(index: int) -> Anchor:
+    anchor = anchor_of(index)
+    pose = map_from_camera(index) @ BASE_FROM_CAMERA.inverse @ BASE_FROM_OTHER
+    return replace(anchor, result=replace(anchor.result, map_from_camera=pose))
+
+
+def test_another_camera_on_the_body_goes_on_where_the_first_one_ended():
+    robot = Robot()
+    before = robot.run(range(60))
+    robot.backend.change_camera(stamp_of(60), lambda: BASE_FROM_OTHER)
+    for index in range(60, 120):
+        if index in (65, 85, 105):
+            robot.anchors.add(other_anchor_of(index - 5))
+        robot.backend.add_odometry(other_odometry_at(index))
+        if index == 60:
+            expected = robot.backend.expected()
+            there = map_from_camera(59) @ BASE_FROM_CAMERA.inverse @ BASE_FROM_OTHER
+            assert expected.map_from_camera.is_close(there, 1e-3, 0.1)  # the search begins at the last pose
+    after = robot.heard.published[-1]
+    assert after.estimate.state is State.LOCALIZED
+    assert after.pose.map_from_base.is_close(map_from_camera(119) @ BASE_FROM_CAMERA.inverse, 1e-3, 0.1)
+    assert after.estimate.scale == pytest.approx(MAP_FROM_ODOM.scale * OTHER_UNIT, rel=1e-2)
+    # odom -> base goes on from its last value: it stands while odometry has no scale.
+    later = next(one for one in robot.heard.published[60:] if one.odom_from_base is not None)
+    assert np.linalg.norm(later.odom_from_base.translation - before.odom_from_base.translation) < 0.1
+
+
+def test_a_camera_whose_place_is_not_known_gives_no_pose():
+    robot = Robot()
+    robot.run(range(60))
+    robot.backend.change_camera(stamp_of(60), lambda: None)
+    robot.backend.add_odometry(other_odometry_at(60))
+    assert robot.heard.published[-1].estimate.reason is Reason.NO_TRANSFORM
+    assert robot.heard.published[-1].pose is None
+
+
 def test_an_anchor_joins_after_the_pose_of_the_frame_that_it_came_before():
     robot = Robot()
     robot.anchors.add(anchor_of(0))

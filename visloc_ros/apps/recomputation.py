@@ -16,7 +16,7 @@ from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.transform_tree import TransformTree
-from visloc_ros.core.types import OdometryPose, Rejection
+from visloc_ros.core.types import Mode, OdometryPose, Rejection
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import BasePrior
@@ -133,15 +133,22 @@ class _Recording:
             yield from joined
 
     @property
-    def base_from_camera(self) -> SE3 | None:
-        """Where the camera was on the base."""
+    def places(self) -> TransformTree:
+        """What was fixed on the robot."""
         tree = TransformTree()
         for message in self._messages["tf_static"]:
             for item in message.transforms:
                 tree.set(item.header.frame_id, item.child_frame_id, transform_from_msg(item.transform))
-        cameras = {message.header.frame_id for message in self._messages["OdometryStatus"]}
-        cameras |= {message.camera_frame_id for message in self._messages["Anchor"]}
-        return tree.lookup(self.base_frame, sorted(cameras)[0]) if cameras else None
+        return tree
+
+    @property
+    def camera_frames(self) -> dict[Input, str]:
+        """The camera of each input that names one: of odometry or, where anchors alone give the pose, of these."""
+        if Mode(self.config.mode) is Mode.ANCHORS:
+            anchors = self._messages["Anchor"]
+            return {Input(InputKind.ANCHOR, stamp_from_msg(one.header.stamp)): one.camera_frame_id for one in anchors}
+        statuses = self._messages["OdometryStatus"]
+        return {Input(InputKind.ODOMETRY, stamp_from_msg(one.header.stamp)): one.header.frame_id for one in statuses}
 
     @property
     def published(self) -> Poses:
@@ -194,9 +201,23 @@ def recompute(bag: Path) -> Comparison:
     recording = _Recording(bag)
     if not recording.config.publish_odom_to_base_tf:
         raise SourceError("the transforms of another node's odometry are not among the inputs: this cannot be computed")
-    anchors, collector, base_from_camera = RemoteAnchors(), _Collector(recording), recording.base_from_camera
-    backend = Backend(recording.config, anchors, lambda: base_from_camera, collector)
-    play(recording.inputs, recording.order, backend, anchors)
+    anchors, collector = RemoteAnchors(), _Collector(recording)
+    frames, places = recording.camera_frames, recording.places
+    camera_frame = ""
+
+    def base_from_camera() -> SE3 | None:
+        return places.lookup(recording.base_frame, camera_frame) if camera_frame else None
+
+    backend = Backend(recording.config, anchors, base_from_camera, collector)
+
+    def follow_camera(one: Input) -> None:
+        nonlocal camera_frame
+        frame = frames.get(one, camera_frame)
+        if camera_frame and frame != camera_frame and one.kind is InputKind.ODOMETRY:
+            backend.change_camera(one.stamp_ns, lambda: places.lookup(recording.base_frame, frame))
+        camera_frame = frame
+
+    play(recording.inputs, recording.order, backend, anchors, follow_camera)
     return compare(recording.published, collector.poses)
 
 

@@ -23,6 +23,7 @@ from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covari
 from visloc_ros.localization.rig import RigEngine, RigPose
 from visloc_ros.localization.rig.types import RigImage
 from visloc_ros.pipeline.backend import BasePrior
+from visloc_ros.pipeline.leading_camera import LOST_NS, Lead
 from visloc_ros.pipeline.output import Published
 from visloc_ros.pipeline.rig_search import RigSearch
 from visloc_ros.sources.measurements import Measurements
@@ -32,33 +33,29 @@ _log = logging.getLogger(__name__)
 
 RecordT = TypeVar("RecordT", FrameRecord, AnchorRecord)
 
-_LOST_NS = 300_000_000
-"""Without odometry, after which another camera leads: a pose is carried on as long through frames that are missing."""
-_PATIENCE_NS = 2 * NANOSECONDS  # for odometry to begin
 _PROBES = 20  # searches, until one shows which camera sees most of the map
 
 
 @dataclass(eq=False)
 class _Leg:
-    """A stretch of the recording in which odometry follows one camera, and the last stamp at which it had a pose."""
+    """A stretch of the recording in which odometry follows one camera."""
 
-    camera: str
+    lead: Lead
     run: FrameRun
-    begin_ns: int
-    tracked_ns: int
     stamps_ns: set[int] = field(default_factory=set)
+
+    @property
+    def camera(self) -> str:
+        """The camera that odometry follows."""
+        return self.lead.camera
 
     def add(self, frames: Mapping[str, Frame]) -> None:
         """Give the frame of the camera a pose that is known in time."""
         frame = frames.get(self.camera)
         if frame is not None and self.run.add(frame) is not None:
             self.stamps_ns.add(frame.stamp_ns)
-            self.tracked_ns = frame.stamp_ns if self.run.frames[-1].odometry_tracked else self.tracked_ns
-
-    def is_lost(self, now_ns: int) -> bool:
-        """Whether odometry has had no pose for too long, or has not begun."""
-        has_begun = self.tracked_ns > self.begin_ns
-        return now_ns - self.tracked_ns > (_LOST_NS if has_begun else _PATIENCE_NS)
+            if self.run.frames[-1].odometry_tracked:
+                self.lead.tracked_ns = frame.stamp_ns
 
 
 class _Listener(RunListener):
@@ -142,7 +139,7 @@ class _RigRun:
         self._search.see(frames)
         leg = self._legs[-1] if self._legs else self._begin(self._search.active, now_ns)
         self._without = [] if leg.camera in frames else [*self._without, frames]
-        if leg.is_lost(now_ns) and (other := self._next_camera(now_ns)) is not None:
+        if leg.lead.is_lost(now_ns) and (other := self._next_camera(now_ns)) is not None:
             leg = self._hand_over(leg, other, now_ns)
             # Times without an image of the camera that led have a pose in the end, not in time.
             earlier = [] if self._config.causal else self._without[:-1]
@@ -157,7 +154,7 @@ class _RigRun:
         anchors = search_inline(self._search, replace(self._config, anchor_period_s=period_s))
         listener = _Listener(self._search)
         run = FrameRun(self._place, self._config, self._search, anchors, Measurements(), listener)
-        self._legs.append(_Leg(camera, run, now_ns, now_ns))
+        self._legs.append(_Leg(Lead(camera, now_ns, now_ns), run))
         return self._legs[-1]
 
     def _next_camera(self, now_ns: int) -> str | None:
@@ -166,7 +163,7 @@ class _RigRun:
         others = [
             name
             for name in self._rig.names
-            if name in newest and name != self._search.active and now_ns - newest[name].stamp_ns < _LOST_NS
+            if name in newest and name != self._search.active and now_ns - newest[name].stamp_ns < LOST_NS
         ]
         return max(others, key=lambda name: self._search.inliers.get(name, 0), default=None)
 
@@ -219,9 +216,9 @@ class _RigRun:
 
     def notes(self) -> Iterator[str]:
         """Which camera led when, and what followed map points gave."""
-        begin_ns = self._legs[0].begin_ns if self._legs else 0
+        begin_ns = self._legs[0].lead.begin_ns if self._legs else 0
         for leg in self._legs:
-            yield f"'{leg.camera}' leads from {(leg.begin_ns - begin_ns) / NANOSECONDS:.1f} s on"
+            yield f"'{leg.camera}' leads from {(leg.lead.begin_ns - begin_ns) / NANOSECONDS:.1f} s on"
             if leg.run.listener.tracked:
                 yield words_of_tracking(leg.run.listener.tracked)
 

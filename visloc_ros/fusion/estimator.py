@@ -74,6 +74,9 @@ class Estimator:
     def relocalize(self) -> None:
         """Forget where the camera is in the map; the odometry and its frame go on."""
 
+    def change_camera(self, camera_from_other: SE3 | None) -> None:
+        """Follow another camera of the same body from the next frame on; None where their places are not known."""
+
     def add_odometry(self, result: OdometryPose | Rejection) -> None:
         """Take the odometry of the next frame; stamps increase until ``reset``."""
         self._attempt(lambda: self._take_odometry(result), None)

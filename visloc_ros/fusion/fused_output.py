@@ -38,6 +38,10 @@ class SlewedOutput:
         step = SE3(camera_from_camera.rotation, scale * camera_from_camera.translation)
         return SlewedOutput(self.odom_from_camera @ step, self.map_from_odom, self.raw_map_from_odom)
 
+    def of_other(self, camera_from_other: SE3) -> SlewedOutput:
+        """The same of another camera on the body."""
+        return replace(self, odom_from_camera=self.odom_from_camera @ camera_from_other)
+
     def corrected(self, map_from_camera: SE3) -> SlewedOutput:
         """Set the newest estimate at this frame as the target; nothing moves yet."""
         return SlewedOutput(self.odom_from_camera, self.map_from_odom, map_from_camera @ self.odom_from_camera.inverse)
@@ -97,6 +101,11 @@ class FusedOutput:
         if self._slewed is not None and is_plausible_pose(self._slewed.odom_from_camera):
             again._slewed = SlewedOutput(self._slewed.odom_from_camera, SE3.identity(), SE3.identity())
         return again
+
+    def change_camera(self, camera_from_other: SE3 | None) -> None:
+        """Go on with another camera on the body; where their places are not known the odometry's frame begins anew."""
+        if self._slewed is not None:
+            self._slewed = None if camera_from_other is None else self._slewed.of_other(camera_from_other)
 
     @property
     def has_begun(self) -> bool:

@@ -72,6 +72,11 @@ class Fuser(Estimator):
         if output.has_begun:
             self._start_search()
 
+    def change_camera(self, camera_from_other: SE3 | None) -> None:
+        """Forget all measurements, which are of the camera before; the odometry's frame goes on."""
+        self.restart()
+        self._output.change_camera(camera_from_other)
+
     def relocalize(self) -> None:
         """Forget the alignment to the map and any pose prior; the odometry and its frame go on."""
         self._drop(self._waiting)

@@ -97,6 +97,12 @@ class OdometryOnly(Estimator):
         self._scale: float | None = None
         self._lost: Reason | None = None
 
+    def change_camera(self, camera_from_other: SE3 | None) -> None:
+        """Go on from the same place; a new segment has no scale yet."""
+        output = self._output if camera_from_other is not None else None
+        self._output = None if output is None or camera_from_other is None else output.of_other(camera_from_other)
+        self._last, self._scale = None, None
+
     def _take_odometry(self, result: OdometryPose | Rejection) -> None:
         """Go on with the last known scale; the frame begins where the scale is first known."""
         if isinstance(result, Rejection):

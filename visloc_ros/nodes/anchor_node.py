@@ -22,12 +22,14 @@ from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError, ManifestError, MapError, OutputError, VislocError
 from visloc_ros.core.files import exists, is_folder
 from visloc_ros.core.landmark_colours import landmark_colours
+from visloc_ros.core.map import Map
 from visloc_ros.core.map_archive import export_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_versions import are_versions
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.rig import check_is_metric
 from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping.top_view import plan_view
@@ -46,6 +48,7 @@ from visloc_ros.nodes.hint_input import HintInput, rough_pose_from_msg
 from visloc_ros.nodes.maps_folder import MapsFolder
 from visloc_ros.nodes.predicted_poses import LONGEST_REST_S, PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
+from visloc_ros.nodes.rig_input import CAMERAS_MEANING, RigInput, further_cameras
 from visloc_ros.nodes.worker import in_background
 from visloc_ros.sources.calibration import calibration_from_camera_info
 from visloc_ros.sources.ros_messages import stamp_from_msg
@@ -69,6 +72,7 @@ class AnchorNodeConfig(Config):
         minimum=0.0,
     )
     camera: CameraInputConfig = section(CameraInputConfig)
+    cameras: str = option("", CAMERAS_MEANING)
     anchor: AnchorConfig = section(AnchorConfig)
 
 
@@ -88,6 +92,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         "map_frame",
         *CAMERA_PARAMETERS,
         "camera.are_keyframes",
+        "cameras",
         "anchor.search",
         "anchor.features.name",
         "anchor.features.max_keypoints",
@@ -108,6 +113,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         """Load the map and the models once."""
         if not self.config.map_path:
             raise ConfigError("parameter 'map_path' is empty: give the map folder to localize in")
+        self._cameras = further_cameras(self.config.cameras)
         self._processor = ProcessorTime()
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
@@ -137,21 +143,36 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         # A thread of low priority may hold the interpreter's lock while it waits: other threads would wait, too.
         is_urgent = self._predicted.is_urgent if self._is_alone else None
         wanted = self._predicted.wants  # of these the newest
-        self._input = CameraInput(self, self.config.camera, self._localize, 1, wanted, is_urgent)
+        self._rig, self._followed = None, ""
+        if self._cameras:
+            self._rig = RigInput(self, self.config.camera, self._cameras, self._localize, wanted, is_urgent)
+        else:
+            self._single = CameraInput(self, self.config.camera, self._localize, 1, wanted, is_urgent)
         publish_diagnostics(self, self._report)
+
+    @property
+    def _input(self) -> CameraInput:
+        """The camera whose images are searched."""
+        return self._single if self._rig is None else self._rig.leading
+
+    def _open_map(self, path: Path) -> Map:
+        place = open_searchable_map(path)
+        if self._cameras:
+            check_is_metric(place)
+        return place
 
     def _first_engine(self, path: Path) -> AnchorEngine:
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
         features = replace(anchor.features, torch_threads=threads)
-        return AnchorEngine(open_searchable_map(path), replace(anchor, features=features), most_turns=1)
+        return AnchorEngine(self._open_map(path), replace(anchor, features=features), most_turns=1)
 
     def _next_engine(self, path: Path) -> AnchorEngine:
         """An engine for another map, with the models of the one in use."""
         with self._loading:
             check_map(path)
             now = self._engine
-            return AnchorEngine(open_searchable_map(path), now.config, now.extractor, now.matcher, most_turns=1)
+            return AnchorEngine(self._open_map(path), now.config, now.extractor, now.matcher, most_turns=1)
 
     def _use_engine(self, engine: AnchorEngine, path: Path) -> None:
         with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name
@@ -177,11 +198,17 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         assert self._predicted is not None
         with self._in_use:
             engine = self._engine
-            query = engine.extract(frame)  # meanwhile the fused pose of this frame arrives
+            if camera_frame != self._followed:
+                self._followed = camera_frame
+                self._predicted.clear()  # poses of the camera before
             predicted = self._predicted.at(frame.stamp_ns)
-            if predicted is None:  # satellites err by far more than the fused pose, sometimes by streets
-                query = replace(query, hint=self._hints.at(frame.stamp_ns, camera_frame, engine.map.manifest))
-            result = engine.solve(query, predicted)
+            result = None if self._rig is None else self._rig.localize(engine, frame, predicted)
+            if result is None:
+                query = engine.extract(frame)  # meanwhile the fused pose of this frame arrives
+                predicted = self._predicted.at(frame.stamp_ns)
+                if predicted is None:  # satellites err by far more than the fused pose, sometimes by streets
+                    query = replace(query, hint=self._hints.at(frame.stamp_ns, camera_frame, engine.map.manifest))
+                result = engine.solve(query, predicted)
         self._predicted.add_search(result, predicted)
         self._output.publish(Anchor(result, self._identity), frame, camera_frame)
         if frame.calibration is not None:
@@ -262,10 +289,11 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         values: dict[str, object] = {
             "map": self._engine.map.name,
             "camera": self._calibration or "not known yet",
-            "received": self._input.received,
+            "received": self._input.received if self._rig is None else self._rig.received,
             **self._output.outcomes,
-            **self._input.rejected,
+            **(self._input.rejected if self._rig is None else self._rig.rejected),
             **self._hints.rejected,
+            **({} if self._rig is None else self._rig.values()),
             **processor_values(self._shares()),
         }
         return *self._judge(), values
@@ -276,7 +304,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def _judge(self) -> tuple[str, str]:
         """Level and message of the diagnostics, by the last searches."""
-        return self._output.judge(self._engine.map.name, self._input.health)
+        level, words = self._output.judge(self._engine.map.name, self._input.health)
+        problems = [] if self._rig is None else list(self._rig.problems())
+        return "warn" if problems and level == "ok" else level, " ".join([words, *problems])
 
 
 def code_of_map(error: VislocError, path: Path) -> int:

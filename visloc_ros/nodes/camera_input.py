@@ -73,8 +73,8 @@ class CameraInput:
     to other programs. Where ``load`` skips an image for lack of time, ``on_skipped`` gets its stamp instead, in order
     with the frames. When ``queue_size`` of them wait, the oldest is dropped. Compressed images become grey unless a
     listener ``wants_colour``. Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` and
-    ``calibration`` are those of the newest image. ``health`` and the log report problems of the images. Raises
-    CalibrationError where a calibration file cannot be read.
+    ``calibration`` are those of the newest image. ``health`` and the log report problems of the images. Names of topics
+    begin with ``prefix``. Raises CalibrationError where a calibration file cannot be read.
     """
 
     def __init__(
@@ -88,6 +88,7 @@ class CameraInput:
         load: CameraLoad | None = None,
         on_skipped: Callable[[int], None] = lambda _: None,
         wants_colour: Callable[[], bool] = lambda: True,
+        prefix: str = "",
     ) -> None:
         self.rejected = RejectedMessages(node.get_logger())
         self.camera_frame: str | None = None
@@ -110,8 +111,9 @@ class CameraInput:
         self.processor = ProcessorTime()
         # Drivers repeat it, and its reliability may differ from the images': this QoS matches either.
         self._take_guarded_camera_info = node.guard.callback("camera_info", self._take_camera_info)
-        self._camera_infos = node.polled_subscription(CameraInfo, "camera_info", CAMERA_INFO, from_outside=True)
-        kind, topic = (CompressedImage, "image/compressed") if config.transport == "compressed" else (Image, "image")
+        info_topic, topic = f"{prefix}camera_info", f"{prefix}image"
+        self._camera_infos = node.polled_subscription(CameraInfo, info_topic, CAMERA_INFO, from_outside=True)
+        kind, topic = (CompressedImage, f"{topic}/compressed") if config.transport == "compressed" else (Image, topic)
         self.health = CameraHealth(
             node,
             kind,

@@ -80,14 +80,14 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         ModeService(self)
 
     @contextmanager
-    def lend_backend(self, camera_frame: str) -> Iterator[Backend | None]:
+    def lend_backend(self, camera_frame: str, stamp_ns: int) -> Iterator[Backend | None]:
         """Lend the back end for one frame to a node in this process, None where it is not active or takes no odometry.
 
         The back end's publishers live until it is returned.
         """
         with self._lending:
             if self._lent is not None:
-                self.camera_frame = camera_frame
+                self._follow_camera(camera_frame, stamp_ns)
             yield self._lent
 
     def configure(self) -> None:
@@ -95,6 +95,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         config = self.config
         self._silence = Reason.NO_ANCHOR if config.mode == Mode.ANCHORS else Reason.NO_ODOMETRY
         self._segments = SegmentNumbers()
+        self._of_other_camera = 0  # anchors that came after odometry had begun to follow another camera
         self._static = StaticTransforms(self)
         self._anchors = RemoteAnchors()
         moving = None if config.publish_odom_to_base_tf else MovingTransforms(self, self._static)
@@ -134,14 +135,26 @@ class FusionNode(VislocNode[FusionNodeConfig]):
 
     def _take_odometry(self, message: OdometryStatus) -> None:
         odometry = odometry_from_status_msg(message)
-        self.camera_frame = message.header.frame_id
+        self._follow_camera(message.header.frame_id, odometry.stamp_ns)
         self._backend.add_odometry(self._segments.renumbered(odometry, message.frames_received))
+
+    def _follow_camera(self, camera_frame: str, stamp_ns: int) -> None:
+        """Take note of the camera of the next odometry, which may be another one of the robot than before."""
+        if self.camera_frame and camera_frame != self.camera_frame:
+            self.get_logger().info(f"odometry follows the camera '{camera_frame}' from now on")
+            self._backend.change_camera(stamp_ns, lambda: self._place_of(camera_frame))
+        self.camera_frame = camera_frame
 
     def _take_anchor(self, message: AnchorMsg) -> None:
         """Keep an anchor until the next frame's pose is out; without odometry it is published as it comes."""
-        self._anchors.add(anchor_from_msg(message))
+        anchor = anchor_from_msg(message)
         if self.config.mode == Mode.ANCHORS:
             self.camera_frame = message.camera_frame_id
+        elif self.camera_frame and message.camera_frame_id != self.camera_frame:
+            self._of_other_camera += 1
+            return
+        self._anchors.add(anchor)
+        if self.config.mode == Mode.ANCHORS:
             self._backend.join_anchors()
 
     def _take_tracked(self, message: TrackedPose) -> None:
@@ -155,9 +168,10 @@ class FusionNode(VislocNode[FusionNodeConfig]):
 
     def _base_from_camera(self) -> SE3 | None:
         """Where the camera is on the base; None, with a warning, while it is unknown."""
-        if not self.camera_frame:
-            return None
-        base_from_camera = self._static.lookup(self.config.base_frame, self.camera_frame)
+        return self._place_of(self.camera_frame) if self.camera_frame else None
+
+    def _place_of(self, camera_frame: str) -> SE3 | None:
+        base_from_camera = self._static.lookup(self.config.base_frame, camera_frame)
         if base_from_camera is None:
             self.get_logger().warning(self._no_base_from_camera(), throttle_duration_sec=5.0)
         return base_from_camera
@@ -187,6 +201,8 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         values |= {f"map tracking {verdict}": count for verdict, count in estimator.tracked_counts.items()}
         values |= {f"loops {verdict}": count for verdict, count in estimator.loop_counts.items()}
         values |= backend.refused
+        if self._of_other_camera:
+            values["anchors of another camera"] = self._of_other_camera
         if estimator.failures:
             values["numerical failures"] = estimator.failures
         if not backend.has_heard:

@@ -43,6 +43,9 @@ DESCRIPTIONS = {
     "image/compressed": "Images of the camera as JPEG or PNG, `camera.transport: compressed`.",
     "camera_info": "Calibration of the camera; binning and the region of interest count. Where it is "
     "missing, or all zeros, the camera is estimated with the help of the map.",
+    "left/image": "Images of a further camera of the robot, here with `cameras: left` ([rigs](rigs.md)).",
+    "left/image/compressed": "The same as JPEG or PNG.",
+    "left/camera_info": "Its calibration, which is not estimated.",
     "imu": "Optional: predicts how the camera turns between images, and gives the direction of up. "
     "Needs its place in `/tf_static`.",
     "wheel_odom": "Optional: gives the odometry's scale. Needs the place of the camera on its `child_frame_id` in "
@@ -114,6 +117,7 @@ DESCRIPTIONS = {
 
 NodeMaker = Callable[[], Sequence[VislocNode[Any]]]
 _CAMERA = (["camera.transport:=raw"], ["camera.transport:=compressed"])
+_FURTHER = "cameras:=left"
 _NO_SERVER = "server_url:=http://localhost:1"  # it need not exist
 
 
@@ -155,8 +159,8 @@ def list_interfaces(map_path: Path) -> list[NodeInterface]:
 def _list_interfaces(map_path: Path, folder: str) -> list[NodeInterface]:
     following, views = f"map_tracking.map_path:={map_path}", one_view(Path(folder) / "views")
     return [
-        *_interfaces(lambda: [OdometryNode()], [[*one, following] for one in _CAMERA]),
-        *_interfaces(lambda: [AnchorNode()], [[*one, f"map_path:={map_path}"] for one in _CAMERA]),
+        *_interfaces(lambda: [OdometryNode()], [[*one, following, _FURTHER] for one in _CAMERA]),
+        *_interfaces(lambda: [AnchorNode()], [[*one, f"map_path:={map_path}", _FURTHER] for one in _CAMERA]),
         *_interfaces(lambda: [RemoteAnchorNode()], [[*one, _NO_SERVER] for one in _CAMERA]),
         *_interfaces(lambda: [FusionNode()], [[], ["publish_odom_to_base_tf:=false"]]),
         *map(_with_geo_pose, _interfaces(lambda: [GeoNode()], [[*one, f"database:={views}"] for one in _CAMERA])),
@@ -184,7 +188,7 @@ def _with_geo_pose(interface: NodeInterface) -> NodeInterface:
 
 def list_joined_interfaces(make_nodes: NodeMaker, map_path: Path) -> list[NodeInterface]:
     """The same of nodes that are joined in one process, some of which then do not need each other's topics."""
-    maps = [f"map_tracking.map_path:={map_path}", f"map_path:={map_path}"]
+    maps = [f"map_tracking.map_path:={map_path}", f"map_path:={map_path}", _FURTHER]
     return _interfaces(make_nodes, [[*one, *maps] for one in _CAMERA])
 
 

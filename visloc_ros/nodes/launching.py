@@ -144,6 +144,15 @@ def camera_topics(given: Given) -> dict[str, str]:
     return {"image": image, "image/compressed": f"{image}/compressed", "camera_info": given["camera_info_topic"]}
 
 
+def further_cameras(given: Given) -> tuple[dict[str, str], dict[str, str]]:
+    """The parameter ``cameras`` by the namespaces of these, and remappings of their topics, named as the first's."""
+    namespaces = {one.rstrip("/").rpartition("/")[2]: one.rstrip("/") for one in given["cameras"].split()}
+    image, info = (given[topic].rpartition("/")[2] for topic in ("image_topic", "camera_info_topic"))
+    own = {"image": image, "image/compressed": f"{image}/compressed", "camera_info": info}
+    topics = {f"{name}/{topic}": f"{there}/{one}" for name, there in namespaces.items() for topic, one in own.items()}
+    return ({"cameras": " ".join(namespaces)} if namespaces else {}), topics
+
+
 def sensor_topics(given: Given) -> dict[str, str]:
     """Remappings of nodes that take an IMU and wheel odometry."""
     return {"imu": given["imu_topic"], "wheel_odom": given["wheel_odom_topic"]}

@@ -120,6 +120,7 @@ class RemoteBackend(PoseBackend):
     def __init__(self, node: VislocNode[Any], tracker: MapTracker | None) -> None:
         self.outcomes: Counter[str] = Counter()
         self.tracker = tracker
+        self._camera_frame = ""  # of the camera that odometry follows, once it was another one before
         self._predictions = RecentPoses(PREDICTIONS_KEPT, LONGEST_GAP_NS)
         self._anchors: deque[Anchor] = deque(maxlen=1)
         if tracker is not None:
@@ -141,7 +142,15 @@ class RemoteBackend(PoseBackend):
         """``map_from_camera`` at a stamp by the fused poses just before it."""
         return self._predictions.at(stamp_ns)
 
+    def follow_camera(self, camera_frame: str) -> None:
+        """Forget poses of the camera that odometry followed before."""
+        self._camera_frame = camera_frame
+        self._predictions.clear()
+        self._anchors.clear()
+
     def _take_anchor(self, message: AnchorMsg) -> None:
+        if self._camera_frame and message.camera_frame_id != self._camera_frame:
+            return
         anchor = anchor_from_msg(message)
         if isinstance(anchor.result, AnchorPose):
             self._anchors.append(anchor)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sensor_msgs.msg import CameraInfo
@@ -18,7 +19,7 @@ from std_srvs.srv import Trigger
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera_load import CameraLoad
-from visloc_ros.core.config import Config, section
+from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import Map
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.map_tracking import MapTracker
@@ -30,10 +31,12 @@ from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.keyframe_output import KeyframeConfig, KeyframeOutput
 from visloc_ros.nodes.map_tracking import FollowedMap, MapTrackingNodeConfig, RemoteBackend
 from visloc_ros.nodes.qos import LATCHED
+from visloc_ros.nodes.rig_input import CAMERAS_MEANING, MAIN, camera_options, further_cameras, topic_prefix
 from visloc_ros.nodes.sensor_input import SensorInput
 from visloc_ros.nodes.tracking_output import TrackingOutput
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.pipeline import Localizer
+from visloc_ros.pipeline.leading_camera import LeadingCamera, sees
 
 FOUND_CAMERA = "anchor_camera_info"
 RELIEF = "leave the nodes more processor time, or send fewer or smaller images."
@@ -45,6 +48,7 @@ class OdometryNodeConfig(Config):
     """Parameters of the odometry node."""
 
     camera: CameraInputConfig = section(CameraInputConfig)
+    cameras: str = option("", CAMERAS_MEANING)
     odometry: OdometryConfig = section(OdometryConfig)
     keyframe: KeyframeConfig = section(KeyframeConfig)
     map_tracking: MapTrackingNodeConfig = section(MapTrackingNodeConfig)
@@ -56,6 +60,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     Frames of an uncalibrated camera wait until the anchor node has estimated its calibration; without such a node the
     guess is used.
 
+    Of several cameras it follows one, as long as that sees something.
+
     With a ``fusion`` node in the same process frames go straight on into its back end while it is active.
     """
 
@@ -63,6 +69,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     config_type = OdometryNodeConfig
     parameter_names = (
         *CAMERA_PARAMETERS,
+        "cameras",
         "odometry.backend",
         "odometry.klt.readout_ms",
         "odometry.dpvo.preset",
@@ -83,6 +90,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def configure(self) -> None:
         """Load the map, make the odometry and the publishers."""
+        self._cameras = further_cameras(self.config.cameras)
         tracking = self.config.map_tracking
         is_wanted = tracking.enabled and tracking.map_path
         self._followed = FollowedMap(Path(tracking.map_path), self.get_logger()) if is_wanted else None
@@ -99,14 +107,9 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
-        self._input = CameraInput(
-            self,
-            self.config.camera,
-            self._process,
-            load=self._load,
-            on_skipped=self._skip,
-            wants_colour=self._wants_colour,
-        )
+        self._leading, self._followed_camera = LeadingCamera(MAIN), MAIN
+        self._processing = threading.Lock()  # each camera has a thread
+        self._inputs = {name: self._receive(name) for name in (MAIN, *self._cameras)}
         self._begin_s: float | None = None  # when the first frame came
         self.subscription(CameraInfo, FOUND_CAMERA, self._take_found_camera, LATCHED)
         self._localizer = Localizer(
@@ -119,27 +122,65 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
         publish_diagnostics(self, self._report)
 
-    def _process(self, frame: Frame, camera_frame: str) -> None:
+    def _receive(self, name: str) -> CameraInput:
+        return CameraInput(
+            self,
+            camera_options(self.config.camera, name),
+            partial(self._process, name),
+            is_wanted=partial(self._leading.takes, name) if self._cameras else lambda _: True,
+            load=self._load,
+            on_skipped=partial(self._skip, name),
+            wants_colour=self._wants_colour,
+            prefix=topic_prefix(name),
+        )
+
+    @property
+    def _input(self) -> CameraInput:
+        """The camera that is followed."""
+        return self._inputs[self._leading.name]
+
+    def _process(self, name: str, frame: Frame, camera_frame: str) -> None:
+        with self._processing:
+            if name == self._leading.name:
+                self._process_next(name, frame, camera_frame)
+
+    def _process_next(self, name: str, frame: Frame, camera_frame: str) -> None:
+        if name != self._followed_camera:
+            self._followed_camera = name
+            self._localizer.reset()
+            self._remote.follow_camera(camera_frame)
         if self._reset_asked.is_set():  # done here, between two frames, since tracking runs in another thread
             self._reset_asked.clear()
             self._odometry.reset()
         self._follow_other_map()
-        self._output.set_input(camera_frame, self._input.received, self._input.dropped)
-        with self._backend_in_use(camera_frame):
+        self._output.set_input(camera_frame, self._received, self._input.dropped)
+        with self._backend_in_use(camera_frame, frame.stamp_ns):
             if self._awaits_calibration(frame):
                 self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
             else:
                 self._localizer.process(frame)
+        last = self._output.statistics.last
+        if last is not None and sees(last):
+            self._leading.tracked(name, frame.stamp_ns)
 
     def _wants_colour(self) -> bool:
         keyframes = self._output.keyframes
         return self.config.odometry.uses_colour or (keyframes is not None and keyframes.has_subscribers)
 
-    def _skip(self, stamp_ns: int) -> None:
-        camera_frame = self._input.camera_frame or ""
-        self._output.set_input(camera_frame, self._input.received, self._input.dropped)
-        with self._backend_in_use(camera_frame):
-            self._localizer.skip(stamp_ns)
+    @property
+    def _received(self) -> int:
+        """Images received, of all cameras."""
+        return sum(one.received for one in self._inputs.values())
+
+    def _skip(self, name: str, stamp_ns: int) -> None:
+        with self._processing:
+            if name != self._followed_camera:
+                return
+            camera_frame = self._input.camera_frame or ""
+            self._output.set_input(camera_frame, self._received, self._input.dropped)
+            self._leading.tracked(name, stamp_ns)
+            with self._backend_in_use(camera_frame, stamp_ns):
+                self._localizer.skip(stamp_ns)
 
     def _follow_other_map(self) -> None:
         """Follow the points of another version of the map, or of the map that the anchor node has loaded meanwhile."""
@@ -165,12 +206,12 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         return time.monotonic() - self._begin_s < GUESS_AFTER_S or self.count_publishers(FOUND_CAMERA) > 0
 
     def _take_found_camera(self, message: CameraInfo) -> None:
-        self._input.learn(CameraCalibration(camera_from_msg(message), CalibrationSource.ESTIMATED))
+        self._inputs[MAIN].learn(CameraCalibration(camera_from_msg(message), CalibrationSource.ESTIMATED))
 
     @contextmanager
-    def _backend_in_use(self, camera_frame: str) -> Iterator[None]:
+    def _backend_in_use(self, camera_frame: str, stamp_ns: int) -> Iterator[None]:
         """Give the localizer the fusion node's back end while that is active in this process."""
-        with nullcontext() if self._fusion is None else self._fusion.lend_backend(camera_frame) as lent:
+        with nullcontext() if self._fusion is None else self._fusion.lend_backend(camera_frame, stamp_ns) as lent:
             self._localizer.backend = lent or self._remote
             yield
 
@@ -181,10 +222,12 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         return response
 
     def _report(self) -> tuple[str, str, dict[str, object]]:
-        values: dict[str, object] = {"received": self._input.received, "dropped": self._input.dropped}
+        values: dict[str, object] = {"received": self._received, "dropped": self._input.dropped}
         values |= {**self._input.rejected, **self._localizer.refused, **self._sensors.rejected}
         values |= {**self._odometry.counts, **self._output.statistics.values()}
         values["camera"] = self._input.calibration or "not known yet"
+        if self._cameras:
+            values["leads"] = self._leading.name
         values["keyframes sent"] = self._output.keyframes_sent
         shares = {**self._input.processor.take_shares(), **self._localizer.processor.take_shares()}
         values |= processor_values(shares)

@@ -34,7 +34,7 @@ from visloc_ros.core.types import (
     Verdict,
 )
 from visloc_ros.fusion.estimator import Estimator
-from visloc_ros.fusion.initialization.pose_prior import PosePrior
+from visloc_ros.fusion.initialization.pose_prior import PosePrior, unobserved_motion_covariance
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_prior
 from visloc_ros.fusion.single_source import ESTIMATORS
@@ -117,6 +117,8 @@ class Backend(PoseBackend):
         self._guard = StampGuard()
         self._map: MapIdentity | None = None
         self._prior: BasePrior | None = None
+        self._mounted: SE3 | None = None  # base_from_camera of the newest output
+        self._last: BasePrior | None = None  # the newest LOCALIZED pose
         self._accepted: deque[Anchor] = deque(maxlen=KEPT)
         self._pending: dict[int, Anchor] = {}
         self._judged: deque[tuple[str, int]] = deque(maxlen=KEPT)
@@ -233,11 +235,31 @@ class Backend(PoseBackend):
             self._apply_prior()
             return True
 
+    def change_camera(self, stamp_ns: int, mount: Mount) -> None:
+        """Follow another camera of the body, which is there, from its frame with this stamp on.
+
+        Its search begins at the last pose, and ``odom`` goes on.
+        """
+        with self._lock:
+            self._publish_withheld()
+            self._mount = mount
+            before, now = self._mounted, mount()
+            camera_from_other = None if before is None or now is None else before.inverse @ now
+            self._estimator.change_camera(camera_from_other)
+            self._tell_settled()
+            self._continuity.reset()
+            self._motion.reset()
+            self._accepted.clear()
+            last = self._last
+            if last is not None and self._prior is None:
+                moved = unobserved_motion_covariance((stamp_ns - last.stamp_ns) / NANOSECONDS)
+                self._prior = replace(last, covariance=last.covariance + moved)
+
     def relocalize(self) -> None:
         """Forget the place in the map and every prior; agreeing anchors set it again, and ``odom`` goes on."""
         with self._lock:
             self._inputs.append(Input(InputKind.RELOCALIZE))
-            self._prior = None
+            self._prior = self._last = None
             self._estimator.relocalize()
 
     def predict(self, stamp_ns: int) -> SE3 | None:
@@ -292,7 +314,7 @@ class Backend(PoseBackend):
             self._motion.reset()
             self._continuity.reset()
             self._judged.clear()
-            self._withheld_ns, self._ended_ns = None, before_ns
+            self._withheld_ns, self._ended_ns, self._last = None, before_ns, None
             self._listener.on_clock_jump()
         self._is_heard = True
         return True
@@ -340,6 +362,7 @@ class Backend(PoseBackend):
     def _follow_map(self, identity: MapIdentity) -> None:
         """Forget the alignment when the anchors come from another map than before, or it has moved on the earth."""
         if self._map is not None and (identity.name, identity.on_earth) != (self._map.name, self._map.on_earth):
+            self._last = None
             self._estimator.relocalize()
         if self._map is None and self._prior is None and self._estimator.pose_prior is None:
             self._prior = self._listener.prior_of_map(identity.name)
@@ -380,6 +403,10 @@ class Backend(PoseBackend):
         else:
             self.latest = estimate
             published = self._output.publish(estimate, self._estimator.raw_map_from_odom, base_from_camera)
+            self._mounted = base_from_camera
+            if published.pose is not None and estimate.state is State.LOCALIZED:
+                pose = published.pose
+                self._last = BasePrior("the camera before", pose.map_from_base, pose.covariance, estimate.stamp_ns)
         inputs, self._inputs = tuple(self._inputs), []
         self._listener.on_published(replace(published, inputs=inputs))
 

@@ -25,13 +25,20 @@ class RecordedInputs:
     priors: Iterable[BasePrior]
 
 
-def play(inputs: RecordedInputs, order: Iterable[Input], backend: Backend, anchors: RemoteAnchors) -> None:
+def play(
+    inputs: RecordedInputs,
+    order: Iterable[Input],
+    backend: Backend,
+    anchors: RemoteAnchors,
+    before: Callable[[Input], None] = lambda _: None,
+) -> None:
     """Give a new back end, whose anchors come through ``anchors``, the inputs in the order in which they were joined.
 
-    Raises SourceError where the recording lacks one.
+    ``before`` is called before each of them. Raises SourceError where the recording lacks one.
     """
     steps = _steps(inputs, backend, anchors)
     for one in order:
+        before(one)
         if one.kind is InputKind.RELOCALIZE:
             backend.relocalize()
         elif one.kind is InputKind.SILENCE:

@@ -52,8 +52,9 @@ class RigSearch:
         expected = None if prior is None else prior @ rig_from_camera.inverse
         images = self._images(frame)
         found = self.engine.localize(frame.stamp_ns, images, expected)
-        self.inliers |= {name: _seen_by(name, found) for name in images}
-        self._left_out |= dict.fromkeys(images, 0)
+        searched = [name for name in images if not _is_of_other_time(name, found)]
+        self.inliers |= {name: _seen_by(name, found) for name in searched}
+        self._left_out |= dict.fromkeys(searched, 0)
         return found.anchor_of(self.active, rig_from_camera) if isinstance(found, RigPose) else found
 
     def _images(self, frame: Frame) -> dict[str, RigImage]:
@@ -75,6 +76,12 @@ class RigSearch:
         return self._left_out[name] > _SKIPPED
 
 
+def _is_of_other_time(name: str, found: RigPose | Rejection) -> bool:
+    """Whether an image was not searched, because its motion since is not known."""
+    refused = found.left_out.get(name) if isinstance(found, RigPose) else None
+    return refused is not None and refused.reason is Reason.STALE
+
+
 def _seen_by(name: str, found: RigPose | Rejection) -> int:
     """Map points that a camera saw; one that contradicts the others sees the map, too."""
     if isinstance(found, Rejection):
@@ -87,11 +94,14 @@ def _seen_by(name: str, found: RigPose | Rejection) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A frame with its pose, and the covariance (6, 6) of the motion since the one before; None where not measured."""
+    """A frame with its pose, and the covariance (6, 6) of the motion since the one before; None where not measured.
+
+    The covariance is about axes into which ``rig_from_axes`` (3, 3) turns.
+    """
 
     stamp_ns: int
     odom_from_rig: SE3
-    rig_from_map: Array
+    rig_from_axes: Array
     covariance: Array | None
 
 
@@ -112,26 +122,37 @@ class RigMotion:
         covariance = estimate.motion_covariance
         if covariance is not None:
             covariance = move_covariance(covariance, -(rotation @ rig_from_camera.translation))
-        odom_from_rig = estimate.odom_from_camera @ camera_from_rig
-        self._steps.append(_Step(estimate.stamp_ns, odom_from_rig, rotation.T, covariance))
+        self.add_step(estimate.stamp_ns, estimate.odom_from_camera @ camera_from_rig, rotation.T, covariance)
+
+    def add_step(self, stamp_ns: int, odom_from_rig: SE3, rig_from_axes: Array, covariance: Array | None) -> None:
+        """Take the next pose; the covariance (6, 6) of the motion to it is about other axes, None where not known."""
+        if self._steps and stamp_ns <= self._steps[-1].stamp_ns:
+            self._steps.clear()  # the clock jumped back
+        self._steps.append(_Step(stamp_ns, odom_from_rig, rig_from_axes, covariance))
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest pose, None without any."""
+        return self._steps[-1].stamp_ns if self._steps else None
 
     def since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
         """``rig_from_rig_then`` and its covariance (6, 6) about the axes of the rig now; None where not known.
 
-        ``now_ns`` is the stamp of the newest frame.
+        ``now_ns`` is the stamp of a frame.
         """
-        if not self._steps or self._steps[-1].stamp_ns != now_ns or then_ns >= now_ns:
+        steps = [step for step in self._steps if step.stamp_ns <= now_ns]
+        if not steps or steps[-1].stamp_ns != now_ns or then_ns >= now_ns:
             return None
-        now, total = self._steps[-1], None
+        now, total = steps[-1], None
         later = now
-        for step in reversed(self._steps):
+        for step in reversed(steps):
             if step.stamp_ns <= then_ns:
                 fraction = 0.0 if later is step else (then_ns - step.stamp_ns) / (later.stamp_ns - step.stamp_ns)
                 then = step.odom_from_rig.interpolate(later.odom_from_rig, fraction)
                 covariance = now.covariance if total is None else total
                 if covariance is None:
                     return None
-                return now.odom_from_rig.inverse @ then, turn_covariance(covariance, now.rig_from_map)
+                return now.odom_from_rig.inverse @ then, turn_covariance(covariance, now.rig_from_axes)
             if step.covariance is None:
                 return None
             total = step.covariance if total is None else total + step.covariance

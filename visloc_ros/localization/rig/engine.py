@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import Map
 from visloc_ros.core.rig import Rig
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
 from visloc_ros.localization.anchor import AnchorEngine
@@ -37,11 +38,7 @@ class RigEngine:
     """
 
     def __init__(self, engine: AnchorEngine, rig: Rig) -> None:
-        if not engine.map_identity.metric:
-            raise MapError(
-                f"the map '{engine.map.name}' is not in metres, as the places of the cameras of a rig are: give it its "
-                "scale with 'visloc align-map'"
-            )
+        check_is_metric(engine.map)
         self.engine, self.rig = engine, rig
         self.places = PlaceCheck(rig, engine.config.pose)
         """Whether the cameras are where the rig says, by all images so far."""
@@ -171,6 +168,15 @@ class RigEngine:
             calibration=camera.query.frame.calibration,
             map_covariance=shared,
             probability=pose.probability,
+        )
+
+
+def check_is_metric(place: Map) -> None:
+    """Raise MapError for a map that is not in metres, as the places of cameras are."""
+    if not place.manifest.metric:
+        raise MapError(
+            f"the map '{place.name}' is not in metres, as the places of the cameras of a rig are: give it its scale "
+            "with 'visloc align-map'"
         )
 
 

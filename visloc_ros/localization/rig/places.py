@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -64,7 +64,9 @@ class PlaceCheck:
 
     def __init__(self, rig: Rig, config: PoseConfig) -> None:
         self._rig, self._config = rig, config
-        self._added, self._unusable = 0, frozenset[str]()
+        self._added = 0
+        self.known: tuple[PlaceDifference, ...] = ()
+        """The differences by the rig frames so far, but for the last few; any thread may read it."""
         self._observed: dict[tuple[str, str], deque[PlaceObservation]] = {}
 
     def add(self, found: Sequence[CameraSearch]) -> None:
@@ -75,7 +77,7 @@ class PlaceCheck:
             observations.append(observe(one, other))
             self._added += 1
             if self._added % _LEAST_FRAMES == 0:
-                self._unusable = frozenset(self._find_unusable())
+                self.known = tuple(self.differences())
 
     def differences(self) -> list[PlaceDifference]:
         """Each camera as seen from the first one that is not contradicted itself; pairs with few frames are left out.
@@ -97,7 +99,8 @@ class PlaceCheck:
     @property
     def unusable(self) -> frozenset[str]:
         """Names of the contradicted cameras whose place moves what they see by more than an inlier may err."""
-        return self._unusable
+        limit_px = self._config.max_error_px
+        return frozenset(one.name for one in self.known if one.is_contradicted and one.shift_px > limit_px)
 
     def refined(self) -> Rig:
         """The rig with the observed places of the cameras that are contradicted."""
@@ -106,11 +109,6 @@ class PlaceCheck:
             if one.is_contradicted:
                 rig = rig.with_place(one.name, one.observed)
         return rig
-
-    def _find_unusable(self) -> Iterator[str]:
-        for one in self.differences():
-            if one.is_contradicted and one.shift_px > self._config.max_error_px:
-                yield one.name
 
     def _blamed(self, contradictions: Sequence[tuple[str, str]]) -> set[str]:
         """The fewest cameras without which no contradiction remains, of equally few the last ones of the rig."""
