@@ -18,8 +18,10 @@ from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.rig import RigEngine
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.path import PATHS, MountedPath
+from visloc_ros.sources.bag_writer import BagWriter
 from visloc_ros.sources.rig_files import read_rig_file, write_rig_yaml
 from visloc_ros.sources.rig_recording import RigRecording
+from visloc_ros.sources.ros_images import encode_jpeg
 
 WALK = SimulationConfig(duration_s=3.0, rate_hz=10.0, samples=1)
 FRONT = SE3(rotation_matrix([0.1, 0.2, 0.0]), np.array([0.3, 0.0, 0.1]))
@@ -117,3 +119,22 @@ def test_the_command_names_a_camera_that_is_mounted_otherwise(cameras, rig, tmp_
     trajectory = read_tum(tmp_path / "out" / "trajectory.tum")
     assert len(trajectory) == WALK.num_frames
     assert trajectory.poses[0].is_close(cameras["front"].pose(0) @ FRONT.inverse, 0.02, 0.5)
+
+
+def test_the_command_takes_topics_and_places_from_a_bag(cameras, rig, tmp_path):
+    bag, frames = tmp_path / "walk", {name: list(camera) for name, camera in cameras.items()}
+    with BagWriter(bag) as writer:
+        for name in frames:
+            writer.write_tf("/tf_static", 1, "base_link", name, rig.rig_from_camera(name))
+        for both in zip(*frames.values(), strict=True):
+            for name, frame in zip(frames, both, strict=True):
+                writer.write_camera_info(f"/{name}/camera_info", frame.stamp_ns, name, frame.camera)
+                image = encode_jpeg(frame.image, 95)
+                writer.write_compressed_image(f"/{name}/image/compressed", frame.stamp_ns, name, image)
+    (tmp_path / "rig.yaml").write_text("cameras:\n  front:\n  left:\n")
+    visloc("run", DEMO_MAP, bag, "--rig", tmp_path / "rig.yaml", "-o", tmp_path / "out")
+    trajectory = read_tum(tmp_path / "out" / "trajectory.tum")
+    assert len(trajectory) == WALK.num_frames
+    for index in (0, -1):
+        truth = cameras["front"].pose(index % WALK.num_frames) @ FRONT.inverse
+        assert trajectory.poses[index].is_close(truth, 0.02, 0.5)

@@ -13,7 +13,10 @@ from visloc_ros.core.rig import Rig, RigCamera
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.sources import SourceConfig
+from visloc_ros.sources.bag_writer import BagWriter
+from visloc_ros.sources.rig_files import write_rig_yaml
 from visloc_ros.sources.rig_recording import RigRecording, open_rig_recording
+from visloc_ros.sources.ros_images import encode_jpeg
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
 LEFT = SE3.from_rotation_vector([0.0, 1.0, 0.0], [0.1, 0.2, 0.3])
@@ -75,11 +78,79 @@ def test_the_truth_is_that_of_the_rig():
 
 
 def test_a_folder_needs_a_recording_of_some_camera(tmp_path, caplog):
+    write_rig_yaml(tmp_path / "rig.yaml", RIG)
     with pytest.raises(SourceError, match="no folder"):
-        open_rig_recording(tmp_path / "none", RIG, SourceConfig())
+        open_rig_recording(tmp_path / "none", tmp_path / "rig.yaml", SourceConfig())
     with pytest.raises(SourceError, match="no recording of front, left"):
-        open_rig_recording(tmp_path, RIG, SourceConfig())
+        open_rig_recording(tmp_path, tmp_path / "rig.yaml", SourceConfig())
     (tmp_path / "left").mkdir()
     with caplog.at_level(logging.WARNING), pytest.raises(SourceError):
-        open_rig_recording(tmp_path, RIG, SourceConfig())  # it is empty
+        open_rig_recording(tmp_path, tmp_path / "rig.yaml", SourceConfig())  # it is empty
     assert "no recording of front" in caplog.text
+
+
+BASE_FROM_FRONT = SE3.from_rotation_vector([-1.2, 1.2, -1.2], [0.3, 0.0, 0.5])
+FRONT_FROM_LEFT = SE3.from_rotation_vector([0.0, -1.5, 0.0], [-0.1, 0.0, -0.1])
+IMAGE = encode_jpeg(np.full((48, 64, 3), 100, np.uint8), 90)
+SMALL = pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[60, 60, 32, 24])
+
+
+@pytest.fixture
+def bag(tmp_path):
+    """Three images of each of two cameras, the second one 2 ms later."""
+    path = tmp_path / "drive"
+    with BagWriter(path) as writer:
+        writer.write_tf("/tf_static", MS, "base_link", "front_optical", BASE_FROM_FRONT)
+        writer.write_tf("/tf_static", MS, "front_optical", "left_optical", FRONT_FROM_LEFT)
+        for index in range(1, 4):
+            for name, late in (("front", 0), ("left", 2)):
+                stamp_ns = (100 * index + late) * MS
+                writer.write_camera_info(f"/{name}/camera_info", stamp_ns, f"{name}_optical", SMALL)
+                writer.write_compressed_image(f"/{name}/image/compressed", stamp_ns, f"{name}_optical", IMAGE)
+    return path
+
+
+@pytest.mark.parametrize("words", ["front:\n  left:", "front: {image_topic: /front/image}\n  left: {}\n  rear:"])
+def test_topics_and_places_are_those_of_a_bag(bag, tmp_path, words, caplog):
+    (tmp_path / "rig.yaml").write_text(f"cameras:\n  {words}\n")
+    with caplog.at_level(logging.WARNING):
+        recording = open_rig_recording(bag, tmp_path / "rig.yaml", SourceConfig())
+    assert recording.rig.names == ("front", "left")
+    assert recording.rig.rig_from_camera("front").is_close(BASE_FROM_FRONT, 1e-9, 1e-6)
+    assert recording.rig.rig_from_camera("left").is_close(BASE_FROM_FRONT @ FRONT_FROM_LEFT, 1e-9, 1e-6)
+    assert [sorted(frames) for frames in recording] == [["front", "left"]] * 3
+    assert ("no images of rear" in caplog.text) is ("rear" in words)
+
+
+def test_places_of_the_file_are_used_and_its_topics_kept(bag, tmp_path):
+    topic = "/left/image/compressed"
+    rig = Rig({"front": RigCamera(SE3.identity()), "one": RigCamera(LEFT, SMALL, topic)})
+    write_rig_yaml(tmp_path / "rig.yaml", rig)
+    recording = open_rig_recording(bag, tmp_path / "rig.yaml", SourceConfig())
+    assert recording.rig.rig_from_camera("one").is_close(LEFT, 1e-9, 1e-6)
+    assert recording.rig.cameras["one"].image_topic == topic
+    assert [sorted(frames) for frames in recording] == [["front", "one"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "match"),
+    [
+        ("rear:", SourceError, "holds no images of rear"),
+        ("front: {image_topic: /else}", SourceError, "holds no images of front"),
+        ("front:\n  left: {rig_from_camera: 1}", CalibrationError, "of all cameras, or of none"),
+    ],
+)
+def test_a_rig_that_a_bag_does_not_hold_is_refused(bag, tmp_path, words, error, match):
+    (tmp_path / "rig.yaml").write_text(f"cameras:\n  {words}\n")
+    with pytest.raises(error, match=match):
+        open_rig_recording(bag, tmp_path / "rig.yaml", SourceConfig())
+
+
+def test_a_camera_without_a_transform_in_the_bag_is_refused(tmp_path):
+    with BagWriter(tmp_path / "bare") as writer:
+        for name in ("front", "left"):
+            writer.write_camera_info(f"/{name}/camera_info", MS, name, SMALL)
+            writer.write_compressed_image(f"/{name}/image/compressed", MS, name, IMAGE)
+    (tmp_path / "rig.yaml").write_text("cameras:\n  front:\n  left:\n")
+    with pytest.raises(CalibrationError, match="no fixed transform joins 'front' and 'left'"):
+        open_rig_recording(tmp_path / "bare", tmp_path / "rig.yaml", SourceConfig())

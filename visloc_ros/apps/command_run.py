@@ -43,7 +43,7 @@ from visloc_ros.localization.rig import RigEngine
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import FrameSource, RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
-from visloc_ros.sources.rig_files import read_rig_file, write_rig_yaml
+from visloc_ros.sources.rig_files import write_rig_yaml
 from visloc_ros.sources.rig_recording import open_rig_recording
 
 OBSERVED_RIG = "rig_observed.yaml"
@@ -82,8 +82,8 @@ def run(
     rig: Annotated[
         Path | None,
         typer.Option(
-            help="File of a rig (rig.yaml, Kalibr's camchain.yaml, COLMAP's rig_config.json): SOURCE is then a folder "
-            "that holds a folder or video for each camera, by its name; poses are those of the rig."
+            help="File of a rig (rig.yaml, Kalibr's camchain.yaml, COLMAP's rig_config.json): SOURCE is then a bag or "
+            "a folder that holds a folder or video for each camera, by its name; poses are those of the rig."
         ),
     ] = None,
     timings: Annotated[
@@ -153,7 +153,7 @@ def localize_rig(
     as_json: bool,
 ) -> RunRecord:
     """Give a rig its poses, write them, and report cameras that are mounted otherwise than given."""
-    recording = open_rig_recording(folder, read_rig_file(rig_file), source_config)
+    recording = open_rig_recording(folder, rig_file, source_config)
     place = open_searchable_map(map_path)
     engine = RigEngine(AnchorEngine(place, options.anchor, most_turns=1), recording.rig)
     truth = recording.ground_truth if ground_truth is None else read_tum(ground_truth)

@@ -18,10 +18,14 @@ _ROUNDED = 0.01
 
 @dataclass(frozen=True, eq=False)
 class RigCamera:
-    """One camera of a rig: its place, optical axes (x right, y down, z forward), and its intrinsics where known."""
+    """One camera of a rig: its place, optical axes (x right, y down, z forward), and its intrinsics where known.
+
+    ``image_topic`` is that of its images in bags, where it is known.
+    """
 
     rig_from_camera: SE3
     camera: pycolmap.Camera | None = None
+    image_topic: str = ""
 
 
 @dataclass(frozen=True, eq=False)

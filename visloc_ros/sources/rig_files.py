@@ -19,22 +19,37 @@ from visloc_ros.sources.camera_files import CHAIN_NAME, camera_from_values, came
 _log = logging.getLogger(__name__)
 
 _Values = Mapping[str, Any]
-_KEYS = {"camera", "rig_from_camera"}
+_KEYS = {"camera", "rig_from_camera", "image_topic"}
 _PLACE_KEYS = {"translation", "quaternion_wxyz", "quaternion_xyzw"}
 
 
-def read_rig_file(path: Path) -> Rig:
+def read_rig_file(path: Path, places: Mapping[str, SE3] | None = None) -> Rig:
     """Read a rig. The first camera of a file is the reference; that of COLMAP the one it calls so.
 
     ``rig.yaml`` holds under ``cameras``, by name, ``rig_from_camera`` (a 4x4 matrix, or ``translation`` and
     ``quaternion_wxyz`` or ``quaternion_xyzw``) and, optionally, ``camera``: a calibration file beside it, or the same
-    values. In Kalibr's chain the rig is the IMU where every camera has ``T_cam_imu``, else the first camera; in
-    COLMAP's file it is the reference camera. Raises CalibrationError that names the camera and what is wrong.
+    values, and ``image_topic``. ``places`` stand for those that it does not say; cameras without either are then left
+    out. In Kalibr's chain the rig is the IMU where every camera has ``T_cam_imu``, else the first camera; in COLMAP's
+    file it is the reference camera. Raises CalibrationError that names the camera and what is wrong.
     """
     try:
-        return _read(path)
+        return _read(path, places)
     except CalibrationError as error:
         raise error if str(path) in str(error) else CalibrationError(f"{path}: {error}") from error
+
+
+def cameras_without_place(path: Path) -> dict[str, str]:
+    """The cameras of a ``rig.yaml`` without ``rig_from_camera``, each with its ``image_topic``, empty if not named.
+
+    Raises CalibrationError where other cameras have one: places of two sources are hardly of one frame.
+    """
+    cameras = {} if path.suffix == ".json" else read_yaml(path, CalibrationError).get("cameras")
+    if not isinstance(cameras, Mapping):
+        return {}
+    placeless = {name: one or {} for name, one in cameras.items() if "rig_from_camera" not in (one or {})}
+    if placeless and len(placeless) < len(cameras):
+        raise CalibrationError(f"{path}: give 'rig_from_camera' of all cameras, or of none to take those of a bag")
+    return {str(name): str(one.get("image_topic", "")) for name, one in placeless.items()}
 
 
 def write_rig_yaml(path: Path, rig: Rig) -> None:
@@ -46,6 +61,8 @@ def write_rig_yaml(path: Path, rig: Rig) -> None:
         cameras[name] = {"rig_from_camera": values}
         if camera.camera is not None:
             cameras[name]["camera"] = camera_to_values(camera.camera)
+        if camera.image_topic:
+            cameras[name]["image_topic"] = camera.image_topic
     path.write_text(yaml.safe_dump({"cameras": cameras}, sort_keys=False, default_flow_style=None), encoding="utf-8")
 
 
@@ -65,13 +82,15 @@ def write_rig_config(path: Path, rig: Rig) -> None:
     path.write_text(json.dumps([{"cameras": cameras}], indent=2) + "\n", encoding="utf-8")
 
 
-def _read(path: Path) -> Rig:
+def _read(path: Path, places: Mapping[str, SE3] | None) -> Rig:
     if path.suffix == ".json":
         return _from_colmap(_json(path))
     values = read_yaml(path, CalibrationError)
     if isinstance(values.get("cameras"), Mapping):
-        cameras = values["cameras"]
-        return Rig(_each(cameras, lambda _, camera: _from_yaml(camera, path.parent)))
+        cameras = {name: {} if one is None else one for name, one in values["cameras"].items()}
+        known = dict.fromkeys(cameras) if places is None else places
+        chosen = {name: one for name, one in cameras.items() if name in known}
+        return Rig(_each(chosen, lambda name, camera: _from_yaml(camera, path.parent, known[name])))
     if values and all(CHAIN_NAME.fullmatch(str(name)) for name in values):
         return _from_kalibr(values)
     raise CalibrationError("not a rig: write 'cameras:' with rig_from_camera of each, or give Kalibr's camchain.yaml")
@@ -97,15 +116,16 @@ def _each(cameras: Mapping[str, Any], read: Callable[[str, _Values], RigCamera])
     return found
 
 
-def _from_yaml(values: _Values, folder: Path) -> RigCamera:
+def _from_yaml(values: _Values, folder: Path, known: SE3 | None) -> RigCamera:
     _check_keys(values, _KEYS)
-    if "rig_from_camera" not in values:
-        raise CalibrationError("it lacks 'rig_from_camera'")
-    place, camera = values["rig_from_camera"], values.get("camera")
-    rig_from_camera = _place(place) if isinstance(place, Mapping) else transform_from_matrix(place)
+    topic, place, camera = str(values.get("image_topic", "")), values.get("rig_from_camera"), values.get("camera")
+    if place is not None:
+        known = _place(place) if isinstance(place, Mapping) else transform_from_matrix(place)
+    if known is None:
+        raise CalibrationError("it lacks 'rig_from_camera', which only a bag's /tf_static can replace")
     if camera is None or isinstance(camera, Mapping):
-        return RigCamera(rig_from_camera, None if camera is None else camera_from_values(camera))
-    return RigCamera(rig_from_camera, read_camera_file(folder / str(camera)))
+        return RigCamera(known, None if camera is None else camera_from_values(camera), topic)
+    return RigCamera(known, read_camera_file(folder / str(camera)), topic)
 
 
 def _place(values: _Values) -> SE3:
@@ -143,7 +163,8 @@ def _from_kalibr(values: Mapping[str, Any]) -> Rig:
         else:
             raise CalibrationError("it lacks 'T_cn_cnm1' (or give T_cam_imu of every camera)")
         before.append(place)
-        return RigCamera(place, camera_from_values(camera) if "intrinsics" in camera else None)
+        intrinsics = camera_from_values(camera) if "intrinsics" in camera else None
+        return RigCamera(place, intrinsics, str(camera.get("rostopic", "")))
 
     return Rig(_each(cameras, read))
 

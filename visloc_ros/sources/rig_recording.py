@@ -11,11 +11,13 @@ from pathlib import Path
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.errors import CalibrationError, SourceError
+from visloc_ros.core.files import exists
 from visloc_ros.core.rig import Rig
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.sources.base import FrameSource, RecalibratedSource, SourceConfig
-from visloc_ros.sources.opening import open_source
+from visloc_ros.sources.opening import is_bag, open_source
+from visloc_ros.sources.rig_files import read_rig_file
 from visloc_ros.sources.video import VIDEO_SUFFIXES
 
 _log = logging.getLogger(__name__)
@@ -61,13 +63,24 @@ class RigRecording:
         return None
 
 
-def open_rig_recording(folder: Path, rig: Rig, config: SourceConfig) -> RigRecording:
-    """Open a folder with the recording of each camera, a folder or a video of its name.
+def open_rig_recording(path: Path, rig_file: Path, config: SourceConfig) -> RigRecording:
+    """Open a bag, or a folder with the recording of each camera, a folder or a video of its name.
 
-    A camera without one is left out, with a warning. Raises SourceError where there is none at all.
+    Places that the rig's file does not say are those of the bag's ``/tf_static``. A camera without a recording is left
+    out, with a warning. Raises SourceError where there is none at all.
     """
+    if exists(path) and is_bag(path):
+        from visloc_ros.sources.rig_bag import open_rig_bag
+
+        return open_rig_bag(path, rig_file, config)
+    return _open_folder(path, read_rig_file(rig_file), config)
+
+
+def _open_folder(folder: Path, rig: Rig, config: SourceConfig) -> RigRecording:
     if not folder.is_dir():
-        raise SourceError(f"{folder} is no folder: with a rig, give one with a folder or video for each camera")
+        raise SourceError(
+            f"{folder} is no bag and no folder: with a rig, give one with a folder or video for each camera"
+        )
     found = {name: path for name in rig.names if (path := _find(folder, name)) is not None}
     missing = [name for name in rig.names if name not in found]
     if not found:
