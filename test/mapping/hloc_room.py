@@ -24,9 +24,14 @@ class Room(OneByOne):
     info = INFO
     descriptor_dim = DIM
 
-    def __init__(self):
+    def __init__(self, num_cameras_per_rig=1):
         options = pycolmap.SyntheticDatasetOptions(
-            num_rigs=1, num_frames_per_rig=6, num_points3D=150, camera_width=SIZE[0], camera_height=SIZE[1]
+            num_rigs=1,
+            num_cameras_per_rig=num_cameras_per_rig,
+            num_frames_per_rig=6,
+            num_points3D=150,
+            camera_width=SIZE[0],
+            camera_height=SIZE[1],
         )
         options.camera_params = [600.0, 320.0, 240.0, 0.02]
         pycolmap.set_random_seed(5)

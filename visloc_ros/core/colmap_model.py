@@ -92,7 +92,7 @@ def read_colmap_model(folder: Path) -> ColmapModel:
     )
 
 
-class _Cursor:
+class Cursor:
     """Reads values one after the other from a file held in memory, and never past its end."""
 
     def __init__(self, path: Path) -> None:
@@ -137,7 +137,7 @@ class _Cursor:
 
 def read_cameras(path: Path) -> dict[int, pycolmap.Camera]:
     """Read the cameras of a binary model by their ids. Raises MapError."""
-    cursor = _Cursor(path)
+    cursor = Cursor(path)
     cameras = {}
     for _ in range(cursor.take_int("<u8")):
         camera_id = cursor.take_int("<u4")
@@ -146,7 +146,7 @@ def read_cameras(path: Path) -> dict[int, pycolmap.Camera]:
     return cameras
 
 
-def _read_camera(cursor: _Cursor) -> pycolmap.Camera:
+def _read_camera(cursor: Cursor) -> pycolmap.Camera:
     model_id = cursor.take_int("<i4")
     width, height = (int(side) for side in cursor.take("<u8", 2))
     try:
@@ -163,13 +163,13 @@ def _read_camera(cursor: _Cursor) -> pycolmap.Camera:
 
 def read_images(path: Path) -> tuple[ModelImage, ...]:
     """Read the images of a binary model. Raises MapError."""
-    cursor = _Cursor(path)
+    cursor = Cursor(path)
     images = tuple(_read_image(cursor) for _ in range(cursor.take_int("<u8")))
     cursor.finish()
     return images
 
 
-def _read_image(cursor: _Cursor) -> ModelImage:
+def _read_image(cursor: Cursor) -> ModelImage:
     cursor.take_int("<u4")
     pose = cursor.take("<f8", 7).astype(np.float64)
     camera_id = cursor.take_int("<u4")
@@ -182,7 +182,7 @@ def _read_image(cursor: _Cursor) -> ModelImage:
 
 
 def _read_points(path: Path) -> NDArray[np.void]:
-    cursor = _Cursor(path)
+    cursor = Cursor(path)
     offsets = _record_offsets(cursor, cursor.take_int("<u8"))
     raw = np.frombuffer(cursor.data, np.uint8)
     records = raw[offsets[:, None] + np.arange(_POINT3D.itemsize)]
@@ -192,7 +192,7 @@ def _read_points(path: Path) -> NDArray[np.void]:
     return points
 
 
-def _record_offsets(cursor: _Cursor, count: int) -> NDArray[np.int64]:
+def _record_offsets(cursor: Cursor, count: int) -> NDArray[np.int64]:
     # Each record says how long it is, so only its length is read here, one after the other; the rest is gathered.
     data, offset, end = cursor.data, cursor.offset, len(cursor.data)
     if count * _POINT3D.itemsize > end:

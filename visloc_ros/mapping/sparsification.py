@@ -20,6 +20,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.colmap_rigs import copy_rigs
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.on_demand import OnDemand
@@ -204,8 +205,7 @@ def _rows_by_image(observations: Observations, kept: Rows, count: int) -> list[R
 def _rebuild(reconstruction: pycolmap.Reconstruction, rows: Mapping[int, Rows]) -> pycolmap.Reconstruction:
     """The reconstruction with these keypoint rows of each image and the points that they see."""
     sparse = pycolmap.Reconstruction()
-    for camera in reconstruction.cameras.values():
-        sparse.add_camera_with_trivial_rig(camera)
+    copy_rigs(reconstruction, sparse, rows.keys())
     tracks: dict[int, list[pycolmap.TrackElement]] = {}
     for image_id, kept in rows.items():
         image = reconstruction.images[image_id]
@@ -214,7 +214,8 @@ def _rebuild(reconstruction: pycolmap.Reconstruction, rows: Mapping[int, Rows]) 
         copy = pycolmap.Image(
             name=image.name, keypoints=_pixels(points2d), camera_id=image.camera_id, image_id=image_id
         )
-        sparse.add_image_with_trivial_frame(copy, image.cam_from_world())
+        copy.frame_id = image.frame_id
+        sparse.add_image(copy)
         for place, point2d in enumerate(points2d):
             tracks.setdefault(point2d.point3D_id, []).append(pycolmap.TrackElement(image_id, place))
     for point_id, elements in tracks.items():

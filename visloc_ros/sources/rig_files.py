@@ -10,9 +10,11 @@ from typing import Any
 
 import yaml
 
+from visloc_ros.core.colmap_rigs import rig_of_model
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.files import read_text, read_yaml
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map_layout import MODEL_FOLDER
 from visloc_ros.core.rig import Rig, RigCamera, transform_from_matrix, transform_from_quaternion
 from visloc_ros.sources.camera_files import CHAIN_NAME, camera_from_values, camera_to_values, read_camera_file
 
@@ -30,7 +32,8 @@ def read_rig_file(path: Path, places: Mapping[str, SE3] | None = None) -> Rig:
     ``quaternion_wxyz`` or ``quaternion_xyzw``) and, optionally, ``camera``: a calibration file beside it, or the same
     values, and ``image_topic``. ``places`` stand for those that it does not say; cameras without either are then left
     out. In Kalibr's chain the rig is the IMU where every camera has ``T_cam_imu``, else the first camera; in COLMAP's
-    file it is the reference camera. Raises CalibrationError that names the camera and what is wrong.
+    file, and in a folder with its model or a map, it is the reference camera. Raises CalibrationError that names the
+    camera and what is wrong.
     """
     try:
         return _read(path, places)
@@ -43,7 +46,7 @@ def cameras_without_place(path: Path) -> dict[str, str]:
 
     Raises CalibrationError where other cameras have one: places of two sources are hardly of one frame.
     """
-    cameras = {} if path.suffix == ".json" else read_yaml(path, CalibrationError).get("cameras")
+    cameras = {} if path.suffix == ".json" or path.is_dir() else read_yaml(path, CalibrationError).get("cameras")
     if not isinstance(cameras, Mapping):
         return {}
     placeless = {name: one or {} for name, one in cameras.items() if "rig_from_camera" not in (one or {})}
@@ -83,6 +86,9 @@ def write_rig_config(path: Path, rig: Rig) -> None:
 
 
 def _read(path: Path, places: Mapping[str, SE3] | None) -> Rig:
+    if path.is_dir():
+        model = path / MODEL_FOLDER
+        return rig_of_model(model if model.is_dir() else path)
     if path.suffix == ".json":
         return _from_colmap(_json(path))
     values = read_yaml(path, CalibrationError)

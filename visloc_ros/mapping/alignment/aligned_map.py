@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pycolmap
+
 from visloc_ros.core.manifest import Manifest
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map import Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.card import write_card
-from visloc_ros.mapping.extension import reconstruction_of
 from visloc_ros.mapping.scale import transform
 from visloc_ros.mapping.summary import ImageCount, summarize
 from visloc_ros.mapping.validation import validate_map
@@ -30,7 +31,7 @@ def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, ove
     with map_folder(map_path) as old_folder:
         map_ = open_map(old_folder, whole=True)
         found = fit(map_)
-        reconstruction = reconstruction_of(map_)
+        reconstruction = pycolmap.Reconstruction(find_files(old_folder, checksums=False)[0].model)
         transform(reconstruction, found.frame_from_map)
         names = [image.name for image in map_.images]
         features = {image.name: image.features for image in map_.images}
