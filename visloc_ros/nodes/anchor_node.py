@@ -198,11 +198,13 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         assert self._predicted is not None
         with self._in_use:
             engine = self._engine
-            if camera_frame != self._followed:
-                self._followed = camera_frame
+            if self._followed and camera_frame != self._followed:
                 self._predicted.clear()  # poses of the camera before
-            predicted = self._predicted.at(frame.stamp_ns)
-            result = None if self._rig is None else self._rig.localize(engine, frame, predicted)
+            self._followed = camera_frame
+            result = None
+            if self._rig is not None:
+                predicted = self._predicted.at(frame.stamp_ns)
+                result = self._rig.localize(engine, frame, predicted)
             if result is None:
                 query = engine.extract(frame)  # meanwhile the fused pose of this frame arrives
                 predicted = self._predicted.at(frame.stamp_ns)
