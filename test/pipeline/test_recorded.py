@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from test_backend import (
     BASE_FROM_CAMERA,
+    BASE_FROM_OTHER,
     ROOM,
     Recorder,
     Robot,
     anchor_of,
     map_from_camera,
     odometry_at,
+    other_anchor_of,
+    other_odometry_at,
     stamp_of,
 )
 
@@ -117,3 +120,30 @@ def test_a_start_by_followed_map_points_is_computed_again():
         assert (one.stamp_ns, one.pose is None) == (other.stamp_ns, other.pose is None)
         if one.pose is not None and other.pose is not None:
             np.testing.assert_array_equal(one.pose.map_from_base.matrix, other.pose.map_from_base.matrix)
+
+
+def test_a_run_in_which_another_camera_takes_over_is_computed_again():
+    robot, told, found = Robot(), [], []
+    for index in range(110):
+        if index == 60:
+            robot.backend.change_camera(stamp_of(60), lambda: BASE_FROM_OTHER)
+        if index in (5, 25, 45, 65, 85, 105):
+            found.append((anchor_of if index < 60 else other_anchor_of)(index - 5))
+            robot.anchors.add(found[-1])
+        told.append((odometry_at if index < 60 else other_odometry_at)(index))
+        robot.backend.add_odometry(told[-1])
+    order = [joined for one in robot.heard.published for joined in one.inputs]
+    anchors, again = RemoteAnchors(), Recorder()
+    backend = Backend(BackendConfig(), anchors, lambda: BASE_FROM_CAMERA, again)
+
+    def change_camera(one):
+        if one.kind is InputKind.ODOMETRY and one.stamp_ns == stamp_of(60):
+            backend.change_camera(one.stamp_ns, lambda: BASE_FROM_OTHER)
+
+    play(RecordedInputs(told, found, [], [], []), order, backend, anchors, change_camera)
+    assert len(again.published) == len(robot.heard.published)
+    for one, other in zip(again.published, robot.heard.published, strict=True):
+        assert (one.pose is None) == (other.pose is None)
+        if one.pose is not None:
+            assert np.array_equal(one.pose.map_from_base.matrix, other.pose.map_from_base.matrix)
+    assert again.published[-1].pose is not None
