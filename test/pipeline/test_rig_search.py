@@ -131,6 +131,25 @@ def test_a_camera_that_contradicts_the_others_is_searched_on_for_its_place_to_be
     assert all(set(names) == {"front", "left"} for names in engine.asked)
 
 
+def test_an_image_of_another_time_that_was_left_out_does_not_make_its_camera_a_blind_one():
+    engine = Engine(front=10)
+    engine.left_out = {"left": Rejection(0, Reason.STALE)}
+    search = RigSearch(engine, "front")
+    for index in range(4):
+        search.see({"front": frame(index), "left": frame(index)})
+        search.localize(frame(index))
+    assert all(set(names) == {"front", "left"} for names in engine.asked)
+
+
+def test_the_motion_ends_at_the_frame_that_is_searched_although_newer_ones_have_come():
+    motion = RigMotion()
+    for index in range(6):
+        motion.add_step(index * STEP_NS, pose_at(index * STEP_NS), np.eye(3), STEP_COVARIANCE)
+    moved, covariance = motion.since(2 * STEP_NS, 4 * STEP_NS)
+    assert moved.is_close(pose_at(4 * STEP_NS).inverse @ pose_at(2 * STEP_NS), 1e-9, 1e-6)
+    assert np.allclose(covariance, 2.0 * STEP_COVARIANCE)
+
+
 def test_an_unplugged_camera_is_not_searched_and_a_late_one_with_its_motion():
     engine = Engine(front=10, left=30)
     search = RigSearch(engine, "front")
