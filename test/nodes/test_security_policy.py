@@ -100,7 +100,7 @@ def resolved(name: str, ns: str, node: str) -> str:
 
 def opened_by(make_nodes, arguments: Sequence[str], folder: Path) -> dict[str, Rights]:
     """What each node of a process opens."""
-    common = ("-p", "use_sim_time:=true", "-p", f"maps_folder:={folder}")
+    common = ("-p", "cameras:=left", "-p", "use_sim_time:=true", "-p", f"maps_folder:={folder}")
     rclpy.init(args=["--ros-args", *common, *arguments])
     nodes = make_nodes()
     try:
