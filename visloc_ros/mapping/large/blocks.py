@@ -105,7 +105,7 @@ def _from_motion(
         write_database(database, blank, image_ids, {})
         write_geometries(database, image_ids, verified)
         task = MapperTask(database, len(views), dict(blank.cameras), calibrated, lambda: None)
-        # Of 32 blocks of a building the incremental mapper bent two, without a sign; the global one's models are checked.
+        # The incremental mapper bent two of 32 blocks of a building, without a sign; global models are checked.
         return without_covered(run_mapper(task, replace(config, global_from=2)).models)
 
 
