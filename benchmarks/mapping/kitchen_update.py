@@ -27,7 +27,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.metrics import recall
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.mapping.extension import extend_map
-from visloc_ros.mapping.update.teaching import UpdateRefusedError
+from visloc_ros.mapping.update.report import UpdateRefusedError
 from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
