@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pycolmap
@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _MIN_HELD_SHARE = 0.9
 _MOST_SHAPE_DIFFERENCE = 0.05  # of two mappers' models that are both right 0.017 at most, of others 0.27 and more
+_MOST_CONTRADICTED = 0.01  # of the matches: by right models of blocks 0.4 to 0.7 %, by bent ones 1.2 to 2.4 %
 _LEAST_BESIDE_LARGEST = 10  # images of a further model, for both mappers: COLMAP's own limit of the incremental one
 _MAX_ITERATIONS = 30
 _FUNCTION_TOLERANCE = 1e-5  # of the cost; without one, each refinement takes four times as long for no better poses
@@ -87,6 +88,21 @@ def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Mapped:
             mapped = incremental
     _log.warning("%s", mapped.remark)
     return mapped
+
+
+def run_mapper_checked(task: MapperTask, config: ReconstructionConfig) -> list[pycolmap.Reconstruction]:
+    """Models as ``run_mapper`` finds them; global ones where many matches contradict the largest, and fewer these.
+
+    The incremental mapper bends a few blocks of a large build, too: of 32 of a building two.
+    """
+    mapped = run_mapper(task, config)
+    contradicted = _contradicted_share(mapped, task, config)
+    if config.mapper == "auto" and contradicted > _MOST_CONTRADICTED:
+        other = run_mapper(task, replace(config, mapper="global"))
+        is_as_large = other.largest >= _MIN_HELD_SHARE * mapped.largest
+        if is_as_large and _contradicted_share(other, task, config) < contradicted:
+            return other.models
+    return mapped.models
 
 
 def mapper_options(
@@ -187,6 +203,16 @@ def _rigid_parts(
     """A model, or what verified matches hold together of it, the largest part first."""
     parts = weigh_pairs(model, task.database, config.max_reprojection_error_px).rigid_parts()
     return [model] if len(parts) == 1 else [only_images(model, part) for part in parts]
+
+
+def _contradicted_share(mapped: Mapped, task: MapperTask, config: ReconstructionConfig) -> float:
+    """How many of the verified matches between its images the largest model contradicts; 0 without any."""
+    if not mapped.models:
+        return 0.0
+    largest = max(mapped.models, key=lambda model: model.num_reg_images())
+    evidence = weigh_pairs(largest, task.database, config.max_reprojection_error_px)
+    contradicted = int(evidence.contradicted.sum())
+    return contradicted / max(1, contradicted + int(evidence.explained.sum()))
 
 
 def _has_shape(one: Mapped, other: Mapped) -> bool:

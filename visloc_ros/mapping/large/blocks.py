@@ -24,7 +24,7 @@ from visloc_ros.mapping.large.needs import SMALL
 from visloc_ros.mapping.large.partition import Block
 from visloc_ros.mapping.large.shards import Shard
 from visloc_ros.mapping.map_sources import MapCamera
-from visloc_ros.mapping.mappers import MapperTask, quiet_colmap, run_mapper
+from visloc_ros.mapping.mappers import MapperTask, quiet_colmap, run_mapper_checked
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.reconstruction import triangulate_at_known_poses
 from visloc_ros.mapping.sfm_database import DATABASE_NAME, SfmImage, add_views, calibrated_ids, write_database
@@ -105,8 +105,7 @@ def _from_motion(
         write_database(database, blank, image_ids, {})
         write_geometries(database, image_ids, verified)
         task = MapperTask(database, len(views), dict(blank.cameras), calibrated, lambda: None)
-        # The incremental mapper bent two of 32 blocks of a building, without a sign; global models are checked.
-        return without_covered(run_mapper(task, replace(config, global_from=2)).models)
+        return without_covered(run_mapper_checked(task, config))
 
 
 def _read_views(images: Sequence[Sequence[int]], inputs: Inputs) -> list[SfmImage]:
@@ -128,4 +127,4 @@ def _read_pairs(
     return {(order[i], order[j]): (artifacts[number], place) for i, j, number, place in pairs}
 
 
-RECONSTRUCT = Stage("reconstruct", 3, _reconstruct, SMALL)
+RECONSTRUCT = Stage("reconstruct", 4, _reconstruct, SMALL)
