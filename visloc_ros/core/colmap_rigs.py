@@ -102,16 +102,16 @@ def _parse_rig(line: str, _: str) -> ModelRig:
 
 
 def copy_rigs(source: pycolmap.Reconstruction, target: pycolmap.Reconstruction, image_ids: Collection[int]) -> None:
-    """Give an empty reconstruction the cameras, rigs and frames of another one, for these of its images."""
+    """Give an empty reconstruction the cameras, rigs and frames of another one for these images of it, in order."""
     for camera in source.cameras.values():
         target.add_camera(camera)
     for rig in source.rigs.values():
         target.add_rig(rig)
-    for frame in source.frames.values():
-        kept = [one for one in frame.data_ids if one.id in image_ids]
-        if kept:
-            copied = pycolmap.Frame(frame_id=frame.frame_id, rig_id=frame.rig_id)
-            copied.rig_from_world = frame.rig_from_world
-            for one in kept:
+    for frame_id in dict.fromkeys(source.images[one].frame_id for one in image_ids):  # models list images by frames
+        frame = source.frames[frame_id]
+        copied = pycolmap.Frame(frame_id=frame_id, rig_id=frame.rig_id)
+        copied.rig_from_world = frame.rig_from_world
+        for one in frame.data_ids:
+            if one.id in image_ids:
                 copied.add_data_id(one)
-            target.add_frame(copied)
+        target.add_frame(copied)
