@@ -58,7 +58,7 @@ COMMANDS = {
         "update_map",
         "Update a map by a recording made in it: what is gone leaves the map, what is new joins it.",
     ),
-    "maps": Command("command_maps", "app", "List, describe, check, merge, reduce and delete maps."),
+    "maps": Command("command_maps", "app", "List, describe, check, merge, reduce, pull and delete maps."),
     "localize": Command("command_localize", "localize", "Localize frames one by one: a line each, failures too."),
     "geo": Command("command_geo", "app", "Find where on the earth photos were taken, by geotagged street views."),
     "instances": Command(
