@@ -193,7 +193,7 @@ def test_only_the_operator_calls_services_and_shows_where_the_robot_is(enclaves)
                 served |= rights["services", "reply"]
     (operator,) = map(rights_of, enclaves["operator"])
     assert operator["services", "request"] == served
-    assert operator["actions", "call"] == {"/visloc/map_builder_node/build_map"}
+    assert operator["actions", "call"] == {f"/visloc/map_builder_node/{name}_map" for name in ("build", "update")}
     assert operator["topics", "publish"] == {"/initialpose", "/parameter_events", "/rosout"}
 
 
