@@ -69,12 +69,15 @@ class Mapped:
 def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Mapped:
     """Find models with the mapper that the options name, one for each part of the images; none where no two match.
 
+    Of few images, the incremental model is replaced by a global one where matches contradict it, and less so that one.
     What verified matches do not hold together in a global model becomes several. Chosen by the number of images, the
     global mapper must hold nearly all of them together; else the incremental one runs, and counts where its model is as
     large and has the shape of what was held together.
     """
-    if config.mapper == "incremental" or (config.mapper == "auto" and task.count < config.global_from):
+    if config.mapper == "incremental":
         return Mapped(_map_incrementally(task, config))
+    if config.mapper == "auto" and task.count < config.global_from:
+        return _checked(Mapped(_map_incrementally(task, config)), task, config)
     parts = [_rigid_parts(model, task, config) for model in _without_small(_map_globally(task, config))]
     held = sum(of_model[0].num_reg_images() for of_model in parts)
     models = _without_small([part for of_model in parts for part in of_model])
@@ -88,21 +91,6 @@ def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Mapped:
             mapped = incremental
     _log.warning("%s", mapped.remark)
     return mapped
-
-
-def run_mapper_checked(task: MapperTask, config: ReconstructionConfig) -> list[pycolmap.Reconstruction]:
-    """Models as ``run_mapper`` finds them; global ones where many matches contradict the largest, and fewer these.
-
-    The incremental mapper bends a few blocks of a large build, too: of 32 of a building two.
-    """
-    mapped = run_mapper(task, config)
-    contradicted = _contradicted_share(mapped, task, config)
-    if config.mapper == "auto" and contradicted > _MOST_CONTRADICTED:
-        other = run_mapper(task, replace(config, mapper="global"))
-        is_as_large = other.largest >= _MIN_HELD_SHARE * mapped.largest
-        if is_as_large and _contradicted_share(other, task, config) < contradicted:
-            return other.models
-    return mapped.models
 
 
 def mapper_options(
@@ -203,6 +191,19 @@ def _rigid_parts(
     """A model, or what verified matches hold together of it, the largest part first."""
     parts = weigh_pairs(model, task.database, config.max_reprojection_error_px).rigid_parts()
     return [model] if len(parts) == 1 else [only_images(model, part) for part in parts]
+
+
+def _checked(mapped: Mapped, task: MapperTask, config: ReconstructionConfig) -> Mapped:
+    """Incremental models; or global ones as large, where many matches contradict the largest, and fewer of these do.
+
+    The incremental mapper bends one of some small models: two of 32 blocks of a building.
+    """
+    contradicted = _contradicted_share(mapped, task, config)
+    if contradicted <= _MOST_CONTRADICTED:
+        return mapped
+    other = run_mapper(task, replace(config, mapper="global"))
+    is_as_large = other.largest >= _MIN_HELD_SHARE * mapped.largest
+    return other if is_as_large and _contradicted_share(other, task, config) < contradicted else mapped
 
 
 def _contradicted_share(mapped: Mapped, task: MapperTask, config: ReconstructionConfig) -> float:

@@ -24,7 +24,7 @@ from visloc_ros.mapping.large.needs import SMALL
 from visloc_ros.mapping.large.partition import Block
 from visloc_ros.mapping.large.shards import Shard
 from visloc_ros.mapping.map_sources import MapCamera
-from visloc_ros.mapping.mappers import MapperTask, quiet_colmap, run_mapper_checked
+from visloc_ros.mapping.mappers import MapperTask, quiet_colmap, run_mapper
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.reconstruction import triangulate_at_known_poses
 from visloc_ros.mapping.sfm_database import DATABASE_NAME, SfmImage, add_views, calibrated_ids, write_database
@@ -105,7 +105,7 @@ def _from_motion(
         write_database(database, blank, image_ids, {})
         write_geometries(database, image_ids, verified)
         task = MapperTask(database, len(views), dict(blank.cameras), calibrated, lambda: None)
-        return without_covered(run_mapper_checked(task, config))
+        return without_covered(run_mapper(task, config).models)
 
 
 def _read_views(images: Sequence[Sequence[int]], inputs: Inputs) -> list[SfmImage]:
