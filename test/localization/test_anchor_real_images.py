@@ -94,18 +94,10 @@ def test_an_unseen_image_is_found_within_a_few_centimetres(engine, truth, index,
     assert 0.0 < np.sqrt(np.trace(anchor.covariance[:3, :3])) < 0.1
 
 
-def spoilt(image, kind):
-    """An image out of focus, or with the noise of few electrons, of which white has 3.3."""
-    if kind == "blurred":
-        return cv2.GaussianBlur(image, (0, 0), 3.0)
-    electrons = np.random.default_rng(0).poisson(image / 255.0 * 3.3) / 3.3
-    return np.clip(255.0 * electrons, 0, 255).astype(np.uint8)
-
-
-@pytest.mark.parametrize(("index", "kind"), [(15, "blurred"), (15, "noisy"), (35, "noisy")])
-def test_a_spoilt_image_is_found_at_half_its_size(engine, truth, index, kind):
+def test_an_image_out_of_focus_is_found_at_half_its_size(engine, truth):
+    index = 15
     frame = read_frame(index, truth)
-    frame = replace(frame, image=spoilt(frame.image, kind))
+    frame = replace(frame, image=cv2.GaussianBlur(frame.image, (0, 0), 3.0))
     features = engine.extractor.extract(frame.image)
     assert isinstance(engine.localize(frame, features=features), Rejection)
     anchor = engine.localize(frame)

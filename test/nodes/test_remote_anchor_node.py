@@ -27,6 +27,7 @@ from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
 BEGIN_NS, STEP_NS = 1_700_000_000_000_000_000, 500_000_000
 SEQUENCE = simulate(SIMULATION, "map")
+ANSWER_S = 12.0  # the node waits less for an answer
 TOKEN = "correct-horse-battery"
 
 
@@ -77,11 +78,18 @@ class Robot:
         self.harness.wait_for(is_reported, f"diagnostics that begin with '{begin}'")
 
     def find(self, index):
-        """The anchor of a frame, which the node has been waiting for."""
-        self.harness.wait_for(lambda: time.monotonic() > self.node._not_before_s, "readiness")
-        stamp_ns = self.send(index)
-        self.harness.wait_for(lambda: stamp_ns in self.anchors, "anchor")
-        return self.anchors[stamp_ns]
+        """The anchor of a frame, which is sent again where the server was too slow: its first search loads the map."""
+        sent, again_s = list[int](), 0.0
+
+        def is_found():
+            nonlocal again_s
+            if time.monotonic() > max(again_s, self.node._not_before_s):
+                again_s = time.monotonic() + ANSWER_S
+                sent.append(self.send(index))
+            return any(stamp_ns in self.anchors for stamp_ns in sent)
+
+        self.harness.wait_for(is_found, "anchor")
+        return next(self.anchors[stamp_ns] for stamp_ns in sent if stamp_ns in self.anchors)
 
 
 def asking(port, *more):
