@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ _GROWTH = 1.15
 _MOST_ADDED = 0.2  # of the same number, in one session: what changed more is to be mapped again
 _UNCOVERED = 0.05  # of an image that shows none of the map's points, less than a cell of the grid: it may add these
 _LEAST_VIEW_CHANGE = 0.15  # radians between added images: points need views from different directions
+_LEAST_NEW_POINTS = 15  # of an added image: with fewer of its own, no search would find by it what is new
 _CONTRADICTION = 22.5  # squared Mahalanobis distance of a pose, exceeded by one of a thousand (chi-square, 6)
 
 
@@ -81,12 +83,8 @@ class _Update:
         lesson, use = self._learn(source, chosen)
         lesson.check(self._map.name)
         wanted = self._wanted(lesson.taught)
-        gone = thin(self._map, use.points.is_gone, use.images.is_gone)
-        kept = self._with_room(gone, use, len(wanted))
-        extender = self._extender.of(kept.map)
-        frames = extender.extract([source], [[chosen[image.index] for image in wanted]])
-        added = _add(extender, frames, wanted)
-        change = Change(self._map, source, lesson, use, gone, kept, frames, added)
+        frames = self._extender.extract([source], [[chosen[image.index] for image in wanted]])
+        extender, change = self._change(source, lesson, use, frames)
         with staged_folder(self._path, overwrite=True) as folder:
             if read_manifest(self._path) != self._map.manifest:
                 raise MapError(f"{self._path} is another map now than when its update began: update it again")
@@ -115,6 +113,21 @@ class _Update:
                 chosen.append(image)
         return sorted(chosen, key=lambda one: one.index)
 
+    def _change(
+        self, source: MapSource, lesson: Lesson, use: MapUse, frames: Sequence[MapFrame], left_out: Sequence[str] = ()
+    ) -> tuple[MapExtender, Change]:
+        """The change of the map by those of the frames that agree with it and show something new, and what made it."""
+        gone = thin(self._map, use.points.is_gone, use.images.is_gone)
+        kept = self._with_room(gone, use, len(frames))
+        extender = self._extender.of(kept.map)
+        added = extender.add(frames)
+        wrong, useless = _contradicting(added, lesson, frames), _without_new_points(added, kept.map, frames)
+        if not wrong and not useless:
+            added = replace(added, left_out=[*added.left_out, *left_out])
+            return extender, Change(self._map, source, lesson, use, gone, kept, frames, added)
+        remaining = [frame for frame in frames if frame.name not in wrong | useless]
+        return self._change(source, lesson, use, remaining, [*left_out, *wrong])
+
     def _with_room(self, gone: Kept, use: MapUse, new: int) -> Kept:
         """The map without images that it can do without, so that it does not grow beyond its limit."""
         excess = len(gone.images) + new - int(_GROWTH * self._built_images)
@@ -125,17 +138,20 @@ class _Update:
         return thin(gone.map, np.zeros(len(gone.points), bool), left_out).of(gone)
 
 
-def _add(extender: MapExtender, frames: Sequence[MapFrame], wanted: Sequence[TaughtImage]) -> Added:
-    """The map with the frames whose registered poses agree with those by which they taught."""
-    taught, left_out = {image.stamp_ns: image for image in wanted}, list[str]()
-    while True:
-        added = extender.add(frames)
-        poses = registered_poses(added.reconstruction)
-        wrong = [one.name for one in frames if one.name in poses and not _agrees(poses[one.name], taught[one.stamp_ns])]
-        left_out += wrong
-        if not wrong:
-            return replace(added, left_out=[*added.left_out, *left_out])
-        frames = [frame for frame in frames if frame.name not in wrong]
+def _contradicting(added: Added, lesson: Lesson, frames: Sequence[MapFrame]) -> set[str]:
+    """Names of the frames whose registered poses contradict those by which they taught."""
+    taught, poses = {image.stamp_ns: image for image in lesson.taught}, registered_poses(added.reconstruction)
+    registered = [frame for frame in frames if frame.name in poses]
+    return {frame.name for frame in registered if not _agrees(poses[frame.name], taught[frame.stamp_ns])}
+
+
+def _without_new_points(added: Added, map_: Map, frames: Sequence[MapFrame]) -> set[str]:
+    """Names of the registered frames that show hardly any point beside the map's."""
+    old = {point.tobytes() for point in map_.points}
+    names = {image_id: image.name for image_id, image in added.reconstruction.images.items()}
+    tracks = (point.track for point in added.reconstruction.points3D.values() if point.xyz.tobytes() not in old)
+    counts = Counter(names[element.image_id] for track in tracks for element in track.elements)
+    return {frame.name for frame in frames if counts[frame.name] < _LEAST_NEW_POINTS} & set(names.values())
 
 
 def _agrees(map_from_camera: SE3, taught: TaughtImage) -> bool:

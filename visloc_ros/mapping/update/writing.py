@@ -34,7 +34,7 @@ from visloc_ros.mapping.validation import validate_map
 class Change:
     """What a recording changes in the map ``old``, and the ``use`` of that, this session counted.
 
-    ``gone`` is the map without what is gone, ``kept`` the same with room for ``frames``, to be ``added``.
+    ``gone`` is the map without what is gone, ``kept`` the same with room for ``frames``, which ``added`` contains.
     """
 
     old: Map
