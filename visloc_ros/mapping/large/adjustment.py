@@ -18,13 +18,12 @@ from visloc_ros.mapping.large.needs import ADJUSTMENT
 from visloc_ros.mapping.large.pieces import Piece, taken
 from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.mappers import adjustment_options, quiet_colmap
+from visloc_ros.mapping.near_points import are_near
 
 Moving = Literal["all", "own", "points"]
 
 _ROUNDS = 2
 _LEAST_STILL = 2  # images that hold the frame and the scale
-_NEAR = 0.1  # of the middle of an image's distances to its points
-_SHORT_TRACK = 3  # images: wrong matches of more hardly agree
 _FIRST_FACTOR = 4.0  # of the tolerance, before the first adjustment
 
 
@@ -70,19 +69,9 @@ def adjust(
 
 
 def without_near_points(model: Model) -> Model:
-    """The model without points that lie right before a camera, and that hardly an image sees: wrong matches.
-
-    The nearer a point, the more a camera must move to see it elsewhere: one or two such points hold an image at a place
-    that hundreds of others contradict.
-    """
+    """The model without points that lie right before a camera."""
     distances = np.linalg.norm(model.points[model.seen] - model.poses[model.seen_by, 4:], axis=1)
-    ends = np.cumsum(np.bincount(model.seen_by, minlength=len(model.images)))
-    usual = np.array([np.median(own) for own in np.split(distances, ends[:-1])])
-    tracks = np.bincount(model.seen, minlength=len(model.points))
-    near = (distances < _NEAR * usual[model.seen_by]) & (tracks[model.seen] <= _SHORT_TRACK)
-    wrong = np.zeros(len(model.points), bool)
-    wrong[model.seen[near]] = True
-    return taken(model, ~wrong[model.seen])
+    return taken(model, ~are_near(distances, model.seen_by, model.seen)[model.seen])
 
 
 def _camera(model: Model, row: int) -> int:
@@ -142,4 +131,4 @@ def _adjust(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
     return adjusted.without_weak_images(config.min_matches).arrays()
 
 
-ADJUST = Stage("adjust", 2, _adjust, ADJUSTMENT)
+ADJUST = Stage("adjust", 3, _adjust, ADJUSTMENT)
