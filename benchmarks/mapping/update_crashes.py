@@ -305,8 +305,14 @@ def _count_step(steps: mmap.mmap, dies_at: int, event: str, arguments: tuple[Any
 
 
 def as_markdown(trials: Mapping[str, Sequence[Trial]]) -> str:
-    """A row for each job."""
-    return table(HEADER, [row(name, of_job) for name, of_job in trials.items()])
+    """A row for each job, and what was neither the old nor the new map."""
+    others = [
+        f"- {name}, at {trial.at:g}: {trial.state}"
+        for name, of_job in trials.items()
+        for trial in of_job
+        if trial.state not in ("old", "new")
+    ]
+    return "\n\n".join([table(HEADER, [row(name, of_job) for name, of_job in trials.items()]), "\n".join(others)])
 
 
 def row(name: str, trials: Sequence[Trial]) -> list[str]:
