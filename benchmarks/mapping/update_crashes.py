@@ -312,7 +312,8 @@ def as_markdown(trials: Mapping[str, Sequence[Trial]]) -> str:
         for trial in of_job
         if trial.state not in ("old", "new")
     ]
-    return "\n\n".join([table(HEADER, [row(name, of_job) for name, of_job in trials.items()]), "\n".join(others)])
+    rows = table(HEADER, [row(name, of_job) for name, of_job in trials.items()])
+    return "\n\n".join([rows, *(["\n".join(others)] if others else [])])
 
 
 def row(name: str, trials: Sequence[Trial]) -> list[str]:

@@ -34,7 +34,7 @@ from visloc_ros.mapping.update.report import UpdateReport
 from visloc_ros.mapping.update.teaching import Lesson, TaughtImage, Teacher
 from visloc_ros.mapping.update.thinning import Kept, dispensable, thin
 from visloc_ros.mapping.update.use import MapUse, read_use
-from visloc_ros.mapping.update.writing import Change, write_version
+from visloc_ros.mapping.update.writing import Change, same_points, write_version
 from visloc_ros.sources import FrameSource
 
 _GROWTH = 1.15
@@ -147,9 +147,10 @@ def _contradicting(added: Added, lesson: Lesson, frames: Sequence[MapFrame]) -> 
 
 def _without_new_points(added: Added, map_: Map, frames: Sequence[MapFrame]) -> set[str]:
     """Names of the registered frames that show hardly any point beside the map's."""
-    old = {point.tobytes() for point in map_.points}
     names = {image_id: image.name for image_id, image in added.reconstruction.images.items()}
-    tracks = (point.track for point in added.reconstruction.points3D.values() if point.xyz.tobytes() not in old)
+    points = list(added.reconstruction.points3D.values())
+    is_new = same_points(np.array([point.xyz for point in points]), map_.points) < 0
+    tracks = (point.track for point, new in zip(points, is_new, strict=True) if new)
     counts = Counter(names[element.image_id] for track in tracks for element in track.elements)
     return {frame.name for frame in frames if counts[frame.name] < _LEAST_NEW_POINTS} & set(names.values())
 
