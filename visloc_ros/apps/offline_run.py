@@ -12,6 +12,7 @@ from itertools import islice
 from visloc_ros.apps.best_estimate import best_estimate
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import VislocError
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
 from visloc_ros.core.progress import track
 from visloc_ros.core.trajectory import Trajectory
@@ -46,6 +47,8 @@ from visloc_ros.pipeline import (
     Localizer,
     TrackingListener,
 )
+from visloc_ros.pipeline.backend import Mount
+from visloc_ros.pipeline.localizer import PointTracker
 from visloc_ros.sources import FrameSource
 from visloc_ros.sources.measurements import Measurements
 
@@ -128,6 +131,13 @@ def search_inline(engine: Engine, config: RunConfig) -> InlineAnchors:
     return InlineAnchors(engine, config.anchor_period_s, config.anchor_latency_s if config.causal else 0.0)
 
 
+def make_backend(
+    config: RunConfig, anchors: AnchorRunner, listener: BackendListener, mount: Mount = SE3.identity
+) -> Backend:
+    """A back end by the options, for a camera mounted so."""
+    return Backend(BackendConfig(fusion=config.fusion), anchors, mount, listener)
+
+
 def run_offline(
     place: Map,
     source: FrameSource,
@@ -146,7 +156,9 @@ def run_offline(
     """
     begin_s = time.monotonic()
     engine = engine or AnchorEngine(place, config.anchor, most_turns=1)
-    run = FrameRun(place, config, engine, anchors or search_inline(engine, config), measurements or Measurements())
+    listener = RunListener()
+    backend = make_backend(config, anchors or search_inline(engine, config), listener)
+    run = FrameRun(place, config, engine, backend, listener, measurements or Measurements())
     run.process(track(progress, "localize", source, len(source)))
     if not config.causal:
         run.estimate_best(track(progress, "estimate all frames", islice(source, run.seen), run.seen))
@@ -177,15 +189,16 @@ class FrameRun:
         place: Map,
         config: RunConfig,
         engine: Engine,
-        anchors: AnchorRunner,
+        backend: Backend,
+        listener: RunListener,
         measurements: Measurements,
-        listener: RunListener | None = None,
+        map_tracker: PointTracker | None = None,
     ) -> None:
         self._place, self._config, self._engine = place, config, engine
-        self.listener = listener or RunListener()
+        self.backend, self.listener = backend, listener
         self._odometry = SensorPlayback(make_odometry(config.odometry), measurements)
-        self.backend = Backend(BackendConfig(fusion=config.fusion), anchors, listener=self.listener)
-        map_tracker = MapTracker(place, config.map_tracking) if config.map_tracking.enabled else None
+        if map_tracker is None and config.map_tracking.enabled:
+            map_tracker = MapTracker(place, config.map_tracking)
         self._localizer = Localizer(self._odometry, self.backend, map_tracker, self.listener)
         self.frames: list[FrameRecord] = []
         self.seen = 0

@@ -7,22 +7,29 @@ import resource
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from visloc_ros.apps.offline_run import FrameRun, RunConfig, RunListener, search_inline, words_of_tracking
+from visloc_ros.apps.offline_run import (
+    FrameRun,
+    RunConfig,
+    RunListener,
+    make_backend,
+    search_inline,
+    words_of_tracking,
+)
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.progress import Progress, track
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
-from visloc_ros.core.types import Frame, State
+from visloc_ros.core.types import Frame
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
-from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covariance
 from visloc_ros.localization.rig import RigEngine, RigPose
 from visloc_ros.localization.rig.types import RigImage
-from visloc_ros.pipeline.backend import BasePrior
+from visloc_ros.map_tracking import RigMapTracker
 from visloc_ros.pipeline.leading_camera import LOST_NS, Lead
 from visloc_ros.pipeline.output import Published
 from visloc_ros.pipeline.rig_search import RigSearch
@@ -110,6 +117,8 @@ class _RigRun:
     def __init__(self, place: Map, recording: RigRecording, config: RunConfig, engine: RigEngine) -> None:
         self._place, self._recording, self._config, self._rig = place, recording, config, engine.rig
         self._search = RigSearch(engine, self._first_camera(engine))
+        follows_map = config.map_tracking.enabled
+        self._map_tracker = RigMapTracker(place, config.map_tracking, self._search) if follows_map else None
         self._legs: list[_Leg] = []
         self._without: list[Mapping[str, Frame]] = []  # since the camera that leads has no images
         self.ended_by: BaseException | None = None
@@ -146,6 +155,9 @@ class _RigRun:
             for missed in earlier:
                 leg.add(missed)
         leg.add(frames)
+        if self._config.causal and leg.camera not in frames and self._map_tracker is not None:
+            for name, frame in frames.items():
+                self._map_tracker.follow(name, frame)
 
     def _begin(self, camera: str, now_ns: int) -> _Leg:
         self._search.active, self._search.motion = camera, type(self._search.motion)()
@@ -153,7 +165,12 @@ class _RigRun:
         period_s = self._config.anchor_period_s * len(self._recording.sources)
         anchors = search_inline(self._search, replace(self._config, anchor_period_s=period_s))
         listener = _Listener(self._search)
-        run = FrameRun(self._place, self._config, self._search, anchors, Measurements(), listener)
+        mount = partial(self._rig.rig_from_camera, camera)
+        if self._legs:
+            backend = self._legs[-1].run.backend.handed_over(now_ns, mount, anchors, listener)
+        else:
+            backend = make_backend(self._config, anchors, listener, mount)
+        run = FrameRun(self._place, self._config, self._search, backend, listener, Measurements(), self._map_tracker)
         self._legs.append(_Leg(Lead(camera, now_ns, now_ns), run))
         return self._legs[-1]
 
@@ -170,14 +187,7 @@ class _RigRun:
     def _hand_over(self, leg: _Leg, camera: str, now_ns: int) -> _Leg:
         """Let odometry follow another camera; its search begins at the last pose, if that is recent."""
         _log.info("odometry of '%s' is lost: '%s' leads", leg.camera, camera)
-        last = next((one for one in reversed(leg.run.frames) if one.state is State.LOCALIZED), None)
-        other = self._begin(camera, now_ns)
-        if last is not None and last.map_from_camera is not None and last.covariance is not None:
-            camera_from_other = self._rig.rig_from_camera(leg.camera).inverse @ self._rig.rig_from_camera(camera)
-            pose, covariance = _moved(last.map_from_camera, last.covariance, camera_from_other)
-            covariance = covariance + unobserved_motion_covariance((now_ns - last.stamp_ns) / NANOSECONDS)
-            other.run.backend.add_prior(BasePrior(leg.camera, pose, covariance))
-        return other
+        return self._begin(camera, now_ns)
 
     def estimate_best(self) -> None:
         """Give every time the best pose that is known in the end."""

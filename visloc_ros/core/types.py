@@ -23,6 +23,7 @@ from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.core.tangent import move_covariance
 
 Image = NDArray[np.uint8]
 _EXPECTED = "give uint8 (H, W) grey or (H, W, 3) RGB"
@@ -225,6 +226,20 @@ class AnchorPose:
         """The part (6, 6) of the covariance that anchors nearby do not share; the whole one where no part is known."""
         return self.covariance if self.map_covariance is None else self.covariance - self.map_covariance
 
+    def of_other(self, camera_from_other: SE3) -> AnchorPose:
+        """The pose as one of another camera on the body, of which no inliers are known."""
+        lever = self.map_from_camera.rotation @ camera_from_other.translation
+        return replace(
+            self,
+            map_from_camera=self.map_from_camera @ camera_from_other,
+            covariance=move_covariance(self.covariance, lever),
+            map_covariance=None if self.map_covariance is None else move_covariance(self.map_covariance, lever),
+            inlier_pixels=np.empty((0, 2)),
+            inlier_points=np.empty((0, 3)),
+            inlier_landmarks=np.empty(0, np.int32),
+            calibration=None,
+        )
+
 
 class Decision(str, Enum):
     """The decision on a measurement that is not refused."""
@@ -265,6 +280,16 @@ class TrackedPose:
     reprojection_error_px: float
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     inlier_points: Array = field(default_factory=lambda: np.empty((0, 3)))
+
+    def of_other(self, camera_from_other: SE3) -> TrackedPose:
+        """The pose as one of another camera on the body."""
+        lever = self.map_from_camera.rotation @ camera_from_other.translation
+        return replace(
+            self,
+            map_from_camera=self.map_from_camera @ camera_from_other,
+            covariance=move_covariance(self.covariance, lever),
+            covariance_since_anchor=move_covariance(self.covariance_since_anchor, lever),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,6 +51,7 @@ class Fuser(Estimator):
     """
 
     def __init__(self, config: FusionConfig, metric: bool, gravity_aligned: bool = False) -> None:
+        self._map_only: MapOnlyPose
         self._waiting: deque[AnchorPose] = deque()  # for the odometry of their images
         self._candidates: deque[AnchorPose] = deque()  # for others that agree
         super().__init__(config, metric, gravity_aligned)
@@ -73,9 +74,16 @@ class Fuser(Estimator):
             self._start_search()
 
     def change_camera(self, camera_from_other: SE3 | None) -> None:
-        """Forget all measurements, which are of the camera before; the odometry's frame goes on."""
+        """Forget all measurements, which are of the camera before; the odometry's frame goes on.
+
+        So does the pose by the map alone, where points of the same anchors are followed in the other camera's images.
+        """
+        map_only = self._map_only
         self.restart()
         self._output.change_camera(camera_from_other)
+        if camera_from_other is not None:
+            self._map_only = map_only
+            self._map_only.change_camera(camera_from_other)
 
     def relocalize(self) -> None:
         """Forget the alignment to the map and any pose prior; the odometry and its frame go on."""
@@ -397,10 +405,13 @@ class Fuser(Estimator):
 
     def _advance_map_only(self, stamp_ns: int) -> None:
         """Follow the pose by the map alone, at a frame whose pose odometry does not give."""
-        if self._is_led:
-            self._map_only.lead(stamp_ns)
-            return
         latest = self._history.latest
+        if self._is_led:
+            assert self._alignment is not None
+            assert latest is not None
+            there = self._estimate_at(latest, self._alignment)
+            self._map_only.lead(stamp_ns, PosePrior(there.state.map_from_camera, there.covariance[:6, :6]))
+            return
         sample = latest if latest is not None and latest.stamp_ns == stamp_ns else None
         self._map_only.advance(stamp_ns, sample, stands=self._odometry_lost is Reason.STANDING_STILL)
         self._take_map_only(stamp_ns)

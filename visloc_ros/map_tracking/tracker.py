@@ -40,13 +40,28 @@ _CATCH_UP_IMAGES = 8  # at most, each some 4 ms: all images of a search of 0.3 s
 _FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimensions are nearer
 
 
+@dataclass(frozen=True, eq=False)
+class TrackedMap:
+    """What trackers need of a map: held once for those of several cameras."""
+
+    name: str
+    points: MapPoints
+    references: ReferenceImages
+
+    @staticmethod
+    def of(map_: Map, config: MapTrackingConfig) -> TrackedMap:
+        """That of a map. Raises MapError for a broken thumbnail."""
+        points = MapPoints(map_)
+        return TrackedMap(map_.name, points, ReferenceImages(map_, points, config))
+
+
 class MapTracker:
     """Gives every frame a pose in the map from the last anchor's points; one thread, frames in order."""
 
-    def __init__(self, map_: Map, config: MapTrackingConfig | None = None) -> None:
+    def __init__(self, map_: Map | TrackedMap, config: MapTrackingConfig | None = None) -> None:
         self._config = config or MapTrackingConfig()
-        self._newer: Map | None = None
-        self._use(map_)
+        self._newer: TrackedMap | None = None
+        self._use(map_ if isinstance(map_, TrackedMap) else TrackedMap.of(map_, self._config))
         self._frames = FrameCheck()
         self.reset()
 
@@ -57,9 +72,9 @@ class MapTracker:
         self._references.forget()
         self._tracker: AnchorTracker | None = None
 
-    def update(self, map_: Map) -> None:
+    def update(self, map_: Map | TrackedMap) -> None:
         """Use another version of the map, in the same frame, from the next anchor on; until then nothing changes."""
-        self._newer = map_
+        self._newer = map_ if isinstance(map_, TrackedMap) else TrackedMap.of(map_, self._config)
 
     def link(self, anchor: AnchorPose) -> TrackedPose | None:
         """Give the pose of an anchor's image by the points of the anchor before; None where it does not show them."""
@@ -134,11 +149,9 @@ class MapTracker:
                 self._references.forget()
         return self._locate(tracker, image, guess, watch)
 
-    def _use(self, map_: Map) -> None:
-        self.map_name = map_.name
-        self._points = MapPoints(map_)
-        references = ReferenceImages(map_, self._points, self._config)
-        self._references = ReferenceLocalizer(references, self._points.uncertainty, self._config)
+    def _use(self, map_: TrackedMap) -> None:
+        self.map_name, self._points = map_.name, map_.points
+        self._references = ReferenceLocalizer(map_.references, self._points.uncertainty, self._config)
 
     def _begin(self, camera: pycolmap.Camera) -> None:
         self._images = RecentImages(self._config)

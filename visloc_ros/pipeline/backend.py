@@ -255,6 +255,15 @@ class Backend(PoseBackend):
                 moved = unobserved_motion_covariance((stamp_ns - last.stamp_ns) / NANOSECONDS)
                 self._prior = replace(last, covariance=last.covariance + moved)
 
+    def handed_over(self, stamp_ns: int, mount: Mount, anchors: AnchorRunner, listener: BackendListener) -> Backend:
+        """The back end of another camera of the body, which goes on from this one, that ends, as ``change_camera``."""
+        with self._lock:
+            other = Backend(self._config, anchors, mount, listener)
+            other._estimator, other._map = self._estimator, self._map
+            other._mounted, other._last = self._mounted, self._last
+            other.change_camera(stamp_ns, mount)
+            return other
+
     def relocalize(self) -> None:
         """Forget the place in the map and every prior; agreeing anchors set it again, and ``odom`` goes on."""
         with self._lock:

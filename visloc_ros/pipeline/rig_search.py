@@ -6,11 +6,15 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
+from visloc_ros.localization.rig.engine import AT_ONCE_NS
+from visloc_ros.map_tracking import OtherImage
 
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
 _SKIPPED = 8  # searches without a camera that saw nothing of the map, before it is tried again
@@ -37,6 +41,34 @@ class RigSearch:
     def map_identity(self) -> MapIdentity:
         """The map that is searched."""
         return self.engine.map_identity
+
+    @property
+    def leading(self) -> str:
+        """The camera that odometry follows."""
+        return self.active
+
+    def others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
+        """The newest images of the other cameras beside the active one's at a stamp, where the motion since is known.
+
+        Cameras that are mounted otherwise than given are left out.
+        """
+        rig, others = self.engine.rig, dict[str, OtherImage]()
+        rig_from_camera = rig.rig_from_camera(self.active)
+        for name, frame in self.newest.items():
+            if name == self.active or name in self.engine.places.unusable:
+                continue
+            moved = self._motion_since(frame.stamp_ns, stamp_ns)
+            if moved is not None:
+                place = rig_from_camera.inverse @ moved[0] @ rig.rig_from_camera(name)
+                of_camera = move_covariance(moved[1], rig_from_camera.translation)
+                others[name] = OtherImage(frame, place, turn_covariance(of_camera, rig_from_camera.rotation.T))
+        return others
+
+    def _motion_since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
+        """``rig_from_rig_then`` with its covariance about the axes of the rig; None where that is not known."""
+        if abs(now_ns - then_ns) <= AT_ONCE_NS:
+            return SE3.identity(), np.zeros((6, 6))
+        return self.motion.since(then_ns, now_ns) if 0 < now_ns - then_ns < _OLDEST_NS else None
 
     def see(self, frames: Mapping[str, Frame]) -> None:
         """Keep the newest images."""

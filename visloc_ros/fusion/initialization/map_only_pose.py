@@ -89,11 +89,21 @@ class MapOnlyPose:
         self._tracked: dict[int, TrackedPose] = {}
         self._found_ns = 0  # the last frame in which points were found
         self._before_ns, self._newest_ns = 0, 0
+        self._led: tuple[int, PosePrior] | None = None  # the last frame whose pose odometry gave
 
-    def lead(self, stamp_ns: int) -> None:
+    def lead(self, stamp_ns: int, pose: PosePrior) -> None:
         """Note that odometry gives a frame's pose: anchors that agree with it may carry the pose on when it ends."""
         self._rest, self._first_fix, self._is_contradicted = None, None, False
         self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
+        self._led = stamp_ns, pose
+
+    def change_camera(self, camera_from_other: SE3) -> None:
+        """Go on with another camera on the body, in whose images the same anchors' points are followed."""
+        self._rest, self._first_fix, self._unlinked = None, None, None
+        self._agreeing = {stamp_ns: one.of_other(camera_from_other) for stamp_ns, one in self._agreeing.items()}
+        self._tracked = {stamp_ns: one.of_other(camera_from_other) for stamp_ns, one in self._tracked.items()}
+        if self._led is not None:
+            self._led = self._led[0], self._led[1].of_other(camera_from_other)
 
     def agree(self, anchor: AnchorPose) -> None:
         """Add an anchor that agrees with the known pose."""
@@ -110,7 +120,7 @@ class MapOnlyPose:
         rest = self._rest
         if sample is not None and rest is not None and rest.sample is not None:
             stands = stands or _is_still(rest.sample, sample)
-        if not stands and self._newest_ns not in self._tracked:
+        if not stands and self._newest_ns not in self._tracked and not self._is_led(self._newest_ns):
             self.end()
         if not stands:
             self._rest = None
@@ -177,7 +187,8 @@ class MapOnlyPose:
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with the map points followed into it, if these are found."""
         is_newest = stamp_ns == self._newest_ns
-        return is_newest and self._before_ns in self._tracked and self.pose_at(stamp_ns) is None
+        is_known = self._before_ns in self._tracked or self._is_led(self._before_ns)
+        return is_newest and is_known and self.pose_at(stamp_ns) is None
 
     def pose_at(self, stamp_ns: int) -> MapOnlyEstimate | None:
         """The pose of the newest frame, None while it is not known."""
@@ -202,6 +213,10 @@ class MapOnlyPose:
             self._is_contradicted,
             self._agreeing[newest_ns].probability,
         )
+
+    def _is_led(self, stamp_ns: int) -> bool:
+        """Whether odometry gave the pose of this frame, the last one for which it did."""
+        return self._led is not None and self._led[0] == stamp_ns
 
     def _confirms(self, anchor: AnchorPose, tracked: TrackedPose) -> bool:
         """Whether an anchor agrees with the tracked pose of its frame; the second in a row that does not ends all."""
@@ -235,6 +250,9 @@ class MapOnlyPose:
         before, after = self._tracked.get(self._before_ns), self._tracked.get(stamp_ns)
         if self._rest is not None and self._rest.begin_ns < stamp_ns:
             return SE3.identity(), np.zeros((6, 6))
+        if after is not None and self._led is not None and self._is_led(self._before_ns):
+            led = self._led[1]
+            return led.map_from_camera.inverse @ after.map_from_camera, led.covariance + after.covariance
         if before is None or after is None:
             return None, None
         if before.anchor_stamp_ns != after.anchor_stamp_ns:  # these points would add the two anchors' difference

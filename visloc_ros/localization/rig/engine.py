@@ -24,7 +24,7 @@ from visloc_ros.localization.rig.solving import RigSolution, RigView, solve_rig_
 from visloc_ros.localization.rig.types import RigImage, RigPose
 from visloc_ros.localization.rig.uncertainty import rig_covariance
 
-_AT_ONCE_NS = 5_000_000
+AT_ONCE_NS = 5_000_000
 """Images that are no farther apart are of one time: a walking person moves by as many millimetres."""
 _AS_LIKELY_AS_NOT = 0.5
 
@@ -181,7 +181,7 @@ def check_is_metric(place: Map) -> None:
 
 
 def _is_late(image: RigImage, stamp_ns: int) -> bool:
-    return image.rig_from_rig_then is None and abs(image.frame.stamp_ns - stamp_ns) > _AT_ONCE_NS
+    return image.rig_from_rig_then is None and abs(image.frame.stamp_ns - stamp_ns) > AT_ONCE_NS
 
 
 def _why_left_out(camera: CameraSearch) -> Rejection:
