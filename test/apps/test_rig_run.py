@@ -14,6 +14,7 @@ from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.rig import Rig, RigCamera
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.trajectory_files import read_tum
+from visloc_ros.core.types import State
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.rig import RigEngine
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
@@ -99,6 +100,21 @@ def test_another_camera_leads_when_one_sees_nothing(cameras, rig, engine, what):
     for frame, pose in zip(record.frames, cameras["front"].ground_truth.poses, strict=True):
         difference = frame.map_from_camera.translation - (pose @ FRONT.inverse).translation
         assert difference @ np.linalg.solve(frame.covariance[:3, :3], difference) < 16.3  # one in a thousand
+
+
+@pytest.mark.parametrize("what", ["covered_s", "unplugged_s"])
+def test_poses_in_time_go_on_when_another_camera_leads(cameras, rig, engine, what):
+    sources = {"front": Recorded(cameras["front"], **{what: 2.0}), "left": Recorded(cameras["left"])}
+    recording, config = RigRecording("walk", rig, sources), RunConfig(causal=True)
+    record = run_rig(engine.map, recording, recording.ground_truth, config, SilentProgress(), RigEngine(engine, rig))
+    assert any("'left' leads from 2." in note for note in record.notes)
+    first = next(index for index, frame in enumerate(record.frames) if frame.state is State.LOCALIZED)
+    assert first < 15
+    assert {frame.state for frame in record.frames[first:]} == {State.LOCALIZED}
+    whole = cameras["front"].ground_truth
+    truth = {stamp_ns: pose @ FRONT.inverse for stamp_ns, pose in zip(whole.stamps_ns, whole.poses, strict=True)}
+    for frame in record.frames[first:]:
+        assert frame.map_from_camera.is_close(truth[frame.stamp_ns], 0.03, 0.5)
 
 
 def test_the_command_names_a_camera_that_is_mounted_otherwise(cameras, rig, tmp_path):

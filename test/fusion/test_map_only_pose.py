@@ -322,6 +322,39 @@ def test_odometry_that_goes_on_after_a_loss_adds_no_motion_twice():
     assert position_errors(run, estimates).max() < 0.01
 
 
+@pytest.mark.parametrize("unseen", [(), (102,)])
+def test_the_pose_goes_on_when_another_camera_of_the_body_leads(unseen):
+    """Points are not followed in every frame while odometry leads, and its last frame may be one without."""
+    run = simulate_run(replace(EXACT, path="eight", duration_s=16.0, rate_hz=10.0, anchor_period_s=0.5), 3)
+    lost, changes = 100, 104
+    camera_from_other = SE3(rotation_matrix([0.0, 1.5, 0.0]), np.array([0.1, 0.0, -0.2]))
+    fuser, followed, estimates, waiting = Fuser(CONFIG, metric=True), None, [], list(run.anchors)
+    for index, (stamp_ns, truth) in enumerate(zip(run.stamps_ns, run.truth, strict=True)):
+        of_other, pose = index >= changes, run.odometry[index]
+        if index == changes:
+            fuser.change_camera(camera_from_other)
+        if of_other:
+            lever = SE3(camera_from_other.rotation, camera_from_other.translation / run.scales[index])
+            pose = replace(pose, segment=1, odom_from_camera=pose.odom_from_camera @ lever)
+        fuser.add_odometry(pose if not lost <= index < changes else Rejection(stamp_ns, Reason.FEW_FEATURES))
+        if followed is not None and index not in unseen and (index >= lost or index % 2):
+            tracked = TrackedPose(stamp_ns, truth, 1e-4 * np.eye(6), followed, 1e-6 * np.eye(6), 50, 60, 0.5)
+            fuser.add_tracked(tracked.of_other(camera_from_other) if of_other else tracked)
+        elif index in unseen:
+            fuser.add_tracked(Rejection(stamp_ns, Reason.FEW_MATCHES))
+        while waiting and waiting[0][0] <= stamp_ns:
+            anchor = waiting.pop(0)[1]
+            if (anchor.stamp_ns >= run.stamps_ns[changes]) == of_other:
+                anchor = anchor.of_other(camera_from_other) if of_other else anchor
+                followed = followed if isinstance(fuser.add_anchor(anchor), Rejection) else anchor.stamp_ns
+        estimates.append(fuser.estimate(stamp_ns))
+    for index in range(lost - 10, len(estimates)):
+        estimate, truth = estimates[index], run.truth[index]
+        expected = truth @ camera_from_other if index >= changes else truth
+        assert estimate.state is State.LOCALIZED
+        assert estimate.map_from_camera.is_close(expected, translation=0.03, degrees=1.5)
+
+
 def check_motions(estimates, truth):
     """``odom`` moves as the camera does wherever it claims to know the motion, also as odometry takes over."""
     measured = 0

@@ -158,7 +158,8 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             self._backend.join_anchors()
 
     def _take_tracked(self, message: TrackedPose) -> None:
-        self._backend.add_tracked(tracked_pose_from_msg(message))
+        if not self.camera_frame or message.camera_frame_id == self.camera_frame:
+            self._backend.add_tracked(tracked_pose_from_msg(message))
 
     def _take_loop(self, message: LoopClosure) -> None:
         self._backend.add_loop(loop_closure_from_msg(message))

@@ -22,7 +22,7 @@ from visloc_ros.core.map_versions import are_versions, version_mark
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity
 from visloc_ros.localization.searchable_map import open_searchable_map
-from visloc_ros.map_tracking import MapTracker, MapTrackingConfig
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, RigMapTracker
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.predicted_poses import RecentPoses
 from visloc_ros.nodes.qos import RELIABLE
@@ -117,7 +117,7 @@ class RemoteBackend(PoseBackend):
     ``outcomes`` counts them.
     """
 
-    def __init__(self, node: VislocNode[Any], tracker: MapTracker | None) -> None:
+    def __init__(self, node: VislocNode[Any], tracker: MapTracker | RigMapTracker | None) -> None:
         self.outcomes: Counter[str] = Counter()
         self.tracker = tracker
         self._camera_frame = ""  # of the camera that odometry follows, once it was another one before

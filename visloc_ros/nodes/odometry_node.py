@@ -22,7 +22,7 @@ from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.map import Map
 from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
-from visloc_ros.map_tracking import MapTracker
+from visloc_ros.map_tracking import MapTracker, RigMapTracker
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig
 from visloc_ros.nodes.conversions import camera_from_msg
@@ -31,6 +31,7 @@ from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.keyframe_output import KeyframeConfig, KeyframeOutput
 from visloc_ros.nodes.map_tracking import FollowedMap, MapTrackingNodeConfig, RemoteBackend
 from visloc_ros.nodes.qos import LATCHED
+from visloc_ros.nodes.rig_images import RigImages
 from visloc_ros.nodes.rig_input import CAMERAS_MEANING, MAIN, camera_options, further_cameras, topic_prefix
 from visloc_ros.nodes.sensor_input import SensorInput
 from visloc_ros.nodes.tracking_output import TrackingOutput
@@ -104,10 +105,11 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def activate(self) -> None:
         """Start tracking."""
         self.undo(self._odometry.reset)  # done last, when tracking has ended
+        self._leading, self._followed_camera = LeadingCamera(MAIN), MAIN
+        self._images = self._images_of_rig() if self._cameras and self._followed is not None else None
         tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
-        self._leading, self._followed_camera = LeadingCamera(MAIN), MAIN
         self._processing = threading.Lock()  # each camera has a thread
         self._inputs = {name: self._receive(name) for name in (MAIN, *self._cameras)}
         self._begin_s: float | None = None  # when the first frame came
@@ -127,12 +129,20 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self,
             camera_options(self.config.camera, name),
             partial(self._process, name),
-            is_wanted=partial(self._leading.takes, name) if self._cameras else lambda _: True,
+            is_wanted=partial(self._is_wanted, name),
             load=self._load,
             on_skipped=partial(self._skip, name),
             wants_colour=self._wants_colour,
             prefix=topic_prefix(name),
         )
+
+    def _images_of_rig(self) -> RigImages:
+        names = (MAIN, *self._cameras)
+        return RigImages(self, names, lambda: self._leading.name, lambda name: self._inputs[name].camera_frame)
+
+    def _is_wanted(self, name: str, stamp_ns: int) -> bool:
+        """Whether an image is decoded: for odometry, or to follow map points in it."""
+        return not self._cameras or self._leading.takes(name, stamp_ns) or self._images is not None
 
     @property
     def _input(self) -> CameraInput:
@@ -140,14 +150,22 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         return self._inputs[self._leading.name]
 
     def _process(self, name: str, frame: Frame, camera_frame: str) -> None:
+        is_silent = False
+        if self._images is not None:
+            self._images.add(name, frame)
+            is_silent = self._images.is_silent(frame.stamp_ns)
+        if name != self._leading.name and not is_silent:
+            return
         with self._processing:
             if name == self._leading.name:
                 self._process_next(name, frame, camera_frame)
+            elif isinstance(self._tracker, RigMapTracker):
+                self._tracker.follow(name, frame)
 
     def _process_next(self, name: str, frame: Frame, camera_frame: str) -> None:
         if name != self._followed_camera:
             self._followed_camera = name
-            self._localizer.reset()
+            self._localizer.change_camera()
             self._remote.follow_camera(camera_frame)
         if self._reset_asked.is_set():  # done here, between two frames, since tracking runs in another thread
             self._reset_asked.clear()
@@ -194,8 +212,11 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         if self._fusion is None:
             self._remote.tracker = self._tracker
 
-    def _make_tracker(self, map_: Map) -> MapTracker:
-        self._tracker = MapTracker(map_, self.config.map_tracking)
+    def _make_tracker(self, map_: Map) -> MapTracker | RigMapTracker:
+        config = self.config.map_tracking
+        self._tracker: MapTracker | RigMapTracker = (
+            MapTracker(map_, config) if self._images is None else RigMapTracker(map_, config, self._images)
+        )
         return self._tracker
 
     def _awaits_calibration(self, frame: Frame) -> bool:

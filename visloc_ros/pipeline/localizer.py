@@ -194,10 +194,14 @@ class Localizer:
 
     def reset(self) -> None:
         """Forget all images: stamps start again."""
-        self.odometry.reset()
-        self._map_tracked_ns, self._held = 0, None
+        self.change_camera()
         if self.map_tracker is not None:
             self.map_tracker.reset()
+
+    def change_camera(self) -> None:
+        """Take the frames of another camera from now on, in whose images the map tracker follows points already."""
+        self.odometry.reset()
+        self._map_tracked_ns, self._held = 0, None
 
     def _track_map(
         self, tracker: PointTracker, frame: Frame, odometry: OdometryPose | Rejection, estimate: Estimate | None

@@ -120,7 +120,8 @@ class MapOnlyPose:
         rest = self._rest
         if sample is not None and rest is not None and rest.sample is not None:
             stands = stands or _is_still(rest.sample, sample)
-        if not stands and self._newest_ns not in self._tracked and not self._is_led(self._newest_ns):
+        self._take_over()
+        if not stands and self._newest_ns not in self._tracked:
             self.end()
         if not stands:
             self._rest = None
@@ -187,8 +188,7 @@ class MapOnlyPose:
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with the map points followed into it, if these are found."""
         is_newest = stamp_ns == self._newest_ns
-        is_known = self._before_ns in self._tracked or self._is_led(self._before_ns)
-        return is_newest and is_known and self.pose_at(stamp_ns) is None
+        return is_newest and self._before_ns in self._tracked and self.pose_at(stamp_ns) is None
 
     def pose_at(self, stamp_ns: int) -> MapOnlyEstimate | None:
         """The pose of the newest frame, None while it is not known."""
@@ -214,9 +214,21 @@ class MapOnlyPose:
             self._agreeing[newest_ns].probability,
         )
 
-    def _is_led(self, stamp_ns: int) -> bool:
-        """Whether odometry gave the pose of this frame, the last one for which it did."""
-        return self._led is not None and self._led[0] == stamp_ns
+    def _take_over(self) -> None:
+        """Take the pose by odometry of the last frame as tracked, where points hold it: not all frames are tracked."""
+        led, last = self._led, next(reversed(self._tracked.values()), None)
+        if led is None or last is None or led[0] != self._newest_ns or led[0] <= last.stamp_ns:
+            return
+        stamp_ns, pose = led
+        if stamp_ns - last.stamp_ns <= LONGEST_GAP_NS:
+            covariance = pose.covariance
+            self._tracked[stamp_ns] = replace(
+                last,
+                stamp_ns=stamp_ns,
+                map_from_camera=pose.map_from_camera,
+                covariance=covariance,
+                covariance_since_anchor=covariance,
+            )
 
     def _confirms(self, anchor: AnchorPose, tracked: TrackedPose) -> bool:
         """Whether an anchor agrees with the tracked pose of its frame; the second in a row that does not ends all."""
@@ -250,9 +262,6 @@ class MapOnlyPose:
         before, after = self._tracked.get(self._before_ns), self._tracked.get(stamp_ns)
         if self._rest is not None and self._rest.begin_ns < stamp_ns:
             return SE3.identity(), np.zeros((6, 6))
-        if after is not None and self._led is not None and self._is_led(self._before_ns):
-            led = self._led[1]
-            return led.map_from_camera.inverse @ after.map_from_camera, led.covariance + after.covariance
         if before is None or after is None:
             return None, None
         if before.anchor_stamp_ns != after.anchor_stamp_ns:  # these points would add the two anchors' difference

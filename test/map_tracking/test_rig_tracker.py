@@ -1,0 +1,127 @@
+"""Map points followed in the images of two cameras at right angles: one pose, here against exact truth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from followed_room import RATE_HZ, error_of
+
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.types import Reason, Rejection, TrackedPose
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, OtherImage, RigMapTracker
+from visloc_ros.map_tracking.rig_tracker import joined
+from visloc_ros.simulation import simulate
+from visloc_ros.simulation.living_room import make_living_room
+from visloc_ros.simulation.path import PATHS, MountedPath
+
+FRONT_FROM_RIGHT = SE3(rotation_matrix([0.0, np.pi / 2, 0.0]), np.array([0.1, 0.0, -0.1]))
+LAST = RATE_HZ
+CONFIG = MapTrackingConfig()
+AS_GIVEN = SE3.identity()
+
+
+@pytest.fixture(scope="module")
+def rights(room):
+    """Frames of the other camera."""
+    path = MountedPath(PATHS["localize"], FRONT_FROM_RIGHT)
+    walk = simulate(room.walk.config, "localize", make_living_room(0), path)
+    return [walk.frame(index) for index in range(LAST + 4)]
+
+
+class Images:
+    """The other camera's images, some frames older than those of the front one, or none."""
+
+    def __init__(self, room, rights, late=0, mounted=AS_GIVEN):
+        self.leading = "front"
+        self.rights, self.late, self.mounted, self.room = rights, late, mounted, room
+
+    def others(self, stamp_ns):
+        index = next(index for index, frame in enumerate(self.rights) if frame.stamp_ns == stamp_ns)
+        then = index - self.late
+        if self.leading == "right" or then < 0:
+            return {}
+        moved = self.room.pose(index).inverse @ self.room.pose(then)
+        covariance = np.diag([1e-3**2] * 3 + [1e-3**2] * 3) if self.late else np.zeros((6, 6))
+        return {"right": OtherImage(self.rights[then], moved @ FRONT_FROM_RIGHT @ self.mounted, covariance)}
+
+
+def follow(room, tracker, blind=()):
+    """Poses of frames 1 to the last one by the anchor of the first; the front camera is black in some."""
+    results = {}
+    for index in range(LAST + 1):
+        frame = room.frame(index)
+        if index in blind:
+            frame = replace(frame, image=np.zeros_like(frame.image))
+        results[index] = tracker.track(frame)
+        if index == 0:
+            tracker.restart(room.anchor(0))
+    return results
+
+
+def errors_m(room, results):
+    found = {index: one for index, one in results.items() if isinstance(one, TrackedPose)}
+    return [np.linalg.norm(error_of(one.map_from_camera, room.pose(index))[:3]) for index, one in found.items()]
+
+
+@pytest.fixture(scope="module")
+def alone(room):
+    return follow(room, MapTracker(room.map))
+
+
+def test_two_cameras_hold_the_pose_better_than_one(room, rights, alone):
+    both = follow(room, RigMapTracker(room.map, CONFIG, Images(room, rights)))
+    assert len(errors_m(room, both)) == LAST
+    assert np.median(errors_m(room, both)) < 0.7 * np.median(errors_m(room, alone))
+    for index in range(1, LAST + 1):
+        assert np.trace(both[index].covariance_since_anchor) < np.trace(alone[index].covariance_since_anchor)
+        assert np.linalg.eigvalsh(both[index].covariance - both[index].covariance_since_anchor).min() > -1e-12
+        assert both[index].stamp_ns == room.frame(index).stamp_ns
+        assert both[index].anchor_stamp_ns == room.frame(0).stamp_ns
+
+
+def test_an_image_of_another_time_is_moved_to_that_of_the_leading_camera(room, rights, alone):
+    late = follow(room, RigMapTracker(room.map, CONFIG, Images(room, rights, late=2)))
+    assert np.median(errors_m(room, late)) <= np.median(errors_m(room, alone))
+
+
+def test_one_camera_alone_holds_the_pose_while_the_other_sees_nothing(room, rights):
+    blind = range(5, LAST + 1)
+    results = follow(room, RigMapTracker(room.map, CONFIG, Images(room, rights)), blind)
+    assert all(isinstance(results[index], TrackedPose) for index in blind)
+    assert max(errors_m(room, results)) < 0.03
+
+
+def test_another_camera_leads_with_the_points_that_were_followed_in_it(room, rights):
+    images = Images(room, rights)
+    tracker = RigMapTracker(room.map, CONFIG, images)
+    follow(room, tracker)
+    tracker.follow("right", rights[LAST + 1])  # the one that led sends nothing, and the other one does not lead yet
+    images.leading = "right"
+    results = {index: tracker.track(rights[index]) for index in (LAST + 2, LAST + 3)}
+    for index, result in results.items():
+        assert isinstance(result, TrackedPose)
+        truth = room.pose(index) @ FRONT_FROM_RIGHT
+        assert np.linalg.norm(error_of(result.map_from_camera, truth)[:3]) < 0.03
+
+
+def test_a_camera_that_contradicts_the_leading_one_is_left_out(room, rights, alone):
+    turned = SE3(rotation_matrix([0.0, 0.0, np.radians(8.0)]), np.array([0.05, 0.0, 0.0]))
+    results = follow(room, RigMapTracker(room.map, CONFIG, Images(room, rights, mounted=turned)))
+    assert max(errors_m(room, results)) <= 1.5 * max(errors_m(room, alone))
+
+
+def test_poses_by_different_anchors_and_far_apart_are_not_joined(alone):
+    one = alone[5]
+    away = replace(one, map_from_camera=SE3(np.eye(3), np.array([0.5, 0.0, 0.0])) @ one.map_from_camera)
+    assert joined(one, one).map_from_camera.is_close(one.map_from_camera)
+    assert joined(one, away) is None
+    assert joined(one, replace(one, anchor_stamp_ns=1)) is None
+
+
+def test_before_an_anchor_and_after_a_reset_there_is_no_pose(room, rights):
+    tracker = RigMapTracker(room.map, CONFIG, Images(room, rights))
+    assert tracker.track(room.frame(0)).reason is Reason.FEW_MATCHES
+    tracker.restart(room.anchor(0))
+    assert isinstance(tracker.track(room.frame(1)), TrackedPose)
+    tracker.reset()
+    assert isinstance(tracker.track(room.frame(2)), Rejection)
