@@ -138,7 +138,7 @@ def measure(arguments: argparse.Namespace) -> tuple[list[Figures], str]:
     rows.append(figures("front alone, causal", *timed(lambda: run_offline(
         place, front, front.ground_truth, causal, SilentProgress(), engine=engine
     ))))  # fmt: skip
-    for name in ("both", "front covered for 4 s"):
+    for name in ("both", "front covered for 4 s", "front unplugged for 4 s"):
         run = run_of(place, cases[name], causal, RigEngine(engine, rig))
         rows.append(figures(f"{name}, causal", *timed(run)))
     turn = SE3(rotation_matrix([0.0, np.radians(WRONG_DEG), 0.0]), np.zeros(3))

@@ -161,9 +161,11 @@ class _RigRun:
 
     def _begin(self, camera: str, now_ns: int) -> _Leg:
         self._search.active, self._search.motion = camera, type(self._search.motion)()
-        # As many images are searched as of a single camera: joint poses are the better ones.
-        period_s = self._config.anchor_period_s * len(self._recording.sources)
-        anchors = search_inline(self._search, replace(self._config, anchor_period_s=period_s))
+        # As many images are searched as of a single camera, joint poses being the better ones; and each takes its time.
+        period_s, latency_s = self._config.anchor_period_s, self._config.anchor_latency_s
+        cameras = len(self._recording.sources)
+        config = replace(self._config, anchor_period_s=cameras * period_s, anchor_latency_s=cameras * latency_s)
+        anchors = search_inline(self._search, config)
         listener = _Listener(self._search)
         mount = partial(self._rig.rig_from_camera, camera)
         if self._legs:
