@@ -76,15 +76,11 @@ class Robot:
         )
 
     def step(self, odometry, images):
-        """Send images of one time, and wait until odometry has them."""
-        received = odometry._received + len(images)
-        for name, frame in images.items():
-            self.send(name, frame)
-        self.harness.wait_for(lambda: odometry._received == received, "images")
-        newest = odometry._images._newest
-        for name, frame in images.items():
-            kept = newest[MAIN if name == "front" else name]
-            self.harness.wait_for(lambda kept=kept, ns=frame.stamp_ns: kept and kept[-1].stamp_ns == ns, "image")
+        """Send images of one time, those of the first camera last, and wait until odometry has each."""
+        for name in sorted(images, reverse=True):
+            self.send(name, images[name])
+            kept = odometry._images._newest[MAIN if name == "front" else name]
+            self.harness.wait_for(lambda one=kept, ns=images[name].stamp_ns: one and one[-1].stamp_ns == ns, "image")
 
 
 @pytest.fixture
