@@ -8,7 +8,7 @@ from followed_room import RATE_HZ, error_of
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Reason, Rejection, TrackedPose
-from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, OtherImage, RigMapTracker
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, OtherImage, OtherPlace, RigMapTracker
 from visloc_ros.map_tracking.rig_tracker import joined
 from visloc_ros.simulation import simulate
 from visloc_ros.simulation.living_room import make_living_room
@@ -42,7 +42,8 @@ class Images:
             return {}
         moved = self.room.pose(index).inverse @ self.room.pose(then)
         covariance = np.diag([1e-3**2] * 3 + [1e-3**2] * 3) if self.late else np.zeros((6, 6))
-        return {"right": OtherImage(self.rights[then], moved @ FRONT_FROM_RIGHT @ self.mounted, covariance)}
+        frame, place = self.rights[then], moved @ FRONT_FROM_RIGHT @ self.mounted
+        return {"right": OtherImage(frame, OtherPlace(frame.stamp_ns, place, covariance))}
 
 
 def follow(room, tracker, blind=()):

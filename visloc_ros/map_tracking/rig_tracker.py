@@ -18,26 +18,31 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.tangent import perturbed, pose_difference, turn_covariance
 from visloc_ros.core.types import AnchorPose, Frame, Rejection, TrackedPose
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap
-
-_FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimensions are nearer
+from visloc_ros.map_tracking.tracker import FARTHEST, MapTracker, TrackedMap
 
 
 @dataclass(frozen=True, eq=False)
-class OtherImage:
-    """An image of another camera of a rig, beside one of the leading camera.
+class OtherPlace:
+    """Where another camera of a rig was when it took its image, at a stamp, beside one of the leading camera.
 
-    ``camera_from_other`` leads from where the other camera was when it took its image to where the leading camera was:
-    its place on the rig, and the rig's motion between the two images, whose covariance (6, 6) is about the axes of the
-    leading camera.
+    ``camera_from_other`` is its place on the rig and the rig's motion between the two images, whose covariance (6, 6)
+    is about the axes of the leading camera.
     """
 
-    frame: Frame
+    stamp_ns: int
     camera_from_other: SE3
     covariance: Array
 
 
-class RigImages(Protocol):
+@dataclass(frozen=True, eq=False)
+class OtherImage:
+    """An image of another camera of a rig, and where that was."""
+
+    frame: Frame
+    place: OtherPlace
+
+
+class OtherCameras(Protocol):
     """Interface of what gives the images of the other cameras."""
 
     @property
@@ -54,8 +59,8 @@ class RigMapTracker:
     As ``MapTracker`` otherwise; anchors, predicted and tracked poses are those of the leading camera.
     """
 
-    def __init__(self, map_: Map, config: MapTrackingConfig, images: RigImages) -> None:
-        self._config, self._images = config, images
+    def __init__(self, map_: Map, config: MapTrackingConfig, cameras: OtherCameras) -> None:
+        self._config, self._cameras = config, cameras
         self._map = TrackedMap.of(map_, config)
         self._trackers: dict[str, MapTracker] = {}
         self._anchor_ns: dict[str, int] = {}  # the anchor that each camera follows
@@ -68,7 +73,7 @@ class RigMapTracker:
 
     def reset(self) -> None:
         """Forget the anchor and all images; stamps may start again."""
-        self._given: deque[tuple[int, Mapping[str, OtherImage]]] = deque(maxlen=self._config.history_images)
+        self._beside: deque[tuple[int, Mapping[str, OtherPlace]]] = deque(maxlen=self._config.history_images)
         for tracker in self._trackers.values():
             tracker.reset()
 
@@ -88,28 +93,30 @@ class RigMapTracker:
 
     def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
         """Follow the points of an accepted anchor from now on, in each camera those that it should show."""
-        self._leading.restart(anchor, catch_up)
-        self._anchor_ns[self._images.leading] = anchor.stamp_ns
-        for name, other in self._beside(anchor.stamp_ns).items():
-            self._tracker_of(name).restart(_anchor_of_other(anchor, other), catch_up)
-            self._anchor_ns[name] = anchor.stamp_ns
+        beside = next((places for stamp_ns, places in self._beside if stamp_ns == anchor.stamp_ns), {})
+        own = {name: _anchor_of_other(anchor, place) for name, place in beside.items()}
+        for name, its_anchor in {self._cameras.leading: anchor, **own}.items():
+            tracker = self._tracker_of(name)
+            tracker.restart(its_anchor, catch_up)
+            if tracker.anchor_ns == its_anchor.stamp_ns:
+                self._anchor_ns[name] = anchor.stamp_ns
 
     def keep(self, frame: Frame, predicted: SE3 | None = None) -> None:
         """Keep a frame that is not tracked, for a later anchor of it."""
         self._leading.keep(frame, predicted)
         for name, other in self._take_others(frame.stamp_ns).items():
-            self._tracker_of(name).keep(other.frame, _of_other(predicted, other))
+            self._tracker_of(name).keep(other.frame, _of_other(predicted, other.place))
 
     def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
         """Give ``map_from_camera`` of the next frame by the images of all cameras, or why the leading one has none.
 
         A camera that contradicts the leading one is left out.
         """
-        result = self._track_in(self._images.leading, frame, predicted)
+        result = self._track_in(self._cameras.leading, frame, predicted)
         for name, other in self._take_others(frame.stamp_ns).items():
-            of_other = self._track_in(name, other.frame, _of_other(predicted, other))
+            of_other = self._track_in(name, other.frame, _of_other(predicted, other.place))
             if isinstance(of_other, TrackedPose):
-                moved = _of_leading(of_other, other, frame.stamp_ns)
+                moved = _of_leading(of_other, other.place, frame.stamp_ns)
                 result = moved if isinstance(result, Rejection) else joined(result, moved) or result
         return result
 
@@ -124,7 +131,7 @@ class RigMapTracker:
 
     @property
     def _leading(self) -> MapTracker:
-        return self._tracker_of(self._images.leading)
+        return self._tracker_of(self._cameras.leading)
 
     def _tracker_of(self, name: str) -> MapTracker:
         if name not in self._trackers:
@@ -133,32 +140,28 @@ class RigMapTracker:
 
     def _take_others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
         """Images of the other cameras that were not taken before."""
-        before = self._given[-1][1] if self._given else {}
+        before = self._beside[-1][1] if self._beside else {}
         others = {
             name: other
-            for name, other in self._images.others(stamp_ns).items()
-            if name not in before or before[name].frame.stamp_ns != other.frame.stamp_ns
+            for name, other in self._cameras.others(stamp_ns).items()
+            if name not in before or before[name].stamp_ns != other.place.stamp_ns
         }
-        self._given.append((stamp_ns, others))
+        self._beside.append((stamp_ns, {name: other.place for name, other in others.items()}))
         return others
 
-    def _beside(self, stamp_ns: int) -> Mapping[str, OtherImage]:
-        """The other cameras' images that were taken beside an image of the leading one."""
-        return next((others for given_ns, others in reversed(self._given) if given_ns == stamp_ns), {})
 
-
-def _of_other(map_from_camera: SE3 | None, other: OtherImage) -> SE3 | None:
+def _of_other(map_from_camera: SE3 | None, other: OtherPlace) -> SE3 | None:
     return None if map_from_camera is None else map_from_camera @ other.camera_from_other
 
 
-def _anchor_of_other(anchor: AnchorPose, other: OtherImage) -> AnchorPose:
+def _anchor_of_other(anchor: AnchorPose, other: OtherPlace) -> AnchorPose:
     """An anchor as one of another camera's image."""
     moved = anchor.of_other(other.camera_from_other)
     motion = turn_covariance(other.covariance, anchor.map_from_camera.rotation)
-    return replace(moved, stamp_ns=other.frame.stamp_ns, covariance=moved.covariance + motion)
+    return replace(moved, stamp_ns=other.stamp_ns, covariance=moved.covariance + motion)
 
 
-def _of_leading(tracked: TrackedPose, other: OtherImage, stamp_ns: int) -> TrackedPose:
+def _of_leading(tracked: TrackedPose, other: OtherPlace, stamp_ns: int) -> TrackedPose:
     """A tracked pose of another camera as one of the leading camera at its stamp."""
     moved = tracked.of_other(other.camera_from_other.inverse)
     motion = turn_covariance(other.covariance, moved.map_from_camera.rotation)
@@ -177,7 +180,7 @@ def joined(one: TrackedPose, other: TrackedPose) -> TrackedPose | None:
     step = pose_difference(other.map_from_camera, one.map_from_camera)
     total = one.covariance_since_anchor + other.covariance_since_anchor
     weighed = np.linalg.solve(total, step)
-    if step @ weighed > _FARTHEST:
+    if step @ weighed > FARTHEST:
         return None
     since_anchor = one.covariance_since_anchor @ np.linalg.solve(total, other.covariance_since_anchor)
     since_anchor = 0.5 * (since_anchor + since_anchor.T)

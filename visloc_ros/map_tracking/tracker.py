@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_GAP_NS = NANOSECONDS // 5  # without a pose, after which it counts as found again
 _LONGEST_STEP = 3.0  # intervals that the last motion is carried on
 _CATCH_UP_IMAGES = 8  # at most, each some 4 ms: all images of a search of 0.3 s, or some of a slower one
-_FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimensions are nearer
+FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimensions are nearer
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +111,11 @@ class MapTracker:
         self._tracker = AnchorTracker(anchor, image.picture, self._points, self._config, self._window_px)
         if catch_up:
             self._catch_up(self._tracker)
+
+    @property
+    def anchor_ns(self) -> int | None:
+        """Stamp of the anchor whose points are followed, None without one."""
+        return None if self._tracker is None else self._tracker.anchor.stamp_ns
 
     def is_consistent(self, anchor: AnchorPose) -> bool:
         """Whether an anchor that the fusion has not judged agrees with the predicted pose of its image."""
@@ -320,7 +325,7 @@ def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array, 
     """
     error = pose_difference(pose, tracked.map_from_camera)
     total = tracked.covariance_since_anchor + covariance + anchor
-    if error @ np.linalg.solve(total + of_map, error) > _FARTHEST:
+    if error @ np.linalg.solve(total + of_map, error) > FARTHEST:
         return None
     gain = np.linalg.solve(total, tracked.covariance_since_anchor).T
     kept, step = np.eye(6) - gain, gain @ error

@@ -163,6 +163,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 self._tracker.follow(name, frame)
 
     def _process_next(self, name: str, frame: Frame, camera_frame: str) -> None:
+        if self._images is not None:
+            self._images.lead(frame.stamp_ns)
         if name != self._followed_camera:
             self._followed_camera = name
             self._localizer.change_camera()
@@ -194,6 +196,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         with self._processing:
             if name != self._followed_camera:
                 return
+            if self._images is not None:
+                self._images.lead(stamp_ns)
             camera_frame = self._input.camera_frame or ""
             self._output.set_input(camera_frame, self._received, self._input.dropped)
             self._leading.tracked(name, stamp_ns)

@@ -11,7 +11,7 @@ import numpy as np
 
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
-from visloc_ros.map_tracking import OtherImage
+from visloc_ros.map_tracking import OtherImage, OtherPlace
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.transforms import StaticTransforms
 
@@ -19,7 +19,7 @@ _TOGETHER_NS = 5_000_000  # images of one time: a walking person moves by as man
 _AWAITED_S = 0.04  # images of one time come, and are decoded, within it
 _SILENT_NS = NANOSECONDS // 10  # without an image of the leading camera: a frame or two may be missing
 _KEPT = 4  # images of a camera
-_SAME_PLACE = np.zeros((6, 6))
+_NO_MOTION = np.zeros((6, 6))
 
 
 class RigImages:
@@ -55,6 +55,10 @@ class RigImages:
                 self._together.add(name)
             self._changed.notify_all()
 
+    def lead(self, stamp_ns: int) -> None:
+        """Note that an image of the leading camera has come."""
+        self._led_ns = stamp_ns
+
     def is_silent(self, stamp_ns: int) -> bool:
         """Whether the leading camera has sent nothing for a while before the image of another one."""
         return stamp_ns - self._led_ns > _SILENT_NS
@@ -62,7 +66,6 @@ class RigImages:
     def others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
         """The images of the other cameras beside the leading one's at a stamp; those of calibrated cameras alone."""
         with self._changed:
-            self._led_ns = stamp_ns
             expected = self._together - {self.leading}
             self._changed.wait_for(lambda: all(self._at(name, stamp_ns) for name in expected), _AWAITED_S)
             images = {name: self._at(name, stamp_ns) for name in self._newest if name != self.leading}
@@ -79,4 +82,6 @@ class RigImages:
         if frame is None or other is None or (image.calibration is not None and image.calibration.is_provisional):
             return None
         camera_from_other = self._static.lookup(frame, other)
-        return None if camera_from_other is None else OtherImage(image, camera_from_other, _SAME_PLACE)
+        if camera_from_other is None:
+            return None
+        return OtherImage(image, OtherPlace(image.stamp_ns, camera_from_other, _NO_MOTION))

@@ -14,7 +14,7 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
 from visloc_ros.localization.rig.engine import AT_ONCE_NS
-from visloc_ros.map_tracking import OtherImage
+from visloc_ros.map_tracking import OtherImage, OtherPlace
 
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
 _SKIPPED = 8  # searches without a camera that saw nothing of the map, before it is tried again
@@ -59,9 +59,10 @@ class RigSearch:
                 continue
             moved = self._motion_since(frame.stamp_ns, stamp_ns)
             if moved is not None:
-                place = rig_from_camera.inverse @ moved[0] @ rig.rig_from_camera(name)
-                of_camera = move_covariance(moved[1], rig_from_camera.translation)
-                others[name] = OtherImage(frame, place, turn_covariance(of_camera, rig_from_camera.rotation.T))
+                camera_from_other = rig_from_camera.inverse @ moved[0] @ rig.rig_from_camera(name)
+                covariance = move_covariance(moved[1], rig_from_camera.translation)
+                covariance = turn_covariance(covariance, rig_from_camera.rotation.T)
+                others[name] = OtherImage(frame, OtherPlace(frame.stamp_ns, camera_from_other, covariance))
         return others
 
     def _motion_since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
