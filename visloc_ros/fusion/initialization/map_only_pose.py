@@ -172,7 +172,7 @@ class MapOnlyPose:
         if stamp_ns != self._newest_ns or len(recent) < 2 or stamp_ns - self._found_ns > LONGEST_GAP_NS:
             return
         earlier, last = recent
-        if last.stamp_ns != self._before_ns or earlier.anchor_stamp_ns != last.anchor_stamp_ns:
+        if last.stamp_ns != self._before_ns:
             return
         seconds = (stamp_ns - last.stamp_ns) / NANOSECONDS
         ratio = (stamp_ns - last.stamp_ns) / (last.stamp_ns - earlier.stamp_ns)
