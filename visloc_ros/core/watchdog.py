@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import faulthandler
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ HUNG_S = 30.0  # one piece of work that takes longer will hardly end: a slow sea
 SLOW_S = 5.0  # in which it must end under any load
 SILENCE_S = 60.0  # without a sign of life, after which a process ends
 PATIENCE_S = 1800.0  # for one that loads a map: one of 10,000 images takes half a minute
+_GRACE_S = 2.0  # for the thread that ends the process, under load
 EXIT_CODE = 1  # of a process that its watchdog has ended
 _NOTHING, _MOST = 0.01, 0.5  # shares of processor time: of a thread that waits for something else, and of one that runs
 
@@ -68,37 +71,54 @@ def judged(what: str, since_s: float, processor_s: float, hung_s: float) -> tupl
 class Watchdog:
     """Ends its process ``SILENCE_S`` after the last ``beat``, with the stacks of all threads on stderr.
 
-    A thread outside the interpreter counts the time, so that native code that keeps the interpreter's lock ends, too.
-    There is one a process: ``WATCHDOG``.
+    A thread does so with the interpreter's lock, under which no stack changes. Where native code keeps that lock, a
+    thread outside the interpreter does it ``_GRACE_S`` later; its look at running threads may crash, which ends the
+    process, too. There is one a process: ``WATCHDOG``.
     """
 
     def __init__(self) -> None:
-        self._is_armed = False
+        self._disarmed: threading.Event | None = None
+        self._deadline_s = 0.0
 
     def arm(self) -> None:
         """Begin to expect signs of life."""
-        self._is_armed = True
+        self.disarm()
+        self._disarmed = threading.Event()
         self.beat()
+        threading.Thread(target=self._watch, args=(self._disarmed,), name="watchdog", daemon=True).start()
 
     def disarm(self) -> None:
         """Expect none any more."""
-        self._is_armed = False
+        if self._disarmed is not None:
+            self._disarmed.set()
+            self._disarmed = None
         faulthandler.cancel_dump_traceback_later()
 
     def beat(self) -> None:
         """Give a sign of life; does nothing where none is expected."""
-        if self._is_armed:
-            faulthandler.dump_traceback_later(SILENCE_S, exit=True)
+        self._expect(SILENCE_S)
 
     @contextmanager
     def patient(self) -> Iterator[None]:
         """Expect no sign of life in this block for ``PATIENCE_S``."""
-        if self._is_armed:
-            faulthandler.dump_traceback_later(PATIENCE_S, exit=True)
+        self._expect(PATIENCE_S)
         try:
             yield
         finally:
             self.beat()
+
+    def _expect(self, within_s: float) -> None:
+        if self._disarmed is not None:
+            self._deadline_s = time.monotonic() + within_s
+            faulthandler.dump_traceback_later(within_s + _GRACE_S, exit=True)
+
+    def _watch(self, disarmed: threading.Event) -> None:
+        while (left_s := self._deadline_s - time.monotonic()) > 0.0:
+            if disarmed.wait(left_s):
+                return
+        sys.stderr.write("Timeout: no sign of life\n")
+        faulthandler.dump_traceback()
+        os._exit(EXIT_CODE)
 
 
 WATCHDOG = Watchdog()
