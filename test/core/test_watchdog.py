@@ -98,10 +98,12 @@ print("well")
 @pytest.mark.parametrize(
     "body",
     [
-        "with dog.patient():\n    pass\ntime.sleep(600)",
+        "with dog.patient():\n    time.sleep(1.5)\ntime.sleep(600)",
         "watchdog.PATIENCE_S = 0.5\nwith dog.patient():\n    time.sleep(600)",
     ],
     ids=["after", "in"],
 )
 def test_what_hangs_in_a_transition_or_after_one_ends_as_well(body):
-    assert run(body).returncode == EXIT_CODE
+    ended = run(body)
+    assert ended.returncode == EXIT_CODE
+    assert "no sign of life" in ended.stderr, "by the thread under the interpreter's lock"

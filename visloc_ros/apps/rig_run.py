@@ -20,10 +20,9 @@ from visloc_ros.apps.offline_run import (
     words_of_tracking,
 )
 from visloc_ros.core.errors import VislocError
-from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.progress import Progress, track
-from visloc_ros.core.tangent import move_covariance
+from visloc_ros.core.tangent import pose_of_other
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
 from visloc_ros.evaluation import AnchorRecord, FrameRecord, RunRecord
@@ -223,7 +222,7 @@ class _RigRun:
         if record.map_from_camera is None or record.covariance is None:
             return record
         camera_from_rig = self._rig.rig_from_camera(leg.camera).inverse
-        pose, covariance = _moved(record.map_from_camera, record.covariance, camera_from_rig)
+        pose, covariance = pose_of_other(record.map_from_camera, record.covariance, camera_from_rig)
         return replace(record, map_from_camera=pose, covariance=covariance)
 
     def notes(self) -> Iterator[str]:
@@ -233,9 +232,3 @@ class _RigRun:
             yield f"'{leg.camera}' leads from {(leg.lead.begin_ns - begin_ns) / NANOSECONDS:.1f} s on"
             if leg.run.listener.tracked:
                 yield words_of_tracking(leg.run.listener.tracked)
-
-
-def _moved(map_from_one: SE3, covariance: Array, one_from_other: SE3) -> tuple[SE3, Array]:
-    """The pose of another frame of the same body, with its covariance (6, 6)."""
-    lever = map_from_one.rotation @ one_from_other.translation
-    return map_from_one @ one_from_other, move_covariance(covariance, lever)

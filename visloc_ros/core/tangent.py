@@ -86,6 +86,11 @@ def move_covariance(covariance: Array, lever: ArrayLike) -> Array:
     return _transported(covariance, lever_jacobian(lever))
 
 
+def pose_of_other(a_from_b: SE3, covariance: Array, b_from_c: SE3) -> tuple[SE3, Array]:
+    """The pose of another frame c on the body of b, and its covariance (6, 6)."""
+    return a_from_b @ b_from_c, move_covariance(covariance, a_from_b.rotation @ b_from_c.translation)
+
+
 def turn_covariance(covariance: Array, rotation: Array) -> Array:
     """Covariances (..., 6, 6) about the axes of another parent frame, turned by a rotation (..., 3, 3)."""
     return _transported(covariance, axes_jacobian(rotation))

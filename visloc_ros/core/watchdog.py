@@ -16,6 +16,7 @@ SLOW_S = 5.0  # in which it must end under any load
 SILENCE_S = 60.0  # without a sign of life, after which a process ends
 PATIENCE_S = 1800.0  # for one that loads a map: one of 10,000 images takes half a minute
 _GRACE_S = 2.0  # for the thread that ends the process, under load
+_LOOK_S = 1.0  # between looks at the deadline, which comes nearer when a transition ends
 EXIT_CODE = 1  # of a process that its watchdog has ended
 _NOTHING, _MOST = 0.01, 0.5  # shares of processor time: of a thread that waits for something else, and of one that runs
 
@@ -114,7 +115,7 @@ class Watchdog:
 
     def _watch(self, disarmed: threading.Event) -> None:
         while (left_s := self._deadline_s - time.monotonic()) > 0.0:
-            if disarmed.wait(left_s):
+            if disarmed.wait(min(left_s, _LOOK_S)):
                 return
         sys.stderr.write("Timeout: no sign of life\n")
         faulthandler.dump_traceback()

@@ -11,11 +11,11 @@ import numpy as np
 
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
+from visloc_ros.localization.rig.engine import AT_ONCE_NS
 from visloc_ros.map_tracking import OtherImage, OtherPlace
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.transforms import StaticTransforms
 
-_TOGETHER_NS = 5_000_000  # images of one time: a walking person moves by as many millimetres
 _AWAITED_S = 0.04  # images of one time come, and are decoded, within it
 _SILENT_NS = NANOSECONDS // 10  # without an image of the leading camera: a frame or two may be missing
 _KEPT = 4  # images of a camera
@@ -51,7 +51,7 @@ class RigImages:
         """Keep an image of a camera; from its own thread."""
         with self._changed:
             self._newest[name].append(frame)
-            if abs(frame.stamp_ns - self._led_ns) <= _TOGETHER_NS:
+            if abs(frame.stamp_ns - self._led_ns) <= AT_ONCE_NS:
                 self._together.add(name)
             self._changed.notify_all()
 
@@ -74,7 +74,7 @@ class RigImages:
         return {name: other for name, other in found.items() if other is not None}
 
     def _at(self, name: str, stamp_ns: int) -> Frame | None:
-        of_time = (one for one in reversed(self._newest[name]) if abs(one.stamp_ns - stamp_ns) <= _TOGETHER_NS)
+        of_time = (one for one in reversed(self._newest[name]) if abs(one.stamp_ns - stamp_ns) <= AT_ONCE_NS)
         return next(of_time, None)
 
     def _beside(self, name: str, image: Frame) -> OtherImage | None:

@@ -25,6 +25,7 @@ from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.fusion.odom_velocity import UNKNOWN_VARIANCE
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.rig import RigEngine
+from visloc_ros.localization.rig.engine import AT_ONCE_NS
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.qos import CAMERA_POSES, RELIABLE
@@ -40,7 +41,6 @@ CAMERAS_MEANING = (
     "rear/image and rear/camera_info (transport and QoS as camera.*); /tf_static holds their places; empty: one camera"
 )
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_TOGETHER_NS = 5_000_000  # images of one time, as the rig engine takes them
 _ALIVE_NS = NANOSECONDS // 2  # a camera whose newest image is older is not waited for
 _AHEAD_NS = NANOSECONDS // 5  # images are decoded before a rest of the search ends: those that come late are older
 _OTHERS_S, _DECODED_S = 0.03, 0.2  # images of one time come, and are decoded, within it
@@ -162,7 +162,7 @@ class RigInput:
 
     def _await_others(self, name: str, stamp_ns: int) -> None:
         """Wait a moment for images of the same time from cameras that are alive."""
-        least_ns, arrived_ns = stamp_ns - _TOGETHER_NS, self._arrived_ns
+        least_ns, arrived_ns = stamp_ns - AT_ONCE_NS, self._arrived_ns
         alive = [one for one, ns in arrived_ns.items() if one != name and abs(stamp_ns - ns) < _ALIVE_NS]
         self._changed.wait_for(lambda: all(arrived_ns[one] >= least_ns for one in alive), _OTHERS_S)
         coming = [self._newest[one] for one in alive if arrived_ns[one] >= least_ns]
@@ -186,7 +186,7 @@ class RigInput:
     def _image_at(self, name: str, stamp_ns: int) -> Frame | None:
         """The newest calibrated image of a camera that is not later."""
         with self._changed:
-            images = [one for one in self._newest[name] if one.stamp_ns <= stamp_ns + _TOGETHER_NS]
+            images = [one for one in self._newest[name] if one.stamp_ns <= stamp_ns + AT_ONCE_NS]
         return images[-1] if images and _is_calibrated(images[-1]) else None
 
     def _places(self) -> dict[str, SE3]:
@@ -212,7 +212,7 @@ class RigInput:
 
     def _motion_of(self, places: Mapping[str, SE3], images: Mapping[str, Frame], stamp_ns: int) -> RigMotion:
         """The motion up to a stamp, by ``odom``; it is waited for where an image is of another time."""
-        is_late = any(stamp_ns - image.stamp_ns > _TOGETHER_NS for image in images.values())
+        is_late = any(stamp_ns - image.stamp_ns > AT_ONCE_NS for image in images.values())
         deadline_s = time.monotonic() + (_MOTION_S if is_late else 0.0)
         while True:
             for serialized in self._odom():

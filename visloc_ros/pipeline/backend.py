@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.tangent import move_covariance
+from visloc_ros.core.tangent import pose_of_other
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     PENDING,
@@ -65,8 +65,7 @@ class BasePrior:
 
     def of_camera(self, base_from_camera: SE3) -> tuple[SE3, Array]:
         """The same as ``map_from_camera`` with its covariance."""
-        lever = self.map_from_base.rotation @ base_from_camera.translation
-        return self.map_from_base @ base_from_camera, move_covariance(self.covariance, lever)
+        return pose_of_other(self.map_from_base, self.covariance, base_from_camera)
 
 
 class BackendListener:

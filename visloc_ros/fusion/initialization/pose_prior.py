@@ -8,7 +8,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
-from visloc_ros.core.tangent import move_covariance, pose_difference
+from visloc_ros.core.tangent import pose_difference, pose_of_other
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.odometry_model.history import OdometrySample
@@ -33,8 +33,7 @@ class PosePrior:
 
     def of_other(self, camera_from_other: SE3) -> PosePrior:
         """The prior of another camera on the body."""
-        lever = self.map_from_camera.rotation @ camera_from_other.translation
-        return PosePrior(self.map_from_camera @ camera_from_other, move_covariance(self.covariance, lever))
+        return PosePrior(*pose_of_other(self.map_from_camera, self.covariance, camera_from_other))
 
     def is_consistent_with(self, map_from_camera: SE3, covariance: Array) -> bool:
         """Whether a measured pose with its own covariance (6, 6) passes a chi-square test against the prior."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.tangent import move_covariance
@@ -59,13 +57,5 @@ class RigPose:
         """The pose as one of a camera; that of a camera that takes no part has no inliers of its own."""
         if name in self.by_camera:
             return self.by_camera[name]
-        map_from_camera, covariance, shared = self.of_camera(rig_from_camera)
-        return replace(
-            max(self.by_camera.values(), key=lambda anchor: anchor.num_inliers),
-            map_from_camera=map_from_camera,
-            covariance=covariance,
-            map_covariance=shared,
-            inlier_pixels=np.empty((0, 2)),
-            inlier_points=np.empty((0, 3)),
-            calibration=None,
-        )
+        best = max(self.by_camera.values(), key=lambda anchor: anchor.num_inliers)
+        return best.of_other(best.map_from_camera.inverse @ self.map_from_rig @ rig_from_camera)
