@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
@@ -182,7 +183,8 @@ class MapIdentity:
     """Which map a pose refers to, whether its units are metres, and whether its z axis points up.
 
     ``path`` is where it lies on the machine that searches it; empty where that is not known. ``on_earth`` is where its
-    origin is on the earth, None where that is not known.
+    origin is on the earth, None where that is not known. ``frame`` is what its poses are in, None where that is not
+    known, as in recordings of older versions; ``model_id`` identifies its images and points.
     """
 
     name: str
@@ -190,6 +192,20 @@ class MapIdentity:
     gravity_aligned: bool = False
     path: str = ""
     on_earth: GeoReference | None = None
+    frame: CoordinateFrame | None = None
+    model_id: str = ""
+
+    def shares_frame(self, other: MapIdentity) -> bool:
+        """Whether a pose in one map is a pose in the other; those of unknown frames share one by name and place."""
+        if self.frame is None and other.frame is None:
+            return (self.name, self.on_earth) == (other.name, other.on_earth)
+        return self.frame == other.frame
+
+    def from_map(self, other: MapIdentity) -> Sim3 | None:
+        """``self_from_other``: how the frame of another map lies in that of this one; None where that is not known."""
+        if self.shares_frame(other):
+            return Sim3.identity()
+        return self.frame.from_frame(other.frame) if self.frame is not None and other.frame is not None else None
 
 
 @dataclass(frozen=True, eq=False)
