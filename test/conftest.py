@@ -205,7 +205,7 @@ def divide_room(path: Path) -> None:
         save_instances(folder, known, network_bytes(network), InstanceConfig(), place.manifest)
         return {"instances": known.num_classes - 1}
 
-    add_prepared(path, INSTANCES, write)
+    add_prepared(path, INSTANCES, place.manifest, write)
 
 
 @pytest.hookimpl(wrapper=True)

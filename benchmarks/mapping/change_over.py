@@ -34,7 +34,7 @@ from visloc_ros.localization import AnchorEngine
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.mapping import build_map
 from visloc_ros.mapping.update.updater import update_map
-from visloc_ros.mapping.update.writing import same_points
+from visloc_ros.mapping.update.use import same_points
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.pipeline import Backend, Localizer
 from visloc_ros.pipeline.anchors import InlineAnchors

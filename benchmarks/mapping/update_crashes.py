@@ -24,7 +24,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -40,8 +40,7 @@ from visloc_ros.core.manifest import check_files, read_manifest, write_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.map_layout import VERSIONS_FOLDER
-from visloc_ros.core.map_versions import keep_versions, list_versions, next_version, roll_back
-from visloc_ros.core.map_writer import staged_folder
+from visloc_ros.core.map_versions import changed_folder, list_versions, roll_back, successor
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
@@ -133,12 +132,11 @@ def learn_from(walk: Path, path: Path) -> None:
 
 def change_over(learned: Path, path: Path) -> None:
     """Let a map that was learned take the place of one, which becomes an earlier version, as an update does."""
-    with staged_folder(path, overwrite=True) as folder:
-        version = next_version(path)
+    before = read_manifest(path)
+    with changed_folder(path, before, path, overwrite=True) as folder:
         shutil.copytree(learned, folder, dirs_exist_ok=True)
         shutil.rmtree(folder / VERSIONS_FOLDER, ignore_errors=True)  # of what was learned
-        write_manifest(folder, replace(read_manifest(folder), version=version))
-        keep_versions(path, folder)
+        write_manifest(folder, successor(read_manifest(folder), path, before, "update"))
 
 
 def to_other_version(path: Path) -> None:

@@ -1,16 +1,16 @@
 """The demo map in a folder, with a second version in its place or beside it."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from visloc_ros.core.geometry import Sim3
+from visloc_ros.core.manifest import in_frame
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
-from visloc_ros.core.map_versions import keep_versions, next_version
-from visloc_ros.core.map_writer import staged_folder, write_map
+from visloc_ros.core.map_versions import changed_folder, successor
+from visloc_ros.core.map_writer import write_map
 from visloc_ros.mapping.extension import reconstruction_of
 from visloc_ros.mapping.scale import transform
 from visloc_ros.mapping.update.thinning import thin
@@ -33,7 +33,10 @@ def write_second_version(folder, frame_from_map=None):
     reconstruction = reconstruction_of(after)
     if frame_from_map is not None:
         transform(reconstruction, Sim3.from_se3(frame_from_map))
-    with staged_folder(folder, overwrite=True) as staged:
+    manifest = successor(before.manifest, folder, before.manifest, "update")
+    if frame_from_map is not None:
+        manifest = in_frame(manifest, manifest.frame.moved(Sim3.from_se3(frame_from_map)))
+    with changed_folder(folder, before.manifest, folder, overwrite=True) as staged:
         shutil.copytree(folder / THUMBNAIL_FOLDER, staged / THUMBNAIL_FOLDER)
         write_map(
             staged,
@@ -41,6 +44,5 @@ def write_second_version(folder, frame_from_map=None):
             {image.name: image.features for image in after.images},
             dict(zip(names, after.global_descriptors, strict=True)),
             after.vlad_centroids,
-            replace(before.manifest, version=next_version(folder)),
+            manifest,
         )
-        keep_versions(folder, staged)

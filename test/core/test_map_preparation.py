@@ -27,6 +27,10 @@ def room(request, tmp_path):
         return Path(shutil.copytree(folder, tmp_path / "room"))
 
 
+def prepare(room, way, write):
+    return add_prepared(room, way, open_map(room).manifest, write)
+
+
 def writes(text):
     def write(folder):
         (folder / "part").mkdir()
@@ -39,7 +43,7 @@ def writes(text):
 
 def test_what_is_prepared_is_read_with_the_map(room):
     before = open_map(room)
-    add_prepared(room, "landmarks", writes("abc"))
+    prepare(room, "landmarks", writes("abc"))
     after = open_map(room)
     assert after.prepared == {"landmarks": {"words.txt": b"abc", "part/more.txt": b"abc"}}
     assert after.manifest.prepared == {"landmarks": {"length": 3}}
@@ -49,28 +53,28 @@ def test_what_is_prepared_is_read_with_the_map(room):
 
 
 def test_preparing_again_replaces_what_was_there_and_nothing_of_other_ways(room):
-    add_prepared(room, "fused", writes("fused"))
-    add_prepared(room, "landmarks", writes("abc"))
+    prepare(room, "fused", writes("fused"))
+    prepare(room, "landmarks", writes("abc"))
 
     def write_another(folder):
         (folder / "new.txt").write_text("")
         return {}
 
-    add_prepared(room, "landmarks", write_another)
+    prepare(room, "landmarks", write_another)
     prepared = open_map(room).prepared
     assert prepared["landmarks"] == {"new.txt": b""}
     assert prepared["fused"]["words.txt"] == b"fused"
 
 
 def test_the_map_stays_as_it_was_where_preparing_fails(room):
-    add_prepared(room, "landmarks", writes("abc"))
+    prepare(room, "landmarks", writes("abc"))
 
     def fail(folder):
         (folder / "half.txt").write_text("half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        add_prepared(room, "landmarks", fail)
+        prepare(room, "landmarks", fail)
     assert open_map(room).prepared["landmarks"]["words.txt"] == b"abc"
     assert not list(room.parent.glob(".*"))
 
@@ -78,7 +82,7 @@ def test_the_map_stays_as_it_was_where_preparing_fails(room):
 def test_a_damaged_file_is_reported(tmp_path):
     with unpacked(ROOM) as folder:
         room = Path(shutil.copytree(folder, tmp_path / "room"))
-    add_prepared(room, "landmarks", writes("abc"))
+    prepare(room, "landmarks", writes("abc"))
     (room / "landmarks" / "words.txt").write_text("abe")
     with pytest.raises(MapError, match=r"words\.txt has changed"):
         open_map(room)
@@ -90,7 +94,7 @@ def test_a_damaged_file_is_reported(tmp_path):
 def test_files_do_not_lie_outside_the_map(tmp_path):
     with unpacked(ROOM) as folder:
         room = Path(shutil.copytree(folder, tmp_path / "room"))
-    manifest = add_prepared(room, "landmarks", writes("abc"))
+    manifest = prepare(room, "landmarks", writes("abc"))
     (tmp_path / "words.txt").write_text("abc")
     (room / "landmarks" / "words.txt").unlink()
     (room / "landmarks" / "words.txt").symlink_to(tmp_path / "words.txt")
@@ -102,7 +106,7 @@ def test_files_do_not_lie_outside_the_map(tmp_path):
 def test_only_maps_of_this_package(tmp_path):
     (tmp_path / "other").mkdir()
     with pytest.raises(MapError, match="import-hloc"):
-        add_prepared(tmp_path / "other", "landmarks", writes("abc"))
+        add_prepared(tmp_path / "other", "landmarks", open_map(ROOM).manifest, writes("abc"))
 
 
 CARD = "<main><section>Images</section>\n<footer>Map format</footer></main>"
@@ -153,8 +157,8 @@ def writes_words(text):
 @pytest.fixture
 def whole(broken):
     """A map that two ways of searching have prepared."""
-    add_prepared(broken, "one", writes_words("of one"))
-    add_prepared(broken, "two", writes_words("of two"))
+    prepare(broken, "one", writes_words("of one"))
+    prepare(broken, "two", writes_words("of two"))
     (broken / "map.html").write_text("card")
     return broken
 

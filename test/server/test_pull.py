@@ -17,8 +17,8 @@ from visloc_ros.core.file_chunks import CHUNK, chunks_of
 from visloc_ros.core.manifest import ReducedInfo, read_manifest, write_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_layout import PAGING_NAME
-from visloc_ros.core.map_versions import MOST_VERSIONS, keep_versions, list_versions, next_version, roll_back
-from visloc_ros.core.map_writer import save_map, staged_folder, write_map
+from visloc_ros.core.map_versions import MOST_VERSIONS, changed_folder, list_versions, roll_back, successor
+from visloc_ros.core.map_writer import save_map, write_map
 from visloc_ros.server.client import LocalizationClient, ServerError
 from visloc_ros.server.pulling import pull_map
 
@@ -35,12 +35,11 @@ def parts(day):
 
 def update(path, session, day):
     """Write another version of a map in its place, as ``update_map`` does."""
-    with staged_folder(path, overwrite=True) as folder:
-        before = open_map(path).manifest
-        sessions = [*before.sessions, {"name": session, "before": before.model_id}]
-        write_map(folder, *parts(day), replace(MANIFEST, version=next_version(path), sessions=sessions))
+    before = open_map(path).manifest
+    with changed_folder(path, before, path, overwrite=True) as folder:
+        sessions = [*before.sessions, {"name": session}]
+        write_map(folder, *parts(day), successor(replace(MANIFEST, sessions=sessions), path, before, "update"))
         (folder / "map.html").write_text(session)
-        keep_versions(path, folder)
 
 
 def contents(folder):

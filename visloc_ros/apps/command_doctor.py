@@ -22,6 +22,8 @@ from visloc_ros.apps.processes import camera_remappings, camera_transport, check
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.finding import Finding, Level
 from visloc_ros.core.map import Map
+from visloc_ros.core.map_versions import list_damaged
+from visloc_ros.core.map_writer import has_versions
 from visloc_ros.localization.searchable_map import open_searchable_map
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
@@ -135,6 +137,8 @@ def examine_map(path: Path) -> Iterator[Finding]:
         return
     images, points = len(map_.images), len(map_.points)
     yield Finding(Level.OK, "map", f"'{map_.name}': {images} images, {points} points, {map_.manifest.created_from}")
+    for version in list_damaged(path, checksums=True) if has_versions(path) else ():
+        yield Finding(Level.WARNING, "version", version.problem)
     yield from _warnings(map_)
 
 

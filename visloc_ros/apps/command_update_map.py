@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,7 @@ from visloc_ros.apps.console import AsJson, StageBars, console, print_json
 from visloc_ros.apps.options import ConfigFile, MapArgument, takes_source_config
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.map_versions import MapVersion, list_versions, roll_back
+from visloc_ros.core.map_versions import DamagedVersion, MapVersion, list_damaged, list_versions, roll_back
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.sources import SourceConfig, open_source
 
@@ -26,7 +27,7 @@ def update_map(
     rollback: Annotated[
         int | None,
         typer.Option(
-            help="Put this version in the place of the present one, which is kept; 0 for the one before it.",
+            help="Put this version in the place of the present one, which is kept; 0 for the one it was made of.",
             show_default=False,
             min=0,
         ),
@@ -41,12 +42,12 @@ def update_map(
 
     Once a week: visloc update-map maps/office monday.mp4
 
-    Back to the version before: visloc update-map maps/office --rollback 0
+    Back to the version that it was made of: visloc update-map maps/office --rollback 0
     """
     if sum((recording is not None, list_, rollback is not None)) != 1:
         raise ConfigError("name a recording to learn from, or give --list, or --rollback VERSION")
     if list_:
-        _list(list_versions(map_path), as_json)
+        _list(list_versions(map_path), list_damaged(map_path), as_json)
     elif rollback is not None:
         manifest = roll_back(map_path, rollback or None)
         _print({"map": map_path, "version": manifest.version}, f"{map_path} is version {manifest.version} now", as_json)
@@ -67,23 +68,29 @@ def _print(values: dict[str, Any], words: str, as_json: bool) -> None:
         console.print(words, highlight=False, soft_wrap=True)
 
 
-def _list(versions: list[MapVersion], as_json: bool) -> None:
+def _list(versions: Sequence[MapVersion], damaged: Sequence[DamagedVersion], as_json: bool) -> None:
     values = [
         {
             "version": one.number,
             "present": one.is_present,
-            "images": one.manifest.counts["images"],
-            "points": one.manifest.counts["points"],
+            "images": one.manifest.counts.get("images", 0),
+            "points": one.manifest.counts.get("points", 0),
+            "made_of": next(reversed(one.manifest.history), None),
             "session": next(reversed(one.manifest.sessions), None),
         }
         for one in versions
     ]
-    _print({"versions": values}, "\n".join(map(_describe, versions)), as_json)
+    lines = [*map(_describe, versions), *(f"! {one.problem}" for one in damaged)]
+    _print({"versions": values, "damaged": [asdict(one) for one in damaged]}, "\n".join(lines), as_json)
 
 
 def _describe(version: MapVersion) -> str:
-    manifest = version.manifest
+    counts = version.manifest.counts
     mark = "*" if version.is_present else " "
-    words = f"{mark} {version.number:>3}  {manifest.counts['images']} images, {manifest.counts['points']} points"
-    sessions = [f", updated by '{one['name']}' on {one['date']}" for one in manifest.sessions]
-    return words + (sessions[-1] if sessions else "")
+    words = f"{mark} {version.number:>3}  {counts.get('images', 0)} images, {counts.get('points', 0)} points"
+    step: Mapping[str, Any] = next(reversed(version.manifest.history), {})
+    session: Mapping[str, Any] = next(reversed(version.manifest.sessions), {})
+    if not step:
+        return words
+    by = f" by '{session.get('name')}' on {session.get('date')}" if step["change"] == "update" else ""
+    return f"{words}, made of {step['version']} ({step['change']}{by})"

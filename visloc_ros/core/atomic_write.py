@@ -50,7 +50,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         folder.mkdir()
         yield folder
         for written in (*folder.rglob("*"), folder):
-            _sync(written)
+            if not written.is_symlink() and (written.is_dir() or written.is_file()):  # a pipe would block
+                _sync(written)
         _replace(path, folder, workspace / _OLD)
         _sync(path.parent)
 

@@ -28,6 +28,9 @@ UNCERTAINTY_VERSION = 2  # of how a map's own error is estimated; an estimate of
 WITHOUT_ADJUSTMENT = 1  # the version before, of which only ``adjustment_covariance`` is missing
 MANIFEST_NAME, MODEL_FOLDER = "manifest.json", "sfm"
 _MAX_MANIFEST_BYTES = 32 << 20
+_MOST_VERSIONS_EVER = 10**9
+GROWTH = 1.15
+"""Of the number of images that a map was built of: beyond, an update replaces those that it can best do without."""
 LARGEST_VARIANCE = 1e12  # a standard deviation of a thousand kilometres
 
 
@@ -111,9 +114,10 @@ class Manifest:
     gives for each ``map`` that was merged into it the ``residuals`` of its placement. ``prepared`` says by the name of
     a way of searching how its files, in a folder of that name, were made. ``reduced`` is None for a whole map; in a
     reduced one, which holds only what a way of searching prepared, all other fields describe the whole map.
-    ``version`` counts the updates of a map, from 1 on, and ``sessions`` are the recordings that it was updated by,
-    after the one that it was built of: each with its ``name``, the ``date`` of the update, which version was the one
-    ``before`` (its ``model_id``), and what it changed. ``frame_uuid`` is which frame the map is in, ``earlier_frames``
+    ``version`` counts the changes of a map, from 1 on, and ``sessions`` are the recordings that it was updated by,
+    after the one that it was built of: each with its ``name``, the ``date`` of the update, and what it changed.
+    ``built_images`` is how many images it was built of, extended or merged to: its size, from which updates change it
+    little. ``frame_uuid`` is which frame the map is in, ``earlier_frames``
     how those that it was in before lie in it, as plain values (``core/coordinate_frame.py``). ``history`` are the
     versions that this one was made of, one from the other, the last one its parent: each with its ``version``, its
     ``model_id``, and the ``change`` that made the next one of it.
@@ -140,6 +144,7 @@ class Manifest:
     prepared: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reduced: ReducedInfo | None = None
     version: int = 1
+    built_images: int = 0
     sessions: Sequence[Mapping[str, Any]] = ()
     frame_uuid: str = field(default_factory=new_uuid)
     earlier_frames: Sequence[Mapping[str, Any]] = ()
@@ -261,11 +266,19 @@ def _parse_manifest(path: Path, values: dict[str, Any]) -> Manifest:
         arguments["reduced"] = _parse_reduced(values.get("reduced"))
         manifest = Manifest(**arguments)
         if "frame_uuid" not in values:
-            manifest = replace(manifest, frame_uuid=_frame_of_older(manifest))
-    except (KeyError, TypeError, AttributeError) as error:
+            manifest = replace(manifest, frame_uuid=_frame_of_older(manifest), history=_history_of_older(manifest))
+        if "built_images" not in values:
+            manifest = replace(manifest, built_images=_built_images_of_older(manifest))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ManifestError(f"{path} lacks or garbles an entry ({error}): copy the map again or rebuild it") from error
     _check_types(path, manifest)
     return manifest
+
+
+def _is_step(value: object) -> bool:
+    """Whether this is an entry of a history."""
+    kinds = {"version": int, "model_id": str, "change": str}
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in kinds.items())
 
 
 def _is_of_model(name: str) -> bool:
@@ -277,6 +290,20 @@ def _frame_of_older(manifest: Manifest) -> str:
     """The frame of a map that was written without one: an update kept it, an alignment did not."""
     first = manifest.sessions[0].get("before") if manifest.sessions else None
     return derived_uuid(json.dumps([first or manifest.model_id, manifest.alignment], sort_keys=True))
+
+
+def _history_of_older(manifest: Manifest) -> tuple[dict[str, Any], ...]:
+    """The versions that a map was made of which was written without them: sessions say which was the one before."""
+    numbers = [1, *(session.get("version", 1) for session in manifest.sessions)]
+    before = [(number, session.get("before")) for number, session in zip(numbers, manifest.sessions, strict=False)]
+    return tuple({"version": number, "model_id": one, "change": "update"} for number, one in before if one)
+
+
+def _built_images_of_older(manifest: Manifest) -> int:
+    """Of a map that was written without it: of more images than updates add to what it was built of, all."""
+    images = manifest.counts.get("images", 0)
+    built = manifest.sessions[0].get("built_images", images) if manifest.sessions else images
+    return int(built) if images <= GROWTH * built else images
 
 
 def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | None:
@@ -309,6 +336,7 @@ def _check_types(path: Path, manifest: Manifest) -> None:
         "merged": (list, tuple),
         "prepared": dict,
         "version": int,
+        "built_images": int,
         "sessions": (list, tuple),
         "frame_uuid": str,
         "earlier_frames": (list, tuple),
@@ -325,8 +353,11 @@ def _check_types(path: Path, manifest: Manifest) -> None:
         _ = manifest.on_earth, manifest.frame
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
-    if not all(isinstance(one, dict) and {"version", "model_id", "change"} <= one.keys() for one in manifest.history):
-        raise ManifestError(f"{path}: the entry 'history' is garbled: copy the map again or rebuild it")
+    numbers = [manifest.version, *(one["version"] for one in manifest.history if _is_step(one))]
+    if not all(map(_is_step, manifest.history)) or not all(0 < number < _MOST_VERSIONS_EVER for number in numbers):
+        raise ManifestError(f"{path}: the entry 'history' or 'version' is garbled: copy the map again or rebuild it")
+    if not all(isinstance(session, dict) for session in manifest.sessions):
+        raise ManifestError(f"{path}: the entry 'sessions' is garbled: copy the map again or rebuild it")
     for role, model in manifest.models.items():
         if not all(isinstance(value, str) for value in (model.name, model.licence, model.sha256)):
             raise ManifestError(f"{path}: the model '{role}' is garbled: copy the map again or rebuild it")

@@ -44,7 +44,6 @@ def list_files(folder: Path) -> MapFiles:
 
 
 def known_models(path: Path) -> frozenset[str]:
-    """The versions in a map's folder, and those from which they were updated. Raises MapError."""
-    manifests = [version.manifest for version in list_versions(path)]
-    before = {str(session["before"]) for one in manifests for session in one.sessions if "before" in session}
-    return frozenset(before | {one.model_id for one in manifests})
+    """The versions in a map's folder, and those that they were made of. Raises MapError."""
+    steps = {step for version in list_versions(path) for step in (version.step, *version.ancestors)}
+    return frozenset(model_id for _, model_id in steps)

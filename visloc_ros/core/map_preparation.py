@@ -28,39 +28,45 @@ from visloc_ros.core.manifest import (
 from visloc_ros.core.map import Map
 from visloc_ros.core.map_archive import pack_map, packed_in, unpacked
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
-from visloc_ros.core.map_layout import CARD_NAME
+from visloc_ros.core.map_layout import CARD_NAME, VERSIONS_FOLDER
+from visloc_ros.core.map_versions import link_all_versions
 from visloc_ros.core.map_writer import staged_folder
 from visloc_ros.core.temporary_folder import temporary_folder
 
 _END_OF_CARD = b"<footer>"
 
 
-def add_prepared(path: Path, way: str, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
+def add_prepared(path: Path, way: str, of: Manifest, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
     """Let ``write`` fill a folder, and add that to a map, folder or archive, as the files prepared for ``way``.
 
     The plain values that ``write`` returns become the manifest's entry; an earlier folder and entry are replaced. The
-    map changes only once everything is complete. Raises MapError where there is no map of this package, OutputError
-    where it cannot be written, and what ``write`` raises.
+    map changes only once everything is complete. Raises MapError where there is no map of this package, or another one
+    than that of the manifest ``of``, which was prepared; OutputError where it cannot be written; what ``write`` raises.
     """
     restore(path)
     path = packed_in(path)
     if is_file(path):
         with unpacked(path) as old, temporary_folder("map") as new:
-            manifest = _copy_with(old, new, way, write)
+            manifest = _copy_with(old, new, way, of, write)
             pack_map(new, path, overwrite=True)
             return manifest
     if not is_file(path / MANIFEST_NAME):
         raise MapError(f"{path} is no map of this package: bring one of stock hloc over with 'visloc import-hloc'")
     with atomic_folder(path) as folder:
-        return _copy_with(path, folder, way, write)
+        manifest = _copy_with(path, folder, way, of, write)
+        link_all_versions(path, folder)
+        return manifest
 
 
-def _copy_with(old: Path, new: Path, way: str, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
-    """Copy a map's folder with other prepared files for one way of searching."""
+def _copy_with(old: Path, new: Path, way: str, of: Manifest, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
+    """Copy a map's folder, but its earlier versions, with other prepared files for one way of searching."""
     manifest = read_manifest(old)
+    if manifest.model_id != of.model_id:
+        raise MapError(f"{old} is another version now than when its preparation began: prepare it again")
     check_files(old, manifest, checksums=False)
+    left_out = {way, VERSIONS_FOLDER}
     shutil.copytree(
-        old, new, symlinks=True, dirs_exist_ok=True, ignore=lambda folder, _: {way} if Path(folder) == old else set()
+        old, new, symlinks=True, dirs_exist_ok=True, ignore=lambda folder, _: left_out if Path(folder) == old else set()
     )
     (new / way).mkdir()
     entry = write(new / way)

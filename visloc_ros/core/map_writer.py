@@ -23,7 +23,7 @@ from visloc_ros.core.feature_files import (
     write_local_features,
 )
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, file_info, write_manifest
-from visloc_ros.core.map_layout import own_layout
+from visloc_ros.core.map_layout import VERSIONS_FOLDER, own_layout
 from visloc_ros.core.on_demand import OnDemand
 
 
@@ -72,7 +72,8 @@ def write_map(
 def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder: Path) -> Manifest:
     """Fill in what a manifest says about its reconstruction and the data files in its folder.
 
-    Its entries on the map's own error and on prepared files are removed: they belong to another reconstruction.
+    Its entries on the map's own error and on prepared files are removed: they belong to another reconstruction. Where
+    it does not say how many images the map was built of, it was built of all.
     """
     layout = own_layout(folder, manifest)
     files = [*sorted(layout.model.iterdir()), layout.features, layout.global_descriptors]
@@ -86,6 +87,7 @@ def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder
             "points": reconstruction.num_points3D(),
             "observations": reconstruction.compute_num_observations(),
         },
+        built_images=manifest.built_images or reconstruction.num_reg_images(),
         reprojection_error_px=float(reconstruction.compute_mean_reprojection_error()),
         uncertainty=None,
         prepared={},
@@ -94,18 +96,21 @@ def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder
 
 
 @contextmanager
-def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def staged_folder(path: Path, *, overwrite: bool = False, keeps_versions: bool = False) -> Iterator[Path]:
     """Give a new folder beside ``path`` that becomes ``path`` when the block ends well, and vanishes when not.
 
-    Raises OutputError when ``path`` is taken or its place is not writable.
+    Raises OutputError as ``check_output`` does.
     """
-    check_output(path, overwrite=overwrite)
+    check_output(path, overwrite=overwrite, keeps_versions=keeps_versions)
     with atomic_folder(path) as folder:
         yield folder
 
 
-def check_output(path: Path, *, overwrite: bool = False) -> None:
-    """Refuse a place that holds something already, before any work is done. Raises OutputError."""
+def check_output(path: Path, *, overwrite: bool = False, keeps_versions: bool = False) -> None:
+    """Refuse a place that holds something already, before any work is done. Raises OutputError.
+
+    A map with earlier versions is not overwritten, except by what ``keeps_versions`` of it.
+    """
     restore(path)
     if not os.path.lexists(path):
         _check_writable(path)
@@ -116,7 +121,17 @@ def check_output(path: Path, *, overwrite: bool = False) -> None:
         raise OutputExistsError(f"{path} holds other files and is not a map: choose another folder")
     if any(path.iterdir()) and not overwrite:
         raise OutputExistsError(f"{path} already holds a map: choose another folder or allow overwriting (--overwrite)")
+    if has_versions(path) and not keeps_versions:
+        raise OutputExistsError(
+            f"{path} holds a map with earlier versions, which would be lost: choose another folder, or delete that map "
+            f"first ('visloc maps delete {path}')"
+        )
     _check_writable(path)
+
+
+def has_versions(path: Path) -> bool:
+    """Whether earlier versions of a map lie in its folder."""
+    return (path / VERSIONS_FOLDER).is_dir() and any((path / VERSIONS_FOLDER).iterdir())
 
 
 def _check_writable(path: Path) -> None:

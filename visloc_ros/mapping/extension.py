@@ -16,7 +16,8 @@ from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
-from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.map_versions import changed_folder, is_in_place, successor
+from visloc_ros.core.map_writer import check_output, write_map
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import LocalExtractor
@@ -34,6 +35,7 @@ from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sfm_database import SfmImage, add_views, registered_poses
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
+from visloc_ros.mapping.update.use import carry_use
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 
@@ -54,19 +56,20 @@ def extend_map(
 
     The map's poses, points and cameras stay exactly as they are, and so do its scale and axes. Frames that find no
     place in it are left out and named. ``config`` defaults to the options that the map was built with. ``output`` may
-    be the map itself, with ``overwrite``: it is replaced once the new one is whole. Raises OutputError when ``output``
+    be the map itself, with ``overwrite``: it is replaced once the new one is whole, and stays beside that as an earlier
+    version. Raises OutputError when ``output``
     is taken or not writable, MapError when the map is broken, was made by models that are not available, or has nothing
     in common with the frames, ConfigError when ``config`` names another extractor than the map's.
     """
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, keeps_versions=is_in_place(map_path, output))
     with map_folder(map_path) as old_folder:
         map_ = open_map(old_folder, whole=True)
         extender = MapExtender(map_, choose_config(map_, config), progress or SilentProgress())
         labelled = label_sources(sources, taken=map_.manifest.created_from.split(SEPARATOR))
-        with staged_folder(output, overwrite=overwrite) as folder:
+        with changed_folder(old_folder, map_.manifest, output, overwrite=overwrite) as folder:
             if (old_folder / THUMBNAIL_FOLDER).is_dir():
                 shutil.copytree(old_folder / THUMBNAIL_FOLDER, folder / THUMBNAIL_FOLDER)
-            return extender.extend(labelled, folder, output.resolve().name)
+            return extender.extend(labelled, old_folder, folder, output.resolve().name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,8 +104,8 @@ class MapExtender:
         """The extractor that made the map's features."""
         return self._models.extractor
 
-    def extend(self, sources: Sequence[MapSource], folder: Path, name: str) -> MapSummary:
-        """Write a map of the existing images and the sources' frames into an existing folder."""
+    def extend(self, sources: Sequence[MapSource], old_folder: Path, folder: Path, name: str) -> MapSummary:
+        """Write a map of the existing images, in ``old_folder``, and the sources' frames into an existing folder."""
         chosen = self._collector.select(sources)
         frames = self.extract(sources, chosen)
         if not frames:
@@ -115,8 +118,10 @@ class MapExtender:
             )
         reconstruction = added.reconstruction
         cameras = assess_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames})
-        written = self.save(folder, with_cameras(self.describe_map(name, sources), cameras), frames, added)
-        manifest = validate_map(folder, written)
+        extended = successor(self.describe_map(name, sources), old_folder, self._map.manifest, "extend")
+        extended = replace(with_cameras(extended, cameras), built_images=0)  # of all that it has now
+        written = self.save(folder, extended, frames, added)
+        manifest = validate_map(folder, carry_use(old_folder, self._map, folder, written))
         counts = self._count(sources, chosen, frames, reconstruction)
         summary = summarize(manifest, counts, reconstruction, self._watch.stage_ms, added.left_out, cameras)
         write_card(folder, manifest, summary)

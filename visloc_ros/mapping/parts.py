@@ -10,7 +10,7 @@ from pathlib import Path
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import read_manifest
-from visloc_ros.core.map_writer import staged_folder
+from visloc_ros.core.map_writer import has_versions, staged_folder
 from visloc_ros.mapping.config import FrameConfig
 from visloc_ros.mapping.summary import MapPart
 
@@ -23,8 +23,9 @@ NewPart = Callable[[], Path]
 def part_folders(output: Path, *, overwrite: bool) -> Iterator[NewPart]:
     """Give a function that makes a folder for each further map beside ``output``; they appear when the block ends well.
 
-    They are called NAME_part2 and so on. Those of an earlier build of ``output`` are replaced with ``overwrite``, any
-    other folder is left alone. Raises OutputError where one cannot be written.
+    They are called NAME_part2 and so on. Those of an earlier build of ``output`` are replaced with ``overwrite``,
+    unless they have versions of their own; any other folder is left alone. Raises OutputError where one cannot be
+    written.
     """
     output, number = output.absolute(), 1
     with ExitStack() as staged:
@@ -66,7 +67,9 @@ def frame_of_one(config: FrameConfig, images: Collection[str], every: Sequence[s
 def _is_free(path: Path, part_of: str, overwrite: bool) -> bool:
     if not path.exists():
         return True
+    if not overwrite or has_versions(path):
+        return False
     try:
-        return overwrite and read_manifest(path).created_from.endswith(created_from("", part_of))
+        return read_manifest(path).created_from.endswith(created_from("", part_of))
     except MapError:  # no map
         return False

@@ -100,7 +100,7 @@ class LocalizationClient:
         return self._ask(TypeAdapter(list[VersionStatus]), "GET", f"{_map_path(name)}/versions")
 
     def roll_back(self, name: str, version: int = 0) -> VersionStatus:
-        """Put a version of a map in the present one's place, by default the one before it. Raises ServerError."""
+        """Put a version of a map in the present one's place, by default its parent. Raises ServerError."""
         params = {"version": version}
         return self._ask(TypeAdapter(VersionStatus), "POST", f"{_map_path(name)}/rollback", params=params)
 

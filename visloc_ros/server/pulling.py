@@ -63,7 +63,7 @@ def pull_map(client: LocalizationClient, name: str, path: Path, *, progress: Pro
     The version that it was stays beside it. Raises ConfigError where it is no copy of the same map, or has an update
     that the server lacks; ServerError; MapError where what comes is not what it should be; OutputError.
     """
-    check_output(path, overwrite=True)
+    check_output(path, overwrite=True, keeps_versions=True)
     wanted = client.map_files(name)
     _check_names(wanted)
     own = _own_manifest(path)
@@ -169,7 +169,7 @@ class _Pull:
 
     def _put_in_place(self, own: FileInfo | None, arrivals: Path) -> None:
         files = self._wanted.files
-        with staged_folder(self._path, overwrite=True) as folder:
+        with staged_folder(self._path, overwrite=True, keeps_versions=True) as folder:
             for name, info in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 link_or_copy(self._own.by_checksum.get(info.sha256, arrivals / info.sha256), folder / name)
@@ -181,7 +181,7 @@ class _Pull:
             if _own_manifest(self._path) != own:
                 raise MapError(f"{self._path} has changed meanwhile: pull it again")
             if own is not None:
-                keep_versions(self._path, folder, but_not=manifest.version)
+                keep_versions(self._path, folder)
 
 
 def _places(wanted: NDArray[np.void], own: NDArray[np.void]) -> NDArray[np.int64]:

@@ -33,7 +33,7 @@ def versions(service: Admitted, name: Name) -> list[VersionStatus]:
 async def roll_back(
     service: Admitted,
     name: Name,
-    version: Annotated[int, Query(ge=0, description="to put in the present one's place; 0: the one before it")] = 0,
+    version: Annotated[int, Query(ge=0, description="to put in the present one's place; 0: its parent")] = 0,
 ) -> VersionStatus:
     """Put an earlier version in the place of the present one, which is kept; later searches are in that version."""
     await service.queue.do(lambda: service.roll_back_map(name, version or None))

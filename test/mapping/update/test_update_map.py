@@ -18,7 +18,7 @@ from visloc_ros.localization.strategies.fused.preparation import prepare_fused
 from visloc_ros.mapping.update.report import UpdateRefusedError
 from visloc_ros.mapping.update.teaching import agree
 from visloc_ros.mapping.update.updater import update_map
-from visloc_ros.mapping.update.writing import same_points
+from visloc_ros.mapping.update.use import same_points
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.look_alike import make_look_alike
@@ -146,7 +146,7 @@ class TestRefusal:
             return iter(frames)
 
         recording.begin = change_the_map
-        with pytest.raises(MapError, match="is another map now than when its update began"):
+        with pytest.raises(MapError, match="is another map now than when its change began"):
             update_map(path, recording)
         assert read_manifest(path).name.startswith("other_")
         assert read_manifest(path).version == 1

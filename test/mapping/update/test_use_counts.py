@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.manifest import Manifest, file_info
 from visloc_ros.mapping.update.use import MapUse, UseCounts, read_use, write_use
 
 RNG = np.random.default_rng(0)
+MANIFEST = Manifest("room", "synthetic", {}, metric=True, gravity_aligned=False)
 
 
 def session(share, images, exists):
@@ -59,13 +61,14 @@ class TestFile:
         use = MapUse(
             UseCounts(np.arange(4.0), np.ones(4)), UseCounts(np.ones(2), np.zeros(2)), np.array([0, 1], np.int32)
         )
-        write_use(tmp_path / "use.h5", use)
+        listed = write_use(tmp_path, use, MANIFEST).files["use.h5"]
+        assert listed == file_info(tmp_path / "use.h5")
         found = read_use(tmp_path, 4, 2)
         assert found.points.seen.tolist() == [0.0, 1.0, 2.0, 3.0]
         assert found.sessions.tolist() == [0, 1]
 
     def test_a_file_of_another_map_is_refused(self, tmp_path):
-        write_use(tmp_path / "use.h5", MapUse.new(4, 2))
+        write_use(tmp_path, MapUse.new(4, 2), MANIFEST)
         with pytest.raises(MapError, match="does not fit"):
             read_use(tmp_path, 5, 2)
 

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.manifest import Manifest, in_frame, made_of
+from visloc_ros.core.manifest import Manifest, in_frame
 from visloc_ros.core.map import Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
-from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.map_versions import changed_folder, is_in_place, successor
+from visloc_ros.core.map_writer import check_output, write_map
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.card import write_card
 from visloc_ros.mapping.scale import transform
 from visloc_ros.mapping.summary import ImageCount, summarize
+from visloc_ros.mapping.update.use import USE_NAME, read_use, write_use
 from visloc_ros.mapping.validation import validate_map
 
 
@@ -25,10 +27,11 @@ def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, ove
     """Write a map in the frame that ``fit`` finds for it; ``output`` may be the map itself, with ``overwrite``.
 
     The manifest keeps the source of the frame, its residuals, and the transform from the frame that the map was in, by
-    which running nodes and stored poses follow. Raises OutputError when ``output`` is taken or not
-    writable, MapError when the map is broken or ``fit`` refuses; an old map stays as it is until the new one is whole.
+    which running nodes and stored poses follow. A map that is replaced stays as an earlier version, and its counts of
+    use are kept. Raises OutputError when ``output`` is taken or not writable, MapError when the map is broken or
+    ``fit`` refuses; an old map stays as it is until the new one is whole.
     """
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, keeps_versions=is_in_place(map_path, output))
     with map_folder(map_path) as old_folder:
         map_ = open_map(old_folder, whole=True)
         found = fit(map_)
@@ -37,11 +40,15 @@ def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, ove
         names = [image.name for image in map_.images]
         features = {image.name: image.features for image in map_.images}
         descriptors = dict(zip(names, map_.global_descriptors, strict=True))
-        with staged_folder(output, overwrite=overwrite) as folder:
+        with changed_folder(old_folder, map_.manifest, output, overwrite=overwrite) as folder:
             if (old_folder / THUMBNAIL_FOLDER).is_dir():
                 shutil.copytree(old_folder / THUMBNAIL_FOLDER, folder / THUMBNAIL_FOLDER)
-            described = _described(map_.manifest, output.resolve().name, found)
+            described = successor(
+                _described(map_.manifest, output.resolve().name, found), old_folder, map_.manifest, "align"
+            )
             manifest = write_map(folder, reconstruction, features, descriptors, map_.vlad_centroids, described)
+            if (old_folder / USE_NAME).exists():
+                manifest = write_use(folder, read_use(old_folder, len(map_.points), len(names)), manifest)
             manifest = validate_map(folder, manifest)
             counts = [ImageCount(map_.name, len(names), len(names))]
             write_card(folder, manifest, summarize(manifest, counts, reconstruction, {}))
@@ -53,7 +60,7 @@ def _described(old: Manifest, name: str, found: MapFit) -> Manifest:
     is_scaled = found.metric and abs(found.frame_from_map.scale - 1.0) > 1e-9
     moved = in_frame(old, old.frame.moved(found.frame_from_map))
     return replace(
-        made_of(moved, old, "align"),
+        moved,
         name=name,
         metric=found.metric,
         gravity_aligned=found.gravity_aligned,

@@ -18,7 +18,8 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import Manifest, ModelInfo, in_frame
 from visloc_ros.core.map import NO_POINT, Map, MapImage, open_map
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
-from visloc_ros.core.map_writer import check_output, staged_folder, write_map
+from visloc_ros.core.map_versions import changed_folder, is_in_place, successor
+from visloc_ros.core.map_writer import check_output, write_map
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import Vlad, VladConfig
@@ -45,18 +46,19 @@ def merge_maps(
 ) -> MapSummary:
     """Write one map of several to the folder ``output``, in the frame of the first; these stay as they are.
 
+    ``output`` may be the first map itself, with ``overwrite``: what it was stays beside it as an earlier version.
     Each map must overlap with the first or with another that does. Raises OutputError when ``output`` is taken or not
     writable, MapError when a map is broken, when the maps are of other features, when one has too little in common with
     the others, or contradicts them. A merge that ends early leaves nothing behind.
     """
     if len(paths) < 2:
         raise ConfigError("one map alone cannot be merged: name two or more")
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite, keeps_versions=is_in_place(paths[0], output))
     maps = [open_map(path, whole=True) for path in paths]
     check_mergeable(maps)
     merger = MapMerger(maps, progress or SilentProgress())
-    with staged_folder(output, overwrite=overwrite) as folder:
-        return merger.merge(folder, output.resolve().name)
+    with changed_folder(paths[0], maps[0].manifest, output, overwrite=overwrite) as folder:
+        return merger.merge(folder, output.resolve().name, paths[0] if is_in_place(paths[0], output) else None)
 
 
 class MapMerger:
@@ -70,15 +72,15 @@ class MapMerger:
         self._watch = Stopwatch()
         self._residuals: list[dict[str, Any]] = []
 
-    def merge(self, folder: Path, name: str) -> MapSummary:
-        """Write the merged map into an existing folder."""
+    def merge(self, folder: Path, name: str, replaced: Path | None = None) -> MapSummary:
+        """Write the merged map into an existing folder; it is the next version of the first, if that is replaced."""
         merged, rest = self._first, list(self._maps[1:])
         while rest:
             other, placement = self._find_next(merged, rest)
             rest.remove(other)
             merged = self._adjust(merged, join(merged, other, placement.a_from_b, same_points(other, placement.agreed)))
             self._residuals.append({"map": other.name, "residuals": dict(placement.residuals)})
-        return self._write(folder, merged, name)
+        return self._write(folder, merged, name, replaced)
 
     def _find_next(self, merged: Map, rest: Sequence[Map]) -> tuple[Map, MapPlacement]:
         """The first map that overlaps with the merged one, and its place. Raises NoOverlapError if none does."""
@@ -122,7 +124,7 @@ class MapMerger:
             self._first.manifest.scale_source == "reference poses" and self._config.reconstruction.reference == "fixed"
         )
 
-    def _write(self, folder: Path, merged: Map, name: str) -> MapSummary:
+    def _write(self, folder: Path, merged: Map, name: str, replaced: Path | None) -> MapSummary:
         with self._watch("save"):
             reconstruction = reconstruction_of(merged)
             index = index_of(merged, self._config.vlad)
@@ -130,6 +132,8 @@ class MapMerger:
             reconstruction, features = sparsify(reconstruction, every, index.length, self._config.sparsification)
             write_thumbnails(folder / THUMBNAIL_FOLDER, merged.thumbnails)
             manifest = self._describe_map(name, index)
+            if replaced is not None:
+                manifest = successor(manifest, replaced, self._first.manifest, "merge")
             manifest = write_map(folder, reconstruction, features, index.descriptors, index.centroids, manifest)
             manifest = validate_map(folder, manifest)
         counts = [ImageCount(map_.name, len(map_.images), len(map_.images)) for map_ in self._maps]
@@ -146,6 +150,7 @@ class MapMerger:
             in_frame(first, frame),
             name=name,
             version=1,
+            built_images=0,
             sessions=(),
             history=(),
             created_from=SEPARATOR.join(unique_labels(labels)),

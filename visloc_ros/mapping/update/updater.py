@@ -13,11 +13,11 @@ from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import exists
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.manifest import read_manifest
+from visloc_ros.core.manifest import GROWTH
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_archive import packed_in
-from visloc_ros.core.map_versions import keep_versions, next_version
-from visloc_ros.core.map_writer import check_output, staged_folder
+from visloc_ros.core.map_versions import changed_folder
+from visloc_ros.core.map_writer import check_output
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.localization.anchor import AnchorEngine
@@ -33,13 +33,11 @@ from visloc_ros.mapping.update.observation import UseObserver
 from visloc_ros.mapping.update.report import UpdateReport
 from visloc_ros.mapping.update.teaching import Lesson, TaughtImage, Teacher
 from visloc_ros.mapping.update.thinning import Kept, dispensable, thin
-from visloc_ros.mapping.update.use import MapUse, read_use
-from visloc_ros.mapping.update.writing import Change, same_points, write_version
+from visloc_ros.mapping.update.use import MapUse, read_use, same_points
+from visloc_ros.mapping.update.writing import Change, write_version
 from visloc_ros.sources import FrameSource
 
-_GROWTH = 1.15
-"""Of the number of images that the map was built of: beyond, new ones replace those that it can best do without."""
-_MOST_ADDED = 0.2  # of the same number, in one session: what changed more is to be mapped again
+_MOST_ADDED = 0.2  # of the images that it was built of, in one session: what changed more is to be mapped again
 _UNCOVERED = 0.05  # of an image that shows none of the map's points, less than a cell of the grid: it may add these
 _LEAST_VIEW_CHANGE = 0.15  # radians between added images: points need views from different directions
 _LEAST_NEW_POINTS = 15  # of an added image: with fewer of its own, no search would find by it what is new
@@ -61,7 +59,7 @@ def update_map(
         raise MapError(f"there is no map at {path}: build one with 'visloc build-map'")
     if packed_in(path) != path or not path.is_dir():
         raise MapError(f"{path} is no folder of a map: an update keeps earlier versions beside it, so unpack it first")
-    check_output(path, overwrite=True)
+    check_output(path, overwrite=True, keeps_versions=True)
     map_ = open_map(path, whole=True)
     return _Update(path, map_, choose_config(map_, config), progress or SilentProgress()).run(source)
 
@@ -71,9 +69,8 @@ class _Update:
 
     def __init__(self, path: Path, map_: Map, config: MappingConfig, progress: Progress) -> None:
         self._path, self._map, self._config, self._progress = path, map_, config, progress
-        use, sessions = read_use(path, len(map_.points), len(map_.images)), map_.manifest.sessions
-        self._use = use
-        self._built_images = int(sessions[0]["built_images"]) if sessions else len(map_.images)
+        self._use = read_use(path, len(map_.points), len(map_.images))
+        self._built_images = map_.manifest.built_images
         self._extender = MapExtender(map_, config, progress)
 
     def run(self, recording: FrameSource) -> UpdateReport:
@@ -85,13 +82,8 @@ class _Update:
         wanted = self._wanted(lesson.taught)
         frames = self._extender.extract([source], [[chosen[image.index] for image in wanted]])
         extender, change = self._change(source, lesson, use, frames)
-        with staged_folder(self._path, overwrite=True) as folder:
-            if read_manifest(self._path) != self._map.manifest:
-                raise MapError(f"{self._path} is another map now than when its update began: update it again")
-            version = next_version(self._path)
-            report = write_version(folder, extender, change, version, self._built_images)
-            keep_versions(self._path, folder)
-        return report
+        with changed_folder(self._path, self._map.manifest, self._path, overwrite=True) as folder:
+            return write_version(folder, extender, change, self._path)
 
     def _learn(self, source: MapSource, chosen: Sequence[int]) -> tuple[Lesson, MapUse]:
         """Locate the chosen frames; gives which of them teach, and the use of the map with this session's."""
@@ -130,7 +122,7 @@ class _Update:
 
     def _with_room(self, gone: Kept, use: MapUse, new: int) -> Kept:
         """The map without images that it can do without, so that it does not grow beyond its limit."""
-        excess = len(gone.images) + new - int(_GROWTH * self._built_images)
+        excess = len(gone.images) + new - int(GROWTH * self._built_images)
         if excess <= 0:
             return gone
         presence = use.points.take(gone.points).presence

@@ -9,7 +9,7 @@ ICRA 2016; Beta counts with forgetting: Biber and Duckett, RSS 2005).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -19,6 +19,8 @@ from scipy.special import betainc
 
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.manifest import Manifest, file_info
+from visloc_ros.core.map import Map, open_map
 
 USE_NAME = "use.h5"
 
@@ -75,7 +77,7 @@ class UseCounts:
 class MapUse:
     """Counts of a map's points (P) and images (M), and the row of the session that each image was taken in, (M,).
 
-    Session 0 is what the map was built of, the others are the ``sessions`` of its manifest.
+    Session 0 is what the map was built of or extended by, the others are the ``sessions`` of its manifest.
     """
 
     points: UseCounts
@@ -87,6 +89,13 @@ class MapUse:
         """That of a map that was never updated."""
         return MapUse(UseCounts.none(points), UseCounts.none(images), np.zeros(images, np.int32))
 
+    def of(self, old: Map, new: Map, rows: NDArray[np.intp], session: int) -> MapUse:
+        """That of what was made of the map ``old``, whose points are at ``rows`` of it; new images are of a session."""
+        names = {image.name: row for row, image in enumerate(old.images)}
+        images = np.array([names.get(image.name, -1) for image in new.images], np.intp)
+        sessions = np.where(images >= 0, np.append(self.sessions, 0)[images], session).astype(np.int32)
+        return MapUse(self.points.take(rows), self.images.take(images), sessions)
+
     def with_session(self, points: UseCounts, images: UseCounts) -> MapUse:
         """The use after another session, of these counts."""
         return MapUse(self.points.with_session(points), self.images.with_session(images), self.sessions)
@@ -95,16 +104,18 @@ class MapUse:
 _FIELDS = ("point_seen", "point_missed", "image_seen", "image_missed", "image_sessions")
 
 
-def write_use(path: Path, use: MapUse) -> None:
-    """Write ``use.h5`` of a map, in the order of its points and images."""
+def write_use(folder: Path, use: MapUse, manifest: Manifest) -> Manifest:
+    """Write ``use.h5`` of a map, in the order of its points and images; gives the manifest with that file."""
     values: Sequence[NDArray[np.generic]] = (
         *(counts.astype(np.float32) for counts in (use.points.seen, use.points.missed)),
         *(counts.astype(np.float32) for counts in (use.images.seen, use.images.missed)),
         use.sessions,
     )
+    path = folder / USE_NAME
     with h5py.File(path, "w") as file:
         for name, array in zip(_FIELDS, values, strict=True):
             file.create_dataset(name, data=array, compression="gzip", shuffle=True, track_times=False)
+    return replace(manifest, files={**manifest.files, USE_NAME: file_info(path)})
 
 
 def read_use(folder: Path, points: int, images: int) -> MapUse:
@@ -124,3 +135,17 @@ def read_use(folder: Path, points: int, images: int) -> MapUse:
     if lengths != [points, points, images, images, images] or not all(np.isfinite(one).all() for one in counts):
         raise MapError(f"{path} does not fit the map beside it: copy the map again")
     return MapUse(UseCounts(*counts[:2]), UseCounts(*counts[2:]), sessions.astype(np.int32))
+
+
+def carry_use(old_folder: Path, old: Map, folder: Path, manifest: Manifest) -> Manifest:
+    """Write the use of what stays of a map into the folder of what it was extended to, if it was ever updated."""
+    if not (old_folder / USE_NAME).exists():
+        return manifest
+    use, new = read_use(old_folder, len(old.points), len(old.images)), open_map(folder, checksums=False, whole=True)
+    return write_use(folder, use.of(old, new, same_points(new.points, old.points), 0), manifest)
+
+
+def same_points(points: Array, others: Array) -> NDArray[np.intp]:
+    """For each point (P, 3) the row of the other one (Q, 3) at exactly the same place, or -1."""
+    rows = {point.tobytes(): row for row, point in enumerate(np.ascontiguousarray(others))}
+    return np.array([rows.get(point.tobytes(), -1) for point in np.ascontiguousarray(points)], np.intp)

@@ -48,7 +48,7 @@ def prepare_fused(
     config, progress = config or FusedConfig(), progress or SilentProgress()
     whole = open_map(path, whole=True)
     fused, figures = make_fused(whole, config, progress, frames)
-    add_prepared(path, FUSED, partial(_write, fused, whole, figures))
+    add_prepared(path, FUSED, whole.manifest, partial(_write, fused, whole, figures))
     return figures
 
 

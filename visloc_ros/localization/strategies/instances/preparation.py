@@ -50,7 +50,8 @@ def prepare_instances(
     training = _train(labelled, list(_of_elsewhere(examples.elsewhere)), config, progress, checkpoints)
     instances, recogniser = _described(labelled, training)
     figures = _figures(labelled, instances, recogniser, training.best_point)
-    add_prepared(path, INSTANCES, partial(_write, labelled, instances, training, config, figures))
+    write = partial(_write, labelled, instances, training, config, figures)
+    add_prepared(path, INSTANCES, labelled.map.manifest, write)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return figures
 

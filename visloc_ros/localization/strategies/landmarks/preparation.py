@@ -116,7 +116,7 @@ def prepare_landmarks(
         negatives = list(_images_of_elsewhere(scenes, elsewhere))
         trained = _train(images, negatives, scenes, config.training, progress, checkpoints)
     for scene in scenes:
-        add_prepared(scene.path, LANDMARKS, partial(_write, scene, scenes, trained, likelihood))
+        add_prepared(scene.path, LANDMARKS, scene.map.manifest, partial(_write, scene, scenes, trained, likelihood))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return scenes
 
