@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,11 @@ from kitchen_map import CONFIG, NUM_IMAGES, Recorder, contents
 
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.geometry import rotation_angle_deg
+from visloc_ros.core.manifest import write_manifest
 from visloc_ros.core.map import NO_POINT, open_map, pack_map
+from visloc_ros.core.map_versions import roll_back
 from visloc_ros.mapping import MappingConfig, extend_map
+from visloc_ros.mapping.update.use import MapUse, UseCounts, read_use, same_points, write_use
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -115,6 +119,27 @@ class TestNothingIsLost:
         assert summary.left_out == tuple(frame.name for frame in flight)
         assert any("no image of 'euroc_mh05'" in line for line in summary.advice)
         assert list(tmp_path.iterdir()) == [path]
+
+    def test_versions_sessions_and_counts_of_use_stay_in_place(self, known, later, tmp_path):
+        path = shutil.copytree(known[0], tmp_path / "map")
+        old, session = open_map(path), {"name": "monday", "date": "2026-11-02"}
+        seen = UseCounts(np.arange(len(old.points), dtype=float), np.ones(len(old.points)))
+        use = MapUse(seen, UseCounts.none(NUM_IMAGES), np.zeros(NUM_IMAGES, np.int32))
+        write_manifest(path, write_use(path, use, replace(old.manifest, sessions=[session])))
+        before = contents(path)
+        extend_map(path, later, path, QUICK, overwrite=True)
+        new = open_map(path)
+        rows = same_points(new.points, old.points)
+        kept = read_use(path, len(new.points), len(new.images)).points
+        assert (rows >= 0).sum() > 0.9 * len(old.points)
+        assert kept.seen.tolist() == np.where(rows >= 0, rows, 0).tolist()
+        assert list(new.manifest.sessions) == [session]
+        assert [(step["version"], step["change"]) for step in new.manifest.history] == [(1, "extend")]
+        assert (new.manifest.version, new.manifest.built_images) == (2, NUM_IMAGES + NUM_NEW)
+        assert new.manifest.frame == old.manifest.frame
+        assert roll_back(path).version == 1
+        shutil.rmtree(path / "versions")
+        assert contents(path) == before
 
     def test_a_taken_place_is_refused_before_any_work(self, known, later):
         recorder = Recorder()

@@ -15,6 +15,7 @@ from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, MapImage, open_map, pack_map
+from visloc_ros.core.map_versions import roll_back
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.features import VladConfig
 from visloc_ros.localization import AnchorEngine
@@ -256,7 +257,11 @@ class TestRefusals:
             merge_maps([path, few], path, overwrite=True, progress=recorder)
         assert sorted(contents(path).values()) == sorted(contents(halves[0]).values())
         merge_maps([path, few], path, overwrite=True)
-        assert len(open_map(path).images) == len(FIRST) + len(FEW)
+        merged = open_map(path)
+        assert len(merged.images) == merged.manifest.built_images == len(FIRST) + len(FEW)
+        assert [(step["version"], step["change"]) for step in merged.manifest.history] == [(1, "merge")]
+        roll_back(path)
+        assert len(open_map(path).images) == len(FIRST)
 
 
 class Spot:

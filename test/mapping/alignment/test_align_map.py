@@ -9,12 +9,15 @@ import numpy as np
 import pycolmap
 import pytest
 import yaml
+from room_versions import unpacked_room
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import ConfigError, MapError, SourceError
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg, rotation_matrix
+from visloc_ros.core.manifest import read_manifest, write_manifest
 from visloc_ros.core.map import open_map
+from visloc_ros.core.map_versions import list_versions, roll_back
 from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.mapping.alignment.aligned_map import align_map
@@ -23,6 +26,7 @@ from visloc_ros.mapping.alignment.floor import align_to_floor
 from visloc_ros.mapping.alignment.grid import GridPose, align_to_grid
 from visloc_ros.mapping.alignment.poses import align_to_poses, align_to_positions
 from visloc_ros.mapping.alignment.tags import align_to_tags, read_tags
+from visloc_ros.mapping.update.use import MapUse, read_use, write_use
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.room import Room, make_quad
@@ -70,6 +74,25 @@ def test_a_moved_map_is_a_map_like_any_other(room, tilted_map):
     expected = TILTED.apply_to_pose(visit.pose(100))
     assert found.map_from_camera.is_close(expected, translation=0.4 * 0.03, degrees=0.5)
     assert (tilted_map / "map.html").read_text(encoding="utf-8").count("in the frame of: nothing") == 1
+
+
+def test_a_map_that_is_moved_in_place_keeps_its_versions_and_counts(room, tmp_path):
+    path = unpacked_room(tmp_path / "room")
+    use = MapUse.new(len(room.points), len(room.images))
+    use.points.seen[:] = np.arange(len(room.points))
+    write_manifest(path, write_use(path, use, read_manifest(path)))
+    for _ in range(2):
+        align_map(path, path, lambda _: MapFit(TILTED, "x", {}, metric=False, gravity_aligned=False), overwrite=True)
+    moved, versions = open_map(path), list_versions(path)
+    np.testing.assert_allclose(moved.points, (TILTED @ TILTED) @ room.points, atol=1e-9)
+    kept = read_use(path, len(room.points), len(room.images)).points
+    assert kept.seen.tolist() == use.points.seen.tolist()
+    assert [one.number for one in versions] == [1, 2, 3]
+    assert [step["change"] for step in moved.manifest.history] == ["align", "align"]
+    first = versions[0].manifest
+    np.testing.assert_allclose(moved.manifest.frame.from_frame(first.frame) @ room.points, moved.points, atol=1e-9)
+    assert [roll_back(path).version, roll_back(path).version] == [2, 1]
+    assert read_manifest(path).frame == first.frame == room.manifest.frame
 
 
 def test_the_floor_becomes_level_and_the_height_of_the_camera_sets_the_scale(room, tilted_map):

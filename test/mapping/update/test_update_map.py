@@ -1,6 +1,7 @@
 """A map that follows its room: what it learns, what it refuses, and that nothing is lost."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import copytree
 from types import SimpleNamespace
@@ -63,11 +64,17 @@ def room_map(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def updated(room_map, tmp_path_factory):
-    """The map after a walk through the room in which three of ten things are others, and the report."""
+def walk():
+    """A walk through the room in which three of ten things are others."""
+    return Recording(refurnish(make_living_room(0), 0.3, seed=9))
+
+
+@pytest.fixture(scope="session")
+def updated(room_map, walk, tmp_path_factory):
+    """The map after that walk, and the report."""
     path = tmp_path_factory.mktemp("updated") / "room"
     copytree(room_map, path)
-    return path, update_map(path, Recording(refurnish(make_living_room(0), 0.3, seed=9)))
+    return path, update_map(path, walk)
 
 
 class TestUpdate:
@@ -119,6 +126,21 @@ class TestUpdate:
         roll_back(path)
         found = {name: data for name, data in contents(path).items() if name.parts[0] != "versions"}
         assert found == {name: data for name, data in contents(room_map).items() if name.name != "paging.h5"}
+
+
+class TestSize:
+    def test_an_update_keeps_what_a_map_was_extended_to(self, room_map, walk, tmp_path):
+        """It was built of 11 images, updated, and extended to 30 by a program that noted only the first of these."""
+        path = Path(copytree(room_map, tmp_path / "room"))
+        manifest = replace(read_manifest(path), sessions=[{"name": "sunday", "built_images": 11}])
+        values = asdict(manifest)
+        del values["built_images"]
+        (path / "manifest.json").write_text(json.dumps(values), encoding="utf-8")
+        before = open_map(path)
+        report = update_map(path, walk)
+        assert report.map_images >= len(before.images)
+        assert report.stable_points > 0.95 * len(before.points)
+        assert read_manifest(path).built_images == len(before.images)
 
 
 class TestNeighbours:
