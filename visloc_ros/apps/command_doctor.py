@@ -22,8 +22,7 @@ from visloc_ros.apps.processes import camera_remappings, camera_transport, check
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.finding import Finding, Level
 from visloc_ros.core.map import Map
-from visloc_ros.core.map_versions import list_damaged
-from visloc_ros.core.map_writer import has_versions
+from visloc_ros.core.map_versions import list_damaged, list_versions
 from visloc_ros.localization.searchable_map import open_searchable_map
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
@@ -137,9 +136,21 @@ def examine_map(path: Path) -> Iterator[Finding]:
         return
     images, points = len(map_.images), len(map_.points)
     yield Finding(Level.OK, "map", f"'{map_.name}': {images} images, {points} points, {map_.manifest.created_from}")
-    for version in list_damaged(path, checksums=True) if has_versions(path) else ():
-        yield Finding(Level.WARNING, "version", version.problem)
     yield from _warnings(map_)
+
+
+def examine_versions(path: Path) -> Iterator[Finding]:
+    """Open the earlier versions of a map's folder, every file checked; nothing where its manifest cannot be read."""
+    try:
+        versions, damaged = list_versions(path), list_damaged(path, checksums=True)
+    except VislocError:  # of the map itself
+        return
+    problems = {one.folder: one.problem for one in damaged}
+    for version in versions:
+        if not version.is_present and version.folder not in problems:
+            yield Finding(Level.OK, f"version {version.number}", f"{version.manifest.counts.get('images', 0)} images")
+    for folder, problem in problems.items():
+        yield Finding(Level.ERROR, f"version {folder.name}", problem)
 
 
 def _warnings(map_: Map) -> Iterator[Finding]:
