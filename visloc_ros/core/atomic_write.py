@@ -12,15 +12,20 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from visloc_ros.core.errors import OutputError
+from visloc_ros.core.errors import OutputError, VislocError
 
 _SUFFIX = ".partial"
 _LOCK, _NEW, _OLD = "lock", "new", "old"
 _RENAMING_S = 2.0  # longer than another process needs for two renames
+_LOOKING_S = 1.0  # longer than another process that only reads locks what is to be written, to restore it
+_AGAIN_S = 0.01
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -77,7 +82,7 @@ def restore(path: Path) -> None:
         if not path.name or not _workspace_of(path).exists():
             return
         if path.exists():
-            with suppress(OutputError), _words(path), _workspace(path):  # it can be read all the same
+            with suppress(OutputError), _words(path), _workspace(path, wait_s=0.0):  # it can be read all the same
                 return
         if not (_workspace_of(path) / _OLD).exists():
             return
@@ -85,9 +90,33 @@ def restore(path: Path) -> None:
         return
     deadline = time.monotonic() + _RENAMING_S
     while not path.exists() and time.monotonic() < deadline:
-        with _words(path), suppress(_InUse), _workspace(path):
+        with _words(path), suppress(_InUse), _workspace(path, wait_s=0.0):
             return
-        time.sleep(0.01)
+        time.sleep(_AGAIN_S)
+
+
+def read_whole(path: Path, read: Callable[[], T]) -> T:
+    """What ``read`` gives of a path; it is read again where another process has put something else there meanwhile."""
+    while True:
+        restore(path)
+        there = _identity(path)
+        try:
+            found = read()
+        except (VislocError, OSError):
+            if _identity(path) == there:
+                raise
+        else:
+            if _identity(path) == there:
+                return found
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which folder or file lies at a path; None for none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 class _InUse(OutputError):
@@ -138,11 +167,11 @@ def _is_of_writing(error: OSError, parent: Path) -> bool:
 
 
 @contextmanager
-def _workspace(path: Path) -> Iterator[Path]:
-    """The locked folder in which ``path`` is written, put in order first. Raises _InUse."""
+def _workspace(path: Path, wait_s: float = _LOOKING_S) -> Iterator[Path]:
+    """The locked folder in which ``path`` is written, put in order first. Raises _InUse after a wait."""
     workspace = _workspace_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _locked(workspace, path)
+    lock = _locked(workspace, path, time.monotonic() + wait_s)
     try:
         _put_in_order(path, workspace)
         (workspace / _NEW).mkdir()
@@ -164,8 +193,11 @@ def _put_in_order(path: Path, workspace: Path) -> None:
             shutil.rmtree(leftover)
 
 
-def _locked(workspace: Path, path: Path) -> int:
-    """A descriptor that locks a workspace until it is closed; the folder is made where there is none. Raises _InUse."""
+def _locked(workspace: Path, path: Path, deadline: float) -> int:
+    """A descriptor that locks a workspace until it is closed; the folder is made where there is none. Raises _InUse.
+
+    A process that only reads what lies at ``path`` may have locked it for a moment.
+    """
     while True:
         workspace.mkdir(exist_ok=True)
         try:
@@ -182,9 +214,12 @@ def _locked(workspace: Path, path: Path) -> int:
                 return descriptor
         except BlockingIOError as error:
             os.close(descriptor)
-            raise _InUse(
-                f"another process is just writing {path}: wait until it has ended, or choose another place"
-            ) from error
+            if time.monotonic() > deadline:
+                raise _InUse(
+                    f"another process is just writing {path}: wait until it has ended, or choose another place"
+                ) from error
+            time.sleep(_AGAIN_S)
+            continue
         except FileNotFoundError:
             pass
         except BaseException:

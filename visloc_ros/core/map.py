@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.atlas_file import Atlas, is_atlas
-from visloc_ros.core.atomic_write import restore
+from visloc_ros.core.atomic_write import read_whole
 from visloc_ros.core.colmap_model import ColmapModel, ModelImage
 from visloc_ros.core.colmap_text import read_model
 from visloc_ros.core.errors import MapError
@@ -110,8 +110,10 @@ def open_map(
     it has no images and points, only what is ``prepared`` (``localization/searchable_map.py`` makes images of that).
     """
     path = Path(path)
-    restore(path)
-    path = packed_in(path)
+    return read_whole(path, lambda: _open(packed_in(path), checksums, extractor, reduced, whole))
+
+
+def _open(path: Path, checksums: bool, extractor: str, reduced: bool, whole: bool) -> Map:
     try:
         if is_file(path):
             with unpacked(path) as folder:

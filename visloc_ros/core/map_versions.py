@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from visloc_ros.core.atomic_write import atomic_folder, restore
+from visloc_ros.core.atomic_write import atomic_folder, read_whole
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.files import check_within, is_file
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, made_of, read_manifest
@@ -144,7 +144,7 @@ def roll_back(path: Path, number: int | None = None) -> Manifest:
     The files of the map are then those of that version to the byte. Raises ConfigError where there is no such version,
     MapError where it is damaged, OutputError where the folder cannot be written.
     """
-    _check_folder(path)
+    list_versions(path)  # no folder is made for one that is no map's
     with atomic_folder(path) as folder:
         versions = list_versions(path)
         chosen = _choose(versions, number, path)
@@ -205,13 +205,16 @@ def _choose(versions: Sequence[MapVersion], number: int | None, path: Path) -> M
 
 
 def _check_folder(path: Path) -> None:
-    restore(path)
     if not is_file(path / MANIFEST_NAME):
         raise MapError(f"{path} is no folder of a map of this package: unpack an archive, convert a map of stock hloc")
     check_within(path / MANIFEST_NAME, path, MapError)
 
 
 def _read_versions(path: Path) -> tuple[list[MapVersion], list[DamagedVersion]]:
+    return read_whole(path, lambda: _read_present_and_earlier(path))
+
+
+def _read_present_and_earlier(path: Path) -> tuple[list[MapVersion], list[DamagedVersion]]:
     _check_folder(path)
     present = MapVersion(read_manifest(path), path, is_present=True)
     versions, damaged = [present], []
