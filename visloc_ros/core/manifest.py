@@ -28,6 +28,7 @@ UNCERTAINTY_VERSION = 2  # of how a map's own error is estimated; an estimate of
 WITHOUT_ADJUSTMENT = 1  # the version before, of which only ``adjustment_covariance`` is missing
 MANIFEST_NAME, MODEL_FOLDER = "manifest.json", "sfm"
 _MAX_MANIFEST_BYTES = 32 << 20
+ALIGNED = "align"  # the change of a map that was moved to another frame, and is the same otherwise
 LARGEST_VARIANCE = 1e12  # a standard deviation of a thousand kilometres
 
 

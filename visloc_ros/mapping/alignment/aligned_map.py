@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.manifest import Manifest, in_frame, made_of
+from visloc_ros.core.manifest import ALIGNED, Manifest, in_frame, made_of
 from visloc_ros.core.map import Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
@@ -53,7 +53,7 @@ def _described(old: Manifest, name: str, found: MapFit) -> Manifest:
     is_scaled = found.metric and abs(found.frame_from_map.scale - 1.0) > 1e-9
     moved = in_frame(old, old.frame.moved(found.frame_from_map))
     return replace(
-        made_of(moved, old, "align"),
+        made_of(moved, old, ALIGNED),
         name=name,
         metric=found.metric,
         gravity_aligned=found.gravity_aligned,
