@@ -235,6 +235,22 @@ class TestInterruption:
         assert client.received - received < _size(there) - arrived + 10_000  # lists of files and chunks
         assert not _folder_of_arrivals(path).exists()
 
+    def test_what_came_of_other_versions_does_not_add_up(self, there, here, client, monkeypatch):
+        file_part, sizes = client.file_part, []
+
+        def break_off(*arguments):
+            yield from file_part(*arguments)
+            if arguments[1] == "map.html":  # the last one
+                raise ServerError("the connection broke off")
+
+        monkeypatch.setattr(client, "file_part", break_off)
+        for day in range(2, 6):
+            update(there, f"day {day}", day)
+            with pytest.raises(ServerError, match="broke off"):
+                pull_map(client, "room", here)
+            sizes.append(_arrived(here))
+        assert max(sizes) < 1.1 * min(sizes)
+
     def test_a_map_that_changes_meanwhile_stays_as_it_is_then(self, there, here, client, monkeypatch):
         update(there, "monday", 2)
         file_part, once = client.file_part, []

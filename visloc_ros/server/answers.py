@@ -209,13 +209,13 @@ class FileStatus(BaseModel):
     """Checksum and size of a file of a map."""
 
     sha256: str
-    size: int = Field(ge=0, description="bytes")
+    size: int = Field(ge=0, le=1 << 44, description="bytes")
 
 
 class FileList(BaseModel):
     """The files of a map's present version, and what a copy of the map must be to become one of this version."""
 
-    version: int
+    version: int = Field(ge=1, le=1 << 31)
     model: str = Field(description="identifies the version")
     known: list[str] = Field(description="the versions that it was made of, or that lie beside it")
     files: dict[str, FileStatus]
