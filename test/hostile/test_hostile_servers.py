@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hostile_server import ALL, HUNGRY, HostileServer
+from pydantic import ValidationError
 from small_map import MANIFEST, synthetic_parts
 
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map_files import model_of
 from visloc_ros.core.map_versions import keep_versions
 from visloc_ros.core.map_writer import save_map, staged_folder, write_map
+from visloc_ros.server.answers import LocalizeAnswer
 
 MOST_MB = 300
 
@@ -69,3 +71,11 @@ def test_is_refused_in_one_line_and_nothing_has_changed(outcomes, kind):
 @pytest.mark.parametrize("kind", HUNGRY)
 def test_takes_little_memory(outcomes, kind):
     assert outcomes[kind]["peak_mb"] <= MOST_MB
+
+
+@pytest.mark.parametrize("numbers", [{"num_inliers": 10**40}, {"num_matches": -1}, {"inlier_landmarks": [10**40]}])
+def test_an_answer_with_numbers_that_no_message_holds_is_refused_before_it_is_used(numbers):
+    values = {"success": True, "map": "room", "metric": True, "gravity_aligned": True}
+    LocalizeAnswer.model_validate(values)
+    with pytest.raises(ValidationError):
+        LocalizeAnswer.model_validate({**values, **numbers})
