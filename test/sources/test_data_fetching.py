@@ -21,8 +21,6 @@ from visloc_ros.core.errors import ConfigError, OutputError, SourceError
 from visloc_ros.sources import open_source
 from visloc_ros.sources.data_fetching import DATA_SETS, LARGEST_BYTES, DataSet, fetch_data, find_data_set, record_path
 
-pytest.importorskip("pooch")
-
 
 class Server(SimpleHTTPRequestHandler):
     """Gives the files of a folder, one that is called broken only to its half, and one called endless for ever."""
@@ -188,7 +186,7 @@ def test_a_stream_without_end_is_broken_off(publish, tmp_path):
 
 def test_a_server_that_is_gone_and_a_folder_that_cannot_be_written_are_reported(tmp_path):
     gone = DataSet("toy", "http://127.0.0.1:1/toy.zip", "MIT", "tests")
-    with pytest.raises(SourceError, match=r"cannot download .*\(ConnectionError\)"):
+    with pytest.raises(SourceError, match=r"cannot download .*\(ConnectError\)"):
         fetch_data(gone, tmp_path / "data", 0)
     assert files_in(tmp_path / "data") == []
     (tmp_path / "taken").write_text("a file")

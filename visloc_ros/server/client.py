@@ -157,6 +157,7 @@ class LocalizationClient:
             with self._client.ask(method, path, **content) as answer:
                 if answer.status != wanted if wanted else not SUCCESS <= answer.status < REDIRECTION:
                     raise ServerError(f"{self._url} refuses: {_reason(answer)}", _retry_after_s(answer))
+                answer.check_plain()
                 try:
                     yield answer
                 finally:

@@ -30,6 +30,10 @@ class AnswerError(VislocError):
     """An answer does not come, or is none that is taken; the message says what the server does, without its name."""
 
 
+class TooLongError(AnswerError):
+    """An answer has more bytes than it can have."""
+
+
 class BoundedClient:
     """Sends one request at a time over a client; an answer may take ``patience_s`` more than its bytes explain."""
 
@@ -68,7 +72,7 @@ class BoundedClient:
 
     def _notice(self, event: str, values: dict[str, Any]) -> None:
         """Keep the newest connection, as it is after each step of making one."""
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             self._socket = values["return_value"].get_extra_info("socket")
 
 
@@ -84,17 +88,20 @@ class Answer:
         self.headers = answer.headers
         self.received = 0
 
-    def pieces(self, at_most: int) -> Iterator[bytes]:
-        """The body as it comes. Raises AnswerError where it is packed or has more than ``at_most`` bytes."""
+    def check_plain(self) -> None:
+        """Raise AnswerError where the body is packed."""
         if self.headers.get("Content-Encoding", "identity") != "identity":
             raise AnswerError("packs its answer, though it is asked not to")
+
+    def pieces(self, at_most: int) -> Iterator[bytes]:
+        """The body as it comes, also where it is packed. Raises TooLongError beyond ``at_most`` bytes, AnswerError."""
         stated = self.headers.get("Content-Length", "")
         if stated.isdigit() and int(stated) > at_most:
-            raise AnswerError(_LONG)
+            raise TooLongError(_LONG)
         for piece in self._answer.iter_raw():
             self.received += len(piece)
             if self.received > at_most:
-                raise AnswerError(_LONG)
+                raise TooLongError(_LONG)
             self._watch.allow(len(piece))
             yield piece
         if self._watch.is_late:  # an answer without a length ends where it is cut
@@ -108,7 +115,7 @@ class Answer:
         """The body as a text of JSON, with no name twice in an object and finite numbers. Raises AnswerError."""
         data = self.body(MOST_JSON_BYTES)
         if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_JSON_VALUES:
-            raise AnswerError(_LONG)
+            raise TooLongError(_LONG)
         try:
             json.loads(data, object_pairs_hook=_once, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:

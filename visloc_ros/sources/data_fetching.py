@@ -101,7 +101,7 @@ def find_data_set(name: str) -> DataSet:
 
 def ask_size(entry: DataSet) -> int:
     """Bytes of an archive by the catalogue, else by the server, which may not state it. Raises SourceError."""
-    return entry.size or size_of(Wanted(entry.url, entry.name, SourceError))
+    return entry.size or size_of(Wanted(entry.url, entry.name, SourceError, LARGEST_BYTES))
 
 
 def record_path(entry: DataSet, into: Path) -> Path:
@@ -154,8 +154,7 @@ def fetch_data(entry: DataSet, into: Path, size: int, bar: DownloadBar | None = 
     with atomic_folder(folder) as new:
         check_space(new, 2 * size)
         archive = new / entry.file
-        at_most = size or LARGEST_BYTES
-        download(Wanted(entry.url, entry.name, SourceError, entry.sha256, at_most), archive, bar)
+        download(Wanted(entry.url, entry.name, SourceError, size or LARGEST_BYTES, entry.sha256), archive, bar)
         sha256 = _sha256_of(archive)
         if recorded and sha256 != recorded:
             raise _changed(entry, into)
