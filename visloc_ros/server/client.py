@@ -23,7 +23,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map_files import MapFiles
 from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.server.answers import FileList, Health, JobStatus, LocalizeAnswer, MapStatus, VersionStatus
-from visloc_ros.sources.bounded_answers import Answer, AnswerError, BoundedClient
+from visloc_ros.sources.bounded_answers import MOST_JSON_BYTES, Answer, AnswerError, BoundedClient, read_json
 
 CONNECT_S, ANSWER_S = 2.0, 10.0  # an answer that comes later is of no use to a robot that moves
 SUCCESS, PARTIAL, REDIRECTION = 200, 206, 300
@@ -167,7 +167,8 @@ class LocalizationClient:
 
     def _ask(self, kind: TypeAdapter[AnswerT], method: str, path: str, **content: Any) -> AnswerT:
         with self._answer(method, path, **content) as answer:
-            data = answer.json()
+            data = answer.body(MOST_JSON_BYTES)
+            read_json(data)
         try:
             return kind.validate_json(data)
         except ValidationError:  # without its words, which repeat the answer
@@ -183,8 +184,8 @@ def _reason(answer: Answer) -> str:
     """Why a request is refused, in the server's words if they are some."""
     if REDIRECTION <= answer.status < REDIRECTION + 100:
         return f"status {answer.status}, a redirection, which is not followed: give the address of the server itself"
-    with suppress(AnswerError, ValueError, RecursionError, LookupError, TypeError):
-        words = json.loads(answer.body(_LONGEST_REFUSAL))["detail"]
+    with suppress(AnswerError, LookupError, TypeError):
+        words = read_json(answer.body(_LONGEST_REFUSAL))["detail"]
         if isinstance(words, str) and words.strip():
             return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]} ..."
     return f"status {answer.status}: see that it is 'visloc serve', and what its log says"

@@ -111,21 +111,22 @@ class Answer:
         """The whole body. Raises AnswerError as ``pieces`` does."""
         return b"".join(self.pieces(at_most))
 
-    def json(self) -> bytes:
-        """The body as a text of JSON, with no name twice in an object and finite numbers. Raises AnswerError."""
-        data = self.body(MOST_JSON_BYTES)
-        if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_JSON_VALUES:
-            raise TooLongError(_LONG)
-        try:
-            json.loads(data, object_pairs_hook=_once, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise AnswerError("gives an answer that cannot be read") from error
-        return data
+
+def read_json(data: bytes, *, allow_nan: bool = False) -> Any:
+    """The values of a text of JSON, which names nothing twice in an object. Raises AnswerError."""
+    if sum(map(data.count, (b",", b"[", b"{"))) > _MOST_JSON_VALUES:
+        raise TooLongError(_LONG)
+    try:
+        return json.loads(data, object_pairs_hook=_once, parse_constant=None if allow_nan else _refuse)
+    except (ValueError, RecursionError) as error:
+        raise AnswerError("gives an answer that cannot be read") from error
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    if len({name for name, _ in pairs}) != len(pairs):
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
         raise ValueError("a name is there twice")
+    return values
 
 
 def _refuse(constant: str) -> None:
