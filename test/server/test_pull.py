@@ -209,6 +209,16 @@ class TestRefusal:
             assert answer.status_code == 404, answer.text
         assert server.client.get("/reference/maps/room/files/map.html", params={"version": 7}).status_code == 404
 
+    def test_the_server_gives_nothing_of_a_version_that_is_a_link_out_of_the_map(self, there, server, tmp_path):
+        other = shutil.copytree(there, tmp_path / "other")
+        (other / "map.html").write_text("secret")
+        write_manifest(other, replace(read_manifest(other), version=9))
+        (there / "versions" / "9").symlink_to(other)
+        for what in ("files", "chunks"):
+            answer = server.client.get(f"/reference/maps/room/{what}/map.html", params={"version": 9})
+            assert answer.status_code >= 400
+        assert server.client.get("/reference/maps/room/files/versions/9/map.html?version=2").status_code == 404
+
 
 class TestInterruption:
     @pytest.mark.parametrize("name", ["room", "new"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +103,28 @@ def check_fetched(path: Path, error: type[VislocError]) -> None:
 
 
 def check_within(path: Path, folder: Path, error: type[VislocError]) -> None:
-    """Raise the error where a path leads out of a folder over a link."""
-    if not path.resolve().is_relative_to(folder.resolve()):
+    """Raise the error where a path leads out of a folder over a link, or such links form a circle."""
+    try:
+        is_within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # the latter before Python 3.13
+        is_within = False
+    if not is_within:
         raise error(f"{path} leads out of {folder} over a link: put a copy of the file in its place")
+
+
+def check_links(folder: Path, error: type[VislocError], but_not: str = "") -> None:
+    """Raise the error where a link anywhere in a folder leads out of it; its subfolder ``but_not`` is not searched."""
+    for path in _links_in(folder, but_not):
+        check_within(path, folder, error)
+
+
+def _links_in(folder: Path, but_not: str = "") -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield Path(entry)
+            elif entry.is_dir() and entry.name != but_not:
+                yield from _links_in(Path(entry))
 
 
 def read_bytes(path: Path, error: type[VislocError], at_most: int, advice: str = "") -> bytes:

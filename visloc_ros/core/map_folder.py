@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -105,5 +106,6 @@ def _sizes(path: Path) -> Iterator[int]:
     if is_file(path):
         yield path.stat().st_size
     for item in path.rglob("*") if is_folder(path) else ():
-        if is_file(item):
-            yield item.stat().st_size
+        status = item.lstat()
+        if stat.S_ISREG(status.st_mode):
+            yield status.st_size
