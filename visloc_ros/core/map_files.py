@@ -53,6 +53,9 @@ def model_of(manifest: Manifest) -> str:
 
 def known_models(path: Path) -> frozenset[str]:
     """The versions in a map's folder, and those from which they were updated. Raises MapError."""
-    manifests = [version.manifest for version in list_versions(path)]
-    before = {str(session["before"]) for one in manifests for session in one.sessions if "before" in session}
-    return frozenset(before | {model_of(one) for one in manifests})
+    return frozenset().union(*(lineage(version.manifest) for version in list_versions(path)))
+
+
+def lineage(manifest: Manifest) -> frozenset[str]:
+    """A version, and those from which it was updated."""
+    return frozenset({model_of(manifest)} | {str(one["before"]) for one in manifest.sessions if "before" in one})
