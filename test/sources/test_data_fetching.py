@@ -207,6 +207,15 @@ def test_a_record_that_is_none_is_reported(publish, tmp_path):
         fetch_data(entry, tmp_path / "data", 0)
 
 
+def test_a_record_that_cannot_be_looked_at_is_not_taken_for_none(publish, tmp_path):
+    entry, into = publish("heads.zip", seven_scenes()), tmp_path / "data"
+    into.mkdir()
+    record_path(entry, into).symlink_to(record_path(entry, into).name)  # a circle
+    with pytest.raises(SourceError, match="cannot read"):
+        fetch_data(entry, into, 0)
+    assert record_path(entry, into).is_symlink()
+
+
 def test_the_catalogue_is_sound():
     assert len({entry.name for entry in DATA_SETS}) == len(DATA_SETS)
     for entry in DATA_SETS:

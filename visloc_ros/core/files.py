@@ -7,6 +7,7 @@ for the system. Every function raises the VislocError that it is given, with ``a
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -38,11 +39,13 @@ _BINARY = {
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything at a path, whatever the path is."""
+    """Whether there is anything at a path, whatever the path is; what cannot be looked at is there."""
     try:
         os.stat(path)
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
     return True
 
 

@@ -97,8 +97,10 @@ def read_entry(path: Path) -> MapEntry:
         is_archive = is_file(packed)
         manifest = archived_manifest(packed) if is_archive else find_files(path, checksums=False)[1]
         size = sum(sum(_sizes(one)) for one in (packed, *paths_of_maps(path)))
-    except (VislocError, OSError) as error:
+    except VislocError as error:
         return MapEntry(path, None, str(error), 0)
+    except OSError as error:
+        return MapEntry(path, None, f"cannot read {error.filename or path}: {error.strerror or error}", 0)
     return MapEntry(path, manifest, "", size)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from visloc_ros.core.atomic_write import atomic_folder, atomic_write, check_space, restore
 from visloc_ros.core.errors import ConfigError, SourceError, VislocError
-from visloc_ros.core.files import is_file, is_folder, read_text
+from visloc_ros.core.files import exists, is_folder, read_text
 from visloc_ros.core.unpacking import Contents, most_bytes, unpack_tar, unpack_zip
 from visloc_ros.sources.datasets import read_dataset
 from visloc_ros.sources.download import DownloadBar, Wanted, download, size_of
@@ -112,7 +112,7 @@ def record_path(entry: DataSet, into: Path) -> Path:
 def recorded_sha256(entry: DataSet, into: Path) -> str:
     """Checksum of the first download, empty before it. Raises SourceError."""
     path = record_path(entry, into)
-    if not is_file(path):
+    if not exists(path):
         return ""
     try:
         return str(json.loads(read_text(path, SourceError))["sha256"])
