@@ -17,11 +17,13 @@ from typing import Any
 from visloc_ros.core.child_process import ChildProcess, Limits
 from visloc_ros.core.errors import ConfigError, OutputError, SetupError, VislocError
 from visloc_ros.core.files import exists
+from visloc_ros.core.manifest import MANIFEST_NAME, read_manifest
 from visloc_ros.mapping.build_job import BuildPlan, build
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.update.update_job import UpdatePlan, update
 from visloc_ros.server.job import OPEN, Job, JobKind, JobState, TakenNameError, TooManyJobsError
 from visloc_ros.sources.base import BAG_SUFFIXES
+from visloc_ros.sources.content import content_of
 from visloc_ros.sources.video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ MOST_OPEN = 8
 MOST_STARTS = 2  # of a job that crashes the server: a third one would, too
 MOST_PROCESSOR_S = 24 * 3600
 _SUFFIXES = (*VIDEO_SUFFIXES, *BAG_SUFFIXES)
+DONE_BEFORE = "it was done before its process, or the server, ended"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 COLUMNS = "id, name, state, stage, steps, total, message, created_s, starts, kind"
 TABLE = (
@@ -66,8 +69,9 @@ class BuildJobs:
                 database.execute(TABLE)
                 if "kind" not in {column[1] for column in database.execute("PRAGMA table_info(jobs)")}:
                     database.execute(ADDED)
-                again = "UPDATE jobs SET state = ? WHERE state = ?"  # the server ended while they were built
-                database.execute(again, (JobState.QUEUED.value, JobState.BUILDING.value))
+            for job in self.open_jobs():
+                if job.state is JobState.BUILDING:  # the server ended while it was done, or once it was
+                    self._begin_again(job)
             self._remove_strays()
             self._thread = threading.Thread(target=self._work, name="visloc builds", daemon=True)
             self._thread.start()
@@ -209,7 +213,32 @@ class BuildJobs:
             else:
                 self._end(job, JobState.DONE, message)
 
+    def _begin_again(self, job: Job) -> None:
+        if self._is_done(job):
+            self._end(job, JobState.DONE, DONE_BEFORE)
+        else:
+            self._set(job.id, state=JobState.QUEUED.value)
+
+    def _is_done(self, job: Job) -> bool:
+        """Whether a job that began has changed the map: no recording may build or teach it twice."""
+        path, recording = self._maps / job.name, next((self.folder / job.id).glob("*"), None)
+        if recording is None or not exists(path):
+            return False
+        try:
+            manifest = read_manifest(path)
+            if job.kind is JobKind.UPDATE:
+                return content_of(recording) in {session.get("recording") for session in manifest.sessions}
+            is_newer = (path / MANIFEST_NAME).stat().st_mtime >= job.created_s  # there was none of that name
+            return is_newer and manifest.created_from == recording.stem
+        except (VislocError, OSError) as error:
+            logger.warning("whether '%s' was %s is not known: %s", job.name, job.kind.value, error)
+            return False
+
     def _fail(self, job: Job, error: Exception) -> None:
+        """Report why a job has failed, unless it had changed its map before it ended, or when it began before."""
+        if (job.starts or isinstance(error, SetupError)) and self._is_done(job):
+            self._finish(job, DONE_BEFORE)
+            return
         now = self.get(job.id)
         if now is not None and now.state is JobState.CANCELLED:
             shutil.rmtree(self.folder / job.id, ignore_errors=True)
