@@ -13,7 +13,6 @@ from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.manifest import read_manifest, write_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
-from visloc_ros.core.map_files import model_of
 from visloc_ros.core.map_versions import keep_versions
 from visloc_ros.core.map_writer import save_map, staged_folder, write_map
 
@@ -81,7 +80,7 @@ def versions(tmp_path):
     save_map(path, *parts, MANIFEST)
     for number in (2, 3):
         before = open_map(path).manifest
-        sessions = [*before.sessions, {"name": "monday", "before": model_of(before)}]
+        sessions = [*before.sessions, {"name": "monday", "before": before.model_id}]
         with staged_folder(path, overwrite=True) as folder:
             write_map(folder, *parts, replace(MANIFEST, version=number, sessions=sessions))
             keep_versions(path, folder)

@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from small_map import MANIFEST, synthetic_parts
 
 from visloc_ros.core.manifest import read_manifest
-from visloc_ros.core.map_files import model_of
 from visloc_ros.core.map_versions import keep_versions
 from visloc_ros.core.map_writer import save_map, staged_folder, write_map
 from visloc_ros.server.answers import LocalizeAnswer
@@ -29,7 +28,7 @@ def folder(tmp_path_factory):
     reconstruction, features, *others = synthetic_parts(64)
     for name in ("here", "there"):
         save_map(folder / name, reconstruction, features, *others, MANIFEST)
-    before = model_of(read_manifest(folder / "there"))
+    before = read_manifest(folder / "there").model_id
     first = min(features)
     features[first] = replace(features[first], scores=features[first].scores + np.float32(1.0))
     manifest = replace(MANIFEST, version=2, sessions=[{"name": "monday", "before": before}])

@@ -1,4 +1,4 @@
-"""A robot goes on through an update of its map: it is found in the old version until the new one is loaded."""
+"""A robot goes on while its map changes: through an update, an alignment, and a map that was built anew."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,11 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_harness import COMPRESSED, given, jpeg_msg, started
 from room_versions import unpacked_room, write_second_version
 
-from visloc_msgs.msg import Anchor, LocalizationStatus
+from visloc_msgs.msg import Anchor, LocalizationStatus, TrackedPose
 from visloc_msgs.srv import LoadMap
+from visloc_ros.core.coordinate_frame import CoordinateFrame
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.manifest import in_frame, read_manifest, write_manifest
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.fusion_node import FusionNode
@@ -31,6 +34,7 @@ class Robot:
         self.harness, self.count = harness, 0
         self.anchors = harness.received(Anchor, "anchor")
         self.statuses = harness.received(LocalizationStatus, "status", LATCHED)
+        self.tracked = harness.received(TrackedPose, "map_tracking")
         self._poses = {}
         harness.probe.create_subscription(PoseWithCovarianceStamped, "camera_pose", self._keep, RELIABLE)
         infos, self._images = harness.camera()
@@ -38,6 +42,12 @@ class Robot:
 
     def _keep(self, message):
         self._poses[stamp_from_msg(message.header.stamp)] = message.pose
+
+    def load(self, folder):
+        """Ask for a map; gives the answer to come."""
+        client = self.harness.probe.create_client(LoadMap, "anchor_node/load_map")
+        self.harness.wait_for(client.service_is_ready, "service load_map")
+        return client.call_async(LoadMap.Request(map_path=str(folder)))
 
     def drive(self):
         """Send the next frame; gives its fused pose and covariance, or None where it has none."""
@@ -79,19 +89,61 @@ def test_the_pose_goes_on_within_its_covariance_while_the_map_is_updated(tmp_pat
         robot.drive_until(lambda: robot.statuses and robot.statuses[-1].state == LocalizationStatus.LOCALIZED)
         poses = robot.drive_until(lambda: sum(one.accepted for one in robot.anchors) >= 2)
         write_second_version(folder)
-        client = harness.probe.create_client(LoadMap, "anchor_node/load_map")
-        harness.wait_for(client.service_is_ready, "service load_map")
-        loaded = client.call_async(LoadMap.Request(map_path=str(folder)))
+        loaded = robot.load(folder)
         poses |= robot.drive_on(5)  # in the old version
-        harness.wait_for(lambda: loaded.done() and not odometry_node._followed._loading.is_alive(), "new version")
+        harness.wait_for(loaded.done, "load_map")
         assert loaded.result().code == LoadMap.Response.SUCCESS, loaded.result().message
         assert anchor_node._engine.map.manifest.version == 2
         known = len(robot.anchors)
+        poses |= robot.drive_until(lambda: odometry_node._followed.map.manifest.version == 2)
         poses |= robot.drive_until(lambda: any(one.accepted for one in robot.anchors[known:]))
         poses |= robot.drive_on(5)
         assert odometry_node._followed.map.manifest.version == 2
     assert None not in poses.values()  # LOCALIZED throughout
+    assert_right(poses, SE3.identity())
+
+
+def assert_right(poses, moved_from_room):
+    """Poses by frame are within their covariance of the truth, in a frame that the room was moved to."""
     for number, (pose, covariance) in poses.items():
-        truth = DRIVE.pose(number)
+        truth = moved_from_room @ DRIVE.pose(number)
         error = np.linalg.norm(pose.translation - truth.translation)
         assert error <= SIGMAS * np.sqrt(np.linalg.eigvalsh(covariance[:3, :3]).max()), number
+
+
+MOVED_FROM_ROOM = SE3.from_rotation_vector([0.0, 0.0, 0.7], [3.0, -2.0, 0.5])
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["aligned", "built anew"])
+def test_no_pose_in_the_frame_before_is_published_once_load_map_has_answered(tmp_path, ros_domain, is_known):
+    """The map under the same name and path is in another frame, with a transform from the one before or without."""
+    folder = unpacked_room(tmp_path / "room")
+    maps = f"map_path:={folder}", f"map_tracking.map_path:={folder}"
+    parameters = given(*maps, "base_frame:=camera", "silence_s:=60.0")
+    others = [lambda: AnchorNode(is_alone=False), OdometryNode]
+    with started(FusionNode, *parameters, *COMPRESSED, others=others) as harness:
+        robot, (_, _, odometry_node) = Robot(harness), harness.nodes
+        robot.drive_until(lambda: robot.statuses and robot.statuses[-1].state == LocalizationStatus.LOCALIZED)
+        robot.drive_until(lambda: robot.statuses[-1].support == LocalizationStatus.SUPPORT_MAP_TRACKING)
+        write_second_version(folder, MOVED_FROM_ROOM)
+        if not is_known:
+            write_manifest(folder, in_frame(read_manifest(folder), CoordinateFrame.new()))
+        loaded = robot.load(folder)
+        harness.wait_for(loaded.done, "load_map")
+        assert (loaded.result().code, loaded.result().message) == (LoadMap.Response.SUCCESS, "")
+        poses = robot.drive_on(3)  # the map begins to load
+        loading = odometry_node._followed._loading
+        harness.wait_for(lambda: not loading.is_alive(), "followed map")
+        known = len(robot.tracked)
+        poses |= robot.drive_until(lambda: any(one.tracked for one in robot.tracked[known:]))
+        poses |= robot.drive_on(3)
+        assert odometry_node._followed.map.identity.frame == read_manifest(folder).frame
+        tracked = [one for one in robot.tracked if one.tracked]
+    assert_right({number: one for number, one in poses.items() if one is not None}, MOVED_FROM_ROOM)
+    assert None not in poses.values() or not is_known  # with a transform there is no gap
+    stamps = {DRIVE.frame(number).stamp_ns: number for number in poses}
+    of_after = [one for one in tracked if stamp_from_msg(one.header.stamp) in stamps]
+    assert of_after
+    for one in of_after:
+        pose = pose_from_msg(one.pose.pose), np.array(one.pose.covariance).reshape(6, 6)
+        assert_right({stamps[stamp_from_msg(one.header.stamp)]: pose}, MOVED_FROM_ROOM)

@@ -11,7 +11,6 @@ from pathlib import Path
 from small_map import MANIFEST, synthetic_parts
 
 from visloc_ros.core.manifest import read_manifest
-from visloc_ros.core.map_files import model_of
 from visloc_ros.core.map_versions import keep_versions, next_version
 from visloc_ros.core.map_writer import save_map, staged_folder, write_map
 from visloc_ros.server import build_jobs
@@ -29,7 +28,7 @@ def build(send, plan):
 def update(send, plan):
     """Write another version of a map, which says of what recording."""
     before = read_manifest(plan.path)
-    session = {"name": plan.recording.stem, "before": model_of(before), "recording": content_of(plan.recording)}
+    session = {"name": plan.recording.stem, "before": before.model_id, "recording": content_of(plan.recording)}
     with staged_folder(plan.path, overwrite=True) as folder:
         number, sessions = next_version(plan.path), [*before.sessions, session]
         write_map(folder, *synthetic_parts(), replace(MANIFEST, version=number, sessions=sessions))

@@ -16,7 +16,6 @@ from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.file_chunks import CHUNK, chunks_of
 from visloc_ros.core.manifest import ReducedInfo, read_manifest, write_manifest
 from visloc_ros.core.map import open_map
-from visloc_ros.core.map_files import model_of
 from visloc_ros.core.map_layout import PAGING_NAME
 from visloc_ros.core.map_versions import MOST_VERSIONS, keep_versions, list_versions, next_version, roll_back
 from visloc_ros.core.map_writer import save_map, staged_folder, write_map
@@ -38,7 +37,7 @@ def update(path, session, day):
     """Write another version of a map in its place, as ``update_map`` does."""
     with staged_folder(path, overwrite=True) as folder:
         before = open_map(path).manifest
-        sessions = [*before.sessions, {"name": session, "before": model_of(before)}]
+        sessions = [*before.sessions, {"name": session, "before": before.model_id}]
         write_map(folder, *parts(day), replace(MANIFEST, version=next_version(path), sessions=sessions))
         (folder / "map.html").write_text(session)
         keep_versions(path, folder)

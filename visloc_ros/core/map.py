@@ -82,7 +82,14 @@ class Map:
     def identity(self) -> MapIdentity:
         """The description of this map that its poses carry."""
         manifest = self.manifest
-        return MapIdentity(self.name, manifest.metric, manifest.gravity_aligned, on_earth=manifest.on_earth)
+        return MapIdentity(
+            self.name,
+            manifest.metric,
+            manifest.gravity_aligned,
+            on_earth=manifest.on_earth,
+            frame=manifest.frame,
+            model_id=manifest.model_id,
+        )
 
     @property
     def camera_positions(self) -> Array:

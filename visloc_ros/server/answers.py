@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from visloc_ros.core.advice import ADVICE
+from visloc_ros.core.coordinate_frame import CoordinateFrame, earlier_from_plain, earlier_to_plain
 from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 from visloc_ros.core.manifest import FileInfo
 from visloc_ros.core.map_files import MapFiles
@@ -79,6 +80,11 @@ class LocalizeAnswer(BaseModel):
     metric: bool = Field(description="whether one unit of the map is one metre")
     gravity_aligned: bool = Field(description="whether its z axis points up")
     map_origin: MapOrigin | None = Field(default=None, description="where the map is on the earth, if that is known")
+    frame_uuid: str = Field(default="", description="which frame the pose is in, whatever the map is called")
+    earlier_frames: list[dict[str, Any]] = Field(
+        default=[], description="frames that the map was in before it was aligned, and how they lie in this one"
+    )
+    model_id: str = Field(default="", description="of the map's images and points: changes with every update")
     map_from_camera: Pose | None = None
     geo_pose: PoseOnEarth | None = Field(default=None, description="the same pose on the earth")
     convention: str = CONVENTION
@@ -118,6 +124,9 @@ class LocalizeAnswer(BaseModel):
             metric=anchor.map.metric,
             gravity_aligned=anchor.map.gravity_aligned,
             map_origin=MapOrigin.of(anchor.map.on_earth),
+            frame_uuid="" if anchor.map.frame is None else anchor.map.frame.uuid,
+            earlier_frames=[] if anchor.map.frame is None else earlier_to_plain(anchor.map.frame),
+            model_id=anchor.map.model_id,
             advice=advice,
             **values,
         )
@@ -125,7 +134,10 @@ class LocalizeAnswer(BaseModel):
     def anchor(self, stamp_ns: int) -> Anchor:
         """The result as one for the image of a stamp. Raises KeyError, TypeError and ValueError."""
         on_earth = None if self.map_origin is None else self.map_origin.reference
-        identity = MapIdentity(self.map, self.metric, self.gravity_aligned, on_earth=on_earth)
+        frame = CoordinateFrame(self.frame_uuid, earlier_from_plain(self.earlier_frames)) if self.frame_uuid else None
+        identity = MapIdentity(
+            self.map, self.metric, self.gravity_aligned, on_earth=on_earth, frame=frame, model_id=self.model_id
+        )
         return Anchor(result_from_mapping(self.model_dump(), stamp_ns), identity)
 
 

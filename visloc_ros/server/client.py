@@ -69,13 +69,15 @@ class LocalizationClient:
         prior: SE3 | None = None,
         with_inliers: bool = False,
         known: RoughPose | None = None,
+        frame_uuid: str = "",
     ) -> LocalizeAnswer:
         """Find a JPEG, PNG or HEIC in a map of the server; ``prior`` is a predicted ``map_from_camera``.
 
-        ``known`` is what else is known of the camera: a pose that contradicts it is rejected. Without ``camera`` the
+        ``known`` is what else is known of the camera: a pose that contradicts it is rejected. Both are in the frame of
+        an earlier answer, ``frame_uuid``; empty where they are in that of the map. Without ``camera`` the
         focal length is that of the image's EXIF data, or estimated. Raises ServerError.
         """
-        fields = {"map": map_name, "inliers": json.dumps(with_inliers)}
+        fields = {"map": map_name, "inliers": json.dumps(with_inliers), "frame_uuid": frame_uuid}
         if camera is not None:
             fields["camera"] = " ".join(map(str, (camera.model.name, camera.width, camera.height, *camera.params)))
         if prior is not None:

@@ -27,7 +27,7 @@ from visloc_ros.core.file_chunks import chunks_of
 from visloc_ros.core.files import exists
 from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, check_files, file_info, read_manifest
 from visloc_ros.core.map_archive import members
-from visloc_ros.core.map_files import MapFiles, known_models, model_of
+from visloc_ros.core.map_files import MapFiles, known_models
 from visloc_ros.core.map_layout import VERSIONS_FOLDER
 from visloc_ros.core.map_versions import keep_versions, link_or_copy, list_versions
 from visloc_ros.core.map_writer import check_output, staged_folder
@@ -112,7 +112,7 @@ def _check_same_map(path: Path, wanted: MapFiles) -> None:
     own = read_manifest(path)
     if own.reduced is not None:
         raise ConfigError(f"{path} is reduced to one way of searching: pull to another folder, and reduce that")
-    if model_of(own) in wanted.known:
+    if own.model_id in wanted.known:
         return
     if known_models(path) & wanted.known:
         raise ConfigError(
@@ -191,7 +191,7 @@ class _Pull:
                 self._put(self._own.by_checksum.get(info.sha256, arrivals / info.sha256), folder / name)
             manifest = self._manifest_in(folder)
             is_listed = all(files.get(name) == info for name, info in manifest.files.items())
-            if not is_listed or (manifest.version, model_of(manifest)) != (self._wanted.version, self._wanted.model):
+            if not is_listed or (manifest.version, manifest.model_id) != (self._wanted.version, self._wanted.model):
                 raise MapError(f"the files of '{self._name}' do not belong together: {self._path} was not changed")
             if _own_manifest(self._path) != own:
                 raise MapError(f"{self._path} has changed meanwhile: pull it again")
