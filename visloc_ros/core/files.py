@@ -121,13 +121,16 @@ def check_links(folder: Path, error: type[VislocError], but_not: str = "") -> No
         check_within(path, folder, error)
 
 
-def _links_in(folder: Path, but_not: str = "") -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_symlink():
-                yield Path(entry)
-            elif entry.is_dir() and entry.name != but_not:
-                yield from _links_in(Path(entry))
+def _links_in(folder: Path, but_not: str) -> Iterator[Path]:
+    """All links, in no order; not by recursion, which a folder that is nested deeply enough would break."""
+    left = [str(folder)]
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield Path(entry)
+                elif entry.is_dir() and entry.path != str(folder / but_not):
+                    left.append(entry.path)
 
 
 def read_bytes(path: Path, error: type[VislocError], at_most: int, advice: str = "") -> bytes:

@@ -35,13 +35,16 @@ def _checksum(file: Path) -> str:
     return file_info(file).sha256
 
 
-def _files(folder: Path, around: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """All that lies below a folder and is no folder; ``around`` are the folders that it lies in."""
-    inside = around | {folder.resolve()}
-    if len(inside) == len(around):
-        raise SourceError(f"the link {folder} leads back to a folder that it lies in: remove the link")
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from _files(path, inside)
-        else:
-            yield path
+def _files(folder: Path) -> Iterator[Path]:
+    """All that lies below a folder and is no folder."""
+    left = [(folder, frozenset[Path]())]  # with the folders that each lies in
+    while left:
+        place, around = left.pop()
+        inside = around | {place.resolve()}
+        if len(inside) == len(around):
+            raise SourceError(f"the link {place} leads back to a folder that it lies in: remove the link")
+        for path in place.iterdir():
+            if path.is_dir():
+                left.append((path, inside))
+            else:
+                yield path
