@@ -109,6 +109,20 @@ class TestPull:
         pull_map(client, "room", here)
         assert contents(here) == contents(there)
 
+    @pytest.mark.parametrize(("most", "asked"), [(100, range(20, 200)), (10, range(1, 2))])
+    def test_a_file_of_too_many_new_parts_is_fetched_whole(self, there, here, client, monkeypatch, most, asked):
+        """Each part is a request, of which a hostile server could demand millions."""
+        data = bytearray(os.urandom(1 << 18))
+        (here / "notes.bin").write_bytes(data)
+        data[::8192] = bytes(len(data) // 8192)
+        (there / "notes.bin").write_bytes(data)
+        file_part, parts = client.file_part, []
+        monkeypatch.setattr(client, "file_part", lambda *one: parts.append(one[1]) or file_part(*one))
+        monkeypatch.setattr("visloc_ros.server.pulling._MOST_PARTS", most)
+        pull_map(client, "room", here)
+        assert contents(here) == contents(there)
+        assert parts.count("notes.bin") in asked
+
     def test_a_rollback_of_the_server_reaches_the_robots_without_any_file(self, there, here, client):
         update(there, "monday", 2)
         pull_map(client, "room", here)

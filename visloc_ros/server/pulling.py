@@ -37,6 +37,7 @@ from visloc_ros.server.client import LocalizationClient
 _LOCK = "lock"
 _LEAST_CHUNKED, _MOST_CHUNKED = 32 << 10, 2 << 30  # bytes: other files are fetched whole
 _MOST_CHUNKS = 2 << 20  # of one file, of 1 kB each: a list of 25 MB
+_MOST_PARTS = 10_000  # of one file, a request each
 _LONGEST_NAME, _LONGEST_PART = 1000, 255  # of file systems
 
 
@@ -177,6 +178,8 @@ class _Pull:
             raise MapError(f"the server lists chunks of '{name}' that do not make it: {self._path} was not changed")
         begins = np.cumsum(wanted["size"], dtype=np.int64) - wanted["size"]
         places = _places(wanted, chunks_of(here))
+        if np.count_nonzero(np.diff(places >= 0)) > 2 * _MOST_PARTS:
+            return  # all of it is one request
         with here.open("rb") as source:
             for row in np.flatnonzero(places >= 0):
                 if file.tell() <= begins[row]:
