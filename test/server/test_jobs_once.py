@@ -33,12 +33,23 @@ def maps(tmp_path):
     return tmp_path
 
 
-def serve_until_death(maps, kind):
-    """Let a server take a job, which dies between the work and the note that it is done."""
+def server(maps, kind, work="update"):
+    """A server with a job, which dies between the work and the note that it is done."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, str(Path(quick_work.__file__)), str(maps), kind.value]
-    ended = subprocess.run(command, env=environment, timeout=WAIT_S, check=False, capture_output=True, text=True)
-    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    command = [sys.executable, str(Path(quick_work.__file__)), str(maps), kind.value, work]
+    return subprocess.Popen(command, env=environment)
+
+
+def serve_until_death(maps, kind):
+    with server(maps, kind) as process:
+        assert process.wait(WAIT_S) == -signal.SIGKILL
+
+
+def wait_until_there(path):
+    deadline = time.monotonic() + WAIT_S
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def ended_job(jobs):
@@ -70,6 +81,28 @@ def test_an_update_is_applied_once_though_the_server_dies_before_it_notes_that(m
     assert is_cleared(maps)
 
 
+@pytest.mark.parametrize("ending", ["done", "cancelled"])
+def test_a_process_that_outlives_its_server_is_waited_for(maps, ending):
+    """It changes the map when the next server has started already."""
+    with server(maps, JobKind.UPDATE, "update_to_the_last") as process:
+        wait_until_there(maps / "begun")
+        process.kill()
+    jobs = BuildJobs(maps)
+    (job,) = jobs.list()
+    assert job.state is JobState.BUILDING
+    if ending == "cancelled":
+        jobs.cancel(job.id)
+    (maps / "go").touch()
+    deadline = time.monotonic() + WAIT_S
+    while not is_cleared(maps):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    job = ended_job(jobs)
+    assert (job.state, job.message, job.starts) == (JobState.DONE, DONE_BEFORE, 1)
+    manifest = read_manifest(maps / "office")
+    assert (manifest.version, len(manifest.sessions)) == (2, 1)
+
+
 def test_a_build_is_done_once_though_the_server_dies_before_it_notes_that(tmp_path):
     serve_until_death(tmp_path, JobKind.BUILD)
     before = (tmp_path / "office" / "manifest.json").stat()
@@ -92,11 +125,9 @@ def test_a_build_that_is_cancelled_once_its_map_is_there_leaves_none(tmp_path, m
     monkeypatch.setattr(build_jobs, "build", quick_work.build_and_stay)
     jobs = BuildJobs(tmp_path)
     job = add(jobs, JobKind.BUILD)
-    deadline = time.monotonic() + WAIT_S
-    while not (tmp_path / "office").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until_there(tmp_path / "office")
     assert jobs.cancel(job.id).state is JobState.CANCELLED
+    deadline = time.monotonic() + WAIT_S
     while not is_cleared(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.01)
