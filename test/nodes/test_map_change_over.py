@@ -1,5 +1,7 @@
 """A robot goes on while its map changes: through an update, an alignment, and a map that was built anew."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_harness import COMPRESSED, given, jpeg_msg, started
 from room_versions import unpacked_room, write_second_version
 
-from visloc_msgs.msg import Anchor, LocalizationStatus, TrackedPose
+from visloc_msgs.msg import Anchor, LocalizationStatus, MapIdentity, TrackedPose
 from visloc_msgs.srv import LoadMap
 from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.geometry import SE3
@@ -147,3 +149,67 @@ def test_no_pose_in_the_frame_before_is_published_once_load_map_has_answered(tmp
     for one in of_after:
         pose = pose_from_msg(one.pose.pose), np.array(one.pose.covariance).reshape(6, 6)
         assert_right({stamps[stamp_from_msg(one.header.stamp)]: pose}, MOVED_FROM_ROOM)
+
+
+def other_room(folder):
+    """The room in a frame of its own, under the same name."""
+    write_second_version(unpacked_room(folder), MOVED_FROM_ROOM)
+    write_manifest(folder, in_frame(read_manifest(folder), CoordinateFrame.new()))
+    return folder
+
+
+def test_a_restarted_anchor_node_returns_to_the_map_that_was_loaded(tmp_path, ros_domain):
+    folder, other = unpacked_room(tmp_path / "room"), other_room(tmp_path / "other" / "room")
+    frame = read_manifest(other).frame
+    with started(FusionNode, *given(f"map_path:={folder}"), others=[lambda: AnchorNode(is_alone=False)]) as harness:
+        announced = harness.received(MapIdentity, "map_in_use", LATCHED)
+        harness.wait_for(lambda: announced, "map of the parameter")
+        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(other)))
+        assert (answer.code, answer.message) == (LoadMap.Response.SUCCESS, "")
+        harness.wait_for(lambda: announced[-1].frame_uuid == frame.uuid, "map in use")
+        dead = harness.nodes[1]
+        dead.release()
+        again = harness.start(lambda: AnchorNode(is_alone=False))
+        assert again._identity.frame != frame  # at first it has the map of its parameter
+        harness.wait_for(lambda: again._identity.frame == frame, "the map in use")
+        assert {one.frame_uuid for one in announced[-1:]} == {frame.uuid}
+        harness.wait_for(lambda: not harness.node._refused_map, "the fusion node's consent")
+
+
+def test_the_map_in_use_survives_the_fusion_node(tmp_path, ros_domain):
+    folder, other = unpacked_room(tmp_path / "room"), other_room(tmp_path / "other" / "room")
+    with started(lambda: AnchorNode(is_alone=False), *given(f"map_path:={folder}"), others=[FusionNode]) as harness:
+        announced = harness.received(MapIdentity, "map_in_use", LATCHED)
+        assert harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(other))).message == ""
+        harness.nodes[1].release()
+        known = len(announced)
+        harness.start(FusionNode)
+        harness.wait_for(lambda: len(announced) > known, "map in use of the new fusion node")
+        assert announced[-1].frame_uuid == read_manifest(other).frame.uuid
+
+
+def test_of_two_loads_at_once_each_is_answered_truly_and_the_last_one_stays(tmp_path, ros_domain):
+    folder, other = unpacked_room(tmp_path / "room"), other_room(tmp_path / "other" / "hall")
+    with started(lambda: AnchorNode(is_alone=False), *given(f"map_path:={folder}"), others=[FusionNode]) as harness:
+        announced = harness.received(MapIdentity, "map_in_use", LATCHED)
+        client = harness.probe.create_client(LoadMap, "anchor_node/load_map")
+        harness.wait_for(client.service_is_ready, "service load_map")
+        ended = []
+        for path in (other, folder, other, folder):
+            answer = client.call_async(LoadMap.Request(map_path=str(path)))
+            answer.add_done_callback(lambda done, path=path: ended.append((path, done.result())))
+        harness.wait_for(lambda: len(ended) == 4, "answers")
+        assert {(one.code, one.message) for _, one in ended} == {(LoadMap.Response.SUCCESS, "")}
+        last = read_manifest(ended[-1][0]).frame
+        harness.wait_for(lambda: announced[-1].frame_uuid == last.uuid, "map in use")
+        assert harness.node._identity.frame == last
+
+
+def test_a_load_that_fails_says_which_map_stays(tmp_path, ros_domain):
+    folder, other = unpacked_room(tmp_path / "room"), other_room(tmp_path / "other" / "hall")
+    with started(lambda: AnchorNode(is_alone=False), *given(f"map_path:={folder}"), others=[FusionNode]) as harness:
+        assert harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(other))).message == ""
+        shutil.rmtree(other)
+        answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(other)))
+        assert (answer.code, answer.map_name) == (LoadMap.Response.MAP_DOES_NOT_EXIST, read_manifest(folder).name)
+        assert harness.node._identity.path == str(other)

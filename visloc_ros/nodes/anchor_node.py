@@ -57,6 +57,7 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # After it a request is answered although its work is not done: many times its duration on a slow computer.
 LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
+LOOKING_S = 1.0  # for another map in use
 CONFIRMING_S = 5.0  # for which the fusion node is awaited: it is busy with an image for less than a second
 
 
@@ -111,7 +112,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def __init__(self, is_alone: bool = True) -> None:
         super().__init__()
         self._is_alone = is_alone
-        self._was_configured = False  # before, by this process: then the parameter may name another map now
+        self._is_requested = False  # the map: by load_map or, after another configuration, by the parameter
+        self._no_return = ""  # why the map in use is not searched
 
     def configure(self) -> None:
         """Load the map and the models once."""
@@ -129,7 +131,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._camera_publisher = self.publisher(CameraInfo, "anchor_camera_info", LATCHED)
         self._map_publisher = self.publisher(MapIdentityMsg, "loaded_map", LATCHED)
         self._maps_folder = MapsFolder(self.config.maps_folder)
-        self._use_engine(*self._first_engine(Path(self.config.map_path)))
+        path = Path(self.config.map_path)
+        self._use_engine(self._first_engine(path), path)
         self._output = AnchorOutput(self, self.config.map_frame)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
         self._plan_publisher = self.publisher(OccupancyGrid, "map_plan", LATCHED)
@@ -140,9 +143,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def activate(self) -> None:
         """Start localizing."""
+        self.undo(setattr, self, "_is_requested", True)  # the next map of this process is that of its parameter
         self._publish_map()
-        self._announce(is_requested=self._was_configured)
-        self._was_configured = True
+        self._announce(is_requested=self._is_requested)
         self._predicted = PredictedPoses(self, self.config.longest_rest_s)
         self._predicted.search_in(self._identity)
         self._hints = HintInput(self)
@@ -152,6 +155,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         is_urgent = self._predicted.is_urgent if self._is_alone else None
         wanted = self._predicted.wants  # of these the newest
         self._rig, self._followed = None, ""
+        self._returning = self.worker("map in use", self._return_to, 1, is_vital=False)
+        self._look_for_map_in_use()
+        self.timer(LOOKING_S, self._look_for_map_in_use, is_steady=True)
         if self._cameras:
             self._rig = RigInput(self, self.config.camera, self._cameras, self._localize, wanted, is_urgent)
         else:
@@ -169,36 +175,41 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             check_is_metric(place)
         return place
 
-    def _first_engine(self, path: Path) -> tuple[AnchorEngine, Path]:
-        """An engine for the map of the parameter; after this process has died, for the one that was loaded since."""
+    def _first_engine(self, path: Path) -> AnchorEngine:
         anchor = self.config.anchor
         threads = anchor.features.torch_threads or max(1, (os.cpu_count() or 1) // 2)  # odometry keeps the others
-        config = replace(anchor, features=replace(anchor.features, torch_threads=threads))
-        try:
-            engine = AnchorEngine(self._open_map(path), config, most_turns=1)
-        except MapError:
-            if (in_use := self._loaded_since(None)) is None:
-                raise
-            return AnchorEngine(self._open_map(in_use), config, most_turns=1), in_use
-        in_use = self._loaded_since(engine.map_identity)
-        if in_use is None:
-            return engine, path
-        try:
-            check_map(in_use)
-            return AnchorEngine(self._open_map(in_use), config, engine.extractor, engine.matcher, most_turns=1), in_use
-        except VislocError as error:
-            self.get_logger().error(f"the map that was loaded last cannot be loaded again: {error}")
-            return engine, path
+        features = replace(anchor.features, torch_threads=threads)
+        return AnchorEngine(self._open_map(path), replace(anchor, features=features), most_turns=1)
 
-    def _loaded_since(self, identity: MapIdentity | None) -> Path | None:
-        """Where the map lies that the fusion node uses, if it is another one than that of the parameter."""
+    def _look_for_map_in_use(self) -> None:
+        """Search the map that was loaded before this node died and was started again: it is still in use."""
         in_use = self._map_in_use.take()
-        if self._was_configured or in_use is None or not in_use.path:
-            return None
-        if identity is not None and identity.shares_frame(in_use) and identity.model_id == in_use.model_id:
-            return None
-        self.get_logger().info(f"the map {in_use.path} was loaded before this node was started again: it stays in use")
-        return Path(in_use.path)
+        if in_use is None or in_use.shares_frame(self._identity) or self._is_requested:
+            self._no_return = ""
+        elif not self._returning.num_waiting:
+            self._returning.put(in_use)
+
+    def _return_to(self, in_use: MapIdentity) -> None:
+        with self._changing:
+            if in_use.shares_frame(self._identity) or self._is_requested:
+                return
+            path = Path(in_use.path)
+            try:
+                if not in_use.path:
+                    raise MapError("where it lies is not known")
+                engine = self._next_engine(path)
+            except VislocError as error:
+                words = f"The map '{in_use.name}' is in use, and cannot be loaded again: {error}"
+                if words != self._no_return:
+                    self.get_logger().error(words)
+                self._no_return = words
+                return
+            self._use_engine(engine, path)
+            self._announce(is_requested=False)
+        self._publish_map()
+        self.get_logger().info(
+            f"the map '{in_use.name}' of {path} was loaded before this node started: it stays in use"
+        )
 
     def _next_engine(self, path: Path) -> AnchorEngine:
         """An engine for another map, with the models of the one in use."""
@@ -211,6 +222,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         with self._changing:
             engine = self._next_engine(path)
             self._use_engine(engine, path, is_given_up)
+            self._is_requested = True
             self._announce(is_requested=True)
             return self._await_others(engine.map_identity)
 
@@ -368,6 +380,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def _judge(self) -> tuple[str, str]:
         """Level and message of the diagnostics, by the last searches."""
         level, words = self._output.judge(self._engine.map.name, self._input.health)
+        if self._no_return:
+            return "error", self._no_return
         problems = [] if self._rig is None else list(self._rig.problems())
         return "warn" if problems and level == "ok" else level, " ".join([words, *problems])
 
