@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, file_info, read_manifest
+from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, file_info, read_manifest
 from visloc_ros.core.map_archive import members
 from visloc_ros.core.map_versions import list_versions
 
@@ -45,6 +45,9 @@ def list_files(folder: Path) -> MapFiles:
 
 def known_models(path: Path) -> frozenset[str]:
     """The versions in a map's folder, and those from which they were updated. Raises MapError."""
-    manifests = [version.manifest for version in list_versions(path)]
-    before = {str(session["before"]) for one in manifests for session in one.sessions if "before" in session}
-    return frozenset(before | {one.model_id for one in manifests})
+    return frozenset().union(*(lineage(version.manifest) for version in list_versions(path)))
+
+
+def lineage(manifest: Manifest) -> frozenset[str]:
+    """A version, and those from which it was updated."""
+    return frozenset({manifest.model_id} | {str(one["before"]) for one in manifest.sessions if "before" in one})

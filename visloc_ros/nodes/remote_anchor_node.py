@@ -99,7 +99,7 @@ class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
             self._fail(str(error), RETRY_S if error.retry_after_s is None else error.retry_after_s)
             return
         except (KeyError, TypeError, ValueError) as error:
-            self._fail(f"the server's answer is not understood ({error}): is its version another one?", RETRY_S)
+            self._fail(f"the server's answer is not understood ({type(error).__name__}): use its version here", RETRY_S)
             return
         self._succeed(anchor)
         self._follow_map(anchor.map)

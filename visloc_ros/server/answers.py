@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -18,6 +18,8 @@ from visloc_ros.core.result_mapping import result_from_mapping, result_to_mappin
 from visloc_ros.core.types import Anchor, MapIdentity, Rejection
 from visloc_ros.server.job import Job
 
+Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+"""As messages of ROS have room for."""
 CONVENTION = (
     "map_from_camera turns and moves points of the camera's frame (x right, y down, z ahead) into the map's: a unit "
     "quaternion and a translation in units of the map; the covariance is of x, y, z, rot x, rot y, rot z about its axes"
@@ -91,8 +93,8 @@ class LocalizeAnswer(BaseModel):
     map_covariance: list[list[float]] | None = Field(
         default=None, description="the part of it that poses nearby share: errors of the map and of the calibration"
     )
-    num_inliers: int = 0
-    num_matches: int = 0
+    num_inliers: Count = 0
+    num_matches: Count = 0
     reprojection_error_px: float | None = None
     camera: dict[str, Any] | None = Field(default=None, description="the intrinsics that the pose holds for")
     references: list[str] = Field(default=[], description="images of the map that it rests on")
@@ -101,7 +103,7 @@ class LocalizeAnswer(BaseModel):
         default=None, description="on request: N x 2, the centre of the top-left pixel is (0.5, 0.5)"
     )
     inlier_points: list[list[float]] | None = Field(default=None, description="on request: the points there, N x 3")
-    inlier_landmarks: list[int] | None = Field(
+    inlier_landmarks: list[Count] | None = Field(
         default=None,
         description="on request: the landmark or instance of each, from 1, 0 for none",
     )
@@ -221,13 +223,13 @@ class FileStatus(BaseModel):
     """Checksum and size of a file of a map."""
 
     sha256: str
-    size: int = Field(ge=0, description="bytes")
+    size: int = Field(ge=0, le=1 << 44, description="bytes")
 
 
 class FileList(BaseModel):
     """The files of a map's present version, and what a copy of the map must be to become one of this version."""
 
-    version: int
+    version: int = Field(ge=1, le=1 << 31)
     model: str = Field(description="identifies the version")
     known: list[str] = Field(description="the versions that it was made of, or that lie beside it")
     files: dict[str, FileStatus]
