@@ -30,7 +30,7 @@ def write_second_version(folder, frame_from_map=None):
     is_gone = np.arange(len(before.points)) % 3 == 0
     after = thin(before, is_gone, np.zeros(len(before.images), bool)).map
     names = [image.name for image in after.images]
-    reconstruction = reconstruction_of(after)
+    reconstruction, manifest = reconstruction_of(after), before.manifest
     if frame_from_map is not None:
         transform(reconstruction, Sim3.from_se3(frame_from_map))
     manifest = successor(before.manifest, folder, before.manifest, "update")

@@ -31,6 +31,7 @@ _MAX_MANIFEST_BYTES = 32 << 20
 _MOST_VERSIONS_EVER = 10**9
 GROWTH = 1.15
 """Of the number of images that a map was built of: beyond, an update replaces those that it can best do without."""
+ALIGNED = "align"  # the change of a map that was moved to another frame, and is the same otherwise
 LARGEST_VARIANCE = 1e12  # a standard deviation of a thousand kilometres
 
 

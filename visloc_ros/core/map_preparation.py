@@ -14,7 +14,7 @@ from typing import Any
 
 from visloc_ros.core.atomic_write import atomic_folder, restore
 from visloc_ros.core.errors import ConfigError, MapError, OutputExistsError
-from visloc_ros.core.files import exists, is_file
+from visloc_ros.core.files import check_links, exists, is_file
 from visloc_ros.core.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -60,6 +60,7 @@ def add_prepared(path: Path, way: str, of: Manifest, write: Callable[[Path], Map
 
 def _copy_with(old: Path, new: Path, way: str, of: Manifest, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
     """Copy a map's folder, but its earlier versions, with other prepared files for one way of searching."""
+    check_links(old, MapError, but_not=VERSIONS_FOLDER)
     manifest = read_manifest(old)
     if manifest.model_id != of.model_id:
         raise MapError(f"{old} is another version now than when its preparation began: prepare it again")

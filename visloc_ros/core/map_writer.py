@@ -112,9 +112,15 @@ def check_output(path: Path, *, overwrite: bool = False, keeps_versions: bool = 
     A map with earlier versions is not overwritten, except by what ``keeps_versions`` of it.
     """
     restore(path)
-    if not os.path.lexists(path):
-        _check_writable(path)
-        return
+    if os.path.lexists(path):
+        try:
+            _check_replaceable(path, overwrite, keeps_versions)
+        except OSError as error:
+            raise OutputExistsError(f"cannot look into {path} ({error.strerror}): choose another folder") from error
+    _check_writable(path)
+
+
+def _check_replaceable(path: Path, overwrite: bool, keeps_versions: bool) -> None:
     if not path.is_dir():
         raise OutputExistsError(f"{path} is a file: choose a folder for the map")
     if any(path.iterdir()) and not (path / MANIFEST_NAME).exists():
@@ -126,7 +132,6 @@ def check_output(path: Path, *, overwrite: bool = False, keeps_versions: bool = 
             f"{path} holds a map with earlier versions, which would be lost: choose another folder, or delete that map "
             f"first ('visloc maps delete {path}')"
         )
-    _check_writable(path)
 
 
 def has_versions(path: Path) -> bool:

@@ -55,6 +55,7 @@ class Reason(str, Enum):
     RIG_MISMATCH = "RIG_MISMATCH"
     NO_TRANSFORM = "NO_TRANSFORM"
     OVERLOADED = "OVERLOADED"
+    OTHER_FRAME = "OTHER_FRAME"
     BAD_MESSAGE = "BAD_MESSAGE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
@@ -283,7 +284,8 @@ class TrackedPose:
 
     It shares the error of the anchor at ``anchor_stamp_ns``: ``covariance`` (6, 6) is of the whole pose,
     ``covariance_since_anchor`` (6, 6) of what the motion since that anchor's image adds, the anchor taken as true.
-    ``inlier_points`` (N, 3) hold the pose, in the map; empty where they are not known.
+    ``inlier_points`` (N, 3) hold the pose, in the map; empty where they are not known. ``frame`` is that of the map,
+    None where it is not known, as in recordings of older versions.
     """
 
     stamp_ns: int
@@ -296,6 +298,7 @@ class TrackedPose:
     reprojection_error_px: float
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     inlier_points: Array = field(default_factory=lambda: np.empty((0, 3)))
+    frame: CoordinateFrame | None = None
 
     def of_other(self, camera_from_other: SE3) -> TrackedPose:
         """The pose as one of another camera on the body."""

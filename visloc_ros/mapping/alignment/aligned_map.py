@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.manifest import Manifest, in_frame
+from visloc_ros.core.manifest import ALIGNED, Manifest, in_frame
 from visloc_ros.core.map import Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
@@ -44,7 +44,7 @@ def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, ove
             if (old_folder / THUMBNAIL_FOLDER).is_dir():
                 shutil.copytree(old_folder / THUMBNAIL_FOLDER, folder / THUMBNAIL_FOLDER)
             described = successor(
-                _described(map_.manifest, output.resolve().name, found), old_folder, map_.manifest, "align"
+                _described(map_.manifest, output.resolve().name, found), old_folder, map_.manifest, ALIGNED
             )
             manifest = write_map(folder, reconstruction, features, descriptors, map_.vlad_centroids, described)
             if (old_folder / USE_NAME).exists():
