@@ -110,7 +110,7 @@ def to_a_link(path):
     ("change", "words"),
     [
         (lambda path: flip_a_byte(path / "features.h5"), "features.h5 has changed"),
-        (lambda path: (path / "manifest.json").unlink(), "manifest.json is missing"),
+        (lambda path: (path / "manifest.json").unlink(), "it is missing"),
         (to_another_map, "is of another map"),
         (to_another_number, "holds version 7"),
         (to_a_link, "is a link or a file, no folder"),

@@ -16,6 +16,7 @@ from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map_versions import DamagedVersion, MapVersion, list_damaged, list_versions, roll_back
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.sources import SourceConfig, open_source
+from visloc_ros.sources.content import content_of
 
 
 @takes_source_config
@@ -37,8 +38,9 @@ def update_map(
 ) -> None:
     """Update a map by a recording made in it: what is gone leaves the map, what is new joins it.
 
-    Only images that are located surely, and whose neighbours agree, change the map; a recording of another place, or
-    with a wrong calibration, is refused, and changes nothing. Earlier versions stay in the folder.
+    Only images that are located surely, and whose neighbours agree, change the map; a recording of another place, with
+    a wrong calibration, or that has taught the map already is refused, and changes nothing. Earlier versions stay in
+    the folder.
 
     Once a week: visloc update-map maps/office monday.mp4
 
@@ -57,7 +59,8 @@ def update_map(
         from visloc_ros.mapping.update.updater import update_map as update  # takes a second
 
         with StageBars() as bars:
-            report = update(map_path, frames, options if config else None, progress=bars)
+            content = content_of(recording)
+            report = update(map_path, frames, options if config else None, content=content, progress=bars)
         _print({"map": map_path, **asdict(report)}, str(report), as_json)
 
 

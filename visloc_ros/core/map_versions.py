@@ -240,7 +240,8 @@ def _read_version(folder: Path, present: MapVersion) -> MapVersion:
     if folder.is_symlink() or not folder.is_dir():
         raise MapError(f"{folder} is a link or a file, no folder: put the folder itself in its place, or delete it")
     try:
-        _check_plain([folder / MANIFEST_NAME])
+        if (folder / MANIFEST_NAME).is_symlink():
+            raise MapError(f"its {MANIFEST_NAME} is a link")
         version = MapVersion(read_manifest(folder), folder, is_present=False)
     except MapError as error:
         raise _damaged(folder, error) from error
@@ -272,7 +273,7 @@ def _check_plain(paths: Iterable[Path]) -> None:
     """Raise MapError where something is neither a file nor a folder."""
     strange = next((path for path in paths if path.is_symlink() or not (path.is_dir() or is_file(path))), None)
     if strange is not None:
-        raise MapError(f"{strange} is no plain file: it is missing, or a link, a pipe or a device")
+        raise MapError(f"{strange} is no plain file, but a link, a pipe or a device")
 
 
 def _damaged(folder: Path, error: MapError) -> MapError:

@@ -26,6 +26,7 @@ from visloc_ros.simulation.look_alike import make_look_alike
 from visloc_ros.simulation.redecorated import refurnish
 
 DEMO_MAP = Path(__file__).resolve().parents[3] / "maps" / "demo_room.tar.gz"
+CONTENT = "ab" * 32
 CAMERA = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=2.0, duration_s=4.0, samples=1, light="day")
 
 
@@ -74,7 +75,7 @@ def updated(room_map, walk, tmp_path_factory):
     """The map after that walk, and the report."""
     path = tmp_path_factory.mktemp("updated") / "room"
     copytree(room_map, path)
-    return path, update_map(path, walk)
+    return path, update_map(path, walk, content=CONTENT)
 
 
 class TestUpdate:
@@ -151,6 +152,15 @@ class TestNeighbours:
 
 
 class TestRefusal:
+    def test_one_recording_teaches_a_map_once_until_that_is_rolled_back(self, updated, walk, room_map, tmp_path):
+        path = Path(copytree(updated[0], tmp_path / "room"))
+        before = contents(path)
+        with pytest.raises(UpdateRefusedError, match=r"'monday' has taught .* already"):
+            update_map(path, walk, content=CONTENT)
+        assert contents(path) == before
+        assert read_manifest(path).sessions[-1]["recording"] == CONTENT
+        assert not read_manifest(room_map).sessions
+
     def test_a_mirrored_room_with_the_same_pictures_teaches_nothing(self, room_map):
         before = contents(room_map)
         with pytest.raises(UpdateRefusedError, match="of its 8 images are located surely"):

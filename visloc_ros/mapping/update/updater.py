@@ -30,7 +30,7 @@ from visloc_ros.mapping.map_models import choose_config
 from visloc_ros.mapping.map_sources import MapSource, label_sources
 from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.mapping.update.observation import UseObserver
-from visloc_ros.mapping.update.report import UpdateReport
+from visloc_ros.mapping.update.report import UpdateRefusedError, UpdateReport
 from visloc_ros.mapping.update.teaching import Lesson, TaughtImage, Teacher
 from visloc_ros.mapping.update.thinning import Kept, dispensable, thin
 from visloc_ros.mapping.update.use import MapUse, read_use, same_points
@@ -45,13 +45,20 @@ _CONTRADICTION = 22.5  # squared Mahalanobis distance of a pose, exceeded by one
 
 
 def update_map(
-    path: Path, source: FrameSource, config: MappingConfig | None = None, *, progress: Progress | None = None
+    path: Path,
+    source: FrameSource,
+    config: MappingConfig | None = None,
+    *,
+    content: str = "",
+    progress: Progress | None = None,
 ) -> UpdateReport:
     """Update a map's folder by a recording: what is gone leaves it, what is new joins it, the rest does not move.
 
+    ``content`` identifies the recording (``sources/content.py``), if it is known: one recording teaches a map once.
     The map is replaced once the new version is whole; the former one stays beside it (``core/map_versions.py``).
-    Raises UpdateRefusedError, and changes nothing, where the recording is not surely of this place or was taken with a
-    wrong calibration; MapError for an archive, a reduced map or models that are not at hand; OutputError.
+    Raises UpdateRefusedError, and changes nothing, where the recording has taught the map already, is not surely of
+    this place or was taken with a wrong calibration; MapError for an archive, a reduced map or models that are not at
+    hand; OutputError.
     """
     path = Path(path)
     restore(path)
@@ -61,7 +68,11 @@ def update_map(
         raise MapError(f"{path} is no folder of a map: an update keeps earlier versions beside it, so unpack it first")
     check_output(path, overwrite=True, keeps_versions=True)
     map_ = open_map(path, whole=True)
-    return _Update(path, map_, choose_config(map_, config), progress or SilentProgress()).run(source)
+    if content and content in (session.get("recording") for session in map_.manifest.sessions):
+        raise UpdateRefusedError(
+            f"'{source.name}' has taught {path} already, which it may once: take another recording"
+        )
+    return _Update(path, map_, choose_config(map_, config), progress or SilentProgress()).run(source, content)
 
 
 class _Update:
@@ -73,7 +84,7 @@ class _Update:
         self._built_images = map_.manifest.built_images
         self._extender = MapExtender(map_, config, progress)
 
-    def run(self, recording: FrameSource) -> UpdateReport:
+    def run(self, recording: FrameSource, content: str) -> UpdateReport:
         """Learn from a recording, and write the next version of the map. Raises UpdateRefusedError."""
         [source] = label_sources(recording, taken=[one["name"] for one in self._map.manifest.sessions])
         [chosen] = self._extender.select([source])
@@ -83,7 +94,7 @@ class _Update:
         frames = self._extender.extract([source], [[chosen[image.index] for image in wanted]])
         extender, change = self._change(source, lesson, use, frames)
         with changed_folder(self._path, self._map.manifest, self._path, overwrite=True) as folder:
-            return write_version(folder, extender, change, self._path)
+            return write_version(folder, extender, change, self._path, content)
 
     def _learn(self, source: MapSource, chosen: Sequence[int]) -> tuple[Lesson, MapUse]:
         """Locate the chosen frames; gives which of them teach, and the use of the map with this session's."""

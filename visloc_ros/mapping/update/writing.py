@@ -47,8 +47,11 @@ class Change:
     added: Added
 
 
-def write_version(folder: Path, extender: MapExtender, change: Change, path: Path) -> UpdateReport:
-    """Write the next version of the map at ``path`` into a folder; ``extender`` holds the map that is kept."""
+def write_version(folder: Path, extender: MapExtender, change: Change, path: Path, content: str) -> UpdateReport:
+    """Write the next version of the map at ``path`` into a folder; ``extender`` holds the map that is kept.
+
+    ``content`` identifies the recording, empty if it is not known.
+    """
     old, added = change.old, change.added
     thumbnails = {name: old.thumbnails[name] for name in added.features if name in old.thumbnails}
     write_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
@@ -60,7 +63,7 @@ def write_version(folder: Path, extender: MapExtender, change: Change, path: Pat
     rows = same_points(new.points, old.points)
     report = _report(change, new, rows, written.version)
     written = write_use(folder, change.use.of(old, new, rows, len(old.manifest.sessions) + 1), written)
-    manifest = validate_map(folder, _with_session(written, report))
+    manifest = validate_map(folder, _with_session(written, report, content))
     kept = report.map_images - report.new_images
     wanted = ImageCount(change.source.label, report.new_images + len(report.left_out), report.new_images)
     counts = [ImageCount(old.name, kept, kept), wanted]
@@ -90,8 +93,9 @@ def _report(change: Change, new: Map, rows: NDArray[np.intp], version: int) -> U
     )
 
 
-def _with_session(written: Manifest, report: UpdateReport) -> Manifest:
+def _with_session(written: Manifest, report: UpdateReport, content: str) -> Manifest:
     """The manifest with this session."""
     session: dict[str, Any] = {"name": report.session, "date": datetime.now(timezone.utc).date().isoformat()}
+    session |= {"recording": content} if content else {}
     session |= {key: value for key, value in asdict(report).items() if isinstance(value, int)}
     return replace(written, sessions=[*written.sessions, session])
