@@ -55,7 +55,7 @@ class TestVersions:
         roll_back(path, 1)
         update(path, "wednesday")
         assert roll_back(path).version == 1
-        with pytest.raises(ConfigError, match="none that it was made of is there; choose one of 1, 2"):
+        with pytest.raises(ConfigError, match="no earlier one that it was made of is there; choose one of 1, 2"):
             roll_back(path)
 
     def test_what_a_version_was_made_of_stays_however_many_are_later(self, path):
@@ -143,7 +143,7 @@ class TestVersions:
 class TestRefusals:
     def test_a_first_version_has_nothing_to_go_back_to(self, tmp_path):
         save_map(tmp_path / "room", *PARTS, MANIFEST)
-        with pytest.raises(ConfigError, match=r"none that it was made of is there$"):
+        with pytest.raises(ConfigError, match=r"no earlier one that it was made of is there$"):
             roll_back(tmp_path / "room")
 
     def test_an_unknown_version_is_named_with_those_that_exist(self, path):

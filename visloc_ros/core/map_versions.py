@@ -191,7 +191,7 @@ def _choose(versions: Sequence[MapVersion], number: int | None, path: Path) -> M
         parent = parent_of(versions, present.manifest)
         if parent is None:
             rest = f"; choose one of {known}" if len(versions) > 1 else ""
-            raise ConfigError(f"{path} is version {present.number}, and none that it was made of is there{rest}")
+            raise ConfigError(f"{path} is version {present.number}, and no earlier one that it was made of is there{rest}")
         return parent
     if number == present.number:
         raise ConfigError(f"{path} is version {number} already")

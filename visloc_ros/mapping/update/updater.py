@@ -70,7 +70,7 @@ def update_map(
     map_ = open_map(path, whole=True)
     if content and content in (session.get("recording") for session in map_.manifest.sessions):
         raise UpdateRefusedError(
-            f"'{source.name}' has taught {path} already, which it may once: take another recording"
+            f"'{source.name}' has taught {path} already, once is enough: take another one"
         )
     return _Update(path, map_, choose_config(map_, config), progress or SilentProgress()).run(source, content)
 
