@@ -125,8 +125,8 @@ class MapHistory(RuleBasedStateMachine):
         ancestors = [step for step in present.ancestors if step in was_there]
         assert not ancestors or ancestors[-1] in now, "the parent is gone"
         lost = [step for step in ancestors if step in gone]
-        kept = [step for step in ancestors if step in now]
-        assert not lost or max(lost) < min(kept), "an older version was kept in place of a newer one"
+        kept = [step for step in ancestors if step in now and step != former]
+        assert all(max(lost) < step for step in kept if lost), "an older version was kept in place of a newer one"
         rejected = now - {*present.ancestors, present.step, former}
         last = max(step[0] for step in now)
         assert not lost or all(step[0] == last for step in rejected), "what was rejected was kept longer"
