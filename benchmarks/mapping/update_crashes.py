@@ -53,6 +53,7 @@ WALK = SimulationConfig(width=480, height=360, focal_px=360.0, rate_hz=2.0, dura
 CHANGES = {"os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 POLL_S = 0.002
+ENDED = 0  # before it was killed: how long it takes depends on what else the computer does
 HEADER = (
     "killed", "kills", "old map, to the byte", "new map, to the byte", "anything else", "next try failed",
     "beside the map, at most", "beside it after the next try",
@@ -209,7 +210,7 @@ class _Trials:
     def look(self, at: float, code: int, again: Act) -> Trial:
         """What a process that ended with a code has left, and what there is after the next try."""
         beside_bytes = sum(path.lstat().st_size for path in self._beside())
-        state = self._state() if code == -signal.SIGKILL else f"was not killed, but ended with {code}"
+        state = self._state() if code in (-signal.SIGKILL, ENDED) else f"was not killed, but ended with {code}"
         next_try = _Process(partial(again, self.room)).wait()
         problem = self._problem() if next_try.code == 0 else f"it ended with {next_try.code}"
         left = [str(path.relative_to(self.work)) for path in self._beside()]

@@ -178,6 +178,12 @@ def test_a_damaged_version_whose_number_is_needed_makes_room(path):
     assert [one.folder.name for one in list_damaged(path)] == ["3_damaged"]
 
 
+def test_a_folder_of_an_absurd_number_does_not_use_up_the_numbers(path):
+    (path / "versions" / "1").rename(path / "versions" / "999999999")
+    update(path, "wednesday")
+    assert [one.number for one in list_versions(path)] == [2, 3, 4]
+
+
 def test_an_ancestor_in_another_frame_is_of_the_same_map(path):
     """That of an aligned map, by the transform; that of a merged one, whose frame is new, by the history."""
     before = read_manifest(path)

@@ -92,7 +92,7 @@ def next_version(path: Path) -> int:
     """The number of a new version: no number is used twice, also after a rollback."""
     versions = list_versions(path)
     in_histories = [number for version in versions for number, _ in version.ancestors]
-    folders = [int(folder.name) for folder in _folders(path) if folder.name.isdecimal() and len(folder.name) < 10]
+    folders = [int(folder.name) for folder in _folders(path) if folder.name.isdecimal() and len(folder.name) < 7]
     return max([version.number for version in versions] + in_histories + folders) + 1
 
 
