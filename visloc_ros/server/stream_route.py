@@ -220,7 +220,7 @@ class StreamSession:
 
     def __init__(self, engine: AnchorEngine, search: Search, camera_of: CameraOfSize | None) -> None:
         self._camera = LiveCamera(engine, QueuedEngine(engine.map_identity, search))
-        self._camera_of, self._on_earth = camera_of, engine.map_identity.on_earth
+        self._camera_of, self._map = camera_of, engine.map_identity
         self._depth = BitDepth()
 
     def process(self, data: bytes, stamp_ns: int) -> dict[str, Any]:
@@ -232,7 +232,8 @@ class StreamSession:
             return _refused(str(error))
         if estimate is None:
             return _refused("the stamp is not later than that of the image before")
-        answer = estimate_to_mapping(estimate, self._on_earth)
+        answer = estimate_to_mapping(estimate, self._map.on_earth)
+        answer["frame_uuid"] = "" if self._map.frame is None else self._map.frame.uuid
         answer["searches"] = [search_to_mapping(result) for result in self._camera.take_searches()]
         if not is_tracked and self._camera_of is None and self._camera.calibration is not None:
             answer["calibration"] = self._camera.calibration.to_mapping()
