@@ -144,6 +144,6 @@ def test_a_worker_that_sees_another_folder_says_so(tmp_path: Path) -> None:
     mark.check()
     assert mark_place(str(tmp_path)) == mark
     with pytest.raises(SetupError, match="all computers mount at the same path"):
-        replace(mark, content="of another computer").check()
+        replace(mark, name=f"{mark.name}0").check()
     with pytest.raises(SetupError, match="does not see"):
         replace(mark, url=str(tmp_path / "elsewhere")).check()
