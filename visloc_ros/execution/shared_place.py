@@ -8,6 +8,7 @@ import posixpath
 import uuid
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import fsspec
 
@@ -47,6 +48,11 @@ def mark_place(url: str) -> Mark:
         name = f"{_PREFIX}{uuid.uuid4().hex}"
         files.pipe_file(posixpath.join(root, name), name.encode())  # some object stores take an empty one for a folder
     return Mark(absolute(url), name)
+
+
+def is_marked(folder: Path) -> bool:
+    """Whether work has begun in a folder of this computer: its files are results."""
+    return any(folder.glob(f"{_PREFIX}*"))
 
 
 @lru_cache(maxsize=8)  # of marks that are seen: errors are not kept
