@@ -17,6 +17,7 @@ from visloc_ros import __version__
 from visloc_ros.core.child_process import DeathError
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map_lock import MapBusyError
 from visloc_ros.core.watchdog import WATCHDOG
 from visloc_ros.localization.rough_pose import rough_pose_in_words
 from visloc_ros.server.answers import NO_TOKEN, Health, LocalizeAnswer, Problem
@@ -168,10 +169,12 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"detail": "the search has ended its process twice: do not send this image again"}, 500)
     if isinstance(error, TooManyJobsError):
         return JSONResponse({"detail": detail}, 503, {"Retry-After": "600"})
-    if isinstance(error, OutputError):
-        return JSONResponse({"detail": detail}, 507)
     if isinstance(error, TakenNameError):
         return JSONResponse({"detail": detail}, 409)
+    if isinstance(error, MapBusyError):
+        return JSONResponse({"detail": "another process is changing this map: try again later"}, 409)
+    if isinstance(error, OutputError):
+        return JSONResponse({"detail": detail}, 507)
     if isinstance(error, UnknownMapError):
         return JSONResponse({"detail": detail}, 404)
     if isinstance(error, (SourceError, CalibrationError, ConfigError)):

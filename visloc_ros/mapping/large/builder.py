@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from visloc_ros.core.atomic_write import check_space
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_writer import check_output, staged_folder
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
@@ -73,15 +74,16 @@ def build_large_map(
         _log.info("%s is finished: nothing is left to do", output)
         return known
     check_output(output, overwrite=overwrite)
-    material, models = builder.reconstruct(origins, sources)
-    with (
-        staged_folder(output, overwrite=overwrite) as folder,
-        part_folders(output, overwrite=overwrite) as new_part,
-    ):
-        check_space(folder, LEAST_BYTES_AN_IMAGE * len(material.frames))
-        full = [Component(full_reconstruction(model, builder.frames)) for model in models]
-        summary = builder.finisher.finish(material, full, folder, output.resolve().name, new_part)
-    written.note(summary)
+    with changing(output):
+        material, models = builder.reconstruct(origins, sources)
+        with (
+            staged_folder(output, overwrite=overwrite) as folder,
+            part_folders(output, overwrite=overwrite) as new_part,
+        ):
+            check_space(folder, LEAST_BYTES_AN_IMAGE * len(material.frames))
+            full = [Component(full_reconstruction(model, builder.frames)) for model in models]
+            summary = builder.finisher.finish(material, full, folder, output.resolve().name, new_part)
+        written.note(summary)
     return summary
 
 
