@@ -33,7 +33,7 @@ from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.page_route import PageFiles
 from visloc_ros.server.page_route import router as page_router
-from visloc_ros.server.resident_maps import UnknownMapError
+from visloc_ros.server.resident_maps import MemoryShortError, UnknownMapError
 from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, Admitted, Service, service_of
 from visloc_ros.server.stream_route import router as stream_router
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
@@ -162,7 +162,7 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ClientBusyError):
         words = "too many of your requests wait: send the next one when one is answered"
         return JSONResponse({"detail": words}, 429, {"Retry-After": "1"})
-    if isinstance(error, DeadlineError):
+    if isinstance(error, (DeadlineError, MemoryShortError)):
         return JSONResponse({"detail": detail}, 503, {"Retry-After": "30"})
     if isinstance(error, DeathError):
         logger.error("%s", error)
