@@ -40,6 +40,12 @@ def content_key(path: Path) -> str:
     return hashlib.sha256(named.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def content_of_weights(path: str) -> str:
+    """The key of a file of weights that an option names; empty where it names none, or none that is there."""
+    file = Path(path).expanduser()
+    return content_key(file) if path and is_file(file) else ""
+
+
 def _files_of(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, Path]]:
     for name in sorted(os.listdir(folder)):
         path = folder / name

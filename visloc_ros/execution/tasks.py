@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import SetupError
-from visloc_ros.core.files import is_file
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.execution.code_key import code_key
-from visloc_ros.execution.content_key import content_key
+from visloc_ros.execution.content_key import content_of_weights
 from visloc_ros.execution.engine import Engine, Resources
 from visloc_ros.execution.shared_place import Mark, mark_place
 from visloc_ros.execution.store import Artifact, ArtifactError, ArtifactStore
@@ -86,8 +84,8 @@ def _by_content(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _identified(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return _by_content(value)
-    is_weights = name.rpartition(".")[2] == _WEIGHTS and value and is_file(Path(value))
-    return content_key(Path(value)) if is_weights else value
+    is_weights = name.rpartition(".")[2] == _WEIGHTS and isinstance(value, str)
+    return (content_of_weights(value) if is_weights else "") or value
 
 
 @dataclass(frozen=True)

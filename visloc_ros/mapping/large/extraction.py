@@ -128,7 +128,7 @@ def _extract(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
     part = MapSource(source.label, chosen, source.references, CameraGroups(source.frames.calibrated))
     config = MappingConfig.from_mapping({**arguments["config"], "workers": 1})
     options = {name: arguments["config"][name] for name in ("features", "global_descriptor")}
-    extractor, describer = _load_extractor(json.dumps(options))
+    extractor, describer = _load_extractor(json.dumps(options), json.dumps(arguments["models"]))
     for role, model in (("extractor", extractor), ("global", describer)):
         if model is not None:
             check_weights(model.info, arguments["models"][role])
@@ -165,7 +165,7 @@ def _describe(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
 
 
 @lru_cache(maxsize=1)
-def _load_extractor(options: str) -> tuple[LocalExtractor, GlobalDescriptor | None]:
+def _load_extractor(options: str, _: str) -> tuple[LocalExtractor, GlobalDescriptor | None]:
     return load_extractor(MappingConfig.from_mapping(json.loads(options)))
 
 

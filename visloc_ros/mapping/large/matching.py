@@ -114,7 +114,8 @@ def read_view_graph(
 
 
 def _match(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
-    matcher = _load_matcher(json.dumps([arguments["matcher"], arguments["extractor"]]))
+    options = json.dumps([arguments["matcher"], arguments["extractor"]])
+    matcher = _load_matcher(options, json.dumps(arguments["models"]))
     check_weights(matcher.info, arguments["models"]["matcher"])
     matches: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)] * len(arguments["pairs"])
     views: dict[Place, SfmImage] = {}
@@ -160,7 +161,7 @@ def _verified(
 
 
 @lru_cache(maxsize=1)
-def _load_matcher(options: str) -> Matcher:
+def _load_matcher(options: str, _: str) -> Matcher:
     matcher, extractor = json.loads(options)
     return load_matcher(MappingConfig.from_mapping({"matcher": matcher}).matcher, extractor)
 
