@@ -69,7 +69,7 @@ def test_a_job_that_is_cancelled_while_it_ends_leaves_no_map(tmp_path, monkeypat
     cancelled = []
 
     class Build:
-        def __init__(self, function, plan, **_):
+        def __init__(self, function, path, work, plan, **_):
             self.plan = plan
 
         def result(self):
