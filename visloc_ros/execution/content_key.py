@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
 from visloc_ros.core.errors import SourceError
@@ -19,7 +20,12 @@ from visloc_ros.core.files import is_file, is_folder
 from visloc_ros.core.manifest import MANIFEST_NAME, file_info
 from visloc_ros.execution.shared_place import is_marked
 
+_State = tuple[int, int, int, int, int]
+
 _THREADS = 4  # hashing releases the interpreter's lock; more only wait for the disk
+_MOST_KNOWN = 1 << 20
+_UNSETTLED_NS = 2_000_000_000  # a file may change twice at the same time, as coarse as file systems keep it
+_known: dict[_State, str] = {}
 
 
 def content_key(path: Path) -> str:
@@ -30,13 +36,13 @@ def content_key(path: Path) -> str:
     """
     try:
         if not is_folder(path):
-            return _file_key(path)
-        files = dict(_files_of(path, "", frozenset([os.path.realpath(path)])))
-        with ThreadPoolExecutor(_THREADS) as pool:
-            keys = pool.map(_file_key, files.values())
-            named = "".join(f"{name}\0{key}\0" for name, key in zip(files, keys, strict=True))
+            state = _state_of(os.stat(path))
+            return _keys_of({state: str(path)})[state]
+        files = list(_files_of(str(path), "", frozenset([os.path.realpath(path)])))
+        keys = _keys_of({state: place for _, place, state in files})
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or path}: {error.strerror}") from error
+    named = "".join(f"{name}\0{keys[state]}\0" for name, _, state in files)
     return hashlib.sha256(named.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -46,27 +52,44 @@ def content_of_weights(path: str) -> str:
     return content_key(file) if path and is_file(file) else ""
 
 
-def _files_of(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, Path]]:
-    for name in sorted(os.listdir(folder)):
-        path = folder / name
-        if name.startswith("."):
+def _files_of(folder: str, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, str, _State]]:
+    """Names, paths and states of all files of a folder; ``above`` are the folders that it lies in, without links."""
+    with os.scandir(folder) as entries:
+        listed = sorted((entry for entry in entries if entry.name[0] != "."), key=lambda entry: entry.name)
+    for entry in listed:
+        try:
+            status = entry.stat()
+        except OSError:  # a link that leads nowhere
             continue
-        if is_file(path):
-            yield f"{prefix}{name}", path
-        elif is_folder(path) and not _holds_results(path) and (real := os.path.realpath(path)) not in above:
-            yield from _files_of(path, f"{prefix}{name}/", above | {real})
+        if stat.S_ISREG(status.st_mode):
+            yield f"{prefix}{entry.name}", entry.path, _state_of(status)
+        elif stat.S_ISDIR(status.st_mode) and not _holds_results(Path(entry.path)):
+            real = os.path.realpath(entry.path)
+            if real not in above:
+                yield from _files_of(entry.path, f"{prefix}{entry.name}/", above | {real})
 
 
 def _holds_results(folder: Path) -> bool:
     return is_file(folder / MANIFEST_NAME) or is_marked(folder)
 
 
-def _file_key(path: Path) -> str:
-    state = path.stat()
-    times = state.st_mtime_ns, state.st_ctime_ns
-    return _read_key(os.path.realpath(path), (state.st_dev, state.st_ino, state.st_size, *times))
+def _state_of(status: os.stat_result) -> _State:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-@lru_cache(maxsize=1 << 20)
-def _read_key(path: str, state: tuple[int, ...]) -> str:
+def _keys_of(files: dict[_State, str]) -> dict[_State, str]:
+    """The keys of files by their states; those of states that this process has not seen are read."""
+    if len(_known) > _MOST_KNOWN:
+        _known.clear()
+    found = {state: _known[state] for state in files if state in _known}
+    new = {state: path for state, path in files.items() if state not in found}
+    if new:
+        settled_ns = time.time_ns() - _UNSETTLED_NS
+        with ThreadPoolExecutor(_THREADS) as pool:
+            found.update(zip(new, pool.map(_read_key, new.values()), strict=True))
+        _known.update((state, found[state]) for state in new if state[-1] < settled_ns)
+    return found
+
+
+def _read_key(path: str) -> str:
     return file_info(Path(path)).sha256
