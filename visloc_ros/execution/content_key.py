@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,16 +34,25 @@ def content_key(path: Path) -> str:
     Hidden files and results of this program (maps, work folders) in a folder are left out: they come and go while it
     is read. Raises SourceError if something cannot be read.
     """
+    if not is_folder(path):
+        return content_keys([path])[0]
     try:
-        if not is_folder(path):
-            state = _state_of(os.stat(path))
-            return _keys_of({state: str(path)})[state]
         files = list(_files_of(str(path), "", frozenset([os.path.realpath(path)])))
         keys = _keys_of({state: place for _, place, state in files})
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or path}: {error.strerror}") from error
     named = "".join(f"{name}\0{keys[state]}\0" for name, _, state in files)
     return hashlib.sha256(named.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def content_keys(files: Sequence[Path]) -> list[str]:
+    """The keys of files. Raises SourceError."""
+    try:
+        states = [_state_of(os.stat(file)) for file in files]
+        keys = _keys_of(dict(zip(states, map(str, files), strict=True)))
+    except OSError as error:
+        raise SourceError(f"cannot read {error.filename or files[0]}: {error.strerror}") from error
+    return [keys[state] for state in states]
 
 
 def content_of_weights(path: str) -> str:
