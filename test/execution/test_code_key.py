@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -48,7 +49,21 @@ def work(arguments, inputs):
     "demo_library-1.dist-info/METADATA": "Name: demo_library\nVersion: 1\n",
     "demo_library-1.dist-info/top_level.txt": "demo_library\n",
 }
-ASK = "from visloc_demo.stage import work; from visloc_ros.execution.code_key import code_key; print(code_key(work))"
+ASK = """
+import pickle, sys
+from visloc_demo.stage import work
+from visloc_ros.execution.code_key import code_of
+given = bytes.fromhex(sys.argv[1])
+print(code_of(work).key, pickle.dumps(code_of(work)).hex(), not given or pickle.loads(given).is_that_of(work))
+"""
+
+
+class Asked(NamedTuple):
+    """What a process says: the key, its code as another one can compare it, and whether it has the code given."""
+
+    key: str
+    code: str
+    is_same: bool
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +76,8 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def before(packages: Path) -> str:
-    return key(packages)
+def before(packages: Path) -> Asked:
+    return ask(packages)
 
 
 @pytest.fixture
@@ -70,11 +85,14 @@ def copied(packages: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(packages, tmp_path / "elsewhere"))
 
 
-def key(folder: Path) -> str:
-    """The key in a process that finds the packages in this folder."""
+def ask(folder: Path, code: str = "") -> Asked:
+    """The key in a process that finds the packages in this folder, and whether it has the code of another one."""
     places = os.pathsep.join((str(folder), *filter(None, sys.path)))
     environment = {**os.environ, "PYTHONPATH": places, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([sys.executable, "-c", ASK], env=environment, check=True, capture_output=True).stdout.decode()
+    words = [sys.executable, "-c", ASK, code]
+    said = subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout
+    key, own, is_same = said.split()
+    return Asked(key, own, is_same == "True")
 
 
 def changes_text(name: str) -> Callable[[Path], None]:
@@ -95,6 +113,7 @@ def installs_another_commit(folder: Path) -> None:
 
 
 def installs_the_optional_package(folder: Path) -> None:
+    (folder / "demo_optional.py").write_text("")
     information = folder / "demo_optional-1.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Name: demo_optional\nVersion: 1\n")
@@ -117,13 +136,15 @@ REACHED = ("stage", "above", "deep", "inside", "late", "backends/one", "__init__
     ids=[*REACHED, "data", "plug-in", "version", "commit", "new package"],
 )
 def test_code_or_packages_that_are_reached_change_the_key(
-    copied: Path, before: str, change: Callable[[Path], None]
+    copied: Path, before: Asked, change: Callable[[Path], None]
 ) -> None:
     change(copied)
-    assert key(copied) != before
+    after = ask(copied, before.code)
+    assert (after.key != before.key, after.is_same) == (True, False)
 
 
-def test_what_is_not_reached_does_not(copied: Path, before: str) -> None:
+def test_what_is_not_reached_does_not(copied: Path, before: Asked) -> None:
     for name in ("visloc_demo/other_late.py", "visloc_demo/unused.py"):
         changes_text(name)(copied)
-    assert key(copied) == before
+    after = ask(copied, before.code)
+    assert (after.key, after.is_same) == (before.key, True)

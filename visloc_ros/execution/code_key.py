@@ -16,8 +16,8 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import astuple, dataclass
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, distribution, entry_points, packages_distributions
 from pathlib import Path
 from typing import Any
@@ -26,14 +26,61 @@ _OWN = "visloc_"  # begins the names of this package and of its plug-ins
 _DOTTED = re.compile(rf"{_OWN}\w+(\.\w+)+")
 
 
+@dataclass(frozen=True)
+class Code:
+    """All code that a function can reach, for its key, and for a worker to see whether it has the same; it pickles.
+
+    ``own`` identifies the function and its file, ``files`` other files by name and checksum, ``packages`` those that
+    are installed, by name and version, ``missing`` are names of those that are not.
+    """
+
+    own: str
+    files: tuple[tuple[str, str], ...]
+    packages: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of it."""
+        return hashlib.sha256(json.dumps(astuple(self)).encode()).hexdigest()
+
+    def is_that_of(self, function: Callable[..., Any]) -> bool:
+        """Whether a function has this code in this process."""
+        return (
+            _own_key(function) == self.own
+            and all(_checksum(name) == checksum for name, checksum in self.files)
+            and all(_version(name) == version for name, version in self.packages)
+            and not any(map(importlib.util.find_spec, self.missing))
+        )
+
+
 @cache
+def code_of(function: Callable[..., Any]) -> Code:
+    """The code of a function of a module, as it was when this process asked first."""
+    files, names = _reached(Path(inspect.getfile(function)), function.__module__.partition(".")[0])
+    providers = {name: _distributions().get(name, []) for name in names}
+    packages = sorted({one for providing in providers.values() for one in providing})
+    return Code(
+        _own_key(function),
+        tuple((name, _checksum(name)) for name in sorted(files)),
+        tuple((name, _version(name)) for name in packages),
+        tuple(sorted(name for name in names if importlib.util.find_spec(name) is None)),
+    )
+
+
 def code_key(function: Callable[..., Any]) -> str:
-    """A hash of all code that a function of a module can reach, in this process as it was when this was asked first."""
-    path = Path(inspect.getfile(function))
-    own, others = _reached(path, function.__module__.partition(".")[0])
-    sources = {name: hashlib.sha256(content).hexdigest() for name, content in own.items()}
-    parts = [function.__qualname__, hashlib.sha256(path.read_bytes()).hexdigest(), sources, _versions(others)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    """A hash of all code that a function of a module can reach."""
+    return code_of(function).key
+
+
+def _own_key(function: Callable[..., Any]) -> str:
+    return f"{function.__qualname__} {hashlib.sha256(Path(inspect.getfile(function)).read_bytes()).hexdigest()}"
+
+
+def _checksum(name: str) -> str:
+    """That of an own file, empty where there is none."""
+    path = _file_of(name)
+    return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -48,15 +95,15 @@ class _Module:
     late: Mapping[str, str]
 
 
-def _reached(start: Path, top: str) -> tuple[dict[str, bytes], set[str]]:
-    """The content of all own files reached from a file of the package ``top``, by name, and the other packages."""
-    own, others, waiting = dict[str, bytes](), set[str](), set(_named_by(_parse(start), top))
+def _reached(start: Path, top: str) -> tuple[set[str], set[str]]:
+    """Names of all own files reached from a file of the package ``top``, and of the other packages."""
+    own, others, waiting = set[str](), set[str](), set(_named_by(_parse(start), top))
     while waiting:
         name = waiting.pop()
         if not name.startswith(_OWN) and name.partition(".")[0] != top:
             others.add(name.partition(".")[0])
         elif name not in own and (path := _file_of(name)) is not None:
-            own[name] = path.read_bytes()
+            own.add(name)
             waiting.add(name.rpartition(".")[0] or name)
             if path.suffix == ".py":
                 waiting.update(_named_by(_parse(path), top))
@@ -138,18 +185,14 @@ def _file_of(name: str) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _versions(packages: Iterable[str]) -> dict[str, list[str]]:
-    """The versions of what provides these packages; none of one that is not installed."""
-    return {name: sorted({_version(one) for one in _distributions().get(name, ())}) for name in packages}
-
-
 _distributions = cache(packages_distributions)
 
 
 def _version(name: str) -> str:
+    """The version of an installed package, with its commit if it is from a repository; empty where it is none."""
     try:
         found = distribution(name)
-    except PackageNotFoundError:  # uninstalled meanwhile
+    except PackageNotFoundError:
         return ""
     origin = json.loads(found.read_text("direct_url.json") or "{}")
-    return f"{name} {found.version} {origin.get('vcs_info', {}).get('commit_id', '')}".rstrip()
+    return f"{found.version} {origin.get('vcs_info', {}).get('commit_id', '')}".rstrip()

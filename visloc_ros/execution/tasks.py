@@ -7,14 +7,14 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import groupby
 from typing import Any
 
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.progress import Progress, SilentProgress
-from visloc_ros.execution.code_key import code_key
+from visloc_ros.execution.code_key import Code, code_key, code_of
 from visloc_ros.execution.content_key import content_of_weights
 from visloc_ros.execution.engine import Engine, Resources
 from visloc_ros.execution.shared_place import Mark, mark_place
@@ -133,7 +133,7 @@ class TaskRunner:
         for _ in range(_MOST_ROUNDS):
             lacking: dict[str, ArtifactError] = {}
             left = []
-            work = partial(_run, self.store, mark, code_key(stage.function))
+            work = partial(_run, self.store, mark, code_of(stage.function))
             for row, error in self.engine.run(work, missing, stage.needs):
                 if error is None:
                     self.progress.advance()
@@ -157,10 +157,10 @@ class TaskRunner:
             silent.run(list(group))
 
 
-def _run(store: ArtifactStore, mark: Mark, code: str, task: Task) -> ArtifactError | None:
+def _run(store: ArtifactStore, mark: Mark, code: Code, task: Task) -> ArtifactError | None:
     """Do a task; gives the error of an input that cannot be read."""
     mark.check()
-    _check_code(task.stage, code)
+    _check_code(task.stage.name, task.stage.function, code)
     if store.has(task.key):  # another worker may have finished it
         return None
     try:
@@ -171,10 +171,11 @@ def _run(store: ArtifactStore, mark: Mark, code: str, task: Task) -> ArtifactErr
     return None
 
 
-def _check_code(stage: Stage, code: str) -> None:
-    """Raise SetupError if other code, or other packages, would do the task here than its key says."""
-    if code_key(stage.function) != code:
+@lru_cache(maxsize=16)  # of stages that are as they should be: errors are not kept
+def _check_code(name: str, function: Function, code: Code) -> None:
+    """Raise SetupError if other code, or other packages, would do the tasks of a stage here than their keys say."""
+    if not code.is_that_of(function):
         raise SetupError(
-            f"'{stage.name}' on {platform.node()} would run other code, or other versions of packages, than the "
-            "command that has begun the work: install the same everywhere, then run the command again"
+            f"'{name}' on {platform.node()} would run other code, or other versions of packages, than the command that "
+            "has begun the work: install the same everywhere, then run the command again"
         )
