@@ -139,15 +139,20 @@ class ResidentMaps:
         Raises MemoryShortError where it does not, because of what searches and streams still use.
         """
         for other in sorted(self._engines, key=name.__eq__):
-            if self._in_memory() + size <= self._memory_bytes:
-                break
+            if self._fits(size):
+                return
             del self._engines[other]
-            keep_loaded_objects()  # frees it before the next one is there
-        if self._in_memory() and self._in_memory() + size > self._memory_bytes:
+        if not self._fits(size) and self._in_memory():
             raise MemoryShortError(
                 f"searches and streams that have begun still use maps beside which '{name}' does not fit: try again "
                 "when they have ended, or start the server with a higher --memory-gb"
             )
+
+    def _fits(self, size: int) -> bool:
+        if self._in_memory() + size <= self._memory_bytes:
+            return True
+        keep_loaded_objects()  # frees maps that nothing uses any longer but a cycle of garbage, as of a stream
+        return self._in_memory() + size <= self._memory_bytes
 
     def _in_memory(self) -> int:
         self._loaded = [one for one in self._loaded if one[0]() is not None]

@@ -101,7 +101,7 @@ async def _serve(socket: WebSocket, service: Service) -> None:
         try:
             await _exchange(socket, session, service)
         finally:
-            await run_in_threadpool(session.close)
+            await asyncio.shield(run_in_threadpool(session.close))  # also if this is cancelled: it holds a map
     finally:
         service.num_streams -= 1
 
