@@ -79,6 +79,7 @@ BENCHMARKS = (
     Benchmark("mapping.weeks", ("--markdown", "{results}/map_updates.md"), threads=1),
     Benchmark("mapping.lights", (*DATA, "--markdown", "{results}/lights.md"), threads=1),
     Benchmark("mapping.update_crashes", ("--markdown", "{results}/map_changeover.md"), threads=1),
+    Benchmark("mapping.changes_in_use", ("--markdown", "{results}/map_changeover.md"), threads=1),
     Benchmark("mapping.change_over", (*DATA, "--markdown", "{results}/map_changeover.md"), threads=1),
     Benchmark("mapping.kitchen_update", (*DATA, "--markdown", "{results}/map_updates.md"), threads=1),
     Benchmark("mapping.build_time", (*DATA, *MAPS)),

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mapped_room import write_video
+from small_map import MANIFEST, synthetic_parts
 from visloc_command import succeed, visloc
 
 from visloc_ros.core.errors import VislocError
-from visloc_ros.core.map import open_map
+from visloc_ros.core.map import open_map, save_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
 NUM_IMAGES = 4
@@ -33,6 +35,10 @@ def batch(*arguments):
     return visloc("batch", *arguments)
 
 
+def contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
 def state_of(maps):
     return {path: path.stat().st_mtime_ns for path in maps.glob("*/manifest.json")}
 
@@ -48,7 +54,6 @@ def test_the_same_command_again_does_what_is_left(tmp_path, config):
     (maps / "taken").mkdir(parents=True)
     (maps / "taken" / "precious.txt").write_text("no map, and kept")
     (maps / "folder").mkdir()
-    (maps / "folder" / "manifest.json").write_text("{")  # a broken map, which is built anew
 
     first = batch(recordings, "-o", maps, "--json", "--workers", 2, "--config", config)
     assert first.exit_code == 1, first.output
@@ -74,6 +79,44 @@ def test_the_same_command_again_does_what_is_left(tmp_path, config):
     after = state_of(maps)
     assert after.keys() - before.keys() == {maps / "broken" / "manifest.json"}
     assert {path: after[path] for path in before} == before
+
+
+def newer_format(path):
+    values = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(values | {"format_version": 99}))
+
+
+def circle_of_links(path):
+    shutil.rmtree(path)
+    path.symlink_to(path.name)
+
+
+SPOILT = {
+    "newer": (newer_format, "format version 99"),
+    "garbled": (lambda path: (path / "manifest.json").write_text("{"), "cannot read"),
+    "incomplete": (lambda path: (path / "features.h5").unlink(), "features.h5 is missing"),
+    "circle": (circle_of_links, "cannot be used"),
+}
+
+
+def test_maps_that_cannot_be_read_are_kept_and_named_and_the_others_are_built(tmp_path, config):
+    recordings, maps = tmp_path / "recordings", tmp_path / "maps"
+    for name, (spoil, _) in SPOILT.items():
+        write_folder(simulate(SMALL, "map"), recordings / name)
+        save_map(maps / name, *synthetic_parts(), MANIFEST)
+        spoil(maps / name)
+    write_folder(simulate(SMALL, "map"), recordings / "other")
+    before = contents(maps)
+    told = batch(recordings, "-o", maps, "--json", "--config", config)
+    after = contents(maps)
+    assert {path: after.get(path, "gone") for path in before} == before
+    outcomes = {one["source"].rpartition("/")[2]: one for one in json.loads(told.stdout)["recordings"]}
+    assert told.exit_code == 1
+    assert outcomes.pop("other")["state"] == "built"
+    assert outcomes.keys() == SPOILT.keys()
+    for name, one in outcomes.items():
+        assert one["state"] == "failed"
+        assert all(words in one["error"] for words in (SPOILT[name][1], f"{maps / name} is kept", "--force"))
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_map import MANIFEST, synthetic_parts
 from visloc_command import DEMO_MAP, visloc
 
 from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.manifest import read_manifest, write_manifest
+from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
+from visloc_ros.core.map_versions import keep_versions
+from visloc_ros.core.map_writer import save_map, staged_folder, write_map
 
 
 def maps(*arguments, answer=None):
@@ -65,6 +71,66 @@ def test_a_changed_file_is_found_by_the_check(folder):
     assert (told.exit_code, {one["level"] for one in findings}) == (1, {"ok", "error"})
     assert [Path(one["path"]).name for one in findings] == ["room", "packed.tar.gz"]
     assert (findings[0]["level"], file.name in findings[0]["text"]) == ("error", True)
+
+
+@pytest.fixture
+def versions(tmp_path):
+    """A map with two earlier versions."""
+    path, parts = tmp_path / "office", synthetic_parts()
+    save_map(path, *parts, MANIFEST)
+    for number in (2, 3):
+        before = open_map(path).manifest
+        sessions = [*before.sessions, {"name": "monday", "before": before.model_id}]
+        with staged_folder(path, overwrite=True) as folder:
+            write_map(folder, *parts, replace(MANIFEST, version=number, sessions=sessions))
+            keep_versions(path, folder)
+    return path
+
+
+def flip_a_byte(path):
+    """Damage a file, but not those that are linked to it."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.unlink()
+    path.write_bytes(data)
+
+
+def to_another_map(path):
+    save_map(path, *synthetic_parts(32), MANIFEST, overwrite=True)
+
+
+def to_another_number(path):
+    write_manifest(path, replace(read_manifest(path), version=7))
+
+
+def to_a_link(path):
+    shutil.move(path, path.parents[2] / "elsewhere")
+    path.symlink_to(path.parents[2] / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda path: flip_a_byte(path / "features.h5"), "features.h5 has changed"),
+        (lambda path: (path / "manifest.json").unlink(), "manifest.json is missing"),
+        (to_another_map, "is of another map"),
+        (to_another_number, "is another version, 7"),
+        (to_a_link, "leads out of"),
+    ],
+)
+def test_a_damaged_version_is_found_by_the_check_and_the_present_one_stays_sound(versions, change, words):
+    assert maps("check", versions).exit_code == 0
+    change(versions / "versions" / "1")
+    told = maps("check", versions, "--json")
+    levels = {one["subject"]: one["level"] for one in json.loads(told.stdout) if one["level"] != "warning"}
+    assert (told.exit_code, levels) == (1, {"map": "ok", "version 1": "error", "version 2": "ok"})
+    shown = maps("check", versions).output
+    assert "office, version 1: " in shown
+    assert words in shown
+    assert f"remove {versions / 'versions' / '1'}" in shown
+    flip_a_byte(versions / "features.h5")
+    levels = {one["subject"]: one["level"] for one in json.loads(maps("check", versions, "--json").stdout)}
+    assert levels == {"map": "error", "version 1": "error", "version 2": "ok"}
 
 
 def test_maps_that_hold_the_same_images_are_not_merged(folder):

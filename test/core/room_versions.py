@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from visloc_ros.core.geometry import Sim3
+from visloc_ros.core.manifest import in_frame
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_versions import keep_versions, next_version
@@ -30,9 +31,10 @@ def write_second_version(folder, frame_from_map=None):
     is_gone = np.arange(len(before.points)) % 3 == 0
     after = thin(before, is_gone, np.zeros(len(before.images), bool)).map
     names = [image.name for image in after.images]
-    reconstruction = reconstruction_of(after)
+    reconstruction, manifest = reconstruction_of(after), before.manifest
     if frame_from_map is not None:
         transform(reconstruction, Sim3.from_se3(frame_from_map))
+        manifest = in_frame(manifest, manifest.frame.moved(Sim3.from_se3(frame_from_map)))
     with staged_folder(folder, overwrite=True) as staged:
         shutil.copytree(folder / THUMBNAIL_FOLDER, staged / THUMBNAIL_FOLDER)
         write_map(
@@ -41,6 +43,6 @@ def write_second_version(folder, frame_from_map=None):
             {image.name: image.features for image in after.images},
             dict(zip(names, after.global_descriptors, strict=True)),
             after.vlad_centroids,
-            replace(before.manifest, version=next_version(folder)),
+            replace(manifest, version=next_version(folder)),
         )
         keep_versions(folder, staged)

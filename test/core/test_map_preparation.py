@@ -43,7 +43,7 @@ def test_what_is_prepared_is_read_with_the_map(room):
     after = open_map(room)
     assert after.prepared == {"landmarks": {"words.txt": b"abc", "part/more.txt": b"abc"}}
     assert after.manifest.prepared == {"landmarks": {"length": 3}}
-    assert replace(after.manifest, prepared={}, files=before.manifest.files, merged=(), sessions=()) == before.manifest
+    assert replace(after.manifest, prepared={}, files=before.manifest.files) == before.manifest
     assert after.thumbnails == before.thumbnails
     assert not list(room.parent.glob(".*"))
 

@@ -50,6 +50,7 @@ def test_files_and_folders_arrive(pack, folder):
         (("a/../../evil", "x"), "points outside"),
         (("/evil", "x"), "points outside"),
         (("..\\evil", "x"), "points outside"),
+        pytest.param(("a/" * 1500 + "x", "x"), "more folders in each other", id="deep"),
         (link("a", "/etc/passwd"), "is a link"),
     ],
     ids=lambda value: value if isinstance(value, str) else str(getattr(value[0], "filename", value[0])),

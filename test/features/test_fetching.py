@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,14 +15,31 @@ from visloc_ros.core.errors import ConfigError, ModelError, OutputError
 from visloc_ros.features.fetching import fetch, find_entries
 from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile, remedy
 
-pytest.importorskip("pooch")
-
 CONTENT = bytes(range(256)) * 400
+PLACES = {"around": "/around", "inside": "file:///etc/hostname", "moved": "/toy.pth"}
+MOST_BLOCKS = 10_000  # of 64 kB: for a client that would take them all
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    """Gives the files of a folder; some names are not files, but what a hostile server does."""
+
     def log_message(self, *arguments):
         """Say nothing."""
+
+    def do_GET(self):
+        name = self.path[1:]
+        if name in PLACES:
+            self.send_response(302)
+            self.send_header("Location", PLACES[name])
+            self.end_headers()
+        elif name == "endless":
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                for _ in range(MOST_BLOCKS):
+                    self.wfile.write(bytes(1 << 16))
+        else:
+            super().do_GET()
 
 
 @pytest.fixture
@@ -51,12 +69,6 @@ class Bar:
 
     def update(self, steps):
         self.arrived += steps
-
-    def reset(self):
-        self.arrived = 0
-
-    def close(self):
-        """Nothing to take away."""
 
 
 def test_a_file_arrives_where_it_is_looked_for(entry, tmp_path):
@@ -90,15 +102,34 @@ def test_a_wrong_checksum_leaves_nothing(entry, tmp_path):
 
 
 def test_a_missing_file_is_reported_in_one_line(entry, tmp_path):
-    with pytest.raises(ModelError, match=r"cannot download http://.*/none\.pth \(HTTP 404\): try again") as caught:
+    with pytest.raises(ModelError, match=r"download .*/none\.pth: it answers HTTP 404; try again") as caught:
         fetch(replace(entry, url=entry.url.replace("toy", "none")), tmp_path / "hub")
     assert "\n" not in str(caught.value)
     assert files_in(tmp_path / "hub") == []
 
 
 def test_no_network_is_reported_in_one_line(entry, tmp_path):
-    with pytest.raises(ModelError, match=r"cannot download http://127\.0\.0\.1:1/x \(ConnectionError\): try again"):
+    with pytest.raises(ModelError, match=r"cannot download .*:1/x: it does not answer \(ConnectError\); try again"):
         fetch(replace(entry, url="http://127.0.0.1:1/x"), tmp_path / "hub")
+    assert files_in(tmp_path / "hub") == []
+
+
+def test_a_file_that_has_moved_is_fetched_from_there(entry, tmp_path):
+    moved = replace(entry, url=entry.url.replace("toy.pth", "moved"))
+    assert fetch(moved, tmp_path / "hub").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("endless", "is larger than 'toy' can be: nothing was kept"),
+        ("around", r"it does not answer \(TooManyRedirects\)"),
+        ("inside", r"it does not answer \(UnsupportedProtocol\)"),
+    ],
+)
+def test_what_never_comes_leaves_nothing(entry, tmp_path, name, words):
+    with pytest.raises(ModelError, match=words):
+        fetch(replace(entry, url=entry.url.replace("toy.pth", name)), tmp_path / "hub")
     assert files_in(tmp_path / "hub") == []
 
 

@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import OutputError, SourceError
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
 from visloc_ros.core.types import (
     ACCEPTED,
     PENDING,
     AnchorPose,
     Estimate,
     LoopClosure,
+    MapIdentity,
     OdometryPose,
     Reason,
     Rejection,
@@ -168,6 +170,21 @@ def test_a_pose_comes_back_exactly(tmp_path):
     assert again.map_from_base.is_close(POSE.map_from_base, 1e-12, 1e-6)
     assert np.array_equal(again.covariance, POSE.covariance)
     assert os.listdir(tmp_path / "new") == [FILE_NAME]
+
+
+def test_a_saved_pose_is_used_in_its_frame_and_carried_over_by_an_alignment():
+    frame, aligned_from_room = (
+        CoordinateFrame.new(),
+        Sim3(1.5, rotation_matrix([0.0, 0.0, 0.7]), np.array([3.0, -2.0, 0.5])),
+    )
+    pose = replace(POSE, frame_uuid=frame.uuid)
+    room = MapIdentity("room", metric=True, frame=frame)
+    assert pose.in_map(replace(room, name="hall"))[0].is_close(POSE.map_from_base)
+    moved, covariance = pose.in_map(replace(room, frame=frame.moved(aligned_from_room)))
+    assert moved.is_close(aligned_from_room.apply_to_pose(POSE.map_from_base), 1e-12, 1e-6)
+    assert np.trace(covariance[:3, :3]) == pytest.approx(1.5**2 * np.trace(POSE.covariance[:3, :3]))
+    assert pose.in_map(replace(room, frame=CoordinateFrame.new())) is None
+    assert POSE.in_map(room) is None  # of an older version, which kept no frame
 
 
 def test_a_failed_write_keeps_the_old_pose_and_leaves_nothing_behind(tmp_path):

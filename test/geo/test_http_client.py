@@ -1,3 +1,4 @@
+import gzip
 import http.server
 import io
 import itertools
@@ -84,6 +85,18 @@ def test_no_more_bytes_come_than_are_permitted(client, service):
     service.faults["path"] = [httpx.Response(200, content=b"x" * 2_000_001)]
     with pytest.raises(HttpError, match="more than 2 MB"):
         client.get(URL, at_most=2_000_000)
+
+
+def test_what_would_fill_the_memory_is_neither_unpacked_nor_read(client, service, waits):
+    bomb = gzip.compress(bytes(8 << 20))
+    packed = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"Content-Encoding": "gzip"}, content=iter([bomb]))
+    )
+    with pytest.raises(HttpError, match="packs its answer"):
+        HttpClient(Budget(), transport=packed, sleep=waits.append).get(URL)
+    service.faults["path"] = [httpx.Response(200, text=f"[{'[],' * 1_000_000}0]")]
+    with pytest.raises(HttpError, match="gives no JSON"):
+        client.get_json(URL)
 
 
 def test_limits_stop_before_they_are_exceeded(service):

@@ -4,7 +4,7 @@ import json
 
 import httpx
 import pytest
-from street_services import KEY, TOKEN, jpeg
+from street_services import KEY, TOKEN, Network, jpeg
 
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.wgs84 import EnuFrame
@@ -82,7 +82,7 @@ class Answering:
 
 def provider(name):
     answering = Answering("")
-    return open_provider(name, Budget(), transport=httpx.MockTransport(answering)), answering
+    return open_provider(name, Budget(), transport=Network(answering)), answering
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -131,7 +131,7 @@ def test_heights_that_are_none_are_errors(value):
         [{"elevation": 1.0, "location": value}],
     ):
         text = json.dumps({"status": "OK", "results": found})
-        service = open_elevations(Budget(), transport=httpx.MockTransport(Answering(text)))
+        service = open_elevations(Budget(), transport=Network(Answering(text)))
         try:
             heights = service.ask([(60.0, 10.0)])
         except VislocError:

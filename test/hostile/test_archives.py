@@ -25,6 +25,8 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import read_global_descriptors, read_local_features
 from visloc_ros.core.manifest import MANIFEST_NAME, file_info, read_manifest, write_manifest
 from visloc_ros.core.map import open_map, pack_map
+from visloc_ros.core.map_archive import members
+from visloc_ros.core.map_folder import read_entry
 
 DEMO_MAP = Path("maps/demo_room.tar.gz").resolve()
 OPEN_EACH = """
@@ -219,6 +221,41 @@ def test_a_thumbnail_is_no_other_file(tmp_path):
     picture.symlink_to(tmp_path / "secret")
     with pytest.raises(MapError, match="leads out of"):
         open_map(folder, checksums=False)
+
+
+@pytest.mark.parametrize("name", ["thumbnails/notes.jpg", "landmarks", "more/features.h5", "map.html"])
+def test_a_link_that_nothing_reads_is_no_way_out_either(tmp_path, name):
+    """To align, extend or prepare a map copies such files, and a server gives them away."""
+    folder = tmp_path / "map"
+    shutil.unpack_archive(DEMO_MAP, folder)
+    (tmp_path / "secret").write_text("secret")
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(MapError, match=f"{name} leads out of .*put a copy"):
+        open_map(folder, checksums=False)
+    assert "leads out of" in read_entry(folder).problem
+
+
+def test_a_circle_of_links_is_refused_and_one_within_the_map_is_not(tmp_path):
+    folder = tmp_path / "map"
+    shutil.unpack_archive(DEMO_MAP, folder)
+    (folder / "latest.h5").symlink_to("features.h5")
+    open_map(folder, checksums=False)
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(MapError, match="circle leads out of"):
+        open_map(folder, checksums=False)
+
+
+def test_an_old_version_that_is_elsewhere_counts_neither_in_the_archive_nor_in_the_size(tmp_path):
+    folder = tmp_path / "map"
+    shutil.unpack_archive(DEMO_MAP, folder)
+    files, size = members(folder), read_entry(folder).size
+    (folder / "versions" / "1").mkdir(parents=True)
+    (folder / "versions" / "2").symlink_to(tmp_path)
+    (tmp_path / "large").write_bytes(bytes(1 << 20))
+    (folder / "versions" / "1" / "vlad.h5").symlink_to(tmp_path / "large")
+    assert (members(folder), read_entry(folder).size) == (files, size)
 
 
 @pytest.fixture

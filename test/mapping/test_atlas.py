@@ -29,6 +29,8 @@ from visloc_ros.core.tangent import perturbed_similarity, pose_difference
 from visloc_ros.core.types import AnchorPose, Reason
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import make_atlas
+from visloc_ros.mapping.alignment.aligned_map import align_map
+from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.merging.map_links import MapLink, find_links, place_along
 from visloc_ros.server.app import make_app
 from visloc_ros.server.config import ServerConfig
@@ -144,6 +146,17 @@ class TestAtlas:
             make_atlas([made[0] / "both", made[0] / "first"], made[0] / "more")
         with pytest.raises(MapError, match="pack each of its maps"):
             pack_map(made[0] / "both", tmp_path / "both.tar.gz")
+
+
+def test_a_map_that_was_aligned_stays_where_it_is_in_the_atlas(copied, atlas):
+    turned = Sim3(1.25, rotation_matrix([0.2, 0.4, -0.3]), np.array([3.0, -2.0, 1.0]))
+    fit = MapFit(turned, "a test", {}, metric=True, gravity_aligned=False)
+    for name in ("first", "second"):
+        align_map(copied / name, copied / name, lambda _: fit, overwrite=True)
+    again = open_map_or_atlas(copied / "both")
+    assert again.identity.frame == atlas.identity.frame
+    np.testing.assert_allclose(again.points, atlas.points, atol=1e-9)
+    np.testing.assert_allclose(again.camera_positions, atlas.camera_positions, atol=1e-9)
 
 
 def contradicting(folder, metres):

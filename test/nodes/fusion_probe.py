@@ -15,7 +15,9 @@ from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus
+from visloc_msgs.msg import MapIdentity as MapIdentityMsg
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.types import Anchor as CoreAnchor
@@ -72,6 +74,9 @@ class Probe(Node):
         self.odometry = self.create_publisher(OdometryStatus, "odometry_status", RELIABLE)
         self.anchor = self.create_publisher(Anchor, "anchor", RELIABLE)
         self.tracking = self.create_publisher(TrackedPoseMsg, "map_tracking", RELIABLE)
+        self.loaded_map = self.create_publisher(MapIdentityMsg, "loaded_map", LATCHED)
+        self.maps_in_use: list[MapIdentityMsg] = []
+        self.create_subscription(MapIdentityMsg, "map_in_use", self.maps_in_use.append, LATCHED)
         self.initial_pose = self.create_publisher(PoseWithCovarianceStamped, "/initialpose", RELIABLE)
         self.static = self.create_publisher(TFMessage, "/tf_static", TF_STATIC)
         self.tf = self.create_publisher(TFMessage, "/tf", TF)
@@ -121,6 +126,10 @@ class Probe(Node):
         anchor = AnchorPose(stamp_of(index), camera, covariance, 100, 150, 0.5, probability=0.999)
         self.send_result(anchor, map_name)
 
+    def send_map(self, identity: MapIdentity, is_requested: bool = True) -> None:
+        """The map that the anchor node has loaded."""
+        self.loaded_map.publish(conversions.map_identity_to_msg(identity, BEGIN_NS, "map", is_requested))
+
     def send_no_anchor(self, index: int) -> None:
         """A frame that was searched for and not found."""
         self.send_result(Rejection(stamp_of(index), Reason.NO_RETRIEVAL))
@@ -135,8 +144,12 @@ class Probe(Node):
 
     def send_result(self, result: AnchorPose | Rejection, map_name: str = "room") -> None:
         """What a search in a metric map gave."""
-        anchor = CoreAnchor(result, MapIdentity(map_name, metric=True, on_earth=self.on_earth))
+        anchor = CoreAnchor(result, self.map_of(map_name))
         self.anchor.publish(conversions.anchor_to_msg(anchor, "map", "camera"))
+
+    def map_of(self, name: str) -> MapIdentity:
+        """A metric map in a frame of its own."""
+        return MapIdentity(name, metric=True, on_earth=self.on_earth, frame=CoordinateFrame(f"frame of the {name}"))
 
     def send_initial_pose(self, pose: SE3, frame_id: str = "map", sigma: float = 0.5) -> None:
         """As RViz does."""
@@ -208,6 +221,12 @@ class Setup:
 
         self.wait_for(found, f"status of frame {index}")
         return found()[0]
+
+    def send_map(self, identity: MapIdentity) -> None:
+        """Have the node use another map, and wait until it has announced that."""
+        count = len(self.probe.maps_in_use)
+        self.probe.send_map(identity)
+        self.wait_for(lambda: len(self.probe.maps_in_use) > count, "map in use")
 
     def settle(self) -> None:
         """Serve whatever is still on its way: nothing new for a while."""

@@ -52,7 +52,7 @@ def localize_request(frame: Frame, image: np.ndarray | None = None) -> Localize.
 class Harness:
     """Started nodes, the first of which is ``node``, and a plain node beside them."""
 
-    def __init__(self, nodes: Sequence[VislocNode], probe: Node, executor: SingleThreadedExecutor) -> None:
+    def __init__(self, nodes: list[VislocNode], probe: Node, executor: SingleThreadedExecutor) -> None:
         self.node, self.nodes, self.probe, self._executor = nodes[0], nodes, probe, executor
         self._clients: dict[str, Client] = {}
 
@@ -62,6 +62,14 @@ class Harness:
         while not condition():
             assert time.monotonic() < deadline, f"no {what} within {TIMEOUT_S:.0f} s"
             self._executor.spin_once(timeout_sec=0.05)
+
+    def start(self, node_type: Callable[[], VislocNode]) -> VislocNode:
+        """Start another node, in the place of one that has ended."""
+        node = node_type()
+        self._executor.add_node(node)
+        self.nodes.append(node)
+        assert node.start()
+        return node
 
     def publisher(self, message_type: type, topic: str, qos: QoSProfile = RELIABLE) -> Publisher:
         """A publisher of the probe that has a subscriber."""

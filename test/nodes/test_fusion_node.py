@@ -1,5 +1,7 @@
 """The fusion node fed with exact messages over DDS: what it sends, and when it sends nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,7 @@ from tf2_msgs.msg import TFMessage
 from visloc_msgs.msg import LocalizationStatus, OdometryStatus
 from visloc_ros.core.geo_reference import GEO_SIGMA_M, GeoReference
 from visloc_ros.core.geometry import SE3, Sim3
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.nodes import conversions
@@ -180,14 +183,69 @@ def test_odom_never_jumps_when_another_map_is_loaded(ros_domain):
         states = {}
         for index in range(50, 100):
             states[index] = setup.send_frame(index).state
+            if index == 55:
+                setup.send_map(setup.probe.map_of("other room"))
             if index - 5 in (50, 70, 90):
                 setup.send_anchor(index - 5, map_name="other room")
         setup.settle()
         assert (states[55], states[56]) == (LocalizationStatus.LOCALIZED, LocalizationStatus.INITIALIZING)
         assert states[99] == LocalizationStatus.LOCALIZED
         assert setup.probe.statuses[-1].map_name == "other room"
+        assert setup.probe.statuses[-1].map_frame_uuid == "frame of the other room"
         assert not setup.probe.fixes  # neither map is on the earth
         assert largest_step(setup.probe.edge("odom", "base_link")) < 1.5 * largest_true_step(30, 100)
+
+
+def test_no_pose_in_the_frame_before_is_published_once_another_map_is_announced(ros_domain):
+    with running() as setup:
+        setup.localize()
+        setup.send_map(setup.probe.map_of("other room"))
+        setup.settle()
+        counts = len(setup.probe.poses), len(setup.probe.edge("map", "odom")), len(setup.probe.camera_poses)
+        for index in range(50, 60):
+            setup.send_frame(index)
+        setup.settle()
+        assert (len(setup.probe.poses), len(setup.probe.edge("map", "odom")), len(setup.probe.camera_poses)) == counts
+        announced = setup.probe.maps_in_use[-1]
+        assert (announced.name, announced.frame_uuid) == ("other room", "frame of the other room")
+        assert ros_messages.stamp_from_msg(announced.header.stamp) == stamp_of(49) + 1
+
+
+ALIGNED_FROM_MAP = Sim3.from_se3(SE3.from_rotation_vector([0.0, 0.0, 0.7], [3.0, -2.0, 0.5]))
+
+
+def test_an_aligned_map_moves_poses_and_transforms_at_once(ros_domain):
+    with running() as setup:
+        setup.localize()
+        room = setup.probe.map_of("room")
+        setup.send_map(replace(room, frame=room.frame.moved(ALIGNED_FROM_MAP), model_id="aligned"))
+        states = [setup.send_frame(index).state for index in range(50, 60)]
+        setup.settle()
+        assert set(states) == {LocalizationStatus.LOCALIZED}
+        expected = {stamp_of(index): ALIGNED_FROM_MAP.apply_to_pose(map_from_base(index)) for index in range(50, 60)}
+        poses = {ros_messages.stamp_from_msg(one.header.stamp): one.pose.pose for one in setup.probe.poses[-10:]}
+        assert poses.keys() == expected.keys()
+        for stamp_ns, pose in poses.items():
+            assert ros_messages.pose_from_msg(pose).is_close(expected[stamp_ns], 0.02, 0.2)
+        edges = setup.probe.edge("map", "odom")
+        last_before_ns = stamp_of(49) + NANOSECONDS // 10
+        after = {stamp_ns: pose for stamp_ns, pose in edges.items() if stamp_ns > last_before_ns}
+        assert min(after) == last_before_ns + 1  # nothing is interpolated between the frames
+        odom = setup.probe.edge("odom", "base_link")
+        for stamp_ns in expected.keys() & after.keys():
+            assert (after[stamp_ns] @ odom[stamp_ns]).is_close(expected[stamp_ns], 0.02, 0.2)
+
+
+def test_a_map_that_was_not_requested_is_refused_and_said(ros_domain):
+    with running() as setup:
+        setup.localize()
+        setup.probe.send_map(setup.probe.map_of("room of the parameter"), is_requested=False)
+        setup.wait_for(lambda: setup.node._refused_map, "refusal")
+        assert setup.send_frame(50).state == LocalizationStatus.LOCALIZED
+        level, words, _ = setup.node._report()
+        assert (level, "load one of them with load_map" in words) == ("error", True)
+        setup.probe.send_map(setup.probe.map_of("room"), is_requested=False)
+        setup.wait_for(lambda: not setup.node._refused_map, "the map in use again")
 
 
 @pytest.mark.parametrize("node_too", [False, True])

@@ -9,14 +9,18 @@ import pytest
 
 pytest.importorskip("rclpy")
 
+from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_harness import started
 from room_versions import unpacked_room, write_second_version
-from tracking_robot import ARGUMENTS, DEMO_MAP, RELIABLE_RAW, SMALL, Robot
+from tracking_robot import ARGUMENTS, RELIABLE_RAW, SMALL, Robot
 
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Reason, Rejection, TrackedPose
-from visloc_ros.nodes.conversions import tracked_pose_to_msg
+from visloc_ros.core.types import MapIdentity, Reason, Rejection, TrackedPose
+from visloc_ros.nodes import map_tracking
+from visloc_ros.nodes.conversions import header, tracked_pose_to_msg
 from visloc_ros.nodes.map_tracking import FollowedMap
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.simulation import simulate
@@ -53,28 +57,52 @@ def test_points_of_an_anchor_are_followed_until_the_clock_jumps_back(robot, walk
     assert robot.node._report()[2]["clock jump"] == 1
 
 
+MOVED_FROM_MAP = SE3.from_rotation_vector([0.0, 0.0, 0.7], [3.0, -2.0, 0.5])
+
+
+def moved(pose):
+    """A pose of the room in the frame of the hall."""
+    return MOVED_FROM_MAP @ pose
+
+
 @pytest.fixture
 def hall(tmp_path):
-    """The demo map under another name."""
-    folder = tmp_path / "hall"
-    shutil.unpack_archive(DEMO_MAP, folder)
+    """Most points of the demo map under another name, in another frame: its identity, with its path."""
+    folder = unpacked_room(tmp_path / "hall")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"name": "hall"}))
-    return folder
+    write_second_version(folder, MOVED_FROM_MAP)
+    return replace(open_map(folder).identity, path=str(folder))
 
 
-def test_points_of_another_map_are_followed_once_anchors_come_from_it(robot, walk, hall):
+def test_points_of_the_map_in_use_are_followed_once_it_is_loaded(robot, walk, hall):
     simulation, frames = walk
     robot.track(frames[0], simulation.pose(0))
-    robot.find(frames[0], simulation.pose(0), "hall", hall)
-    assert robot.track(frames[1], simulation.pose(1)).reason is Reason.FEW_MATCHES
+    robot.find(frames[0], simulation.pose(0))
+    assert isinstance(robot.track(frames[1], simulation.pose(1)), TrackedPose)
+    robot.use(hall, frames[2].stamp_ns)
+    assert robot.track(frames[2]).reason is Reason.OTHER_FRAME  # no pose in the frame before
     robot.harness.wait_for(lambda: not robot.node._followed._loading.is_alive(), "map")
-    robot.track(frames[2], simulation.pose(2))
-    robot.find(frames[2], simulation.pose(2), "hall", hall)
-    result = robot.track(frames[3], simulation.pose(3))
+    robot.track(frames[3], moved(simulation.pose(3)))
+    robot.track(frames[4], moved(simulation.pose(4)))
+    robot.find(frames[4], moved(simulation.pose(4)), hall)
+    result = robot.track(frames[5], moved(simulation.pose(5)))
     assert isinstance(result, TrackedPose)
-    assert result.map_from_camera.is_close(simulation.pose(3), 0.05, 1.0)
+    assert result.frame == hall.frame
+    assert result.map_from_camera.is_close(moved(simulation.pose(5)), 0.05, 1.0)
     assert robot.node._report()[2]["map tracking: map"] == "hall"
+
+
+def test_fused_poses_of_images_before_the_map_in_use_are_left_out(robot, walk, hall):
+    _, frames = walk
+    robot.use(hall, frames[3].stamp_ns)
+    for index in (2, 3):
+        message = PoseWithCovarianceStamped(header=header(frames[index].stamp_ns, "map"))
+        message.pose.pose.orientation.w = 1.0
+        robot._publishers["camera_pose"].publish(message)
+    known = robot.node._remote
+    robot.harness.wait_for(lambda: known.predict(frames[3].stamp_ns) is not None, "fused pose")
+    assert [stamp_ns for stamp_ns, _ in known._predictions._poses] == [frames[3].stamp_ns]
 
 
 def test_points_are_followed_without_a_gap_while_the_map_is_updated(ros_domain, walk, tmp_path):
@@ -88,6 +116,7 @@ def test_points_are_followed_without_a_gap_while_the_map_is_updated(ros_domain, 
         robot.find(frames[0], simulation.pose(0))
         results = [robot.track(frames[1], simulation.pose(1))]
         write_second_version(folder)
+        robot.use(replace(open_map(folder).identity, path=str(folder)))
         results.append(robot.track(frames[2], simulation.pose(2)))  # it begins to load
         harness.wait_for(lambda: not followed._loading.is_alive(), "version")
         results.append(robot.track(frames[3], simulation.pose(3)))
@@ -104,25 +133,33 @@ def test_points_are_followed_without_a_gap_while_the_map_is_updated(ros_domain, 
 def test_a_map_in_another_frame_in_its_place_is_not_followed(robot, tmp_path):
     folder = unpacked_room(tmp_path / "room")
     followed = FollowedMap(folder, robot.node.get_logger())
-    before = followed.map
+    before, in_use = followed.map, replace(followed.map.identity, path=str(folder), model_id="another version")
     write_second_version(folder, SE3.from_quaternion([0.5, 0.5, -0.5, 0.5], [1.0, 2.0, 3.0]))
-    assert followed.take() is None
+    assert followed.take(in_use) is None
     robot.harness.wait_for(lambda: not followed._loading.is_alive(), "map")
-    assert followed.take() is None
-    assert followed.take() is None  # it is tried once
-    assert followed._loading is None
+    assert followed.take(in_use) is None
     assert followed.map is before
+    assert "is in another frame" in followed.problem
+    assert followed.take(before.identity) is None
+    assert followed.problem == ""  # the map before is in use again
 
 
-def test_another_map_that_is_not_here_is_tried_once_and_the_old_one_is_followed_again(robot, walk, tmp_path):
+def test_a_map_that_is_not_here_is_said_and_loaded_once_it_is_there(robot, walk, hall, tmp_path, monkeypatch):
     simulation, frames = walk
-    for index in range(3):
-        robot.track(frames[index], simulation.pose(index))
-        robot.find(frames[index], simulation.pose(index), "hall", tmp_path / "absent")
-    robot.track(frames[3], simulation.pose(3))
-    assert robot.node._report()[2]["map tracking: anchor of another map"] == 3
-    robot.find(frames[3], simulation.pose(3))
-    assert isinstance(robot.track(frames[4], simulation.pose(4)), TrackedPose)
+    monkeypatch.setattr(map_tracking, "RETRY_S", 0.0)
+    absent = replace(hall, path=str(tmp_path / "absent"))
+    robot.track(frames[0], simulation.pose(0))
+    robot.use(absent)
+    robot.track(frames[1])
+    robot.harness.wait_for(lambda: robot.node._followed.problem, "problem")
+    assert "there is no map at" in robot.node._report()[2]["map tracking: problem"]
+    shutil.copytree(hall.path, absent.path)
+    robot.track(frames[2])  # takes note of the failure
+    robot.track(frames[3])  # tries again
+    robot.harness.wait_for(lambda: robot.node._followed._loaded is not None, "map")
+    robot.track(frames[4])
+    assert robot.node._followed.map.identity.frame == hall.frame
+    assert robot.node._followed.problem == ""
 
 
 def test_anchors_that_nothing_bears_out_are_not_followed(robot, walk):
@@ -132,7 +169,7 @@ def test_anchors_that_nothing_bears_out_are_not_followed(robot, walk):
     wrong = SE3(simulation.pose(0).rotation, simulation.pose(0).translation + np.array([1.0, 0.0, 0.0]))
     robot.find(frames[0], wrong)
     assert isinstance(robot.track(frames[1], simulation.pose(1)), Rejection)
-    robot.find(frames[0], simulation.pose(0), map_name="elsewhere")
+    robot.find(frames[0], simulation.pose(0), MapIdentity("elsewhere", metric=True, frame=CoordinateFrame.new()))
     assert isinstance(robot.track(frames[2], simulation.pose(2)), Rejection)
     values = robot.node._report()[2]
     assert values["map tracking: anchor contradicts the fused pose"] == 1

@@ -6,12 +6,13 @@ from node_harness import DEMO_MAP
 from sensor_msgs.msg import CameraInfo, Image
 
 from visloc_msgs.msg import Anchor as AnchorMsg
+from visloc_msgs.msg import MapIdentity as MapIdentityMsg
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.camera import project
 from visloc_ros.core.map import open_map
-from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity
+from visloc_ros.core.types import Anchor, AnchorPose
 from visloc_ros.nodes import conversions
-from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.simulation import SimulationConfig
 from visloc_ros.sources.ros_messages import tracked_pose_from_msg
 
@@ -36,6 +37,7 @@ class Robot:
                 ("camera_pose", PoseWithCovarianceStamped),
             )
         }
+        self._publishers["map_in_use"] = probe.create_publisher(MapIdentityMsg, "map_in_use", LATCHED)
         probe.create_subscription(TrackedPoseMsg, "map_tracking", self._keep, RELIABLE)
         harness.wait_for(
             lambda: (
@@ -68,12 +70,18 @@ class Robot:
         self.harness.wait_for(lambda: len(self.results) > count, "map_tracking")
         return self.results[-1]
 
-    def find(self, frame, map_from_camera, map_name=None, map_path=""):
+    def use(self, identity, since_ns=0):
+        """Announce the map that fused poses are in, from an image on."""
+        message = conversions.map_identity_to_msg(identity, since_ns, "map", is_requested=True)
+        self._publishers["map_in_use"].publish(message)
+        self.harness.wait_for(lambda: self.node._remote.map == identity, "map in use")
+
+    def find(self, frame, map_from_camera, identity=None):
         """An anchor of a frame; points of the map that lie before the camera stand for its inliers."""
         points = self.map.points
         local = map_from_camera.inverse @ points
         points, pixels = points[local[:, 2] > 0.5], project(frame.camera, local[local[:, 2] > 0.5])
         anchor = AnchorPose(frame.stamp_ns, map_from_camera, 1e-4 * np.eye(6), 100, 100, 1.0, pixels, points)
-        identity = MapIdentity(map_name or self.map.name, metric=True, path=str(map_path))
-        self._publishers["anchor"].publish(conversions.anchor_to_msg(Anchor(anchor, identity), "map", "camera"))
+        found = Anchor(anchor, identity or self.map.identity)
+        self._publishers["anchor"].publish(conversions.anchor_to_msg(found, "map", "camera"))
         self.harness.wait_for(lambda: self.node._remote._anchors, "anchor")

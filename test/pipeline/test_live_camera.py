@@ -12,6 +12,7 @@ from room_versions import unpacked_room, write_second_version
 
 from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.errors import CalibrationError
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import AnchorPose, State
 from visloc_ros.localization import AnchorEngine
@@ -98,6 +99,28 @@ def test_its_pose_goes_on_within_its_covariance_when_the_map_is_updated(engine, 
         assert time.monotonic() < deadline
     camera.close()
     assert old_search.found in (3, 4)  # one may have run on while the map changed
+
+
+MOVED_FROM_ROOM = SE3.from_rotation_vector([0.0, 0.0, 0.7], [3.0, -2.0, 0.5])
+
+
+def test_its_pose_goes_on_in_the_new_frame_when_the_map_is_aligned(engine, tmp_path):
+    folder = unpacked_room(tmp_path / "room")
+    write_second_version(folder, MOVED_FROM_ROOM)
+    aligned = AnchorEngine(open_map(folder), engine.config, engine.extractor, engine.matcher)
+    camera, searches, frames = LiveCamera(engine), 0, as_they_come()
+    while searches < 3:
+        before = camera.process(next(frames)[1])
+        searches += len(camera.take_searches())
+    assert before.state is State.LOCALIZED
+    camera.use(aligned)
+    for _ in range(10):
+        number, frame = next(frames)
+        after = camera.process(frame)
+        assert after.state is State.LOCALIZED
+        error = np.linalg.norm(after.map_from_camera.translation - (MOVED_FROM_ROOM @ DRIVE.pose(number)).translation)
+        assert error <= 3.0 * np.sqrt(np.linalg.eigvalsh(after.covariance[:3, :3]).max())
+    camera.close()
 
 
 def test_images_out_of_order_are_left_out_while_the_camera_is_estimated(engine):

@@ -7,6 +7,7 @@ import pytest
 from test_backend import (
     BASE_FROM_CAMERA,
     BASE_FROM_OTHER,
+    HALL,
     ROOM,
     Recorder,
     Robot,
@@ -25,13 +26,16 @@ from visloc_ros.pipeline import Backend, BackendConfig
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import BasePrior
 from visloc_ros.pipeline.inputs import InputKind
-from visloc_ros.pipeline.recorded import RecordedInputs, play
+from visloc_ros.pipeline.recorded import LoadedMap, RecordedInputs, play
 
 PRIOR = BasePrior("somebody", SE3.from_rotation_vector([0.0, 0.0, 1.0], [3.0, 0.0, 0.0]), np.eye(6))
 
 
+OTHER = LoadedMap(HALL, stamp_of(130), is_requested=True)
+
+
 def eventful_run():
-    """Late anchors in pairs, a loss, frames without map points, a prior, silence, another start; and its inputs."""
+    """Late anchors in pairs, a loss, frames without map points, a prior, silence, other starts; and its inputs."""
     robot, tracked, told = Robot(), [], []
     for index in range(140):
         if index in (5, 25, 45, 65, 85, 105, 125):
@@ -43,6 +47,8 @@ def eventful_run():
             robot.backend.report_silence(stamp_of(89) + 10**9)
         if index == 95:
             robot.backend.relocalize()
+        if index == 130:
+            robot.backend.use_map(OTHER.identity, OTHER.stamp_ns, is_requested=OTHER.is_requested)
         told.append(odometry_at(index) if index % 31 else Rejection(stamp_of(index), Reason.FEW_FEATURES))
         robot.backend.add_odometry(told[-1])
         if index == 30:  # delivered again: refused, but recorded like any other
@@ -52,7 +58,7 @@ def eventful_run():
         robot.backend.add_tracked(tracked[-1])
     order = [joined for one in robot.heard.published for joined in one.inputs]
     anchors = [anchor_of(index) for start in range(0, 121, 20) for index in (start, start + 2)]
-    return robot.heard.published, RecordedInputs(told, anchors, tracked, [], [PRIOR]), order
+    return robot.heard.published, RecordedInputs(told, anchors, tracked, [], [PRIOR], [OTHER]), order
 
 
 def test_an_eventful_run_is_computed_again():

@@ -69,8 +69,8 @@ def test_a_job_that_is_cancelled_while_it_ends_leaves_no_map(tmp_path, monkeypat
     cancelled = []
 
     class Build:
-        def __init__(self, function, path, work, plan, **_):
-            self.plan = plan
+        def __init__(self, *work, **_):
+            self.plan = work[-1]
 
         def result(self):
             self.plan.output.mkdir()

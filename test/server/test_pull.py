@@ -16,7 +16,6 @@ from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.file_chunks import CHUNK, chunks_of
 from visloc_ros.core.manifest import ReducedInfo, read_manifest, write_manifest
 from visloc_ros.core.map import open_map
-from visloc_ros.core.map_files import model_of
 from visloc_ros.core.map_layout import PAGING_NAME
 from visloc_ros.core.map_versions import MOST_VERSIONS, keep_versions, list_versions, next_version, roll_back
 from visloc_ros.core.map_writer import save_map, staged_folder, write_map
@@ -38,7 +37,7 @@ def update(path, session, day):
     """Write another version of a map in its place, as ``update_map`` does."""
     with staged_folder(path, overwrite=True) as folder:
         before = open_map(path).manifest
-        sessions = [*before.sessions, {"name": session, "before": model_of(before)}]
+        sessions = [*before.sessions, {"name": session, "before": before.model_id}]
         write_map(folder, *parts(day), replace(MANIFEST, version=next_version(path), sessions=sessions))
         (folder / "map.html").write_text(session)
         keep_versions(path, folder)
@@ -109,6 +108,20 @@ class TestPull:
         assert 1 not in {one.number for one in list_versions(there)}
         pull_map(client, "room", here)
         assert contents(here) == contents(there)
+
+    @pytest.mark.parametrize(("most", "asked"), [(100, range(20, 200)), (10, range(1, 2))])
+    def test_a_file_of_too_many_new_parts_is_fetched_whole(self, there, here, client, monkeypatch, most, asked):
+        """Each part is a request, of which a hostile server could demand millions."""
+        data = bytearray(os.urandom(1 << 18))
+        (here / "notes.bin").write_bytes(data)
+        data[::8192] = bytes(len(data) // 8192)
+        (there / "notes.bin").write_bytes(data)
+        file_part, parts = client.file_part, []
+        monkeypatch.setattr(client, "file_part", lambda *one: parts.append(one[1]) or file_part(*one))
+        monkeypatch.setattr("visloc_ros.server.pulling._MOST_PARTS", most)
+        pull_map(client, "room", here)
+        assert contents(here) == contents(there)
+        assert parts.count("notes.bin") in asked
 
     def test_a_rollback_of_the_server_reaches_the_robots_without_any_file(self, there, here, client):
         update(there, "monday", 2)
@@ -209,6 +222,16 @@ class TestRefusal:
             assert answer.status_code == 404, answer.text
         assert server.client.get("/reference/maps/room/files/map.html", params={"version": 7}).status_code == 404
 
+    def test_the_server_gives_nothing_of_a_version_that_is_a_link_out_of_the_map(self, there, server, tmp_path):
+        other = shutil.copytree(there, tmp_path / "other")
+        (other / "map.html").write_text("secret")
+        write_manifest(other, replace(read_manifest(other), version=9))
+        (there / "versions" / "9").symlink_to(other)
+        for what in ("files", "chunks"):
+            answer = server.client.get(f"/reference/maps/room/{what}/map.html", params={"version": 9})
+            assert answer.status_code >= 400
+        assert server.client.get("/reference/maps/room/files/versions/9/map.html?version=2").status_code == 404
+
 
 class TestInterruption:
     @pytest.mark.parametrize("name", ["room", "new"])
@@ -234,6 +257,22 @@ class TestInterruption:
         assert contents(path) == contents(there)
         assert client.received - received < _size(there) - arrived + 10_000  # lists of files and chunks
         assert not _folder_of_arrivals(path).exists()
+
+    def test_what_came_of_other_versions_does_not_add_up(self, there, here, client, monkeypatch):
+        file_part, sizes = client.file_part, []
+
+        def break_off(*arguments):
+            yield from file_part(*arguments)
+            if arguments[1] == "map.html":  # the last one
+                raise ServerError("the connection broke off")
+
+        monkeypatch.setattr(client, "file_part", break_off)
+        for day in range(2, 6):
+            update(there, f"day {day}", day)
+            with pytest.raises(ServerError, match="broke off"):
+                pull_map(client, "room", here)
+            sizes.append(_arrived(here))
+        assert max(sizes) < 1.1 * min(sizes)
 
     def test_a_map_that_changes_meanwhile_stays_as_it_is_then(self, there, here, client, monkeypatch):
         update(there, "monday", 2)

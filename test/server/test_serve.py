@@ -90,6 +90,19 @@ def test_a_camera_that_nobody_knows_and_a_prediction_are_taken(client):
     assert post(client, jpeg(1), map="room", prior=prior, **INTRINSICS).json()["success"]
 
 
+def test_answers_name_the_frame_and_what_is_in_another_one_is_not_used(client, maps):
+    manifest = open_map(maps / "room").manifest
+    answer = post(client, jpeg(1), map="room", **INTRINSICS).json()
+    assert (answer["frame_uuid"], answer["model_id"]) == (manifest.frame_uuid, manifest.model_id)
+    wrong = "1 0 0 0 50 50 50"
+    here, elsewhere = ({"prior": wrong, "frame_uuid": uuid} for uuid in (manifest.frame_uuid, "another"))
+    assert post(client, jpeg(1), map="room", **elsewhere, **INTRINSICS).json()["success"]  # the prior is left out
+    assert post(client, jpeg(1), map="room", **here, **INTRINSICS).json()["success"]  # it is of this frame, and wrong
+    position = {"position": "0 0", "position_sigma": "1", "frame_uuid": "another"}
+    refused = post(client, jpeg(1), map="room", **position, **INTRINSICS)
+    assert (refused.status_code, "in another frame" in refused.json()["detail"]) == (422, True)
+
+
 def test_a_request_that_crashes_a_library_does_not_end_the_server(maps):
     with running(maps) as server:
         processes = psutil.Process(server.process.pid).children(recursive=True)

@@ -21,8 +21,6 @@ from visloc_ros.core.errors import ConfigError, OutputError, SourceError
 from visloc_ros.sources import open_source
 from visloc_ros.sources.data_fetching import DATA_SETS, LARGEST_BYTES, DataSet, fetch_data, find_data_set, record_path
 
-pytest.importorskip("pooch")
-
 
 class Server(SimpleHTTPRequestHandler):
     """Gives the files of a folder, one that is called broken only to its half, and one called endless for ever."""
@@ -188,7 +186,7 @@ def test_a_stream_without_end_is_broken_off(publish, tmp_path):
 
 def test_a_server_that_is_gone_and_a_folder_that_cannot_be_written_are_reported(tmp_path):
     gone = DataSet("toy", "http://127.0.0.1:1/toy.zip", "MIT", "tests")
-    with pytest.raises(SourceError, match=r"cannot download .*\(ConnectionError\)"):
+    with pytest.raises(SourceError, match=r"cannot download .*\(ConnectError\)"):
         fetch_data(gone, tmp_path / "data", 0)
     assert files_in(tmp_path / "data") == []
     (tmp_path / "taken").write_text("a file")
@@ -207,6 +205,15 @@ def test_a_record_that_is_none_is_reported(publish, tmp_path):
     record_path(entry, tmp_path / "data").write_text("[]")
     with pytest.raises(SourceError, match=r"toy\.fetched\.json is no record"):
         fetch_data(entry, tmp_path / "data", 0)
+
+
+def test_a_record_that_cannot_be_looked_at_is_not_taken_for_none(publish, tmp_path):
+    entry, into = publish("heads.zip", seven_scenes()), tmp_path / "data"
+    into.mkdir()
+    record_path(entry, into).symlink_to(record_path(entry, into).name)  # a circle
+    with pytest.raises(SourceError, match="cannot read"):
+        fetch_data(entry, into, 0)
+    assert record_path(entry, into).is_symlink()
 
 
 def test_the_catalogue_is_sound():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,11 @@ from visloc_ros.apps.console import AsJson, StageBars, console, make_table, prin
 from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.options import ConfigFile, name_of
 from visloc_ros.apps.outputs import check_outputs
+from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.child_process import ChildProcess
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SourceError, VislocError
-from visloc_ros.core.map_folder import MapEntry, list_maps
+from visloc_ros.core.map_folder import read_entry
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.execution.engine import LostItemError, Resources
 from visloc_ros.execution.shared_place import Mark, mark_place
@@ -68,7 +70,8 @@ def batch(
 ) -> None:
     """Build a map of every recording in a folder; exit code 1 if one failed.
 
-    Existing maps are left as they are, so that the same command continues where it was interrupted. Each is built in a
+    Existing maps are left as they are, so that the same command continues where it was interrupted; one that cannot be
+    read, too, but counts as failed. Each is built in a
     separate process, so that its memory use or crash does not affect the others: one after the other, or several at
     once with --workers or --engine.
 
@@ -77,15 +80,11 @@ def batch(
     check_outputs(folder=output)
     options, sources = read_config(MappingConfig, config), find_sources(folder, but_not=output)
     output.mkdir(parents=True, exist_ok=True)
-    there = {} if force else {entry.path.name: entry for entry in list_maps(output)}
-    plans = [
-        BuildPlan(source, output / name_of(source), options, overwrite=force or name_of(source) in there)
-        for source in sources
-    ]
-    skipped = {plan.source: skip(plan) for plan in plans if is_built(there.get(name_of(plan.source)))}
-    left = [plan for plan in plans if plan.source not in skipped]
+    plans = [BuildPlan(source, output / name_of(source), options, overwrite=force) for source in sources]
+    kept = {plan.source: keep(plan) for plan in plans if not force and is_taken(plan.output)}
+    left = [plan for plan in plans if plan.source not in kept]
     built = build_at_once(left, engine, output) if engine.is_given else build_in_order(left)
-    outcomes = [(skipped | built)[source] for source in sources]
+    outcomes = [(kept | built)[source] for source in sources]
     if as_json:
         print_json({"recordings": [one.figures() for one in outcomes]} | provenance())
     else:
@@ -123,15 +122,25 @@ def is_source(path: Path) -> bool:
     return is_bag(path) or path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def is_built(there: MapEntry | None) -> bool:
-    """Whether a map is there; one that cannot be read is replaced."""
-    return there is not None and not there.problem
+def is_taken(path: Path) -> bool:
+    """Whether anything is at a map's place but an empty folder, also what cannot be looked at."""
+    restore(path)
+    try:
+        return os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir()))
+    except OSError:
+        return True
 
 
-def skip(plan: BuildPlan) -> Outcome:
-    """Leave a map as it is."""
-    console.print(f"{plan.output} is there already", highlight=False)
-    return Outcome(plan.source, SKIPPED)
+def keep(plan: BuildPlan) -> Outcome:
+    """Leave what is at a map's place as it is; the build has failed unless that is a map which can be read."""
+    problem = read_entry(plan.output).problem
+    if not problem:
+        console.print(f"{plan.output} is there already", highlight=False)
+        return Outcome(plan.source, SKIPPED)
+    remedy = "see to that, move it away, or let --force build it again"
+    outcome = Outcome(plan.source, FAILED, error=f"{plan.output} is kept, but cannot be used ({problem}): {remedy}")
+    print_outcome(outcome)
+    return outcome
 
 
 def build_in_order(plans: Sequence[BuildPlan]) -> dict[Path, Outcome]:

@@ -19,9 +19,13 @@ from rich.text import Text
 from visloc_ros.apps.console import AsJson, console, print_json
 from visloc_ros.apps.options import CameraFile, Domain, MapOption
 from visloc_ros.apps.processes import camera_remappings, camera_transport, check_ros, node_environment
-from visloc_ros.core.errors import SetupError, VislocError
+from visloc_ros.core.errors import MapError, SetupError, VislocError
+from visloc_ros.core.files import check_within, is_file, is_folder
 from visloc_ros.core.finding import Finding, Level
-from visloc_ros.core.map import Map
+from visloc_ros.core.manifest import MANIFEST_NAME, read_manifest
+from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map_files import lineage
+from visloc_ros.core.map_layout import VERSIONS_FOLDER
 from visloc_ros.localization.searchable_map import open_searchable_map
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
@@ -136,6 +140,33 @@ def examine_map(path: Path) -> Iterator[Finding]:
     images, points = len(map_.images), len(map_.points)
     yield Finding(Level.OK, "map", f"'{map_.name}': {images} images, {points} points, {map_.manifest.created_from}")
     yield from _warnings(map_)
+
+
+def examine_versions(path: Path) -> Iterator[Finding]:
+    """Open the earlier versions of a map's folder, every file checked."""
+    folder = path / VERSIONS_FOLDER
+    for version in sorted(folder.iterdir(), key=lambda one: (len(one.name), one.name)) if is_folder(folder) else ():
+        subject = f"version {version.name}"
+        try:
+            map_ = _open_version(path, version)
+        except VislocError as error:
+            remedy = f"to go on without it, remove {version}, which the present version does not need"
+            yield Finding(Level.ERROR, subject, f"{error}; {remedy}")
+        else:
+            yield Finding(Level.OK, subject, f"'{map_.name}': {len(map_.images)} images, {len(map_.points)} points")
+
+
+def _open_version(path: Path, folder: Path) -> Map:
+    """An earlier version of a map. Raises MapError where it is damaged, or is none."""
+    check_within(folder, path, MapError)
+    if not is_file(folder / MANIFEST_NAME):
+        raise MapError(f"{folder / MANIFEST_NAME} is missing")
+    map_ = open_map(folder, whole=True)
+    if str(map_.manifest.version) != folder.name:
+        raise MapError(f"{folder} is another version, {map_.manifest.version}")
+    if is_file(path / MANIFEST_NAME) and not lineage(read_manifest(path)) & lineage(map_.manifest):
+        raise MapError(f"{folder} is of another map, and must not take the present one's place")
+    return map_
 
 
 def _warnings(map_: Map) -> Iterator[Finding]:

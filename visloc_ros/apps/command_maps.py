@@ -14,7 +14,7 @@ from rich.text import Text
 from visloc_ros import mapping
 from visloc_ros.apps.command_atlas import atlas
 from visloc_ros.apps.command_coverage import coverage
-from visloc_ros.apps.command_doctor import examine_map
+from visloc_ros.apps.command_doctor import examine_map, examine_versions
 from visloc_ros.apps.command_pull import pull
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite
@@ -76,16 +76,18 @@ def info(path: MapArgument, as_json: AsJson = False) -> None:
 
 @app.command()
 def check(paths: Maps, as_json: AsJson = False) -> None:
-    """Open maps with every file compared to its checksum; exit code 1 if one is broken.
+    """Open maps and their earlier versions, every file compared to its checksum; exit code 1 if one is broken.
 
     Example: visloc maps check maps/office maps/corridor
     """
-    findings = [(path, finding) for path in paths for finding in examine_map(path)]
+    findings = [(path, one) for path in paths for one in (*examine_map(path), *examine_versions(path))]
     if as_json:
         print_json([{"path": path, **asdict(finding)} for path, finding in findings])
     for path, finding in () if as_json else findings:
         style = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}[finding.level]
-        console.print(Text.assemble((f"{finding.level.value:<8}", style), str(path), ": ", finding.text))
+        version = "" if finding.subject == "map" else f", {finding.subject}"
+        line = Text.assemble((f"{finding.level.value:<8}", style), f"{path}{version}: {finding.text}")
+        console.print(line, soft_wrap=True)
     if any(finding.level is Level.ERROR for _, finding in findings):
         raise typer.Exit(1)
 

@@ -167,10 +167,3 @@ class DownloadLine:
     def update(self, steps: int) -> None:
         """Count bytes that have arrived."""
         self._progress.advance(self._task, steps)
-
-    def reset(self) -> None:
-        """Begin again at zero."""
-        self._progress.reset(self._task, total=self.total or None)
-
-    def close(self) -> None:
-        """Leave the bar as it is; it vanishes with the block."""

@@ -22,7 +22,7 @@ from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import BasePrior
 from visloc_ros.pipeline.inputs import Input, InputKind
 from visloc_ros.pipeline.output import Published
-from visloc_ros.pipeline.recorded import RecordedInputs, play
+from visloc_ros.pipeline.recorded import LoadedMap, RecordedInputs, play
 from visloc_ros.pipeline.segment_numbers import SegmentNumbers
 from visloc_ros.sources.bag_messages import iterate_with_definitions, read_custom_data
 from visloc_ros.sources.ros_messages import (
@@ -30,6 +30,7 @@ from visloc_ros.sources.ros_messages import (
     anchor_from_msg,
     covariance_from_msg,
     loop_closure_from_msg,
+    map_identity_from_msg,
     odometry_from_status_msg,
     pose_from_msg,
     prior_from_msg,
@@ -105,6 +106,7 @@ class _Recording:
             tracked=self._read("TrackedPose", tracked_pose_from_msg),
             loops=self._read("LoopClosure", loop_closure_from_msg),
             priors=self._read("initialpose", self._prior_from_msg),
+            maps=self._read("loaded_map", _loaded_map_from_msg),
         )
 
     def _read(self, kind: str, read: Callable[[Any], ReadT]) -> Iterator[ReadT]:
@@ -170,9 +172,14 @@ class _Recording:
         return found
 
 
+def _loaded_map_from_msg(message: Any) -> LoadedMap:
+    return LoadedMap(map_identity_from_msg(message), stamp_from_msg(message.header.stamp), message.requested)
+
+
 def _name(topic: str, kind: str) -> str:
-    """This package's messages by their type, all others by their topic, in any namespace."""
-    return (kind if kind.startswith("visloc_msgs/") else topic).rpartition("/")[2]
+    """This package's messages by their type if that is of one topic, all others by their topic, in any namespace."""
+    is_by_type = kind.startswith("visloc_msgs/") and not kind.endswith("/MapIdentity")
+    return (kind if is_by_type else topic).rpartition("/")[2]
 
 
 class _Collector(BackendListener):

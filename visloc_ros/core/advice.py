@@ -36,6 +36,7 @@ ADVICE: Mapping[Reason, str] = {
     f"{_CALIBRATE}, or film more of the place",
     Reason.RIG_MISMATCH: "what one camera of the rig sees contradicts the others; check where it is mounted",
     Reason.NO_TRANSFORM: "a transform at the image's time is missing; is odometry published, and /tf_static?",
+    Reason.OTHER_FRAME: "it is in the frame of another map than the one in use; load_map says which one that is",
     Reason.BAD_MESSAGE: "a measurement held impossible values; look at the node or recording that it comes from",
     Reason.INTERNAL_ERROR: "the node failed on this image, which is a defect of it; its log says where: report it",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.atlas_file import ATLAS_NAME, Atlas, PlacedMap, is_atlas, read_atlas_file, version_of
+from visloc_ros.core.atlas_file import ATLAS_NAME, Atlas, PlacedMap, is_atlas, placed_now, read_atlas_file
 from visloc_ros.core.atomic_write import restore
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import created, opened
@@ -84,9 +84,9 @@ def _open_atlas(path: Path, manifest: Manifest, whole: bool) -> Map:
     for name in (ATLAS_NAME, INDEX_NAME):
         check_within(path / name, path, MapError)
     check_files(path, manifest, checksums=True)
-    placed = read_atlas_file(path / ATLAS_NAME)
-    maps = [_open_placed(path.absolute().parent / one.name, one, whole) for one in placed]
-    joined = join_maps(manifest.name, manifest, maps, placed)
+    beside = path.absolute().parent
+    opened_maps = [_open_placed(beside / one.name, one, whole) for one in read_atlas_file(path / ATLAS_NAME)]
+    joined = join_maps(manifest.name, manifest, *zip(*opened_maps, strict=True))
     with opened(path / INDEX_NAME) as file:
         descriptors, centroids = file.mapped(_DESCRIPTORS, np.dtype(np.float16)), file.read(_CENTROIDS, (None, None))
     if len(descriptors) != len(joined.images):
@@ -94,11 +94,12 @@ def _open_atlas(path: Path, manifest: Manifest, whole: bool) -> Map:
     return replace(joined, global_descriptors=descriptors, vlad_centroids=centroids)
 
 
-def _open_placed(path: Path, one: PlacedMap, whole: bool) -> Map:
+def _open_placed(path: Path, one: PlacedMap, whole: bool) -> tuple[Map, PlacedMap]:
     map_ = open_map(path, whole=whole)
-    if one.version and version_of(map_.manifest) != one.version:
+    now = placed_now(one, map_.manifest)
+    if now is None:
         raise MapError(f"the map {path} has changed since the atlas was made: make it again with 'visloc maps atlas'")
-    return map_
+    return map_, now
 
 
 def _placed_image(image: MapImage, one: PlacedMap, first_point: int) -> MapImage:

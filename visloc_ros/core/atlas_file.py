@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import read_yaml
 from visloc_ros.core.geometry import SE3, Array, Sim3
-from visloc_ros.core.manifest import LARGEST_VARIANCE, Manifest
+from visloc_ros.core.manifest import ALIGNED, LARGEST_VARIANCE, Manifest
 from visloc_ros.core.similarity_estimate import SimilarityEstimate
 
 ATLAS_NAME = "atlas.yaml"
@@ -31,13 +32,15 @@ _LARGEST = 1e9  # of a translation or a scale
 class PlacedMap:
     """A map of an atlas: ``atlas_from_map``, and what that rests on.
 
-    ``version`` identifies the images and points that were placed; it is empty where any will do.
+    ``version`` identifies the images and points that were placed, ``frame_uuid`` the frame that they were in; they are
+    empty where any will do.
     """
 
     name: str
     estimate: SimilarityEstimate
     placed_by: str
     version: str = ""
+    frame_uuid: str = ""
 
     @property
     def atlas_from_map(self) -> Sim3:
@@ -58,11 +61,30 @@ class Atlas:
         return self.maps[int(np.bincount(own).argmax())]
 
 
+def placed_now(one: PlacedMap, manifest: Manifest) -> PlacedMap | None:
+    """The map of an atlas as it is now: moved with it, where it was aligned since; None where it was changed."""
+    if not one.version or one.version in (manifest.model_id, _version_of_older(manifest)):
+        return one
+    models = [step["model_id"] for step in manifest.history]
+    if one.version not in models:
+        return None
+    since = manifest.history[models.index(one.version) :]
+    map_from_placed = manifest.frame.from_frame(CoordinateFrame(one.frame_uuid))
+    if map_from_placed is None or any(step["change"] != ALIGNED for step in since):
+        return None
+    return replace(one, estimate=one.estimate @ SimilarityEstimate.exact(map_from_placed.inverse))
+
+
 def version_of(manifest: Manifest) -> str:
-    """Identifies the images and points of a map, whatever is prepared beside them. Raises MapError for stock hloc's."""
-    own = {name: one.sha256 for name, one in manifest.files.items() if name.split("/")[0] not in manifest.prepared}
-    if not own:
+    """Identifies the images and points of a map. Raises MapError for stock hloc's."""
+    if not manifest.files:
         raise MapError(f"the map '{manifest.name}' is no whole map of this package: bring it, or import one of hloc")
+    return manifest.model_id
+
+
+def _version_of_older(manifest: Manifest) -> str:
+    """The same as atlases had it before maps had the id of their model."""
+    own = {name: one.sha256 for name, one in manifest.files.items() if name.split("/")[0] not in manifest.prepared}
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()
 
 
@@ -93,7 +115,8 @@ def _placed(path: Path, name: str, values: Any) -> PlacedMap:
         raise MapError(f"{path} names the map '{name}' outside its folder: do not trust this atlas")
     try:
         estimate = SimilarityEstimate(_transform(values["atlas_from_map"]), _covariance(values["covariance"]))
-        return PlacedMap(name, estimate, str(values.get("placed_by", "given")), str(values.get("version", "")))
+        words = (str(values.get(entry, "")) for entry in ("version", "frame_uuid"))
+        return PlacedMap(name, estimate, str(values.get("placed_by", "given")), *words)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MapError(
             f"{path} lacks or garbles an entry of the map '{name}' ({error}): give 'atlas_from_map' with 'translation' "
@@ -134,4 +157,5 @@ def to_mapping(one: PlacedMap) -> dict[str, Any]:
         "covariance": (np.diag(covariance) if is_diagonal else covariance).tolist(),
         "placed_by": one.placed_by,
         "version": one.version,
+        "frame_uuid": one.frame_uuid,
     }

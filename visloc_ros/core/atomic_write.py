@@ -80,7 +80,7 @@ def restore(path: Path) -> None:
                 return
         if not (_workspace_of(path) / _OLD).exists():
             return
-    except (OSError, ValueError):  # nothing can be at such a path
+    except (OSError, ValueError, RuntimeError):  # nothing can be at such a path, as a circle of links
         return
     deadline = time.monotonic() + _RENAMING_S
     while not path.exists() and time.monotonic() < deadline:

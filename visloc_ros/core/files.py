@@ -7,8 +7,10 @@ for the system. Every function raises the VislocError that it is given, with ``a
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,13 @@ _BINARY = {
 
 
 def exists(path: Path) -> bool:
-    """Whether there is anything at a path, whatever the path is."""
+    """Whether there is anything at a path, whatever the path is; what cannot be looked at is there."""
     try:
         os.stat(path)
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
     return True
 
 
@@ -102,9 +106,31 @@ def check_fetched(path: Path, error: type[VislocError]) -> None:
 
 
 def check_within(path: Path, folder: Path, error: type[VislocError]) -> None:
-    """Raise the error where a path leads out of a folder over a link."""
-    if not path.resolve().is_relative_to(folder.resolve()):
+    """Raise the error where a path leads out of a folder over a link, or such links form a circle."""
+    try:
+        is_within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # the latter before Python 3.13
+        is_within = False
+    if not is_within:
         raise error(f"{path} leads out of {folder} over a link: put a copy of the file in its place")
+
+
+def check_links(folder: Path, error: type[VislocError], but_not: str = "") -> None:
+    """Raise the error where a link anywhere in a folder leads out of it; its subfolder ``but_not`` is not searched."""
+    for path in _links_in(folder, but_not):
+        check_within(path, folder, error)
+
+
+def _links_in(folder: Path, but_not: str) -> Iterator[Path]:
+    """All links, in no order; not by recursion, which a folder that is nested deeply enough would break."""
+    left = [str(folder)]
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield Path(entry)
+                elif entry.is_dir() and entry.path != str(folder / but_not):
+                    left.append(entry.path)
 
 
 def read_bytes(path: Path, error: type[VislocError], at_most: int, advice: str = "") -> bytes:

@@ -132,6 +132,12 @@ class Sim3:
         rotation = self.rotation.T
         return Sim3(1.0 / self.scale, rotation, -(rotation @ self.translation) / self.scale)
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether it moves nothing."""
+        moves = self.translation.any() or not np.array_equal(self.rotation, np.eye(3))
+        return self.scale == 1.0 and not moves
+
     def apply_to_pose(self, pose: SE3) -> SE3:
         """Move a pose ``b_from_c`` to ``a_from_c``: its centre is scaled, its axes stay orthonormal."""
         return SE3(self.rotation @ pose.rotation, self @ pose.translation)

@@ -14,9 +14,10 @@ from types import MappingProxyType
 
 from visloc_ros.core.colmap_model import ColmapModel
 from visloc_ros.core.colmap_text import read_model
+from visloc_ros.core.coordinate_frame import derived_uuid
 from visloc_ros.core.errors import ManifestError, MapError
 from visloc_ros.core.feature_files import keypoints_agree, read_keypoints
-from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, ModelInfo
+from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, ModelInfo, file_info
 from visloc_ros.core.map_layout import CENTROIDS_NAME, FEATURES_NAME, VLAD, MapLayout, global_file_name
 
 HLOC = "hloc:"
@@ -70,7 +71,14 @@ def hloc_manifest(layout: MapLayout, extractor: str = "") -> Manifest:
     if layout.has_global_descriptors:
         output = layout.global_descriptors.stem.removeprefix(GLOBAL_PREFIX)
         models["global"] = ModelInfo(output if layout.centroids else f"{HLOC}{output}", "not stated")
-    return Manifest(layout.folder.resolve().name, "hloc", models, metric=False, gravity_aligned=False)
+    name, frame = layout.folder.resolve().name, derived_uuid(_content_of(layout.model))
+    return Manifest(name, "hloc", models, metric=False, gravity_aligned=False, frame_uuid=frame)
+
+
+def _content_of(model: Path) -> str:
+    """The checksums of the files with a model's images and points."""
+    files = [path for pattern in ("images.*", "points3D.*") for path in sorted(model.glob(pattern))]
+    return " ".join(f"{path.name} {file_info(path).sha256}" for path in files)
 
 
 def _extractor_of(layout: MapLayout, stated: str) -> str:

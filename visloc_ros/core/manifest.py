@@ -5,12 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from visloc_ros.core.coordinate_frame import (
+    CoordinateFrame,
+    derived_uuid,
+    earlier_from_plain,
+    earlier_to_plain,
+    new_uuid,
+)
 from visloc_ros.core.errors import ManifestError, MapError
 from visloc_ros.core.files import COPY_AGAIN, check_fetched, is_file, read_text
 from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
@@ -18,8 +26,9 @@ from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 FORMAT_VERSION = 1
 UNCERTAINTY_VERSION = 2  # of how a map's own error is estimated; an estimate of an unknown version is made again
 WITHOUT_ADJUSTMENT = 1  # the version before, of which only ``adjustment_covariance`` is missing
-MANIFEST_NAME = "manifest.json"
+MANIFEST_NAME, MODEL_FOLDER = "manifest.json", "sfm"
 _MAX_MANIFEST_BYTES = 32 << 20
+ALIGNED = "align"  # the change of a map that was moved to another frame, and is the same otherwise
 LARGEST_VARIANCE = 1e12  # a standard deviation of a thousand kilometres
 
 
@@ -105,7 +114,10 @@ class Manifest:
     reduced one, which holds only what a way of searching prepared, all other fields describe the whole map.
     ``version`` counts the updates of a map, from 1 on, and ``sessions`` are the recordings that it was updated by,
     after the one that it was built of: each with its ``name``, the ``date`` of the update, which version was the one
-    ``before`` (``core/map_files.py``), and what it changed.
+    ``before`` (its ``model_id``), and what it changed. ``frame_uuid`` is which frame the map is in, ``earlier_frames``
+    how those that it was in before lie in it, as plain values (``core/coordinate_frame.py``). ``history`` are the
+    versions that this one was made of, one from the other, the last one its parent: each with its ``version``, its
+    ``model_id``, and the ``change`` that made the next one of it.
     """
 
     name: str
@@ -130,7 +142,27 @@ class Manifest:
     reduced: ReducedInfo | None = None
     version: int = 1
     sessions: Sequence[Mapping[str, Any]] = ()
+    frame_uuid: str = field(default_factory=new_uuid)
+    earlier_frames: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Mapping[str, Any]] = ()
     format_version: int = FORMAT_VERSION
+
+    @cached_property
+    def frame(self) -> CoordinateFrame:
+        """The frame that images and points are in. Raises ManifestError."""
+        try:
+            return CoordinateFrame(self.frame_uuid, earlier_from_plain(self.earlier_frames))
+        except ValueError as error:
+            raise ManifestError(f"the entry 'earlier_frames' is garbled ({error}): copy the map again") from error
+
+    @cached_property
+    def model_id(self) -> str:
+        """Identifies the images and points, wherever they lie; to prepare or reduce the map changes nothing."""
+        own = {name: info for name, info in self.whole_files.items() if _is_of_model(name)}
+        files = sorted((name, info.sha256) for name, info in own.items())
+        if not files:  # of stock hloc: its frame is derived from them
+            return self.frame_uuid
+        return hashlib.sha256("\n".join(" ".join(file) for file in files).encode()).hexdigest()
 
     @property
     def on_earth(self) -> GeoReference | None:
@@ -155,6 +187,17 @@ class Manifest:
     def whole_files(self) -> Mapping[str, FileInfo]:
         """The files of the whole map, also where this one holds only some of them."""
         return self.files if self.reduced is None else {**self.reduced.files, **self.files}
+
+
+def in_frame(manifest: Manifest, frame: CoordinateFrame) -> Manifest:
+    """The manifest of a map in this frame."""
+    return replace(manifest, frame_uuid=frame.uuid, earlier_frames=earlier_to_plain(frame))
+
+
+def made_of(manifest: Manifest, parent: Manifest, change: str) -> Manifest:
+    """The manifest of what a ``change`` makes of its parent."""
+    step = {"version": parent.version, "model_id": parent.model_id, "change": change}
+    return replace(manifest, history=[*parent.history, step])
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -209,17 +252,32 @@ def file_info(path: Path) -> FileInfo:
 
 def _parse_manifest(path: Path, values: dict[str, Any]) -> Manifest:
     known = {item.name for item in fields(Manifest)}
-    arguments = {key: value for key, value in values.items() if key in known}
+    arguments: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known
+    }
     try:
         arguments["models"] = {role: ModelInfo(**info) for role, info in values["models"].items()}
         arguments["files"] = {name: FileInfo(**info) for name, info in values["files"].items()}
         arguments["uncertainty"] = _parse_uncertainty(values.get("uncertainty"))
         arguments["reduced"] = _parse_reduced(values.get("reduced"))
         manifest = Manifest(**arguments)
+        if "frame_uuid" not in values:
+            manifest = replace(manifest, frame_uuid=_frame_of_older(manifest))
     except (KeyError, TypeError, AttributeError) as error:
         raise ManifestError(f"{path} lacks or garbles an entry ({error}): copy the map again or rebuild it") from error
     _check_types(path, manifest)
     return manifest
+
+
+def _is_of_model(name: str) -> bool:
+    """Whether a file is none that a way of searching has prepared: these lie in a folder of their own."""
+    return "/" not in name or name.startswith(f"{MODEL_FOLDER}/")
+
+
+def _frame_of_older(manifest: Manifest) -> str:
+    """The frame of a map that was written without one: an update kept it, an alignment did not."""
+    first = manifest.sessions[0].get("before") if manifest.sessions else None
+    return derived_uuid(json.dumps([first or manifest.model_id, manifest.alignment], sort_keys=True))
 
 
 def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | None:
@@ -253,6 +311,9 @@ def _check_types(path: Path, manifest: Manifest) -> None:
         "prepared": dict,
         "version": int,
         "sessions": (list, tuple),
+        "frame_uuid": str,
+        "earlier_frames": (list, tuple),
+        "history": (list, tuple),
     }
     for name, kind in expected.items():
         if not isinstance(getattr(manifest, name), kind):  # type: ignore[arg-type]
@@ -262,9 +323,11 @@ def _check_types(path: Path, manifest: Manifest) -> None:
     if manifest.reduced is not None and manifest.reduced.search not in list(manifest.prepared):
         raise ManifestError(f"{path}: the entry 'reduced' is garbled: copy the map again or reduce the whole one again")
     try:
-        _ = manifest.on_earth
+        _ = manifest.on_earth, manifest.frame
     except ManifestError as error:
         raise ManifestError(f"{path}: {error}") from error
+    if not all(isinstance(one, dict) and {"version", "model_id", "change"} <= one.keys() for one in manifest.history):
+        raise ManifestError(f"{path}: the entry 'history' is garbled: copy the map again or rebuild it")
     for role, model in manifest.models.items():
         if not all(isinstance(value, str) for value in (model.name, model.licence, model.sha256)):
             raise ManifestError(f"{path}: the model '{role}' is garbled: copy the map again or rebuild it")

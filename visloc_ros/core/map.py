@@ -27,13 +27,13 @@ from visloc_ros.core.feature_files import (
     read_global_descriptors,
     read_local_features,
 )
-from visloc_ros.core.files import check_within, exists, is_file, is_folder
+from visloc_ros.core.files import check_links, check_within, exists, is_file, is_folder
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.hloc_layout import find_hloc_layout, hloc_manifest
 from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, ModelInfo, check_files, read_manifest
 from visloc_ros.core.map_archive import pack_map, packed_in, unpacked
 from visloc_ros.core.map_image import NO_POINT, MapImage
-from visloc_ros.core.map_layout import THUMBNAIL_FOLDER, MapLayout, own_layout
+from visloc_ros.core.map_layout import THUMBNAIL_FOLDER, VERSIONS_FOLDER, MapLayout, own_layout
 from visloc_ros.core.map_pages import PAGED_FROM, MapParts, read_pages, write_pages
 from visloc_ros.core.map_writer import save_map
 from visloc_ros.core.thumbnails import Thumbnails
@@ -82,7 +82,14 @@ class Map:
     def identity(self) -> MapIdentity:
         """The description of this map that its poses carry."""
         manifest = self.manifest
-        return MapIdentity(self.name, manifest.metric, manifest.gravity_aligned, on_earth=manifest.on_earth)
+        return MapIdentity(
+            self.name,
+            manifest.metric,
+            manifest.gravity_aligned,
+            on_earth=manifest.on_earth,
+            frame=manifest.frame,
+            model_id=manifest.model_id,
+        )
 
     @property
     def camera_positions(self) -> Array:
@@ -121,7 +128,7 @@ def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> 
     if not exists(folder / MANIFEST_NAME):
         layout = find_hloc_layout(folder)
         return layout, hloc_manifest(layout, extractor)
-    check_within(folder / MANIFEST_NAME, folder, MapError)
+    check_links(folder, MapError, but_not=VERSIONS_FOLDER)
     manifest = read_manifest(folder)
     if extractor:
         raise MapError(f"{folder} says itself what its features were made by: leave --extractor out")
@@ -133,7 +140,7 @@ def _open_folder(folder: Path, checksums: bool, extractor: str, reduced: bool, w
     layout, manifest = find_files(folder, checksums=False, extractor=extractor)
     if is_atlas(manifest):
         raise MapError(f"{folder} is an atlas of several maps, which can only be searched: name one of its maps")
-    for path in () if manifest.reduced else layout.files:
+    for path in () if exists(folder / MANIFEST_NAME) else layout.files:
         check_within(path, folder, MapError)
     paged = None if whole or manifest.reduced else read_pages(layout, manifest)
     check_files(folder, manifest, checksums, but_not=() if paged is None else _names_of_paged(layout))
@@ -200,8 +207,6 @@ def only_prepared(name: str, way: str) -> MapError:
 def _read_prepared(folder: Path, way: str, manifest: Manifest) -> dict[str, bytes]:
     """Files by name that a way of searching has made; they have been compared with the manifest."""
     names = [name for name in manifest.files if name.startswith(f"{way}/")]
-    for name in names:
-        check_within(folder / name, folder, MapError)
     return {name.removeprefix(f"{way}/"): (folder / name).read_bytes() for name in names}
 
 

@@ -51,15 +51,16 @@ def members(folder: Path, but_not: Path | None = None) -> list[Path]:
 
     They are without files that are made again when they are missing, and ``but_not`` an archive that lies among them.
     """
+    versions = folder / VERSIONS_FOLDER
     everything = (path for path in folder.rglob("*") if not is_unfinished(path.relative_to(folder)))
-    found = sorted(path for path in everything if path.is_symlink() or not path.is_dir())
+    own = (path for path in everything if path != versions and versions not in path.parents)
+    found = sorted(path for path in own if path.is_symlink() or not path.is_dir())
     strange = next((path for path in found if path.is_symlink() or not path.is_file()), None)
     if strange is not None:
-        raise MapError(f"{strange} is no plain file: put a copy of it in its place, then pack the map")
+        raise MapError(f"{strange} is no plain file, which a map consists of: put a copy of it in its place")
     left_out = {(folder / name).resolve() for name in (PAGING_NAME, LISTS_NAME)}
     left_out |= set() if but_not is None else {but_not.resolve()}
-    versions = folder / VERSIONS_FOLDER
-    return [path for path in found if path.resolve() not in left_out and versions not in path.parents]
+    return [path for path in found if path.resolve() not in left_out]
 
 
 @contextmanager

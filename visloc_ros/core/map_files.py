@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,18 +40,14 @@ def list_files(folder: Path) -> MapFiles:
     if missing is not None:
         raise MapError(f"{folder / missing} is missing: copy the map again or rebuild it")
     files = {name: manifest.files.get(name) or file_info(folder / name) for name in names}
-    return MapFiles(manifest.version, model_of(manifest), known, files)
-
-
-def model_of(manifest: Manifest) -> str:
-    """Identifies a version of a map by the files that an update changes; to prepare or reduce it changes nothing."""
-    prepared = tuple(f"{way}/" for way in manifest.prepared)
-    files = sorted((name, info.sha256) for name, info in manifest.whole_files.items() if not name.startswith(prepared))
-    return hashlib.sha256("\n".join(" ".join(file) for file in files).encode()).hexdigest()
+    return MapFiles(manifest.version, manifest.model_id, known, files)
 
 
 def known_models(path: Path) -> frozenset[str]:
     """The versions in a map's folder, and those from which they were updated. Raises MapError."""
-    manifests = [version.manifest for version in list_versions(path)]
-    before = {str(session["before"]) for one in manifests for session in one.sessions if "before" in session}
-    return frozenset(before | {model_of(one) for one in manifests})
+    return frozenset().union(*(lineage(version.manifest) for version in list_versions(path)))
+
+
+def lineage(manifest: Manifest) -> frozenset[str]:
+    """A version, and those from which it was updated."""
+    return frozenset({manifest.model_id} | {str(one["before"]) for one in manifest.sessions if "before" in one})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -97,8 +98,10 @@ def read_entry(path: Path) -> MapEntry:
         is_archive = is_file(packed)
         manifest = archived_manifest(packed) if is_archive else find_files(path, checksums=False)[1]
         size = sum(sum(_sizes(one)) for one in (packed, *paths_of_maps(path)))
-    except (VislocError, OSError) as error:
+    except VislocError as error:
         return MapEntry(path, None, str(error), 0)
+    except OSError as error:
+        return MapEntry(path, None, f"cannot read {error.filename or path}: {error.strerror or error}", 0)
     return MapEntry(path, manifest, "", size)
 
 
@@ -106,5 +109,6 @@ def _sizes(path: Path) -> Iterator[int]:
     if is_file(path):
         yield path.stat().st_size
     for item in path.rglob("*") if is_folder(path) else ():
-        if is_file(item):
-            yield item.stat().st_size
+        status = item.lstat()
+        if stat.S_ISREG(status.st_mode):
+            yield status.st_size

@@ -6,9 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.manifest import MODEL_FOLDER, Manifest
 
-MODEL_FOLDER = "sfm"
 FEATURES_NAME = "features.h5"
 CENTROIDS_NAME = "vlad.h5"
 VLAD = "vlad"

@@ -27,7 +27,7 @@ from visloc_ros.core.colmap_text import read_model_cameras
 from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.feature_files import created, opened
 from visloc_ros.core.feature_pages import checksum_of, feature_pages
-from visloc_ros.core.files import check_within, is_file
+from visloc_ros.core.files import is_file
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map_image import NO_POINT, MapImage, PagedImage
@@ -86,7 +86,6 @@ def read_pages(layout: MapLayout, manifest: Manifest) -> MapParts | None:
     path = layout.folder / PAGING_NAME
     if not is_file(path):
         return None
-    check_within(path, layout.folder, MapError)
     try:
         return _read(path, layout, _version_of(layout, manifest))
     except (MapError, UnicodeDecodeError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 from visloc_ros.core.atomic_write import atomic_folder, restore
 from visloc_ros.core.errors import ConfigError, MapError, OutputExistsError
-from visloc_ros.core.files import exists, is_file
+from visloc_ros.core.files import check_links, exists, is_file
 from visloc_ros.core.manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -28,7 +28,7 @@ from visloc_ros.core.manifest import (
 from visloc_ros.core.map import Map
 from visloc_ros.core.map_archive import pack_map, packed_in, unpacked
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
-from visloc_ros.core.map_layout import CARD_NAME
+from visloc_ros.core.map_layout import CARD_NAME, VERSIONS_FOLDER
 from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_writer import staged_folder
 from visloc_ros.core.temporary_folder import temporary_folder
@@ -63,6 +63,7 @@ def _add_prepared(path: Path, way: str, write: Callable[[Path], Mapping[str, Any
 
 def _copy_with(old: Path, new: Path, way: str, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
     """Copy a map's folder with other prepared files for one way of searching."""
+    check_links(old, MapError, but_not=VERSIONS_FOLDER)
     manifest = read_manifest(old)
     check_files(old, manifest, checksums=False)
     shutil.copytree(

@@ -109,16 +109,21 @@ def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 def check_output(path: Path, *, overwrite: bool = False) -> None:
     """Refuse a place that holds something already, before any work is done. Raises OutputError."""
     restore(path)
-    if not os.path.lexists(path):
-        _check_writable(path)
-        return
+    if os.path.lexists(path):
+        try:
+            _check_replaceable(path, overwrite)
+        except OSError as error:
+            raise OutputExistsError(f"cannot look into {path} ({error.strerror}): choose another folder") from error
+    _check_writable(path)
+
+
+def _check_replaceable(path: Path, overwrite: bool) -> None:
     if not path.is_dir():
         raise OutputExistsError(f"{path} is a file: choose a folder for the map")
     if any(path.iterdir()) and not (path / MANIFEST_NAME).exists():
         raise OutputExistsError(f"{path} holds other files and is not a map: choose another folder")
     if any(path.iterdir()) and not overwrite:
         raise OutputExistsError(f"{path} already holds a map: choose another folder or allow overwriting (--overwrite)")
-    _check_writable(path)
 
 
 def _check_writable(path: Path) -> None:

@@ -96,5 +96,12 @@ def turn_covariance(covariance: Array, rotation: Array) -> Array:
     return _transported(covariance, axes_jacobian(rotation))
 
 
+def rescale_covariance(covariance: Array, a_from_b: Sim3) -> Array:
+    """Covariances (..., 6, 6) of poses in b about the axes and in the units of a."""
+    jacobian = axes_jacobian(a_from_b.rotation)
+    jacobian[:3, :3] *= a_from_b.scale
+    return _transported(covariance, jacobian)
+
+
 def _transported(covariance: Array, jacobian: Array) -> Array:
     return np.asarray(jacobian @ covariance @ np.swapaxes(jacobian, -1, -2))

@@ -8,15 +8,14 @@ from pathlib import Path
 from weakref import finalize
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.files import COPY_AGAIN, check_within, is_file
+from visloc_ros.core.files import COPY_AGAIN, is_file
 from visloc_ros.core.map_layout import thumbnail_name
 
 
 class Thumbnails(Mapping[str, bytes]):
     """Pictures in a folder by image name, encoded as JPEG; images without one are left out.
 
-    The folder stays open: when another map takes its place on disk, reading raises MapError. So does a link that leads
-    out of it.
+    The folder stays open: when another map takes its place on disk, reading raises MapError.
     """
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
@@ -24,9 +23,6 @@ class Thumbnails(Mapping[str, bytes]):
         there = set(os.listdir(self._opened.descriptor)) if self._opened else set()
         files = {name: thumbnail_name(name) for name in names} if there else {}
         self._files = {name: file for name, file in files.items() if file in there and is_file(folder / file)}
-        for file in self._files.values():
-            if (folder / file).is_symlink():
-                check_within(folder / file, folder, MapError)
 
     def __getitem__(self, name: str) -> bytes:
         file, opened = self._files[name], self._opened

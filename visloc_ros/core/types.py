@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
@@ -54,6 +55,7 @@ class Reason(str, Enum):
     RIG_MISMATCH = "RIG_MISMATCH"
     NO_TRANSFORM = "NO_TRANSFORM"
     OVERLOADED = "OVERLOADED"
+    OTHER_FRAME = "OTHER_FRAME"
     BAD_MESSAGE = "BAD_MESSAGE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
@@ -182,7 +184,8 @@ class MapIdentity:
     """Which map a pose refers to, whether its units are metres, and whether its z axis points up.
 
     ``path`` is where it lies on the machine that searches it; empty where that is not known. ``on_earth`` is where its
-    origin is on the earth, None where that is not known.
+    origin is on the earth, None where that is not known. ``frame`` is what its poses are in, None where that is not
+    known, as in recordings of older versions; ``model_id`` identifies its images and points.
     """
 
     name: str
@@ -190,6 +193,20 @@ class MapIdentity:
     gravity_aligned: bool = False
     path: str = ""
     on_earth: GeoReference | None = None
+    frame: CoordinateFrame | None = None
+    model_id: str = ""
+
+    def shares_frame(self, other: MapIdentity) -> bool:
+        """Whether a pose in one map is a pose in the other; those of unknown frames share one by name and place."""
+        if self.frame is None and other.frame is None:
+            return (self.name, self.on_earth) == (other.name, other.on_earth)
+        return self.frame == other.frame
+
+    def from_map(self, other: MapIdentity) -> Sim3 | None:
+        """``self_from_other``: how the frame of another map lies in that of this one; None where that is not known."""
+        if self.shares_frame(other):
+            return Sim3.identity()
+        return self.frame.from_frame(other.frame) if self.frame is not None and other.frame is not None else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,7 +284,8 @@ class TrackedPose:
 
     It shares the error of the anchor at ``anchor_stamp_ns``: ``covariance`` (6, 6) is of the whole pose,
     ``covariance_since_anchor`` (6, 6) of what the motion since that anchor's image adds, the anchor taken as true.
-    ``inlier_points`` (N, 3) hold the pose, in the map; empty where they are not known.
+    ``inlier_points`` (N, 3) hold the pose, in the map; empty where they are not known. ``frame`` is that of the map,
+    None where it is not known, as in recordings of older versions.
     """
 
     stamp_ns: int
@@ -280,6 +298,7 @@ class TrackedPose:
     reprojection_error_px: float
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     inlier_points: Array = field(default_factory=lambda: np.empty((0, 3)))
+    frame: CoordinateFrame | None = None
 
     def of_other(self, camera_from_other: SE3) -> TrackedPose:
         """The pose as one of another camera on the body."""

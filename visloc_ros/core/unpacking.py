@@ -20,6 +20,7 @@ from visloc_ros.core.files import LARGEST_MODEL_BYTES, check_file
 # What an archive may unpack to grows with it: arrays and images are packed already, text to a tenth.
 _LARGEST_RATIO, _FREE_BYTES = 20, 64 << 20
 _BYTES_PER_MEMBER, _FREE_MEMBERS = 256, 1000
+_MOST_DEPTH = 50  # folders in each other
 _LONGEST_HEADER = 64 << 10  # of a long name or of extended attributes
 _BLOCK = 1 << 20
 _ENCRYPTED = 1
@@ -137,6 +138,8 @@ def _checked_name(archive: Path, given: str, is_plain: bool, contents: Contents)
     if name.is_absolute() or ".." in name.parts or "\\" in given or "\0" in given:
         where = f"the member '{given}' points outside the {contents.noun}"
         raise contents.error(f"{archive}: {where}: do not trust this archive")
+    if len(name.parts) > _MOST_DEPTH:
+        raise contents.error(f"{archive} has more folders in each other than a {contents.noun}: do not trust it")
     if not is_plain:
         what = f"the member '{given}' is a link, a device, sparse or locked"
         raise contents.error(f"{archive}: {what}: do not trust this archive")

@@ -15,7 +15,7 @@ from visloc_ros.core.errors import ConfigError, ModelError, OutputError
 from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile
 from visloc_ros.sources.download import DownloadBar, Wanted, download
 
-_LARGEST_FACTOR = 4  # times the stated size that an unpacked file may have
+_LARGEST_FACTOR = 4  # times the stated size that a file may have, packed or unpacked
 
 
 def find_entries(names: Iterable[str]) -> list[WeightsFile]:
@@ -103,6 +103,7 @@ def _cannot_write(path: Path, error: OSError) -> OutputError:
 
 def _download(entry: WeightsFile, path: Path, bar: DownloadBar | None) -> None:
     try:
-        download(Wanted(entry.url, entry.name, ModelError, entry.sha256), path, bar)
+        at_most = round(_LARGEST_FACTOR * entry.megabytes * 1e6)
+        download(Wanted(entry.url, entry.name, ModelError, at_most, entry.sha256), path, bar)
     except OSError as error:
         raise _cannot_write(path, error) from error

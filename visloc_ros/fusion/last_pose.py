@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import rescale_covariance
+from visloc_ros.core.types import MapIdentity
 
 FILE_NAME = "last_pose.json"
 MAX_BYTES = 65536
@@ -19,12 +22,25 @@ MAX_BYTES = 65536
 
 @dataclass(frozen=True, eq=False)
 class LastPose:
-    """``map_from_base`` with its covariance (6, 6) in the map of that name, and when it was true."""
+    """``map_from_base`` with its covariance (6, 6) in a map, and when it was true.
+
+    ``frame_uuid`` is that of the map's frame; empty where it is not known, as in those saved by older versions.
+    """
 
     map_name: str
     stamp_ns: int
     map_from_base: SE3
     covariance: Array
+    frame_uuid: str = ""
+
+    def in_map(self, identity: MapIdentity) -> tuple[SE3, Array] | None:
+        """The pose with its covariance in another map, or the same; None where no transform between them is known."""
+        frame = CoordinateFrame(self.frame_uuid) if self.frame_uuid else None
+        of_pose = MapIdentity(self.map_name, identity.metric, on_earth=identity.on_earth, frame=frame)
+        map_from_saved = identity.from_map(of_pose)
+        if map_from_saved is None:
+            return None
+        return map_from_saved.apply_to_pose(self.map_from_base), rescale_covariance(self.covariance, map_from_saved)
 
 
 def write_last_pose(folder: Path, pose: LastPose) -> None:
@@ -34,6 +50,7 @@ def write_last_pose(folder: Path, pose: LastPose) -> None:
     """
     values = {
         "map_name": pose.map_name,
+        "frame_uuid": pose.frame_uuid,
         "stamp_ns": pose.stamp_ns,
         "position": pose.map_from_base.translation.tolist(),
         "quaternion_wxyz": pose.map_from_base.quaternion.tolist(),
@@ -65,4 +82,5 @@ def _parsed(values: dict[str, object]) -> LastPose:
     if abs(np.linalg.norm(numbers[3:7]) - 1.0) > 1e-6:
         raise ValueError("its quaternion is not of length 1")
     pose = SE3.from_quaternion(numbers[3:7], numbers[:3])
-    return LastPose(str(values["map_name"]), int(values["stamp_ns"]), pose, numbers[7:].reshape(6, 6))  # type: ignore[call-overload]
+    stamp_ns, frame_uuid = int(values["stamp_ns"]), str(values.get("frame_uuid", ""))  # type: ignore[call-overload]
+    return LastPose(str(values["map_name"]), stamp_ns, pose, numbers[7:].reshape(6, 6), frame_uuid)

@@ -17,7 +17,7 @@ import numpy as np
 
 from visloc_ros.core.atomic_write import atomic_folder, atomic_write
 from visloc_ros.core.errors import GeoError
-from visloc_ros.core.files import check_name, is_file, is_folder, read_text
+from visloc_ros.core.files import check_name, exists, is_file, is_folder, read_text
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.metadata import METADATA_NAME, metadata_text, read_view, write_view
 from visloc_ros.geo.view import View
@@ -115,7 +115,7 @@ class GeoDatabase:
     def settings(self) -> dict[str, Any]:
         """What ``database.json`` holds, empty without it. Raises GeoError."""
         path = self.folder / DATABASE_NAME
-        if not is_file(path):
+        if not exists(path):
             return {}
         try:
             values = json.loads(read_text(path, GeoError, _MAX_BYTES))

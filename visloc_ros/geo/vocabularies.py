@@ -14,7 +14,7 @@ import numpy as np
 
 from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import GeoError
-from visloc_ros.core.files import is_file
+from visloc_ros.core.files import exists, is_file
 from visloc_ros.features.vlad import Vlad
 from visloc_ros.geo.array_files import read_arrays
 from visloc_ros.geo.database import GeoDatabase
@@ -34,7 +34,7 @@ def open_vlad(database: GeoDatabase) -> Vlad:
 def open_or_make_vlad(database: GeoDatabase) -> Vlad:
     """VLAD with the words of a database, which gets them by its local features. Raises GeoError, MapError."""
     path = database.folder / _NAME
-    if is_file(path):
+    if exists(path):
         return _read(path)
     named = (path for path in map(database.keypoints_path, database.names) if is_file(path))
     described = [read_keypoints(path, (0, 0)) for path in named]

@@ -16,7 +16,7 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.tangent import perturbed, pose_difference, turn_covariance
-from visloc_ros.core.types import AnchorPose, Frame, Rejection, TrackedPose
+from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Rejection, TrackedPose
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.tracker import FARTHEST, MapTracker, TrackedMap
 
@@ -67,9 +67,9 @@ class RigMapTracker:
         self.reset()
 
     @property
-    def map_name(self) -> str:
+    def map(self) -> MapIdentity:
         """The map whose points are followed."""
-        return self._map.name
+        return self._map.identity
 
     def reset(self) -> None:
         """Forget the anchor and all images; stamps may start again."""

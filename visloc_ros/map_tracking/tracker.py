@@ -22,7 +22,7 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.tangent import move_covariance, perturbed, pose_difference
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection, TrackedPose
+from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, TrackedPose
 from visloc_ros.map_tracking.anchor_tracker import AnchorTracker, PredictedPose
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.map_points import MapPoints
@@ -44,7 +44,7 @@ FARTHEST = 22.5  # squared distance in standard deviations: 99.9 % of six dimens
 class TrackedMap:
     """What trackers need of a map: held once for those of several cameras."""
 
-    name: str
+    identity: MapIdentity
     points: MapPoints
     references: ReferenceImages
 
@@ -52,7 +52,7 @@ class TrackedMap:
     def of(map_: Map, config: MapTrackingConfig) -> TrackedMap:
         """That of a map. Raises MapError for a broken thumbnail."""
         points = MapPoints(map_)
-        return TrackedMap(map_.name, points, ReferenceImages(map_, points, config))
+        return TrackedMap(map_.identity, points, ReferenceImages(map_, points, config))
 
 
 class MapTracker:
@@ -88,7 +88,7 @@ class MapTracker:
         pose = located.map_from_camera
         since_anchor = tracker.update_depths(located)
         combined = tracked_from_anchor(pose, since_anchor, _anchor_error(tracker.anchor, pose))
-        return _tracked_pose(image, tracker.anchor, combined, located, watch)
+        return self._tracked_pose(image, tracker.anchor, combined, located, watch)
 
     def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
         """Follow the points of an accepted anchor from now on; one whose image is no longer kept changes nothing.
@@ -155,7 +155,7 @@ class MapTracker:
         return self._locate(tracker, image, guess, watch)
 
     def _use(self, map_: TrackedMap) -> None:
-        self.map_name, self._points = map_.name, map_.points
+        self.map, self._points = map_.identity, map_.points
         self._references = ReferenceLocalizer(map_.references, self._points.uncertainty, self._config)
 
     def _begin(self, camera: pycolmap.Camera) -> None:
@@ -222,7 +222,24 @@ class MapTracker:
         """Remember the newest image's pose, and give it."""
         newest = self._images.newest
         self._images.locate(newest, combined.map_from_camera, combined.tracking_covariance, observed)
-        return _tracked_pose(newest, anchor, combined, located, watch)
+        return self._tracked_pose(newest, anchor, combined, located, watch)
+
+    def _tracked_pose(
+        self, image: RecentImage, anchor: AnchorPose, combined: CombinedPose, located: LocatedImage, watch: Stopwatch
+    ) -> TrackedPose:
+        return TrackedPose(
+            image.stamp_ns,
+            combined.map_from_camera,
+            combined.covariance + _map_error(anchor, combined.map_from_camera),
+            anchor.stamp_ns,
+            combined.covariance_since_anchor,
+            located.fit.num_inliers,
+            len(located.found),
+            located.error_px,
+            watch.stage_ms,
+            located.inlier_points,
+            self.map.frame,
+        )
 
     def _disagrees(self, image: RecentImage, located: LocatedImage) -> bool:
         """Whether the points are far from their projections by the predicted pose, if there is one."""
@@ -239,23 +256,6 @@ class MapTracker:
         distance = float(np.sqrt(np.mean(np.square(one - other).sum(axis=1))))
         limit = self._config.max_disagreement * float(np.hypot(camera.width, camera.height))
         return distance / limit if np.isfinite(distance) else np.inf
-
-
-def _tracked_pose(
-    image: RecentImage, anchor: AnchorPose, combined: CombinedPose, located: LocatedImage, watch: Stopwatch
-) -> TrackedPose:
-    return TrackedPose(
-        image.stamp_ns,
-        combined.map_from_camera,
-        combined.covariance + _map_error(anchor, combined.map_from_camera),
-        anchor.stamp_ns,
-        combined.covariance_since_anchor,
-        located.fit.num_inliers,
-        len(located.found),
-        located.error_px,
-        watch.stage_ms,
-        located.inlier_points,
-    )
 
 
 def _anchor_error(anchor: AnchorPose, pose: SE3) -> Array:

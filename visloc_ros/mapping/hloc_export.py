@@ -16,9 +16,10 @@ from visloc_ros.core.errors import MapError, OutputError
 from visloc_ros.core.feature_files import write_centroids, write_global_descriptors, write_local_features
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.hloc_layout import HLOC, features_file_name
+from visloc_ros.core.manifest import MODEL_FOLDER
 from visloc_ros.core.map import NO_POINT, Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
-from visloc_ros.core.map_layout import CENTROIDS_NAME, MODEL_FOLDER, global_file_name
+from visloc_ros.core.map_layout import CENTROIDS_NAME, global_file_name
 from visloc_ros.core.map_writer import staged_folder
 from visloc_ros.core.types import Frame
 from visloc_ros.features import LocalExtractor

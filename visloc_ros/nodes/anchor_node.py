@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import CameraInfo, PointCloud2
 
+from visloc_msgs.msg import MapIdentity as MapIdentityMsg
 from visloc_msgs.srv import ListMaps, LoadMap, Localize, SaveMap
 from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.calibration import CameraCalibration, guess_calibration
@@ -25,9 +27,8 @@ from visloc_ros.core.landmark_colours import landmark_colours
 from visloc_ros.core.map import Map
 from visloc_ros.core.map_archive import export_map
 from visloc_ros.core.map_check import check_map
-from visloc_ros.core.map_versions import are_versions
 from visloc_ros.core.timing import ProcessorTime
-from visloc_ros.core.types import Anchor, Frame, Reason, Rejection
+from visloc_ros.core.types import Anchor, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.rig import check_is_metric
 from visloc_ros.localization.rough_pose import RoughPose
@@ -40,13 +41,14 @@ from visloc_ros.nodes.conversions import (
     anchor_to_msg,
     camera_to_msg,
     frame_from_msg,
+    map_identity_to_msg,
     plan_to_msg,
     points_to_msg,
 )
 from visloc_ros.nodes.diagnostics import processor_values, publish_diagnostics
 from visloc_ros.nodes.hint_input import HintInput, rough_pose_from_msg
 from visloc_ros.nodes.maps_folder import MapsFolder
-from visloc_ros.nodes.predicted_poses import LONGEST_REST_S, PredictedPoses
+from visloc_ros.nodes.predicted_poses import LONGEST_REST_S, MapInUse, PredictedPoses
 from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.nodes.rig_input import CAMERAS_MEANING, RigInput, further_cameras
 from visloc_ros.nodes.worker import in_background
@@ -55,6 +57,8 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 
 # After it a request is answered although its work is not done: many times its duration on a slow computer.
 LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
+LOOKING_S = 1.0  # for another map in use
+CONFIRMING_S = 5.0  # for which the fusion node is awaited: it is busy with an image for less than a second
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def __init__(self, is_alone: bool = True) -> None:
         super().__init__()
         self._is_alone = is_alone
+        self._is_requested = False  # the map: by load_map or, after another configuration, by the parameter
+        self._no_return = ""  # why the map in use is not searched
 
     def configure(self) -> None:
         """Load the map and the models once."""
@@ -117,13 +123,15 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._processor = ProcessorTime()
         self._in_use = threading.Lock()
         """Held while an engine searches, and while another one takes its place."""
-        self._loading = threading.Lock()
-        """Held while a map is loaded: many at once would need the memory of many."""
+        self._changing = threading.Lock()
+        """Held while a map is loaded and taken over by the other nodes: one change after the other."""
         self._predicted: PredictedPoses | None = None
+        self._map_in_use = MapInUse(self)
         # Made before the map is loaded, which takes long: it shows an odometry node that a calibration will come.
         self._camera_publisher = self.publisher(CameraInfo, "anchor_camera_info", LATCHED)
-        path = Path(self.config.map_path)
+        self._map_publisher = self.publisher(MapIdentityMsg, "loaded_map", LATCHED)
         self._maps_folder = MapsFolder(self.config.maps_folder)
+        path = Path(self.config.map_path)
         self._use_engine(self._first_engine(path), path)
         self._output = AnchorOutput(self, self.config.map_frame)
         self._points_publisher = self.publisher(PointCloud2, "map_points", LATCHED)
@@ -135,8 +143,11 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
 
     def activate(self) -> None:
         """Start localizing."""
+        self.undo(setattr, self, "_is_requested", True)  # the next map of this process is that of its parameter
         self._publish_map()
+        self._announce(is_requested=self._is_requested)
         self._predicted = PredictedPoses(self, self.config.longest_rest_s)
+        self._predicted.search_in(self._identity)
         self._hints = HintInput(self)
         self._calibration: CameraCalibration | None = None  # of the camera in use, as known so far
         self._published: CameraCalibration | None = None
@@ -144,6 +155,9 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         is_urgent = self._predicted.is_urgent if self._is_alone else None
         wanted = self._predicted.wants  # of these the newest
         self._rig, self._followed = None, ""
+        self._returning = self.worker("map in use", self._return_to, 1, is_vital=False)
+        self._look_for_map_in_use()
+        self.timer(LOOKING_S, self._look_for_map_in_use, is_steady=True)
         if self._cameras:
             self._rig = RigInput(self, self.config.camera, self._cameras, self._localize, wanted, is_urgent)
         else:
@@ -167,19 +181,76 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         features = replace(anchor.features, torch_threads=threads)
         return AnchorEngine(self._open_map(path), replace(anchor, features=features), most_turns=1)
 
+    def _look_for_map_in_use(self) -> None:
+        """Search the map that was loaded before this node died and was started again: it is still in use."""
+        in_use = self._map_in_use.take()
+        if in_use is None or in_use.shares_frame(self._identity) or self._is_requested:
+            self._no_return = ""
+        elif not self._returning.num_waiting:
+            self._returning.put(in_use)
+
+    def _return_to(self, in_use: MapIdentity) -> None:
+        with self._changing:
+            if in_use.shares_frame(self._identity) or self._is_requested:
+                return
+            path = Path(in_use.path)
+            try:
+                if not in_use.path:
+                    raise MapError("where it lies is not known")
+                engine = self._next_engine(path)
+            except VislocError as error:
+                words = f"The map '{in_use.name}' is in use, and cannot be loaded again: {error}"
+                if words != self._no_return:
+                    self.get_logger().error(words)
+                self._no_return = words
+                return
+            self._use_engine(engine, path)
+            self._announce(is_requested=False)
+        self._publish_map()
+        self.get_logger().info(
+            f"the map '{in_use.name}' of {path} was loaded before this node started: it stays in use"
+        )
+
     def _next_engine(self, path: Path) -> AnchorEngine:
         """An engine for another map, with the models of the one in use."""
-        with self._loading:
-            check_map(path)
-            now = self._engine
-            return AnchorEngine(self._open_map(path), now.config, now.extractor, now.matcher, most_turns=1)
+        check_map(path)
+        now = self._engine
+        return AnchorEngine(self._open_map(path), now.config, now.extractor, now.matcher, most_turns=1)
 
-    def _use_engine(self, engine: AnchorEngine, path: Path) -> None:
-        with self._in_use:  # a search that runs ends first, and its anchor is sent under its own map's name
-            if self._predicted is not None and not are_versions(engine.map, self._engine.map):
-                self._predicted.clear()
+    def _change_map(self, path: Path, is_given_up: threading.Event) -> str:
+        """Load a map, and have all nodes use it; gives words about those that do not. Raises VislocError."""
+        with self._changing:
+            engine = self._next_engine(path)
+            self._use_engine(engine, path, is_given_up)
+            self._is_requested = True
+            self._announce(is_requested=True)
+            return self._await_others(engine.map_identity)
+
+    def _use_engine(self, engine: AnchorEngine, path: Path, is_given_up: threading.Event | None = None) -> None:
+        with self._in_use:  # a search that runs ends first
+            if is_given_up is not None and is_given_up.is_set():
+                raise MapError("it was loaded too late")
             self._engine, self._map_path = engine, path.absolute()
             self._identity = replace(engine.map_identity, path=str(self._map_path))
+            if self._predicted is not None:
+                self._predicted.search_in(self._identity)
+
+    def _announce(self, *, is_requested: bool) -> None:
+        """Tell the other nodes which map is searched; only one that was requested replaces another one in use."""
+        message = map_identity_to_msg(self._identity, self.now_ns(), self.config.map_frame, is_requested)
+        self._map_publisher.publish(message)
+
+    def _await_others(self, identity: MapIdentity) -> str:
+        """Wait until no pose in the frame before is published any more; gives words where that is not known."""
+        if self.count_publishers("map_in_use") == 0:
+            return ""
+        ended, deadline_s = threading.Event(), time.monotonic() + CONFIRMING_S
+        while time.monotonic() < deadline_s:
+            in_use = self._map_in_use.take()
+            if in_use is not None and in_use.shares_frame(identity):
+                return ""
+            ended.wait(0.01)
+        return f"the fusion node has not confirmed within {CONFIRMING_S:g} s that its poses are in this map"
 
     def _publish_map(self) -> None:
         place, now_ns = self._engine.map, self.now_ns()
@@ -197,7 +268,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def _localize_now(self, frame: Frame, camera_frame: str) -> None:
         assert self._predicted is not None
         with self._in_use:
-            engine = self._engine
+            engine, identity = self._engine, self._identity
             if self._followed and camera_frame != self._followed:
                 self._predicted.clear()  # poses of the camera before
             self._followed = camera_frame
@@ -211,8 +282,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
                 if predicted is None:  # satellites err by far more than the fused pose, sometimes by streets
                     query = replace(query, hint=self._hints.at(frame.stamp_ns, camera_frame, engine.map.manifest))
                 result = engine.solve(query, predicted)
-        self._predicted.add_search(result, predicted)
-        self._output.publish(Anchor(result, self._identity), frame, camera_frame)
+            self._predicted.add_search(result, predicted)
+        self._output.publish(Anchor(result, identity), frame, camera_frame)
         if frame.calibration is not None:
             self._calibration = engine.best_calibration(frame.calibration)
             if engine.has_settled(frame.calibration):
@@ -238,15 +309,17 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         return response
 
     async def _load_map(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
-        path = Path(request.map_path)
+        path, is_given_up = Path(request.map_path), threading.Event()
         try:
             path = self._maps_folder.path(request.map_path)
-            engine = await in_background(self, lambda: self._next_engine(path), LOADING_S)
-            await in_background(self, lambda: self._use_engine(engine, path), LOADING_S)
+            response.message = await in_background(self, lambda: self._change_map(path, is_given_up), LOADING_S)
         except VislocError as error:
+            with self._in_use:
+                is_given_up.set()
             is_outside = isinstance(error, ConfigError) and self._maps_folder.is_set
             response.code = LoadMap.Response.INVALID_REQUEST if is_outside else code_of_map(error, path)
-            response.message = f"{error}; the map '{self._engine.map.name}' stays loaded"
+            response.map_name = self._engine.map.name
+            response.message = f"{error}; the map '{response.map_name}' stays loaded ({self._map_path})"
             return response
         self._publish_map()
         self.get_logger().info(f"load_map: the map '{self._engine.map.name}' of {path} is in use")
@@ -307,6 +380,8 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
     def _judge(self) -> tuple[str, str]:
         """Level and message of the diagnostics, by the last searches."""
         level, words = self._output.judge(self._engine.map.name, self._input.health)
+        if self._no_return:
+            return "error", self._no_return
         problems = [] if self._rig is None else list(self._rig.problems())
         return "warn" if problems and level == "ok" else level, " ".join([words, *problems])
 

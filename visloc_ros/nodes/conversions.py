@@ -30,12 +30,15 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, 
 from std_msgs.msg import Header
 
 from visloc_msgs.msg import Anchor as AnchorMsg
-from visloc_msgs.msg import Innovation, LocalizationStatus, OdometryStatus, StageTime
+from visloc_msgs.msg import EarlierFrame, Innovation, LocalizationStatus, OdometryStatus, StageTime
 from visloc_msgs.msg import LoopClosure as LoopClosureMsg
+from visloc_msgs.msg import MapIdentity as MapIdentityMsg
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.coordinate_frame import CoordinateFrame
+from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import is_plausible_position
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -43,6 +46,7 @@ from visloc_ros.core.types import (
     Anchor,
     Frame,
     LoopClosure,
+    MapIdentity,
     OdometryPose,
     Rejection,
     State,
@@ -266,10 +270,8 @@ def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMs
     message = AnchorMsg(header=header(result.stamp_ns, map_frame), camera_frame_id=camera_frame)
     message.map_name, message.metric = anchor.map.name, anchor.map.metric
     message.map_path, message.gravity_aligned = anchor.map.path, anchor.map.gravity_aligned
-    origin = anchor.map.on_earth
-    if origin is not None:
-        message.on_earth, message.origin_altitude = True, math.nan if origin.altitude is None else origin.altitude
-        message.origin_latitude, message.origin_longitude = origin.latitude, origin.longitude
+    message.map_frame_uuid, message.map_model_id = uuid_of(anchor.map.frame), anchor.map.model_id
+    _set_origin(message, anchor.map.on_earth)
     message.stages = stages_to_msg(result.stage_ms)
     message.latency_ms = float(sum(result.stage_ms.values()))
     if isinstance(result, Rejection):
@@ -289,6 +291,30 @@ def anchor_to_msg(anchor: Anchor, map_frame: str, camera_frame: str) -> AnchorMs
     message.inlier_pixels = array("f", result.inlier_pixels.astype(np.float32).tobytes())
     message.inlier_landmarks = array("i", result.inlier_landmarks.astype(np.int32).tobytes())
     return message
+
+
+def map_identity_to_msg(identity: MapIdentity, stamp_ns: int, map_frame: str, is_requested: bool) -> MapIdentityMsg:
+    """Which map poses are in; ``is_requested`` by load_map."""
+    message = MapIdentityMsg(header=header(stamp_ns, map_frame), name=identity.name, path=identity.path)
+    message.frame_uuid, message.model_id = uuid_of(identity.frame), identity.model_id
+    earlier = {} if identity.frame is None else identity.frame.frame_from_earlier
+    for uuid, one in earlier.items():
+        pose = pose_to_msg(SE3(one.rotation, one.translation))
+        message.earlier_frames.append(EarlierFrame(uuid=uuid, frame_from_earlier=pose, scale=one.scale))
+    message.metric, message.gravity_aligned, message.requested = identity.metric, identity.gravity_aligned, is_requested
+    _set_origin(message, identity.on_earth)
+    return message
+
+
+def uuid_of(frame: CoordinateFrame | None) -> str:
+    """The id of a frame as messages have it: empty where it is not known."""
+    return "" if frame is None else frame.uuid
+
+
+def _set_origin(message: AnchorMsg | MapIdentityMsg, origin: GeoReference | None) -> None:
+    if origin is not None:
+        message.on_earth, message.origin_altitude = True, math.nan if origin.altitude is None else origin.altitude
+        message.origin_latitude, message.origin_longitude = origin.latitude, origin.longitude
 
 
 def state_to_msg(state: State) -> int:
@@ -396,7 +422,7 @@ def tracked_pose_to_msg(result: TrackedPose | Rejection, map_frame: str, camera_
     if isinstance(result, Rejection):
         message.reason = result.reason.value
         return message
-    message.tracked = True
+    message.tracked, message.map_frame_uuid = True, uuid_of(result.frame)
     message.pose = pose_with_covariance_to_msg(result.map_from_camera, result.covariance)
     message.anchor_stamp = stamp_to_msg(result.anchor_stamp_ns)
     message.covariance_since_anchor = result.covariance_since_anchor.reshape(36)

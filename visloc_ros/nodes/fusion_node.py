@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from visloc_msgs.msg import Anchor as AnchorMsg
-from visloc_msgs.msg import LoopClosure, OdometryStatus, TrackedPose
+from visloc_msgs.msg import LoopClosure, MapIdentity, OdometryStatus, TrackedPose
 from visloc_msgs.srv import SetMode
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Mode, Reason
@@ -21,7 +21,7 @@ from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.fusion_output import FusionNodeConfig, FusionOutput
 from visloc_ros.nodes.fusion_status import words_for
 from visloc_ros.nodes.pose_priors import InitialPoses, PoseKeeper
-from visloc_ros.nodes.qos import RELIABLE, REQUESTS
+from visloc_ros.nodes.qos import LATCHED, RELIABLE, REQUESTS
 from visloc_ros.nodes.transforms import MovingTransforms, StaticTransforms, no_mount
 from visloc_ros.pipeline import Backend
 from visloc_ros.pipeline.anchors import RemoteAnchors
@@ -29,7 +29,9 @@ from visloc_ros.pipeline.segment_numbers import SegmentNumbers
 from visloc_ros.sources.ros_messages import (
     anchor_from_msg,
     loop_closure_from_msg,
+    map_identity_from_msg,
     odometry_from_status_msg,
+    stamp_from_msg,
     tracked_pose_from_msg,
 )
 
@@ -95,6 +97,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         config = self.config
         self._silence = Reason.NO_ANCHOR if config.mode == Mode.ANCHORS else Reason.NO_ODOMETRY
         self._segments = SegmentNumbers()
+        self._refused_map = ""  # that the anchor node searches
         self._of_other_camera = 0  # anchors that came after odometry had begun to follow another camera
         self._static = StaticTransforms(self)
         self._anchors = RemoteAnchors()
@@ -118,6 +121,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
             self._output.keeper = PoseKeeper(self, Path(self.config.state_dir))
         mode = self.config.mode
         if mode != Mode.ODOM:
+            self.subscription(MapIdentity, "loaded_map", self._take_map, LATCHED)
             self.subscription(AnchorMsg, "anchor", self._take_anchor, RELIABLE)
         if mode == Mode.FUSED:
             InitialPoses(self, self.config.map_frame, self._backend.add_prior)
@@ -157,6 +161,20 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         if self.config.mode == Mode.ANCHORS:
             self._backend.join_anchors()
 
+    def _take_map(self, message: MapIdentity) -> None:
+        """Give poses in the map that the anchor node has loaded, if ``load_map`` asked for it or none is in use."""
+        identity = map_identity_from_msg(message)
+        is_used = self._backend.use_map(identity, stamp_from_msg(message.header.stamp), is_requested=message.requested)
+        self._refused_map = "" if is_used else identity.path or identity.name
+        if self._refused_map:
+            self.get_logger().error(self._other_map())
+
+    def _other_map(self) -> str:
+        return (
+            f"The anchor node searches the map {self._refused_map}, which is in another frame than '"
+            f"{self._backend.map_name}', in use here: load one of them with load_map."
+        )
+
     def _take_tracked(self, message: TrackedPose) -> None:
         if not self.camera_frame or message.camera_frame_id == self.camera_frame:
             self._backend.add_tracked(tracked_pose_from_msg(message))
@@ -166,6 +184,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
 
     def _watch(self) -> None:
         self._backend.watch(self.now_ns())
+        self._output.announce_map()
 
     def _base_from_camera(self) -> SE3 | None:
         """Where the camera is on the base; None, with a warning, while it is unknown."""
@@ -211,6 +230,8 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         values["pose prior"] = "in use" if backend.has_pose_prior else "none"
         if problem := self._output.problem():
             return "error", problem, values
+        if self._refused_map:
+            return "error", self._other_map(), values
         if self._base_from_camera() is None:
             return "error", f"No pose and no TF: {self._no_base_from_camera()}", values
         return *words_for(backend.latest), values

@@ -14,23 +14,25 @@ from nav_msgs.msg import Odometry, Path
 
 from visloc_msgs.msg import Innovation as InnovationMsg
 from visloc_msgs.msg import LocalizationStatus
+from visloc_msgs.msg import MapIdentity as MapIdentityMsg
 from visloc_ros.core.config import option
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import ACCEPTED, PENDING, Anchor, AnchorPose, Estimate, Reason, State, Verdict
+from visloc_ros.core.types import ACCEPTED, PENDING, Anchor, AnchorPose, Estimate, MapIdentity, Reason, State, Verdict
 from visloc_ros.fusion.innovation import Innovation
-from visloc_ros.fusion.last_pose import LastPose
 from visloc_ros.fusion.odom_velocity import OdomState
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import (
     BASE_FROM_OPTICAL,
     header,
     innovation_to_msg,
+    map_identity_to_msg,
     pose_to_msg,
     pose_with_covariance_to_msg,
     stamp_to_msg,
     transform_to_msg,
     twist_with_covariance_to_msg,
+    uuid_of,
 )
 from visloc_ros.nodes.fusion_status import status_to_msg, words_for
 from visloc_ros.nodes.geo_output import GeoOutput
@@ -89,6 +91,10 @@ class FusionOutput(BackendListener):
         self._camera_pose_publisher = node.publisher(PoseWithCovarianceStamped, "camera_pose", RELIABLE)
         self._prior_publisher = node.publisher(PoseWithCovarianceStamped, "search_prior", RELIABLE)
         self._status_publisher = node.publisher(LocalizationStatus, "status", EACH_LATCHED)
+        self._map_publisher = node.publisher(MapIdentityMsg, "map_in_use", LATCHED)
+        self._map_in_use: MapIdentityMsg | None = None
+        self._announced_from_ns: int | None = None  # the node's clock; None once the map in use has been announced
+        self._map_sent_until_ns = 0  # the date of the last map -> odom in the frame before
         self._innovation_publisher = node.publisher(InnovationMsg, "innovation", RELIABLE)
         self._odom_path = PoseHistory(node, Path, "odom_path", config.odom_frame, PATH_MAX_SIZE)
         self._map_path = PoseHistory(node, Path, "map_path", config.map_frame, PATH_MAX_SIZE)
@@ -97,6 +103,7 @@ class FusionOutput(BackendListener):
             for topic in ("accepted_anchors", "refused_anchors")
         )
         self._broadcaster = TransformBroadcaster(node)
+        self._ahead_ns = int(config.transform_tolerance * NANOSECONDS)
         self._logged_state: State | None = None
         self._watch: TransformWatch | None = None
         self._sent: _Sent | None = None
@@ -127,10 +134,7 @@ class FusionOutput(BackendListener):
             self._publish_pose(estimate.stamp_ns, published.pose)
         self._geo.publish(published, self._backend().on_earth)
         if published.pose is not None and self.keeper is not None:
-            last = LastPose(
-                self._backend().map_name, estimate.stamp_ns, published.pose.map_from_base, published.pose.covariance
-            )
-            self.keeper.keep(estimate.state, last)
+            self.keeper.keep(estimate, published.pose, self._backend().map)
 
     def on_anchor(self, anchor: Anchor, verdict: Verdict) -> None:
         """Keep the camera's pose by an anchor, for viewers: arrows along x show its viewing direction."""
@@ -143,14 +147,49 @@ class FusionOutput(BackendListener):
         if self._innovation_publisher.get_subscription_count():
             self._innovation_publisher.publish(innovation_to_msg(innovation, self._config.map_frame))
 
-    def prior_of_map(self, name: str) -> BasePrior | None:
+    def prior_of_map(self, identity: MapIdentity) -> BasePrior | None:
         """The pose of the last run in this map."""
-        return None if self.keeper is None else self.keeper.take_prior(name)
+        return None if self.keeper is None else self.keeper.take_prior(identity)
+
+    def on_map(self, identity: MapIdentity, since_ns: int) -> None:
+        """Announce the map in use, if its frame is another one once no transform in the frame before is valid any more.
+
+        Transforms are dated ahead: one in the new frame would be interpolated with the last one in the frame before.
+        """
+        message = map_identity_to_msg(identity, since_ns, self._config.map_frame, is_requested=True)
+        before, self._map_in_use = self._map_in_use, message
+        with self._sending:
+            self._announced_from_ns = self._node.now_ns()
+            if before is not None and before.frame_uuid != message.frame_uuid:
+                for history in (self._map_path, self._accepted, self._refused):
+                    history.clear()
+                sent, self._sent = self._sent, None
+                if sent is not None:
+                    self._map_sent_until_ns = sent.stamp_ns
+                    self._announced_from_ns += self._ahead_ns
+        self.announce_map()
+
+    def on_clock_jump(self) -> None:
+        """All poses from now on are in the map in use, whatever their stamps."""
+        self._map_sent_until_ns = 0
+        identity = self._backend().map
+        if identity is not None:
+            self.on_map(identity, 0)
+
+    def announce_map(self) -> None:
+        """Publish the map in use when it is time to; to be called regularly."""
+        with self._sending:
+            from_ns = self._announced_from_ns
+            if self._map_in_use is None or from_ns is None or self._node.now_ns() < from_ns:
+                return
+            self._announced_from_ns = None
+        self._map_publisher.publish(self._map_in_use)
 
     def publish_status(self, estimate: Estimate, inputs: Sequence[Input] = ()) -> None:
         """Send the status: the state of the pose, and why."""
         backend = self._backend()
         message = status_to_msg(estimate, self._config.map_frame, backend.map_name, backend.estimator.counts)
+        message.map_frame_uuid = "" if backend.map is None else uuid_of(backend.map.frame)
         message.inputs = [one.kind.value for one in inputs]
         message.input_stamps = [stamp_to_msg(one.stamp_ns) for one in inputs]
         message.pose_age_ms = (self._node.now_ns() - estimate.stamp_ns) / 1e6
@@ -190,8 +229,11 @@ class FusionOutput(BackendListener):
         sent = None
         if published.odom_from_base is not None:
             transforms.append((stamp_ns, config.odom_frame, config.base_frame, published.odom_from_base))
-        if published.map_from_odom is not None:
-            ahead_ns, now_ns = stamp_ns + int(config.transform_tolerance * NANOSECONDS), self._node.now_ns()
+        before_ns = self._map_sent_until_ns
+        if published.map_from_odom is not None and stamp_ns > before_ns:
+            ahead_ns, now_ns = stamp_ns + self._ahead_ns, self._node.now_ns()
+            if before_ns and self._sent is None:  # else the time between is interpolated with the frame before
+                transforms.append((before_ns + 1, config.map_frame, config.odom_frame, published.map_from_odom))
             # One precedes the first one dated ahead: lookups within the next tolerance lie between them.
             if self._sent is None or not published.is_dated_ahead:
                 transforms.append((stamp_ns, config.map_frame, config.odom_frame, published.map_from_odom))
@@ -259,6 +301,11 @@ class PoseHistory:
     def add(self, stamp_ns: int, frame_from_child: SE3) -> None:
         """Take the next pose."""
         self._new.append((stamp_ns, frame_from_child))
+
+    def clear(self) -> None:
+        """Begin again: poses of before are in another frame."""
+        self._new.clear()
+        self._made.clear()
 
     def publish(self) -> None:
         """Send all of them while the topic has subscribers."""

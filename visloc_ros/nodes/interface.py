@@ -90,6 +90,10 @@ DESCRIPTIONS = {
     "loop_closure": "A place that odometry has seen before (`dpvo` with loop closing).",
     "map_tracking": "Map points of the last anchor, followed into this frame: the pose they give, or why there is "
     "none.",
+    "loaded_map": "The map that is searched: its name, path and frame. The fusion node uses it if no other one is in "
+    "use, or if `load_map` asked for it.",
+    "map_in_use": "The map that poses are in, from the image of its stamp on. Map tracking follows it, and a restarted "
+    "anchor node loads it.",
     "anchor": "Each search of an image in the map: the pose, or why there is none.",
     "anchor_camera_info": "The calibration that the anchor node uses, once it is sure of it; for a camera whose "
     "`camera_info` is missing, or is all zeros. The odometry node waits for it.",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,21 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from visloc_msgs.msg import Anchor as AnchorMsg
+from visloc_msgs.msg import MapIdentity as MapIdentityMsg
 from visloc_ros.core.config import option
 from visloc_ros.core.errors import MapError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
 from visloc_ros.core.map_check import check_map
-from visloc_ros.core.map_versions import are_versions, version_mark
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, MapIdentity
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, RigMapTracker
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.predicted_poses import RecentPoses
-from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.pipeline.localizer import PoseBackend
-from visloc_ros.sources.ros_messages import anchor_from_msg, pose_from_msg, stamp_from_msg
+from visloc_ros.sources.ros_messages import anchor_from_msg, map_identity_from_msg, pose_from_msg, stamp_from_msg
 
 
 @dataclass(frozen=True)
@@ -40,70 +41,77 @@ class MapTrackingNodeConfig(MapTrackingConfig):
     map_frame: str = option("map", "frame id of the map")
 
 
-class FollowedMap:
-    """The map in use; another version of it, or the map of new anchors, is loaded in the background.
+RETRY_S = 2.0  # after a map could not be loaded: it may be copied just now
 
-    It is taken between two frames. Anchors carry the path of their map on their machine. Where this machine has no such
-    map, none is followed until anchors of the old one come again. A version is noticed by its file on the disk.
+
+class FollowedMap:
+    """The map whose points are followed; another one, or another version, is loaded in the background.
+
+    It is taken between two frames. The map in use carries its path on the machine that searches it. Where this machine
+    has no such map, or another one, none is followed, ``problem`` says why, and it is tried again.
     """
 
     def __init__(self, path: Path, logger: RcutilsLogger) -> None:
         """Load the first one. Raises MapError."""
-        self._path, self._mark = path, version_mark(path)
         self.map = open_searchable_map(path)
+        self.problem = ""
+        """Why points of the map in use are not followed, and what to do about it; or nothing."""
         self._logger = logger
         self._loading: threading.Thread | None = None
         self._loaded: Map | None = None
-        self._tried = ""
+        self._offered: MapIdentity | None = None
+        self._not_before_s = 0.0
 
-    def offer(self, of_anchor: MapIdentity) -> None:
-        """An anchor has come from a map that is not in use here."""
-        if self._loading is not None or not of_anchor.path or of_anchor.path == self._tried:
-            return
-        self._tried = of_anchor.path
-        self._begin(self._load_other, Path(of_anchor.path))
-
-    def take(self) -> Map | None:
-        """The map to use from now on, if it has changed; to be called between two frames."""
-        if self._loading is None:
-            mark = version_mark(self._path)
-            if mark is None or mark == self._mark:  # there is none for a moment while another one takes its place
-                return None
-            self._mark = mark
-            self._begin(self._load_version, self._path)
-        elif not self._loading.is_alive():
-            self._loading, loaded, self._loaded = None, self._loaded, None
-            if loaded is not None:
-                self.map, self._tried = loaded, ""
-            return loaded
+    def take(self, in_use: MapIdentity | None) -> Map | None:
+        """The map to use from now on, if it has changed; to be called between two frames with the map in use."""
+        if self._loading is not None:
+            return None if self._loading.is_alive() else self._take_loaded()
+        if in_use is None or _is_same(in_use, self.map.identity):
+            self.problem = ""
+        elif self._offered is None or not _is_same(in_use, self._offered) or self._is_to_be_tried_again:
+            self._offered = in_use
+            self._loading = threading.Thread(target=self._load, args=(in_use,), daemon=True)
+            self._loading.start()
         return None
 
-    def _begin(self, load: Callable[[Path], None], path: Path) -> None:
-        self._loading = threading.Thread(target=load, args=(path,), daemon=True)
-        self._loading.start()
+    @property
+    def _is_to_be_tried_again(self) -> bool:
+        return bool(self.problem) and time.monotonic() >= self._not_before_s
 
-    def _load_other(self, path: Path) -> None:
-        mark = version_mark(path)
-        try:
-            check_map(path)
-            self._loaded = open_searchable_map(path)
-        except VislocError as error:
-            self._logger.error(f"points of the anchor node's map are not followed, odometry leads alone: {error}")
-        else:
-            self._path, self._mark = path, mark
-            self._logger.info(f"points of the map '{self._loaded.name}' of {path} are followed from now on")
+    def _take_loaded(self) -> Map | None:
+        self._loading, loaded, self._loaded = None, self._loaded, None
+        self.map = loaded or self.map
+        return loaded
 
-    def _load_version(self, path: Path) -> None:
+    def _load(self, in_use: MapIdentity) -> None:
         try:
-            check_map(path)
-            version = open_searchable_map(path)
-            if not are_versions(version, self.map):
-                raise MapError("it was built anew, in a frame of its own: restart the nodes")
+            self._loaded = _opened_as(in_use)
         except VislocError as error:
-            self._logger.error(f"points of the map that was in {path} are followed, not of the one there now: {error}")
+            self._not_before_s = time.monotonic() + RETRY_S
+            words = f"points of the map '{in_use.name}' are not followed, odometry leads from anchor to anchor: {error}"
+            if words != self.problem:
+                self._logger.error(words)
+            self.problem = words
         else:
-            self._loaded = version
-            self._logger.info(f"points of version {version.manifest.version} of {path} are followed from now on")
+            self.problem = ""
+            version = self._loaded.manifest.version
+            self._logger.info(f"points of version {version} of the map {in_use.path} are followed from now on")
+
+
+def _is_same(one: MapIdentity, other: MapIdentity) -> bool:
+    return one.shares_frame(other) and one.model_id == other.model_id
+
+
+def _opened_as(in_use: MapIdentity) -> Map:
+    """The map in use, or another version of it in the same frame. Raises MapError."""
+    if not in_use.path:
+        raise MapError("the node that searches it does not say where it lies")
+    path = Path(in_use.path)
+    check_map(path)
+    found = open_searchable_map(path)
+    if not found.identity.shares_frame(in_use):
+        raise MapError(f"the map at {path} is in another frame: load it with load_map, or copy the one in use there")
+    return found
 
 
 PREDICTIONS_KEPT = 8
@@ -120,12 +128,21 @@ class RemoteBackend(PoseBackend):
     def __init__(self, node: VislocNode[Any], tracker: MapTracker | RigMapTracker | None) -> None:
         self.outcomes: Counter[str] = Counter()
         self.tracker = tracker
+        self._map: MapIdentity | None = None
+        self._of_anchors: MapIdentity | None = None
+        self._since_ns = 0  # the first image whose fused pose is in that map
         self._camera_frame = ""  # of the camera that odometry follows, once it was another one before
         self._predictions = RecentPoses(PREDICTIONS_KEPT, LONGEST_GAP_NS)
         self._anchors: deque[Anchor] = deque(maxlen=1)
         if tracker is not None:
+            node.subscription(MapIdentityMsg, "map_in_use", self._take_map, LATCHED)
             node.subscription(AnchorMsg, "anchor", self._take_anchor, RELIABLE)
             node.subscription(PoseWithCovarianceStamped, "camera_pose", self._take_prediction, RELIABLE)
+
+    @property
+    def map(self) -> MapIdentity | None:
+        """The map that the fused pose is in, or without such a one that of the anchors; None while it is not known."""
+        return self._map or self._of_anchors
 
     def take_accepted(self) -> Sequence[Anchor]:
         """The newest anchor since the last call, unless it contradicts the fused pose of its image."""
@@ -152,13 +169,20 @@ class RemoteBackend(PoseBackend):
         if self._camera_frame and message.camera_frame_id != self._camera_frame:
             return
         anchor = anchor_from_msg(message)
+        self._of_anchors = anchor.map
         if isinstance(anchor.result, AnchorPose):
             self._anchors.append(anchor)
 
+    def _take_map(self, message: MapIdentityMsg) -> None:
+        self._map, self._since_ns = map_identity_from_msg(message), stamp_from_msg(message.header.stamp)
+        self._predictions.clear()
+
     def _take_prediction(self, message: PoseWithCovarianceStamped) -> None:
-        self._predictions.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
+        stamp_ns = stamp_from_msg(message.header.stamp)
+        if stamp_ns >= self._since_ns:  # those before are in the frame before
+            self._predictions.add(stamp_ns, pose_from_msg(message.pose.pose))
 
     def _contradicts(self, anchor: Anchor) -> bool:
         if self.tracker is None or not isinstance(anchor.result, AnchorPose):
             return True
-        return anchor.map.name == self.tracker.map_name and not self.tracker.is_consistent(anchor.result)
+        return anchor.map.shares_frame(self.tracker.map) and not self.tracker.is_consistent(anchor.result)

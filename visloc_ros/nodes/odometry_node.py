@@ -99,7 +99,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._odometry = make_odometry(self.config.odometry, live=True)
         self.undo(self._odometry.close)
         self._reset_asked = threading.Event()
-        self._output = TrackingOutput(self, tracking.map_frame, self._followed)
+        self._output = TrackingOutput(self, tracking.map_frame, self._followed is not None)
         self.service(Trigger, "~/reset_odometry", self._ask_for_reset)
 
     def activate(self) -> None:
@@ -206,10 +206,10 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def _follow_other_map(self) -> None:
         """Follow the points of another version of the map, or of the map that the anchor node has loaded meanwhile."""
-        other = None if self._followed is None else self._followed.take()
+        other = None if self._followed is None else self._followed.take(self._localizer.backend.map)
         if other is None:
             return
-        if other.name == self._tracker.map_name:
+        if other.identity.shares_frame(self._tracker.map):
             self._tracker.update(other)
             return
         self._localizer.map_tracker = self._make_tracker(other)
@@ -263,6 +263,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 **self._output.tracking_outcomes,
             }
             tracking |= {**self._localizer.outcomes, **self._remote.outcomes}
+            tracking |= {"problem": self._followed.problem} if self._followed.problem else {}
             values |= {f"map tracking: {what}": value for what, value in tracking.items()}
         return *self._judge(self._output.statistics.last), values
 
@@ -276,6 +277,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             return "warn", "Waiting: the camera is not calibrated, and the anchor node has not found its focal length."
         if isinstance(last, Rejection):
             return "warn", f"Lost! {last} {self._input.health.warning}".rstrip()
+        if self._followed is not None and self._followed.problem:
+            return "warn", f"Tracking, but {self._followed.problem}."
         if self._load.words:
             return "warn", f"Tracking, but {self._load.words}: {RELIEF}"
         if self._input.health.warning:

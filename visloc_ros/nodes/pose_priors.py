@@ -11,11 +11,13 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 
 from visloc_msgs.srv import SetInitialPose
 from visloc_ros.core.errors import VislocError
-from visloc_ros.core.types import State
+from visloc_ros.core.types import Estimate, MapIdentity, State
 from visloc_ros.fusion.last_pose import LastPose, read_last_pose, write_last_pose
 from visloc_ros.nodes.base import VislocNode
+from visloc_ros.nodes.conversions import uuid_of
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.pipeline.backend import BasePrior
+from visloc_ros.pipeline.output import BasePose
 from visloc_ros.sources.ros_messages import MessageError, prior_from_msg, stamp_from_msg
 
 SAVE_PERIOD_S = 2.0
@@ -64,17 +66,20 @@ class PoseKeeper:
         self._worker = node.worker("last pose", self._write, capacity=1, is_vital=False)
         node.timer(SAVE_PERIOD_S, self._save)
 
-    def keep(self, state: State, pose: LastPose) -> None:
+    def keep(self, estimate: Estimate, pose: BasePose, identity: MapIdentity | None) -> None:
         """Take the pose of a frame; only a LOCALIZED one is kept."""
-        if state is State.LOCALIZED and pose.map_name:
-            self._newest = pose
+        if estimate.state is State.LOCALIZED and identity is not None:
+            uuid = uuid_of(identity.frame)
+            self._newest = LastPose(identity.name, estimate.stamp_ns, pose.map_from_base, pose.covariance, uuid)
 
-    def take_prior(self, map_name: str) -> BasePrior | None:
-        """The pose of the last run, once, if it was in this map."""
+    def take_prior(self, identity: MapIdentity) -> BasePrior | None:
+        """The pose of the last run, once, if it was in this map, or in a frame that the map had before."""
         pose, self._of_last_run = self._of_last_run, None
-        if pose is None or pose.map_name != map_name:
+        in_map = None if pose is None else pose.in_map(identity)
+        if in_map is None:
             return None
-        return BasePrior("the last run", pose.map_from_base, pose.covariance + np.diag(SAVED_SIGMAS**2))
+        map_from_base, covariance = in_map
+        return BasePrior("the last run", map_from_base, covariance + np.diag(SAVED_SIGMAS**2))
 
     def _read(self) -> LastPose | None:
         try:

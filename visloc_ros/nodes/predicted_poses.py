@@ -12,14 +12,16 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.serialization import deserialize_message
 
 from visloc_msgs.msg import LocalizationStatus
+from visloc_msgs.msg import MapIdentity as MapIdentityMsg
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Reason, Rejection, State, Support
+from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection, State, Support
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import state_from_msg, support_from_msg
 from visloc_ros.nodes.qos import CAMERA_POSES, LATCHED
-from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
+from visloc_ros.sources.ros_messages import map_identity_from_msg, pose_from_msg, stamp_from_msg
 
 MAX_GAP_NS = NANOSECONDS // 5  # a few frames: the camera is still where the search looks for it
 
@@ -39,11 +41,14 @@ class PredictedPoses:
             )
             for topic in ("camera_pose", "search_prior")
         ]
+        self._frame: CoordinateFrame | None = None  # of the map that is searched
+        self._in_use = MapInUse(node)
         self._statuses = node.polled_subscription(LocalizationStatus, "status", LATCHED)
         self._take_guarded_status = node.guard.callback("status", self._take_status)
 
     def at(self, stamp_ns: int) -> SE3 | None:
         """The predicted ``map_from_camera`` of an image, or None."""
+        self._in_use.take()
         for waiting, take in self._sources:
             for serialized in waiting():
                 take(serialized)
@@ -63,8 +68,15 @@ class PredictedPoses:
         """A search is done; ``predicted`` is the predicted ``map_from_camera``."""
         self._pace.add_search(result, predicted)
 
+    def search_in(self, identity: MapIdentity) -> None:
+        """Use poses in this map alone from now on, which are to be searched for at once if its frame is another one."""
+        if self._frame is not None and identity.frame != self._frame:
+            self._poses.clear()
+            self._pace.begin_again()
+        self._frame = identity.frame
+
     def clear(self) -> None:
-        """Forget the poses in a map that is no longer used."""
+        """Forget all poses: they are of another camera."""
         self._poses.clear()
 
     def _take_statuses(self) -> None:
@@ -76,7 +88,35 @@ class PredictedPoses:
 
     def _take_pose(self, serialized: bytes) -> None:
         message = deserialize_message(serialized, PoseWithCovarianceStamped)
-        self._poses.add(stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose))
+        stamp_ns = stamp_from_msg(message.header.stamp)
+        if self._in_use.gives_poses_in(self._frame, stamp_ns):
+            self._poses.add(stamp_ns, pose_from_msg(message.pose.pose))
+
+
+class MapInUse:
+    """The map that fused poses are in, as the fusion node announces it; one thread."""
+
+    def __init__(self, node: VislocNode[Any]) -> None:
+        self.identity: MapIdentity | None = None
+        self._since_ns = 0
+        self._waiting = node.polled_subscription(MapIdentityMsg, "map_in_use", LATCHED)
+        self._take_guarded = node.guard.callback("map_in_use", self._take)
+
+    def take(self) -> MapIdentity | None:
+        """Take what has been announced since the last call, and give the newest; None before the first."""
+        for serialized in self._waiting():
+            self._take_guarded(serialized)
+        return self.identity
+
+    def gives_poses_in(self, frame: CoordinateFrame | None, stamp_ns: int) -> bool:
+        """Whether the fused pose of an image is in this frame; where nothing was announced, it is."""
+        if self.identity is None or frame is None:
+            return True
+        return self.identity.frame == frame and stamp_ns >= self._since_ns
+
+    def _take(self, serialized: bytes) -> None:
+        message = deserialize_message(serialized, MapIdentityMsg)
+        self.identity, self._since_ns = map_identity_from_msg(message), stamp_from_msg(message.header.stamp)
 
 
 def _fused_state(message: LocalizationStatus) -> FusedState:
@@ -178,6 +218,11 @@ class SearchPace:
         self._fused: FusedState | None = None
         self._predicted_ns: deque[int] = deque(maxlen=_OVERLOADED)  # the last poses whose images were not followed
         self._after_search: FusedState | None = None  # the first one since the last search ended
+
+    def begin_again(self) -> None:
+        """Search the next image: the map is another one."""
+        self._rest_s = min(SHORTEST_REST_S, self._longest_s)
+        self._confirmed_ns = self._after_search = None
 
     def add_fused(self, state: FusedState) -> None:
         """The state of the newest fused pose."""

@@ -10,15 +10,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from visloc_msgs.msg import MapIdentity as MapIdentityMsg
 from visloc_ros.core.config import Config, option, section
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import read_token
-from visloc_ros.core.types import Anchor, Frame
+from visloc_ros.core.types import Anchor, Frame, MapIdentity
 from visloc_ros.nodes.anchor_output import AnchorOutput
 from visloc_ros.nodes.base import VislocNode, run
 from visloc_ros.nodes.camera_input import CAMERA_PARAMETERS, CameraInput, CameraInputConfig
+from visloc_ros.nodes.conversions import map_identity_to_msg, uuid_of
 from visloc_ros.nodes.diagnostics import publish_diagnostics
 from visloc_ros.nodes.predicted_poses import LONGEST_REST_S, PredictedPoses
+from visloc_ros.nodes.qos import LATCHED
 from visloc_ros.server.client import LocalizationClient, ServerError
 from visloc_ros.sources.ros_images import encode_jpeg
 
@@ -63,6 +66,8 @@ class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
         self._client = LocalizationClient(self.config.server_url, token)
         self.undo(self._client.close)
         self._output = AnchorOutput(self, self.config.map_frame)
+        self._map_publisher = self.publisher(MapIdentityMsg, "loaded_map", LATCHED)
+        self._map: MapIdentity | None = None  # of the newest answer
         self._failure, self._num_failures = "", 0
         self._map_name = self.config.server_map
 
@@ -87,17 +92,28 @@ class RemoteAnchorNode(VislocNode[RemoteAnchorNodeConfig]):
                 camera=frame.camera,
                 prior=predicted,
                 with_inliers=True,
+                frame_uuid="" if self._map is None else uuid_of(self._map.frame),
             )
             anchor = answer.anchor(frame.stamp_ns)
         except ServerError as error:
             self._fail(str(error), RETRY_S if error.retry_after_s is None else error.retry_after_s)
             return
         except (KeyError, TypeError, ValueError) as error:
-            self._fail(f"the server's answer is not understood ({error}): is its version another one?", RETRY_S)
+            self._fail(f"the server's answer is not understood ({type(error).__name__}): use its version here", RETRY_S)
             return
         self._succeed(anchor)
+        self._follow_map(anchor.map)
         self._predicted.add_search(anchor.result, predicted)
         self._output.publish(anchor, frame, camera_frame)
+
+    def _follow_map(self, identity: MapIdentity) -> None:
+        """Tell the other nodes which map the server searches: where it is in another frame now, that was done there."""
+        if identity == self._map:
+            return
+        self._map = identity
+        message = map_identity_to_msg(identity, self.now_ns(), self.config.map_frame, is_requested=True)
+        self._map_publisher.publish(message)
+        self._predicted.search_in(identity)
 
     def _fail(self, words: str, pause_s: float) -> None:
         self._not_before_s = time.monotonic() + pause_s

@@ -35,7 +35,15 @@ from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from tf2_msgs.msg import TFMessage
 
-from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, LoopClosure, OdometryStatus, TrackedPose
+from visloc_msgs.msg import (
+    Anchor,
+    Innovation,
+    LocalizationStatus,
+    LoopClosure,
+    MapIdentity,
+    OdometryStatus,
+    TrackedPose,
+)
 from visloc_ros.core.config import Config, list_options, option
 from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -43,7 +51,7 @@ from visloc_ros.nodes.bag_recorder import message_class, write_recording
 from visloc_ros.nodes.conversions import stamp_to_msg, state_from_msg, support_from_msg
 from visloc_ros.nodes.diagnostics import processor_percent
 from visloc_ros.nodes.parameters import EFFECTIVE_CONFIG, declare_parameters, read_parameters
-from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
+from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.sources.bag_messages import iterate_serialized
 from visloc_ros.sources.ros_messages import (
     MessageError,
@@ -218,6 +226,7 @@ RESULTS = frozenset({"odometry_status", "anchor", "pose", "innovation"})
 
 ONLY_KEPT: Mapping[str, tuple[type, QoSProfile]] = {
     "/tf_static": (TFMessage, TF_STATIC),
+    "loaded_map": (MapIdentity, LATCHED),
     "map_tracking": (TrackedPose, RELIABLE),
     "loop_closure": (LoopClosure, RELIABLE),
     "/initialpose": (PoseWithCovarianceStamped, RELIABLE),

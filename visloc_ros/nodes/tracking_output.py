@@ -17,7 +17,7 @@ from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
 from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Frame, LoopClosure, MapIdentity, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import Frame, LoopClosure, OdometryPose, Rejection, TrackedPose
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.conversions import (
     header,
@@ -28,7 +28,6 @@ from visloc_ros.nodes.conversions import (
     visual_odometry_to_msg,
 )
 from visloc_ros.nodes.keyframe_output import KeyframeOutput
-from visloc_ros.nodes.map_tracking import FollowedMap
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.pipeline import TrackingListener
 
@@ -36,13 +35,13 @@ TRACKED = "tracked"
 
 
 class TrackingOutput(TrackingListener):
-    """Publishes for subscribers, and counts; ``followed`` receives the maps that anchors come from."""
+    """Publishes for subscribers, and counts; what is of the map, only if its points are ``followed``."""
 
-    def __init__(self, node: VislocNode[Any], map_frame: str, followed: FollowedMap | None) -> None:
+    def __init__(self, node: VislocNode[Any], map_frame: str, followed: bool) -> None:
         self.statistics = OdometryStatistics()
         self.tracking_outcomes: Counter[str] = Counter()
         self.keyframes: KeyframeOutput | None = None
-        self._map_frame, self._followed = map_frame, followed
+        self._map_frame = map_frame
         self._camera_frame, self._received, self._dropped = "", 0, 0
         self._pose_publisher = node.publisher(OdometryMsg, "visual_odom", RELIABLE)
         self._status_publisher = node.publisher(OdometryStatus, "odometry_status", RELIABLE)
@@ -82,11 +81,6 @@ class TrackingOutput(TrackingListener):
     def on_loop_found(self, loop: LoopClosure) -> None:
         """Send a loop."""
         self._loop_publisher.publish(loop_closure_to_msg(loop, self._camera_frame))
-
-    def on_other_map(self, of_anchor: MapIdentity) -> None:
-        """Let ``followed`` load the map of the newest anchors."""
-        if self._followed is not None:
-            self._followed.offer(of_anchor)
 
     def on_points_followed(self, result: TrackedPose | Rejection) -> None:
         """Send a frame's pose by followed map points."""

@@ -14,13 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.geo_reference import GeoReference
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.core.tangent import pose_of_other
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     PENDING,
     Anchor,
+    AnchorPose,
     Estimate,
     Frame,
     LoopClosure,
@@ -34,6 +36,7 @@ from visloc_ros.core.types import (
     Verdict,
 )
 from visloc_ros.fusion.estimator import Estimator
+from visloc_ros.fusion.frame_transform import FrameTransform, moved_anchor, moved_pose
 from visloc_ros.fusion.initialization.pose_prior import PosePrior, unobserved_motion_covariance
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_prior
@@ -89,8 +92,11 @@ class BackendListener:
     def on_clock_jump(self) -> None:
         """Stamps have run back: the back end starts again."""
 
-    def prior_of_map(self, name: str) -> BasePrior | None:
-        """A stored pose prior, requested when the first anchor names its map."""
+    def on_map(self, identity: MapIdentity, since_ns: int) -> None:
+        """The map in use is another one, or in another frame: poses are in that from the image of a stamp on."""
+
+    def prior_of_map(self, identity: MapIdentity) -> BasePrior | None:
+        """A stored pose prior, requested when the first map is used."""
         return None
 
 
@@ -115,12 +121,15 @@ class Backend(PoseBackend):
         self._motion = CarriedMotion(config.fusion.state)
         self._guard = StampGuard()
         self._map: MapIdentity | None = None
+        self._frame = FrameTransform.identity()  # of the map in use, by that in which the estimator began
+        self._since_ns = 0  # the first image whose pose is in that frame
+        self._odom_from_camera: SE3 | None = None  # the newest
         self._prior: BasePrior | None = None
         self._mounted: SE3 | None = None  # base_from_camera of the newest output
         self._last: BasePrior | None = None  # the newest LOCALIZED pose
         self._accepted: deque[Anchor] = deque(maxlen=KEPT)
         self._pending: dict[int, Anchor] = {}
-        self._judged: deque[tuple[str, int]] = deque(maxlen=KEPT)
+        self._judged: deque[tuple[str, CoordinateFrame | None, int]] = deque(maxlen=KEPT)
         self._inputs: list[Input] = []
         self._is_heard, self._heard_ns = False, 0
         self._withheld_ns: int | None = None
@@ -140,6 +149,11 @@ class Backend(PoseBackend):
     def on_earth(self) -> GeoReference | None:
         """Where on the earth the map is that the anchors come from, None where that is not known."""
         return None if self._map is None else self._map.on_earth
+
+    @property
+    def map(self) -> MapIdentity | None:
+        """The map that poses are in; None before the first."""
+        return self._map
 
     @property
     def map_name(self) -> str:
@@ -172,10 +186,10 @@ class Backend(PoseBackend):
             if isinstance(result, Rejection) and result.reason is Reason.OVERLOADED:
                 return self._carry_on(result.stamp_ns)
             known = self.latest.scale if self.latest.metric else None
-            self._estimator.add_odometry(self._continuity.checked(result, known))
+            self._estimator.add_odometry(self._frame.own_odometry(self._continuity.checked(result, known)))
             self._tell_settled()
             self._apply_prior()
-            estimate = self._estimator.estimate(result.stamp_ns)
+            estimate = self._estimate(result.stamp_ns)
             if self._estimator.awaits_tracking(result.stamp_ns):
                 self._withheld_ns = result.stamp_ns
             else:
@@ -204,7 +218,7 @@ class Backend(PoseBackend):
         """Join the followed map points of a frame."""
         with self._lock:
             self._inputs.append(Input(InputKind.TRACKED_POSE, result.stamp_ns))
-            verdict = self._estimator.add_tracked(result)
+            verdict = self._estimator.add_tracked(self._frame.own_tracked(self._of_this_frame(result)))
             self._listener.on_tracked(result, verdict)
             self._tell_innovations()
             if result.stamp_ns == self._withheld_ns:
@@ -234,6 +248,21 @@ class Backend(PoseBackend):
             self._apply_prior()
             return True
 
+    def use_map(self, identity: MapIdentity, stamp_ns: int = 0, *, is_requested: bool = True) -> bool:
+        """Give poses in this map from the next frame on; False, and nothing changes, for one that was not requested.
+
+        It may have the frame of the map in use, or be the first one, all the same. Where the transform between their
+        frames is known the pose goes on in the new one; else the localization starts again, and ``odom`` goes on.
+        """
+        with self._lock:
+            self._inputs.append(Input(InputKind.MAP, stamp_ns))
+            is_first = self._map is None or self._map.shares_frame(identity)
+            if not is_first and not is_requested:
+                self.refused["map in another frame than the one in use"] += 1
+                return False
+            self._follow_map(identity)
+            return True
+
     def change_camera(self, stamp_ns: int, mount: Mount) -> None:
         """Follow another camera of the body, which is there, from its frame with this stamp on.
 
@@ -244,7 +273,7 @@ class Backend(PoseBackend):
             self._mount = mount
             before, now = self._mounted, mount()
             camera_from_other = None if before is None or now is None else before.inverse @ now
-            self._estimator.change_camera(camera_from_other)
+            self._estimator.change_camera(self._frame.own_step(camera_from_other))
             self._tell_settled()
             self._continuity.reset()
             self._motion.reset()
@@ -258,7 +287,8 @@ class Backend(PoseBackend):
         """The back end of another camera of the body, which goes on from this one, that ends, as ``change_camera``."""
         with self._lock:
             other = Backend(self._config, anchors, mount, listener)
-            other._estimator, other._map = self._estimator, self._map
+            other._estimator, other._map, other._frame = self._estimator, self._map, self._frame
+            other._odom_from_camera, other._since_ns = self._odom_from_camera, self._since_ns
             other._mounted, other._last = self._mounted, self._last
             other.change_camera(stamp_ns, mount)
             return other
@@ -268,23 +298,23 @@ class Backend(PoseBackend):
         with self._lock:
             self._inputs.append(Input(InputKind.RELOCALIZE))
             self._prior = self._last = None
-            self._estimator.relocalize()
+            self._forget_place()
 
     def predict(self, stamp_ns: int) -> SE3 | None:
         """``map_from_camera`` expected at the stamp of a frame, or None."""
         with self._lock:
-            return self._estimator.predict(stamp_ns)
+            return self._frame.pose(self._estimator.predict(stamp_ns))
 
     def expected(self) -> PosePrior | None:
         """Prior of a search for the newest frame before there is a fix."""
         with self._lock:
-            return self._estimator.search_prior
+            return self._frame.prior(self._estimator.search_prior)
 
     def search(self, frame: Frame) -> None:
         """Have a frame searched in the map if the search is idle; it replaces one that waits."""
         with self._lock:
             if self._anchors.is_idle(frame.stamp_ns):
-                self._anchors.submit(frame, self._estimator.predict(frame.stamp_ns))
+                self._anchors.submit(frame, self.predict(frame.stamp_ns))
 
     def watch(self, now_ns: int) -> None:
         """Publish the loss when no more frames come; to be called regularly.
@@ -304,7 +334,7 @@ class Backend(PoseBackend):
         with self._lock:
             self._publish_withheld()
             self._inputs.append(Input(InputKind.SILENCE, stamp_ns))
-            self._publish(replace(self._estimator.estimate(stamp_ns), reason=self._silence))
+            self._publish(replace(self._estimate(stamp_ns), reason=self._silence))
 
     def close(self) -> None:
         """Stop the search."""
@@ -318,6 +348,8 @@ class Backend(PoseBackend):
         if verdict is StampVerdict.CLOCK_JUMP:
             _log.warning("the clock jumped back: everything starts again")
             self._estimator.reset()
+            self._frame, self._odom_from_camera, self._since_ns = FrameTransform.identity(), None, 0
+            self._take_properties()
             self._output.reset()
             self._motion.reset()
             self._continuity.reset()
@@ -338,16 +370,19 @@ class Backend(PoseBackend):
             if self._is_repeated(anchor):
                 self.refused["repeated anchor"] += 1
                 continue
-            self._follow_map(anchor.map)
-            verdict = self._estimator.add_anchor(anchor.result)
+            in_use = self._in_use(anchor)
+            if in_use is None:
+                self.refused["anchor in another frame than the map in use"] += 1
+                continue
+            verdict = self._estimator.add_anchor(self._frame.own_anchor(in_use.result))
             if verdict is PENDING:
-                self._pending[anchor.result.stamp_ns] = anchor
+                self._pending[anchor.result.stamp_ns] = in_use
             if not isinstance(verdict, Rejection):
-                self._accepted.append(anchor)
+                self._accepted.append(in_use)
             self._tell_settled()  # of earlier images
-            self._listener.on_anchor(anchor, verdict)
+            self._listener.on_anchor(in_use, verdict)
             if self._is_anchors_only:
-                self._publish(self._estimator.estimate(anchor.result.stamp_ns))
+                self._publish(self._estimate(anchor.result.stamp_ns))
         self._tell_innovations()
 
     def _is_of_ended_run(self, stamp_ns: int) -> bool:
@@ -362,20 +397,75 @@ class Backend(PoseBackend):
 
     def _is_repeated(self, anchor: Anchor) -> bool:
         """Whether a search of the same image in the same map has been judged: delivered again it adds nothing."""
-        key = anchor.map.name, anchor.result.stamp_ns
+        key = anchor.map.name, anchor.map.frame, anchor.result.stamp_ns
         is_known = key in self._judged
         self._judged.append(key)
         return is_known
 
+    def _in_use(self, anchor: Anchor) -> Anchor | None:
+        """An anchor in the frame of the map in use, which the first one determines; None where it cannot be moved."""
+        if self._map is None:
+            self._follow_map(anchor.map)
+        assert self._map is not None
+        if self._map.shares_frame(anchor.map):
+            return anchor
+        moved_from_map = self._map.from_map(anchor.map)
+        if moved_from_map is None:
+            return None
+        result = anchor.result
+        return Anchor(moved_anchor(result, moved_from_map) if isinstance(result, AnchorPose) else result, self._map)
+
+    def _of_this_frame(self, tracked: TrackedPose | Rejection) -> TrackedPose | Rejection:
+        """The same; OTHER_FRAME for a pose in the frame of a map that is not in use."""
+        frame = None if self._map is None else self._map.frame
+        if isinstance(tracked, Rejection) or tracked.frame is None or frame is None or tracked.frame == frame:
+            return tracked
+        return Rejection(tracked.stamp_ns, Reason.OTHER_FRAME)
+
     def _follow_map(self, identity: MapIdentity) -> None:
-        """Forget the alignment when the anchors come from another map than before, or it has moved on the earth."""
-        if self._map is not None and (identity.name, identity.on_earth) != (self._map.name, self._map.on_earth):
-            self._last = None
-            self._estimator.relocalize()
-        if self._map is None and self._prior is None and self._estimator.pose_prior is None:
-            self._prior = self._listener.prior_of_map(identity.name)
-        self._map = identity
-        self._estimator.metric, self._estimator.gravity_aligned = identity.metric, identity.gravity_aligned
+        """Give poses in this map from now on, and move what is known into its frame, or forget it."""
+        before = self._map
+        if identity == before:
+            if identity.frame is not None and identity.frame.frame_from_earlier:  # which anchors do not carry
+                self._map = identity
+            return
+        if before is not None and not identity.shares_frame(before):
+            self._publish_withheld()  # in the frame before
+            self._map, self._since_ns = identity, (self._guard.last_ns or 0) + 1
+            self._change_frame(identity.from_map(before))
+        else:
+            self._map = identity
+        if before is None:
+            self._take_properties()
+            if self._prior is None and self._estimator.pose_prior is None:
+                self._prior = self._listener.prior_of_map(identity)
+        self._listener.on_map(identity, self._since_ns)
+
+    def _change_frame(self, moved_from_map: Sim3 | None) -> None:
+        """Move what is known into another frame; None: forget it."""
+        self._motion.reset()
+        self._output.change_frame()
+        self._accepted.clear()
+        if moved_from_map is None:
+            self._prior = self._last = None
+            self._forget_place()
+            return
+        self._frame = self._frame.moved(moved_from_map, self._odom_from_camera)
+        self._prior, self._last = (_moved_prior(one, moved_from_map) for one in (self._prior, self._last))
+
+    def _forget_place(self) -> None:
+        """Start the localization again in the frame and the units of the map in use; ``odom`` goes on."""
+        self._estimator.relocalize()
+        self._frame = self._frame.restarted(self._odom_from_camera)
+        self._take_properties()
+
+    def _take_properties(self) -> None:
+        if self._map is not None:
+            self._estimator.metric, self._estimator.gravity_aligned = self._map.metric, self._map.gravity_aligned
+
+    def _estimate(self, stamp_ns: int) -> Estimate:
+        """The estimate of the newest frame in the map in use."""
+        return self._frame.estimate(self._estimator.estimate(stamp_ns), self._map is not None and self._map.metric)
 
     def _apply_prior(self) -> None:
         """Give a prior to the estimator as soon as the camera's place on the base is known."""
@@ -386,7 +476,8 @@ class Backend(PoseBackend):
         if base_from_camera is None:
             return
         prior, self._prior = self._prior, None
-        is_used = self._estimator.set_initial_pose(newest_ns, *prior.of_camera(base_from_camera))
+        in_own_frame = self._frame.own_pose(*prior.of_camera(base_from_camera))
+        is_used = self._estimator.set_initial_pose(newest_ns, *in_own_frame)
         what = "the search begins around it" if is_used else "the pose agrees with it and stays"
         _log.info("pose prior from %s: %s", prior.source, what)
 
@@ -394,7 +485,7 @@ class Backend(PoseBackend):
         """Publish the newest pose carried on to a frame that was not followed, or this reason for having none."""
         is_known = self._estimator.raw_map_from_odom is not None  # it may have been forgotten since
         carried = self._motion.at(stamp_ns) if is_known else None
-        estimate = carried or replace(self._estimator.estimate(stamp_ns), reason=Reason.OVERLOADED)
+        estimate = carried or replace(self._estimate(stamp_ns), reason=Reason.OVERLOADED)
         self._publish(estimate)
         return estimate
 
@@ -403,6 +494,7 @@ class Backend(PoseBackend):
         self._publish(estimate)
 
     def _publish(self, estimate: Estimate) -> None:
+        self._odom_from_camera = estimate.odom_from_camera or self._odom_from_camera
         base_from_camera = self._mount()
         if base_from_camera is None:
             self.refused[Reason.NO_TRANSFORM.value] += 1
@@ -410,7 +502,8 @@ class Backend(PoseBackend):
             published = Published(self.latest)
         else:
             self.latest = estimate
-            published = self._output.publish(estimate, self._estimator.raw_map_from_odom, base_from_camera)
+            raw_map_from_odom = self._frame.correction(self._estimator.raw_map_from_odom)
+            published = self._output.publish(estimate, raw_map_from_odom, base_from_camera)
             self._mounted = base_from_camera
             if published.pose is not None and estimate.state is State.LOCALIZED:
                 pose = published.pose
@@ -422,7 +515,7 @@ class Backend(PoseBackend):
         """Publish the frame that waits for its tracked map points, with or without them."""
         if self._withheld_ns is not None:
             stamp_ns, self._withheld_ns = self._withheld_ns, None
-            self._publish_followed(self._estimator.estimate(stamp_ns))
+            self._publish_followed(self._estimate(stamp_ns))
 
     def _tell_settled(self) -> None:
         """Report the verdicts on anchors that were pending."""
@@ -433,4 +526,11 @@ class Backend(PoseBackend):
 
     def _tell_innovations(self) -> None:
         for innovation in self._estimator.take_innovations():
-            self._listener.on_innovation(innovation)
+            self._listener.on_innovation(self._frame.innovation(innovation))
+
+
+def _moved_prior(prior: BasePrior | None, moved_from_map: Sim3) -> BasePrior | None:
+    if prior is None:
+        return None
+    pose, covariance = moved_pose(prior.map_from_base, prior.covariance, moved_from_map)
+    return replace(prior, map_from_base=pose, covariance=covariance)

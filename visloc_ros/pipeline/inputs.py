@@ -14,6 +14,7 @@ class InputKind(Enum):
     POSE_PRIOR = 4
     RELOCALIZE = 5
     SILENCE = 6
+    MAP = 7
 
 
 @dataclass(frozen=True)

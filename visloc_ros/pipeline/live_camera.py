@@ -84,7 +84,10 @@ class LiveCamera:
         return estimate
 
     def use(self, engine: AnchorEngine, search: Engine | None = None) -> None:
-        """Change to the engine of another version of the map, in the same frame; poses go on meanwhile."""
+        """Change to the engine of another map, or of another version; poses go on if its frame is known in the other.
+
+        That is so for versions, and for a map that was aligned; for others the localization starts again.
+        """
         self._engine, self._search = engine, search or engine
         if self._tracking is not None:
             self._tracking.use(engine, self._search)
@@ -139,9 +142,14 @@ class _Tracking:
         self.localizer = Localizer(self._odometry, self._backend, self._tracker)
 
     def use(self, engine: AnchorEngine, search: Engine) -> None:
-        """Change to another version of the map."""
+        """Change to another map, or to another version of it."""
         self._anchors.use(search)
-        self._tracker.update(engine.map)
+        self._backend.use_map(engine.map_identity)
+        if engine.map_identity.shares_frame(self._tracker.map):
+            self._tracker.update(engine.map)
+        else:
+            self._tracker = MapTracker(engine.map, MapTrackingConfig())
+            self.localizer.map_tracker = self._tracker
 
     def take_searches(self) -> list[AnchorPose | Rejection]:
         """Results of searches since the last call."""

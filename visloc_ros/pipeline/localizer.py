@@ -51,7 +51,7 @@ class PointTracker(Protocol):
     """Interface of map tracking."""
 
     @property
-    def map_name(self) -> str:
+    def map(self) -> MapIdentity:
         """The map whose points are followed."""
 
     def track(self, frame: Frame, predicted: SE3 | None) -> TrackedPose | Rejection:
@@ -85,6 +85,11 @@ class PoseBackend:
         """The published output of the newest frame, if it is of this stamp: its pose may come with its map points."""
         return None
 
+    @property
+    def map(self) -> MapIdentity | None:
+        """The map that poses are in; None while it is not known."""
+        return None
+
     def take_accepted(self) -> Sequence[Anchor]:
         """Anchors since the last call whose points are to be followed."""
         return ()
@@ -115,9 +120,6 @@ class TrackingListener:
 
     def on_points_followed(self, result: TrackedPose | Rejection) -> None:
         """Followed map points of a frame."""
-
-    def on_other_map(self, of_anchor: MapIdentity) -> None:
-        """An anchor that comes from another map than the one whose points are followed."""
 
 
 class Localizer:
@@ -206,6 +208,12 @@ class Localizer:
     def _track_map(
         self, tracker: PointTracker, frame: Frame, odometry: OdometryPose | Rejection, estimate: Estimate | None
     ) -> None:
+        if not self._is_in_frame_in_use(tracker):
+            self._forget_points(tracker)
+            refused = Rejection(frame.stamp_ns, Reason.OTHER_FRAME)
+            self.backend.add_tracked(refused)
+            self._listener.on_points_followed(refused)
+            return
         # Without an estimate another process knows, and judges anchors before they come here.
         is_awaited = estimate is not None and self.backend.published_at(frame.stamp_ns) is None
         has_scale = estimate is None or estimate.scale is not None
@@ -223,9 +231,23 @@ class Localizer:
         self._map_tracked_ns = frame.stamp_ns
         tracked = tracker.track(frame, predicted)
         verdict = self.backend.add_tracked(tracked)
+        if isinstance(verdict, Rejection) and verdict.reason is Reason.OTHER_FRAME:
+            return  # the map has changed meanwhile: a pose in the frame before is none
         is_held = isinstance(tracked, TrackedPose) and not isinstance(verdict, Rejection)
         self._hold(odometry if is_held and isinstance(odometry, OdometryPose) else None)
         self._listener.on_points_followed(tracked)
+
+    def _is_in_frame_in_use(self, tracker: PointTracker) -> bool:
+        """Whether the tracker's map is in the frame of the map in use: nothing of another frame is followed."""
+        in_use = self.backend.map
+        if in_use is None or in_use.shares_frame(tracker.map):
+            return True
+        self.outcomes["anchor of another map"] += len(self.backend.take_accepted())
+        return False
+
+    def _forget_points(self, tracker: PointTracker) -> None:
+        tracker.reset()
+        self._hold(None)
 
     def _hold(self, odometry: OdometryPose | None) -> None:
         """Note since when map points confirm the pose by odometry; None: they do not."""
@@ -244,10 +266,9 @@ class Localizer:
 
     def _follow(self, tracker: PointTracker, anchor: Anchor, has_scale: bool, is_awaited: bool) -> None:
         """Follow an anchor's points; where followed points alone lead, only those of one that agrees with them."""
-        if anchor.map.name != tracker.map_name:
+        if not anchor.map.shares_frame(tracker.map):
             self.outcomes["anchor of another map"] += 1
-            self._listener.on_other_map(anchor.map)
-            tracker.reset()  # nothing of its map is in use any more
+            self._forget_points(tracker)  # nothing of its map is in use any more
         elif isinstance(anchor.result, AnchorPose):
             if has_scale:
                 tracker.restart(anchor.result)

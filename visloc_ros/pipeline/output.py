@@ -78,6 +78,7 @@ class Output:
 
     def __init__(self, config: BackendConfig, others_odometry: OthersOdometry | None = None) -> None:
         self._config, self._others_odometry = config, others_odometry
+        self._ahead_ns = int(config.transform_tolerance * NANOSECONDS)
         self.reset()
 
     def reset(self) -> None:
@@ -85,6 +86,15 @@ class Output:
         self._odom: OdomState | None = None
         self._correction: _Correction | None = None
         self._waiting: deque[_WaitingPose] = deque(maxlen=RECENT)
+        self._sent_until_ns = self._before_until_ns = 0  # dates of the last correction, and of that in the frame before
+
+    def change_frame(self) -> None:
+        """Send no correction in the frame before any more, and none in the new one before that has passed.
+
+        It is dated ahead: between it and an earlier one in the new frame, listeners would interpolate.
+        """
+        self._correction, self._before_until_ns = None, self._sent_until_ns
+        self._waiting.clear()
 
     def publish(self, estimate: Estimate, raw_map_from_odom: SE3 | None, base_from_camera: SE3) -> Published:
         """The output at one frame, with the earlier values that the loss policy continues."""
@@ -97,10 +107,13 @@ class Output:
             odom_from_base = estimate.odom_from_camera @ camera_from_base
         self._correct(estimate, raw_map_from_odom, odom_from_base)
         goes_on = estimate.state is not State.LOST or config.loss_policy != "stop_tf"
-        sends_correction = config.publish_map_to_odom_tf and self._correction is not None and goes_on
+        is_due = estimate.stamp_ns > self._before_until_ns
+        sends_correction = config.publish_map_to_odom_tf and self._correction is not None and goes_on and is_due
         is_corrected = self._correction is not None and estimate.map_from_odom is not None
         has_odom = odom_from_base is not None and config.mode != Mode.ANCHORS
         pose = self._pose_of(estimate, base_from_camera)
+        if sends_correction:
+            self._sent_until_ns = estimate.stamp_ns + self._ahead_ns
         return Published(
             estimate,
             odom_from_base if config.publish_odom_to_base_tf else None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from visloc_ros.core.errors import SourceError
-from visloc_ros.core.types import Anchor, LoopClosure, OdometryPose, Rejection, TrackedPose
+from visloc_ros.core.types import Anchor, LoopClosure, MapIdentity, OdometryPose, Rejection, TrackedPose
 from visloc_ros.pipeline.anchors import RemoteAnchors
 from visloc_ros.pipeline.backend import Backend, BasePrior
 from visloc_ros.pipeline.inputs import Input, InputKind
@@ -23,6 +23,16 @@ class RecordedInputs:
     tracked: Iterable[TrackedPose | Rejection]
     loops: Iterable[LoopClosure]
     priors: Iterable[BasePrior]
+    maps: Iterable[LoadedMap] = ()
+
+
+@dataclass(frozen=True)
+class LoadedMap:
+    """A map that an anchor node has loaded, and when; at its start, or because that ``is_requested``."""
+
+    identity: MapIdentity
+    stamp_ns: int
+    is_requested: bool
 
 
 def play(
@@ -72,4 +82,7 @@ def _steps(
         steps[Input(InputKind.LOOP, loop.later_ns)].append(partial(backend.add_loop, loop))
     for prior in inputs.priors:
         steps[Input(InputKind.POSE_PRIOR, prior.stamp_ns)].append(partial(backend.add_prior, prior))
+    for one in inputs.maps:
+        use = partial(backend.use_map, one.identity, one.stamp_ns, is_requested=one.is_requested)
+        steps[Input(InputKind.MAP, one.stamp_ns)].append(use)
     return steps

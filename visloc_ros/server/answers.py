@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from visloc_ros.core.advice import ADVICE
+from visloc_ros.core.coordinate_frame import CoordinateFrame, earlier_from_plain, earlier_to_plain
 from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 from visloc_ros.core.manifest import FileInfo
 from visloc_ros.core.map_files import MapFiles
@@ -17,6 +18,8 @@ from visloc_ros.core.result_mapping import result_from_mapping, result_to_mappin
 from visloc_ros.core.types import Anchor, MapIdentity, Rejection
 from visloc_ros.server.job import Job
 
+Count = Annotated[int, Field(ge=0, lt=1 << 31)]
+"""As messages of ROS have room for."""
 CONVENTION = (
     "map_from_camera turns and moves points of the camera's frame (x right, y down, z ahead) into the map's: a unit "
     "quaternion and a translation in units of the map; the covariance is of x, y, z, rot x, rot y, rot z about its axes"
@@ -77,6 +80,11 @@ class LocalizeAnswer(BaseModel):
     metric: bool = Field(description="whether one unit of the map is one metre")
     gravity_aligned: bool = Field(description="whether its z axis points up")
     map_origin: MapOrigin | None = Field(default=None, description="where the map is on the earth, if that is known")
+    frame_uuid: str = Field(default="", description="which frame the pose is in, whatever the map is called")
+    earlier_frames: list[dict[str, Any]] = Field(
+        default=[], description="frames that the map was in before it was aligned, and how they lie in this one"
+    )
+    model_id: str = Field(default="", description="of the map's images and points: changes with every update")
     map_from_camera: Pose | None = None
     geo_pose: PoseOnEarth | None = Field(default=None, description="the same pose on the earth")
     convention: str = CONVENTION
@@ -85,8 +93,8 @@ class LocalizeAnswer(BaseModel):
     map_covariance: list[list[float]] | None = Field(
         default=None, description="the part of it that poses nearby share: errors of the map and of the calibration"
     )
-    num_inliers: int = 0
-    num_matches: int = 0
+    num_inliers: Count = 0
+    num_matches: Count = 0
     reprojection_error_px: float | None = None
     camera: dict[str, Any] | None = Field(default=None, description="the intrinsics that the pose holds for")
     references: list[str] = Field(default=[], description="images of the map that it rests on")
@@ -95,7 +103,7 @@ class LocalizeAnswer(BaseModel):
         default=None, description="on request: N x 2, the centre of the top-left pixel is (0.5, 0.5)"
     )
     inlier_points: list[list[float]] | None = Field(default=None, description="on request: the points there, N x 3")
-    inlier_landmarks: list[int] | None = Field(
+    inlier_landmarks: list[Count] | None = Field(
         default=None,
         description="on request: the landmark or instance of each, from 1, 0 for none",
     )
@@ -116,6 +124,9 @@ class LocalizeAnswer(BaseModel):
             metric=anchor.map.metric,
             gravity_aligned=anchor.map.gravity_aligned,
             map_origin=MapOrigin.of(anchor.map.on_earth),
+            frame_uuid="" if anchor.map.frame is None else anchor.map.frame.uuid,
+            earlier_frames=[] if anchor.map.frame is None else earlier_to_plain(anchor.map.frame),
+            model_id=anchor.map.model_id,
             advice=advice,
             **values,
         )
@@ -123,7 +134,10 @@ class LocalizeAnswer(BaseModel):
     def anchor(self, stamp_ns: int) -> Anchor:
         """The result as one for the image of a stamp. Raises KeyError, TypeError and ValueError."""
         on_earth = None if self.map_origin is None else self.map_origin.reference
-        identity = MapIdentity(self.map, self.metric, self.gravity_aligned, on_earth=on_earth)
+        frame = CoordinateFrame(self.frame_uuid, earlier_from_plain(self.earlier_frames)) if self.frame_uuid else None
+        identity = MapIdentity(
+            self.map, self.metric, self.gravity_aligned, on_earth=on_earth, frame=frame, model_id=self.model_id
+        )
         return Anchor(result_from_mapping(self.model_dump(), stamp_ns), identity)
 
 
@@ -209,13 +223,13 @@ class FileStatus(BaseModel):
     """Checksum and size of a file of a map."""
 
     sha256: str
-    size: int = Field(ge=0, description="bytes")
+    size: int = Field(ge=0, le=1 << 44, description="bytes")
 
 
 class FileList(BaseModel):
     """The files of a map's present version, and what a copy of the map must be to become one of this version."""
 
-    version: int
+    version: int = Field(ge=1, le=1 << 31)
     model: str = Field(description="identifies the version")
     known: list[str] = Field(description="the versions that it was made of, or that lie beside it")
     files: dict[str, FileStatus]

@@ -87,6 +87,9 @@ async def localize(
     cy: Intrinsic = None,
     camera: Annotated[str, Form(description="instead: 'MODEL WIDTH HEIGHT PARAMETERS...', as COLMAP writes it")] = "",
     prior: Annotated[str, Form(description="predicted map_from_camera, 'qw qx qy qz tx ty tz'")] = "",
+    frame_uuid: Annotated[
+        str, Form(description="frame of the prior and the position, as answers name it; empty: the map's")
+    ] = "",
     inliers: Annotated[bool, Form(description="whether to list the pixels and points that support the pose")] = False,
     position: Annotated[str, Form(description="rough position in the map, 'x y' or 'x y z'; needs its sigma")] = "",
     gps: Annotated[str, Form(description="instead, in a map on the earth: 'latitude longitude' in degrees")] = "",
@@ -104,7 +107,7 @@ async def localize(
     feature on the earth.
     """
     known = rough_pose_in_words(position, gps, position_sigma, heading, heading_sigma, text)
-    search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers, known)
+    search = SearchRequest(map, read_camera(camera, fx, fy, cx, cy), read_prior(prior), inliers, known, frame_uuid)
     client = "" if request.client is None else request.client.host
     service.queue.check_room(client)  # before the image is in memory
     data = await image.read()

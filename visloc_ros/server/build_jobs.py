@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import re
 import shutil
 import sqlite3
@@ -17,12 +19,14 @@ from typing import Any
 from visloc_ros.core.child_process import ChildProcess, Limits, Send
 from visloc_ros.core.errors import ConfigError, OutputError, SetupError, VislocError
 from visloc_ros.core.files import exists
+from visloc_ros.core.manifest import MANIFEST_NAME, read_manifest
 from visloc_ros.core.map_lock import changing
 from visloc_ros.mapping.build_job import BuildPlan, build
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.update.update_job import UpdatePlan, update
 from visloc_ros.server.job import OPEN, Job, JobKind, JobState, TakenNameError, TooManyJobsError
 from visloc_ros.sources.base import BAG_SUFFIXES
+from visloc_ros.sources.content import content_of
 from visloc_ros.sources.video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -33,6 +37,8 @@ MOST_OPEN = 8
 MOST_STARTS = 2  # of a job that crashes the server: a third one would, too
 MOST_PROCESSOR_S = 24 * 3600
 _SUFFIXES = (*VIDEO_SUFFIXES, *BAG_SUFFIXES)
+LOOK_S = 0.1  # for a process that ends within some seconds
+DONE_BEFORE = "it was done before its process, or the server, ended"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 COLUMNS = "id, name, state, stage, steps, total, message, created_s, starts, kind"
 TABLE = (
@@ -67,10 +73,9 @@ class BuildJobs:
                 database.execute(TABLE)
                 if "kind" not in {column[1] for column in database.execute("PRAGMA table_info(jobs)")}:
                     database.execute(ADDED)
-                again = "UPDATE jobs SET state = ? WHERE state = ?"  # the server ended while they were built
-                database.execute(again, (JobState.QUEUED.value, JobState.BUILDING.value))
+            begun = [job for job in self.open_jobs() if job.state is JobState.BUILDING]  # by an earlier server
             self._remove_strays()
-            self._thread = threading.Thread(target=self._work, name="visloc builds", daemon=True)
+            self._thread = threading.Thread(target=self._work, args=(begun,), name="visloc builds", daemon=True)
             self._thread.start()
 
     def list(self) -> list[Job]:
@@ -161,13 +166,18 @@ class BuildJobs:
         if self._thread is not None:
             self._thread.join()
 
-    def _work(self) -> None:
+    def _work(self, begun: Sequence[Job]) -> None:
+        for one in begun:
+            self._attempt(self._begin_again, one)
         while (job := self._next()) is not None:
-            try:
-                self._build(job)
-            except Exception:  # the next job must not wait for ever
-                logger.exception("a job has failed")
-                self._end(job, JobState.FAILED, "the server has failed: see its log")
+            self._attempt(self._build, job)
+
+    def _attempt(self, work: Callable[[Job], None], job: Job) -> None:
+        try:
+            work(job)
+        except Exception:  # the next job must not wait for ever
+            logger.exception("a job has failed")
+            self._end(job, JobState.FAILED, "the server has failed: see its log")
 
     def _next(self) -> Job | None:
         with self._changed:
@@ -194,7 +204,7 @@ class BuildJobs:
             report = _StoredProgress(lambda **values: self._set(job.id, **values))
             path, limits = self._maps / job.name, Limits(processor_s=MOST_PROCESSOR_S)
             work = _work_of(job, path, uploads[0])
-            self._running = ChildProcess(_alone, path, *work, limits=limits, on_message=report)
+            self._running = ChildProcess(_alone, uploads[0], path, *work, limits=limits, on_message=report)
             self._running_id = job.id
         try:
             summary = self._running.result()
@@ -219,7 +229,52 @@ class BuildJobs:
             else:
                 self._end(job, JobState.DONE, message)
 
+    def _begin_again(self, job: Job) -> None:
+        """Let a job wait that an earlier server began, unless it is done or was cancelled since."""
+        self._wait_for_process(job)
+        if self._is_closed:
+            return
+        if self._is_done(job):
+            self._finish(job, DONE_BEFORE)
+            return
+        with self._changed:
+            now = self.get(job.id)
+            if now is not None and now.state is JobState.BUILDING:
+                self._set(job.id, state=JobState.QUEUED.value)
+            else:
+                shutil.rmtree(self.folder / job.id, ignore_errors=True)
+
+    def _wait_for_process(self, job: Job) -> None:
+        """Wait until the process that an earlier server left has ended: it may change the map to the last."""
+        try:
+            descriptor = os.open(next((self.folder / job.id).glob("*")), os.O_RDWR)
+        except (StopIteration, FileNotFoundError):  # its recording is gone
+            return
+        with self._changed:
+            while not self._is_closed and not _lock(descriptor):
+                self._changed.wait(LOOK_S)
+        os.close(descriptor)
+
+    def _is_done(self, job: Job) -> bool:
+        """Whether a job that began has changed the map: no recording may build or teach it twice."""
+        path, recording = self._maps / job.name, next((self.folder / job.id).glob("*"), None)
+        if recording is None or not exists(path):
+            return False
+        try:
+            manifest = read_manifest(path)
+            if job.kind is JobKind.UPDATE:
+                return content_of(recording) in {session.get("recording") for session in manifest.sessions}
+            is_newer = (path / MANIFEST_NAME).stat().st_mtime >= job.created_s  # there was none of that name
+            return is_newer and manifest.created_from == recording.stem
+        except (VislocError, OSError) as error:
+            logger.warning("whether '%s' was %s is not known: %s", job.name, job.kind.value, error)
+            return False
+
     def _fail(self, job: Job, error: Exception) -> None:
+        """Report why a job has failed, unless it had changed its map before it ended, or when it began before."""
+        if (job.starts or isinstance(error, SetupError)) and self._is_done(job):
+            self._finish(job, DONE_BEFORE)
+            return
         now = self.get(job.id)
         if now is not None and now.state is JobState.CANCELLED:
             shutil.rmtree(self.folder / job.id, ignore_errors=True)
@@ -265,10 +320,23 @@ def _work_of(job: Job, path: Path, recording: Path) -> tuple[Callable[..., Any],
     return build, BuildPlan(recording, path, MappingConfig())
 
 
-def _alone(send: Send, path: Path, function: Callable[..., Any], plan: BuildPlan | UpdatePlan) -> Any:
-    """Do the work of a job, while nobody else changes its map. Raises MapBusyError, and what the function raises."""
+def _alone(send: Send, recording: Path, path: Path, function: Callable[..., Any], plan: BuildPlan | UpdatePlan) -> Any:
+    """Do the work of a job, while nobody else changes its map. Raises MapBusyError, and what the function raises.
+
+    This process locks the recording as long as it lives, whatever becomes of the server.
+    """
+    _lock(os.open(recording, os.O_RDWR))
     with changing(path):
         return function(send, plan)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file until it is closed, unless another process has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class _StoredProgress:

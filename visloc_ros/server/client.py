@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,8 +23,12 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map_files import MapFiles
 from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.server.answers import FileList, Health, JobStatus, LocalizeAnswer, MapStatus, VersionStatus
+from visloc_ros.sources.bounded_answers import MOST_JSON_BYTES, Answer, AnswerError, BoundedClient, read_json
 
 CONNECT_S, ANSWER_S = 2.0, 10.0  # an answer that comes later is of no use to a robot that moves
+SUCCESS, PARTIAL, REDIRECTION = 200, 206, 300
+_LONGEST_REFUSAL, _LONGEST_WORDS = 64 << 10, 300  # bytes that are read, characters that are shown
+_LONGEST_PAUSE_S = 60.0
 
 
 AnswerT = TypeVar("AnswerT")
@@ -51,7 +57,8 @@ class LocalizationClient:
             raise ConfigError(f"'{url}' is no address: {error}") from error
         if address.scheme not in ("http", "https") or not address.host:
             raise ConfigError(f"'{url}' is no address: give one like http://gpu-box:8090")
-        self._client = httpx.Client(base_url=address, headers=headers, timeout=timeout)
+        client = httpx.Client(base_url=address, headers=headers, timeout=timeout)
+        self._client = BoundedClient(client, 2.0 * answer_s)
 
     def localize(
         self,
@@ -62,13 +69,15 @@ class LocalizationClient:
         prior: SE3 | None = None,
         with_inliers: bool = False,
         known: RoughPose | None = None,
+        frame_uuid: str = "",
     ) -> LocalizeAnswer:
         """Find a JPEG, PNG or HEIC in a map of the server; ``prior`` is a predicted ``map_from_camera``.
 
-        ``known`` is what else is known of the camera: a pose that contradicts it is rejected. Without ``camera`` the
+        ``known`` is what else is known of the camera: a pose that contradicts it is rejected. Both are in the frame of
+        an earlier answer, ``frame_uuid``; empty where they are in that of the map. Without ``camera`` the
         focal length is that of the image's EXIF data, or estimated. Raises ServerError.
         """
-        fields = {"map": map_name, "inliers": json.dumps(with_inliers)}
+        fields = {"map": map_name, "inliers": json.dumps(with_inliers), "frame_uuid": frame_uuid}
         if camera is not None:
             fields["camera"] = " ".join(map(str, (camera.model.name, camera.width, camera.height, *camera.params)))
         if prior is not None:
@@ -108,38 +117,24 @@ class LocalizationClient:
         """The files of a map's present version. Raises ServerError."""
         return self._ask(TypeAdapter(FileList), "GET", f"{_map_path(name)}/files").map_files
 
-    def file_chunks(self, name: str, file: str, version: int) -> NDArray[np.void]:
-        """The chunks (C,) of a file of a map, of type ``CHUNK``. Raises ServerError."""
+    def file_chunks(self, name: str, file: str, version: int, at_most: int) -> NDArray[np.void]:
+        """The chunks (C,) of a file of a map, ``at_most`` so many, of type ``CHUNK``. Raises ServerError."""
         path = f"{_map_path(name)}/chunks/{quote(file)}"
-        data = b"".join(self._stream(path, {"version": version}))
+        with self._answer("GET", path, params={"version": version}) as answer:
+            data = answer.body(at_most * CHUNK.itemsize)
         if len(data) % CHUNK.itemsize:
             raise ServerError(f"{self._url} gives an answer that is not whole: try again")
         return np.frombuffer(data, CHUNK)
 
     def file_part(self, name: str, file: str, version: int, begin: int, end: int) -> Iterator[bytes]:
         """The bytes of a file of a map from ``begin`` to before ``end``, in pieces. Raises ServerError."""
-        left = end - begin
-        headers = {"Range": f"bytes={begin}-{end - 1}"}
-        for piece in self._stream(f"{_map_path(name)}/files/{quote(file)}", {"version": version}, headers):
-            left -= len(piece)
-            if left < 0:
-                raise ServerError(f"{self._url} gives more of '{file}' than was asked for")
-            yield piece
-
-    def _stream(self, path: str, params: dict[str, int], headers: dict[str, str] | None = None) -> Iterator[bytes]:
-        """The body of an answer in pieces, as it is. Raises ServerError, also where it breaks off."""
-        headers = {"Accept-Encoding": "identity", **(headers or {})}
-        expected = 206 if "Range" in headers else 200
-        try:
-            with self._client.stream("GET", path, params=params, headers=headers) as answer:
-                if answer.status_code != expected:
-                    answer.read()
-                    raise ServerError(f"{self._url} refuses: {_detail(answer)}", _retry_after_s(answer))
-                for piece in answer.iter_raw():
-                    self.received += len(piece)
-                    yield piece
-        except httpx.HTTPError as error:
-            raise self._silent(error) from error
+        headers, params = {"Range": f"bytes={begin}-{end - 1}"}, {"version": version}
+        with self._answer(
+            "GET", f"{_map_path(name)}/files/{quote(file)}", PARTIAL, params=params, headers=headers
+        ) as answer:
+            if not answer.headers.get("Content-Range", "").startswith(f"bytes {begin}-{end - 1}/"):
+                raise ServerError(f"{self._url} gives another part of '{file}' than was asked for: pull again")
+            yield from answer.pieces(end - begin)
 
     def health(self) -> Health:
         """Whether the server works. Raises ServerError."""
@@ -157,38 +152,50 @@ class LocalizationClient:
     ) -> None:
         self.close()
 
-    def _silent(self, error: Exception) -> ServerError:
-        words = f"{self._url} does not answer ({type(error).__name__}): see that 'visloc serve' runs there"
-        return ServerError(words)
+    @contextmanager
+    def _answer(self, method: str, path: str, wanted: int = 0, **content: Any) -> Iterator[Answer]:
+        """An answer of status ``wanted``, by default of any that means success. Raises ServerError."""
+        try:
+            with self._client.ask(method, path, **content) as answer:
+                if answer.status != wanted if wanted else not SUCCESS <= answer.status < REDIRECTION:
+                    raise ServerError(f"{self._url} refuses: {_reason(answer)}", _retry_after_s(answer))
+                answer.check_plain()
+                try:
+                    yield answer
+                finally:
+                    self.received += answer.received
+        except AnswerError as error:
+            raise ServerError(f"{self._url} {error}: see that 'visloc serve' runs there, and try again") from error
 
     def _ask(self, kind: TypeAdapter[AnswerT], method: str, path: str, **content: Any) -> AnswerT:
+        with self._answer(method, path, **content) as answer:
+            data = answer.body(MOST_JSON_BYTES)
+            read_json(data)
         try:
-            answer = self._client.request(method, path, **content)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._silent(error) from error
-        self.received += answer.num_bytes_downloaded
-        if not answer.is_success:
-            raise ServerError(f"{self._url} refuses: {_detail(answer)}", _retry_after_s(answer))
-        try:
-            return kind.validate_json(answer.content)
-        except ValidationError as error:
-            raise ServerError(f"{self._url} gives an answer that this version does not understand: {error}") from error
+            return kind.validate_json(data)
+        except ValidationError:  # without its words, which repeat the answer
+            words = "gives an answer that this version does not understand: use the same version here and there"
+            raise ServerError(f"{self._url} {words}") from None
 
 
 def _map_path(name: str) -> str:
     return f"/reference/maps/{quote(name, safe='')}"
 
 
-def _detail(answer: httpx.Response) -> str:
-    """Why a request is refused, in the server's words."""
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"status {answer.status_code}"
+def _reason(answer: Answer) -> str:
+    """Why a request is refused, in the server's words if they are some."""
+    if REDIRECTION <= answer.status < REDIRECTION + 100:
+        return f"status {answer.status}, a redirection, which is not followed: give the address of the server itself"
+    with suppress(AnswerError, LookupError, TypeError):
+        words = read_json(answer.body(_LONGEST_REFUSAL))["detail"]
+        if isinstance(words, str) and words.strip():
+            return words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]} ..."
+    return f"status {answer.status}: see that it is 'visloc serve', and what its log says"
 
 
-def _retry_after_s(answer: httpx.Response) -> float | None:
+def _retry_after_s(answer: Answer) -> float | None:
     try:
-        return float(answer.headers["Retry-After"])
+        wanted_s = float(answer.headers["Retry-After"])
     except (KeyError, ValueError):
         return None
+    return min(max(wanted_s, 0.0), _LONGEST_PAUSE_S) if math.isfinite(wanted_s) else None

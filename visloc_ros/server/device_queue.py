@@ -139,13 +139,17 @@ class DeviceQueue:
 
 @dataclass(frozen=True)
 class SearchRequest:
-    """The map to search an image in, empty where there is only one, and what is known of the image."""
+    """The map to search an image in, empty where there is only one, and what is known of the image.
+
+    ``frame_uuid`` is of the frame that ``prior`` and ``known`` are in; empty for that of the map.
+    """
 
     map_name: str = ""
     camera_of: CameraOfSize | None = None
     prior: SE3 | None = None
     with_inliers: bool = False
     known: RoughPose = field(default_factory=RoughPose)
+    frame_uuid: str = ""
 
 
 class Search:

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.file_chunks import chunks_in_turn
-from visloc_ros.core.files import is_file
+from visloc_ros.core.files import check_within, is_file
 from visloc_ros.core.map_files import list_files
 from visloc_ros.core.map_folder import path_within
 from visloc_ros.core.map_versions import list_versions
@@ -50,11 +50,13 @@ def chunks(service: Admitted, name: Name, path: str, version: Version) -> Stream
 
 
 def _file(service: Service, name: str, path: str, version: int) -> Path:
-    """A file of a version, wherever that lies now."""
-    folder = next((one.folder for one in list_versions(service.maps.folder_of(name)) if one.number == version), None)
+    """A file of a version, wherever in the map's folder that lies now."""
+    place = service.maps.folder_of(name)
+    folder = next((one.folder for one in list_versions(place) if one.number == version), None)
     if folder is None:
         raise HTTPException(404, f"'{name}' has no version {version} any more: list its files again")
     try:
+        check_within(folder, place, ConfigError)
         found = path_within(folder, path)
     except ConfigError:
         raise HTTPException(404, f"'{name}' has no file of that name") from None

@@ -8,10 +8,11 @@ changes, which it does as a whole.
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,20 +21,24 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.atomic_write import check_space, restore
+from visloc_ros.core.atomic_write import check_space, is_unfinished, restore
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.file_chunks import chunks_of
 from visloc_ros.core.files import exists
-from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, check_files, file_info, read_manifest
+from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, check_files, file_info, read_manifest
 from visloc_ros.core.map_archive import members
-from visloc_ros.core.map_files import MapFiles, known_models, model_of
+from visloc_ros.core.map_files import MapFiles, known_models
 from visloc_ros.core.map_layout import VERSIONS_FOLDER
 from visloc_ros.core.map_versions import keep_versions, link_or_copy, list_versions
 from visloc_ros.core.map_writer import check_output, staged_folder
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.server.client import LocalizationClient
 
-_LEAST_CHUNKED = 32 << 10  # bytes: smaller files are fetched whole
+_LOCK = "lock"
+_LEAST_CHUNKED, _MOST_CHUNKED = 32 << 10, 2 << 30  # bytes: other files are fetched whole
+_MOST_CHUNKS = 2 << 20  # of one file, of 1 kB each: a list of 25 MB
+_MOST_PARTS = 10_000  # of one file, a request each
+_LONGEST_NAME, _LONGEST_PART = 1000, 255  # of file systems
 
 
 @dataclass(frozen=True)
@@ -84,21 +89,31 @@ def _own_manifest(path: Path) -> FileInfo | None:
 
 
 def _check_names(wanted: MapFiles) -> None:
-    """Raise MapError where files would lie outside the map, or could not be checked."""
+    """Raise MapError where files would lie outside the map, in each other's place, or could not be checked."""
     if MANIFEST_NAME not in wanted.files:
         raise MapError("the server lists a map without a manifest: nothing was changed")
     for name, info in wanted.files.items():
-        parts = PurePosixPath(name).parts
-        is_inside = name == "/".join(parts) and ".." not in parts and parts[:1] != ("/",) and "\\" not in name
-        if not is_inside or not parts or parts[0] == VERSIONS_FOLDER or not re.fullmatch("[0-9a-f]{64}", info.sha256):
+        if not _is_name(name) or not re.fullmatch("[0-9a-f]{64}", info.sha256):
             raise MapError(f"the server lists a file '{name}' that no map has: do not trust it; nothing was changed")
+    both = {str(parent) for name in wanted.files for parent in PurePosixPath(name).parents} & wanted.files.keys()
+    if both:
+        raise MapError(f"the server lists '{min(both)}' as a file and as a folder: do not trust it")
+
+
+def _is_name(name: str) -> bool:
+    """Whether a file of a map can have this name."""
+    path = Path(name)
+    is_plain = name.isprintable() and "\\" not in name and len(name) <= _LONGEST_NAME
+    is_inside = name == "/".join(path.parts) and not {"..", "/"} & set(path.parts)
+    is_short = is_plain and all(len(os.fsencode(part)) <= _LONGEST_PART for part in path.parts)
+    return is_short and is_inside and bool(path.parts) and path.parts[0] != VERSIONS_FOLDER and not is_unfinished(path)
 
 
 def _check_same_map(path: Path, wanted: MapFiles) -> None:
     own = read_manifest(path)
     if own.reduced is not None:
         raise ConfigError(f"{path} is reduced to one way of searching: pull to another folder, and reduce that")
-    if model_of(own) in wanted.known:
+    if own.model_id in wanted.known:
         return
     if known_models(path) & wanted.known:
         raise ConfigError(
@@ -125,6 +140,7 @@ class _Pull:
         if own is not None and self._own.are(files):
             return []
         with _arrivals(self._path) as arrivals:
+            _keep_only(arrivals, {files[name].sha256 for name in new})
             check_space(arrivals, sum(files[name].size for name in new))
             progress.stage("pull", len(new))
             for name in new:
@@ -139,7 +155,7 @@ class _Pull:
         with target.open("ab") as file:
             if file.tell() > info.size:
                 file.truncate(0)
-            if info.size >= _LEAST_CHUNKED and here.is_file():
+            if _LEAST_CHUNKED <= info.size <= _MOST_CHUNKED and here.is_file():
                 self._take_chunks(name, here, file)
             self._receive(name, file, info.size)
         if file_info(target) != info:
@@ -157,11 +173,15 @@ class _Pull:
 
     def _take_chunks(self, name: str, here: Path, file: IO[bytes]) -> None:
         """Append what the copy's file has of the wanted one, and what is before that, up to the last such chunk."""
-        wanted = self._client.file_chunks(self._name, name, self._wanted.version)
+        wanted = self._client.file_chunks(self._name, name, self._wanted.version, _MOST_CHUNKS)
+        if int(wanted["size"].sum(dtype=np.int64)) != self._wanted.files[name].size:
+            raise MapError(f"the server lists chunks of '{name}' that do not make it: {self._path} was not changed")
         begins = np.cumsum(wanted["size"], dtype=np.int64) - wanted["size"]
         places = _places(wanted, chunks_of(here))
+        if np.count_nonzero(np.diff(places >= 0)) > 2 * _MOST_PARTS:
+            return  # all of it is one request
         with here.open("rb") as source:
-            for row in np.flatnonzero(places >= 0).tolist():
+            for row in np.flatnonzero(places >= 0):
                 if file.tell() <= begins[row]:
                     self._receive(name, file, int(begins[row]))
                     source.seek(int(places[row]))
@@ -171,17 +191,31 @@ class _Pull:
         files = self._wanted.files
         with staged_folder(self._path, overwrite=True) as folder:
             for name, info in files.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy(self._own.by_checksum.get(info.sha256, arrivals / info.sha256), folder / name)
-            manifest = read_manifest(folder)
-            check_files(folder, manifest, checksums=False)
+                self._put(self._own.by_checksum.get(info.sha256, arrivals / info.sha256), folder / name)
+            manifest = self._manifest_in(folder)
             is_listed = all(files.get(name) == info for name, info in manifest.files.items())
-            if not is_listed or (manifest.version, model_of(manifest)) != (self._wanted.version, self._wanted.model):
+            if not is_listed or (manifest.version, manifest.model_id) != (self._wanted.version, self._wanted.model):
                 raise MapError(f"the files of '{self._name}' do not belong together: {self._path} was not changed")
             if _own_manifest(self._path) != own:
                 raise MapError(f"{self._path} has changed meanwhile: pull it again")
             if own is not None:
                 keep_versions(self._path, folder, but_not=manifest.version)
+
+    def _put(self, source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if os.path.lexists(target):  # file systems may ignore case
+            raise MapError(f"the disk of {self._path} has one name for two files of the map: pull it to another disk")
+        link_or_copy(source, target)
+
+    def _manifest_in(self, folder: Path) -> Manifest:
+        """The manifest of what has come. Raises MapError where it is no whole map."""
+        try:
+            manifest = read_manifest(folder)
+            check_files(folder, manifest, checksums=False)
+        except MapError as error:
+            words = str(error).replace(f"{folder}/", "")
+            raise MapError(f"the server's map cannot be used, and {self._path} was not changed: {words}") from error
+        return manifest
 
 
 def _places(wanted: NDArray[np.void], own: NDArray[np.void]) -> NDArray[np.int64]:
@@ -218,13 +252,20 @@ class _OwnFiles:
         )
 
 
+def _keep_only(arrivals: Path, checksums: Set[str]) -> None:
+    """Remove what earlier pulls have fetched of other versions."""
+    for path in arrivals.iterdir():
+        if path.name not in checksums and path.name != _LOCK:
+            path.unlink()
+
+
 @contextmanager
 def _arrivals(path: Path) -> Iterator[Path]:
     """The folder beside a map for what is fetched, by checksum; it goes once all is in place. Raises OutputError."""
     folder = path.resolve().with_name(f".{path.resolve().name}.pulled")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("w") as lock:
+        with (folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from visloc_ros.core.atomic_write import atomic_folder, atomic_write, check_space, restore
 from visloc_ros.core.errors import ConfigError, SourceError, VislocError
-from visloc_ros.core.files import is_file, is_folder, read_text
+from visloc_ros.core.files import exists, is_folder, read_text
 from visloc_ros.core.unpacking import Contents, most_bytes, unpack_tar, unpack_zip
 from visloc_ros.sources.datasets import read_dataset
 from visloc_ros.sources.download import DownloadBar, Wanted, download, size_of
@@ -101,7 +101,7 @@ def find_data_set(name: str) -> DataSet:
 
 def ask_size(entry: DataSet) -> int:
     """Bytes of an archive by the catalogue, else by the server, which may not state it. Raises SourceError."""
-    return entry.size or size_of(Wanted(entry.url, entry.name, SourceError))
+    return entry.size or size_of(Wanted(entry.url, entry.name, SourceError, LARGEST_BYTES))
 
 
 def record_path(entry: DataSet, into: Path) -> Path:
@@ -112,7 +112,7 @@ def record_path(entry: DataSet, into: Path) -> Path:
 def recorded_sha256(entry: DataSet, into: Path) -> str:
     """Checksum of the first download, empty before it. Raises SourceError."""
     path = record_path(entry, into)
-    if not is_file(path):
+    if not exists(path):
         return ""
     try:
         return str(json.loads(read_text(path, SourceError))["sha256"])
@@ -154,8 +154,7 @@ def fetch_data(entry: DataSet, into: Path, size: int, bar: DownloadBar | None = 
     with atomic_folder(folder) as new:
         check_space(new, 2 * size)
         archive = new / entry.file
-        at_most = size or LARGEST_BYTES
-        download(Wanted(entry.url, entry.name, SourceError, entry.sha256, at_most), archive, bar)
+        download(Wanted(entry.url, entry.name, SourceError, size or LARGEST_BYTES, entry.sha256), archive, bar)
         sha256 = _sha256_of(archive)
         if recorded and sha256 != recorded:
             raise _changed(entry, into)

@@ -14,7 +14,7 @@ from visloc_ros.core.colmap_rigs import rig_of_model
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.files import read_text, read_yaml
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map_layout import MODEL_FOLDER
+from visloc_ros.core.manifest import MODEL_FOLDER
 from visloc_ros.core.rig import Rig, RigCamera, transform_from_matrix, transform_from_quaternion
 from visloc_ros.sources.camera_files import CHAIN_NAME, camera_from_values, camera_to_values, read_camera_file
 

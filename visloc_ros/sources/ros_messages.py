@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import MapError, VislocError
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
@@ -35,6 +36,7 @@ from visloc_ros.core.types import (
 )
 
 UNIT_TOLERANCE = 1e-3
+LARGEST_RESCALING = 1e6  # of a map without metres to one in metres
 MOST_EARLIER = 1000  # poses of images before a segment's first: more have nothing in common with it
 # RViz leaves the variances of z, roll and pitch at zero: it does not know them, and neither the height of the floor.
 UNSAID_SIGMAS = np.repeat([1.0, np.deg2rad(15.0)], 3)  # metres, radians
@@ -158,10 +160,45 @@ def reason_from_msg(text: str) -> Reason:
 def anchor_from_msg(message: Any) -> Anchor:
     """Inverse of ``anchor_to_msg``."""
     result = _anchor_pose_from_msg(message) if message.accepted else _no_anchor_from_msg(message)
-    # Older bags have no path.
-    path = getattr(message, "map_path", "")
-    on_earth = _origin_from_msg(message)
-    return Anchor(result, MapIdentity(message.map_name, message.metric, message.gravity_aligned, path, on_earth))
+    identity = MapIdentity(
+        message.map_name,
+        message.metric,
+        message.gravity_aligned,
+        getattr(message, "map_path", ""),  # which older bags lack
+        _origin_from_msg(message),
+        _frame_from_msg(message),
+        getattr(message, "map_model_id", ""),
+    )
+    return Anchor(result, identity)
+
+
+def _frame_from_msg(message: Any) -> CoordinateFrame | None:
+    """The frame of the map of an anchor or a tracked pose; None where it is not known, as in older bags."""
+    uuid = getattr(message, "map_frame_uuid", "")
+    return CoordinateFrame(uuid) if uuid else None
+
+
+def map_identity_from_msg(message: Any) -> MapIdentity:
+    """Inverse of ``map_identity_to_msg``."""
+    frame = None
+    if message.frame_uuid:
+        earlier = {one.uuid: _similarity_from_msg(one) for one in message.earlier_frames}
+        frame = CoordinateFrame(message.frame_uuid, earlier)
+    return MapIdentity(
+        message.name,
+        message.metric,
+        message.gravity_aligned,
+        message.path,
+        _origin_from_msg(message),
+        frame,
+        message.model_id,
+    )
+
+
+def _similarity_from_msg(message: Any) -> Sim3:
+    if not is_plausible_scale(message.scale, LARGEST_RESCALING):
+        raise MessageError(f"{message.scale} is no scale between two frames of a map")
+    return Sim3.from_se3(pose_from_msg(message.frame_from_earlier), message.scale)
 
 
 def _origin_from_msg(message: Any) -> GeoReference | None:
@@ -230,6 +267,7 @@ def tracked_pose_from_msg(message: Any) -> TrackedPose | Rejection:
         message.num_followed,
         message.reprojection_error_px,
         stage_ms,
+        frame=_frame_from_msg(message),
     )
 
 

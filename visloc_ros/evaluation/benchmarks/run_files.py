@@ -14,7 +14,7 @@ from typing import Any
 
 from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import ConfigError, SourceError
-from visloc_ros.core.files import is_file, read_text
+from visloc_ros.core.files import exists, read_text
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.result_mapping import pose_from_mapping, pose_to_mapping
 from visloc_ros.core.types import AnchorPose, Rejection
@@ -67,7 +67,7 @@ def read_records(path: Path) -> dict[str, QueryRecord]:
 
     Raises SourceError on a broken line.
     """
-    if not is_file(path):
+    if not exists(path):
         return {}
     text = read_text(path, SourceError)
     whole, _, half = text.rpartition("\n")
@@ -133,7 +133,7 @@ def _content_of(scene: BenchmarkScene) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not is_file(path):
+    if not exists(path):
         return {}
     try:
         values = json.loads(read_text(path, ConfigError))

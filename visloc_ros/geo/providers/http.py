@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from email.utils import parsedate_to_datetime
@@ -15,13 +15,21 @@ import httpx
 from visloc_ros.core.errors import GeoError
 from visloc_ros.geo.providers.cost import Budget, StopError
 from visloc_ros.geo.providers.credentials import Secret, redact
+from visloc_ros.sources.bounded_answers import (
+    MOST_JSON_BYTES,
+    Answer,
+    AnswerError,
+    BoundedClient,
+    TooLongError,
+    read_json,
+)
 
 WORKERS = 8
-MAX_JSON_BYTES, MAX_IMAGE_BYTES = 64 << 20, 64 << 20
+MAX_IMAGE_BYTES = 64 << 20
 _ATTEMPTS = 5
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.5, 60.0
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
-_TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=None)
+_TIMEOUT, _PATIENCE_S = httpx.Timeout(30.0, connect=10.0), 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -51,20 +59,19 @@ class HttpClient:
             logging.getLogger(name).setLevel(logging.WARNING)
         self.budget = budget
         self._secrets, self._sleep = tuple(secrets), sleep
-        limits = httpx.Limits(max_connections=WORKERS, max_keepalive_connections=WORKERS)
-        self._client = httpx.Client(timeout=_TIMEOUT, limits=limits, transport=transport)
+        self._transport, self._of_thread = transport, threading.local()
 
     def get_json(self, url: str, final: Collection[int] = (), **content: Any) -> Any:
         """The JSON of an answer; arguments as of ``get``. Raises HttpError; StopError where the key is refused."""
         try:
-            data = self.get(url, MAX_JSON_BYTES, final, **content)
+            data = self.get(url, MOST_JSON_BYTES, final, **content)
         except HttpError as error:
             if error.status in (401, 403) or ("OAuthException" in error.body and '"code":190' in error.body):
                 raise StopError(f"the service refuses the key: {error}") from error
             raise
         try:
-            return json.loads(data)
-        except (ValueError, RecursionError) as error:
+            return read_json(data, allow_nan=True)  # leaves out one view, not all of an answer
+        except AnswerError as error:
             raise HttpError(f"{_name(url)} gives no JSON, but {data[:40]!r}", 200) from error
 
     def get(
@@ -100,30 +107,33 @@ class HttpClient:
         self, url: str, at_most: int, params: Mapping[str, Any] | None, headers: Mapping[str, str] | None
     ) -> bytes:
         try:
-            with self._client.stream("GET", url, params=params, headers=headers) as answer:
-                body = self._body(answer, url, at_most)
-        # Without their causes, whose words may hold the address.
+            httpx.URL(url)
         except httpx.InvalidURL:
             raise HttpError("the service names an address that is none") from None
-        except (httpx.RequestError, httpx.StreamError) as error:
-            raise _BusyError(HttpError(f"{_name(url)} does not answer ({type(error).__name__})")) from None
-        if answer.is_success:
+        try:
+            with self._client().ask("GET", url, params=params, headers=dict(headers or {})) as answer:
+                answer.check_plain()
+                body = answer.body(at_most)
+        # Without their causes, whose words may hold the address.
+        except TooLongError:
+            raise HttpError(f"what {_name(url)} gives has more than {at_most / 1e6:.0f} MB: nothing was kept") from None
+        except AnswerError as error:
+            raise _BusyError(HttpError(f"{_name(url)} {error}")) from None
+        if httpx.codes.is_success(answer.status):
             return body
         beginning = self.redact(body[:300].decode(errors="replace"))
-        failed = HttpError(f"{_name(url)} answers {answer.status_code}: {beginning}", answer.status_code, beginning)
-        if answer.status_code in _BUSY:
+        failed = HttpError(f"{_name(url)} answers {answer.status}: {beginning}", answer.status, beginning)
+        if answer.status in _BUSY:
             raise _BusyError(failed, _retry_after_s(answer))
         raise failed
 
-    @staticmethod
-    def _body(answer: httpx.Response, url: str, at_most: int) -> bytes:
-        parts, size = [], 0
-        for part in answer.iter_bytes():
-            parts.append(part)
-            size += len(part)
-            if size > at_most:
-                raise HttpError(f"what {_name(url)} gives has more than {at_most / 1e6:.0f} MB: nothing was kept")
-        return b"".join(parts)
+    def _client(self) -> BoundedClient:
+        """The client of this thread."""
+        if not hasattr(self._of_thread, "client"):
+            client = httpx.Client(timeout=_TIMEOUT, transport=self._transport)
+            self._of_thread.client = BoundedClient(client, _PATIENCE_S)
+        found: BoundedClient = self._of_thread.client
+        return found
 
 
 class _BusyError(Exception):
@@ -139,7 +149,7 @@ def _delay(attempt: int, wanted_s: float) -> float:
     return min(max(delay, wanted_s), _LONGEST_DELAY_S)
 
 
-def _retry_after_s(answer: httpx.Response) -> float:
+def _retry_after_s(answer: Answer) -> float:
     """Seconds that an answer asks to wait, as a number or until a date; 0 if it does not."""
     value = answer.headers.get("Retry-After", "")
     try:

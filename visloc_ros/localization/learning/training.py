@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.core.errors import ModelError
+from visloc_ros.core.files import exists
 from visloc_ros.execution.tasks import artifact_key
 
 ReportProgress = Callable[[float], None]
@@ -234,9 +236,18 @@ def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:
 
 
 def read_checkpoint(folder: Path, expected: str) -> dict[str, Any] | None:
-    """The state of the training with this fingerprint; None where there is none that can be read."""
+    """The state of the training with this fingerprint; None where there is none, or its file is damaged.
+
+    Raises ModelError where it cannot be read: it may hold hours of training.
+    """
+    path = folder / CHECKPOINT_NAME
+    if not exists(path):
+        return None
     try:
-        state = torch.load(folder / CHECKPOINT_NAME, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ModelError(f"cannot read {path}: {reason}: see to that, or remove it to train from the begin") from error
+    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError):
         return None
     return state if isinstance(state, dict) and state.get("fingerprint") == expected else None

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from visloc_ros.core.errors import CalibrationError, ConfigError, MapError
-from visloc_ros.core.manifest import Manifest, ModelInfo
+from visloc_ros.core.manifest import MODEL_FOLDER, Manifest, ModelInfo
 from visloc_ros.core.map import Map
-from visloc_ros.core.map_layout import FEATURES_NAME, MODEL_FOLDER
+from visloc_ros.core.map_layout import FEATURES_NAME
 from visloc_ros.localization.config import RETRIEVAL
 
 _MOST_DESCRIPTION_BYTES = 32 << 20

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pycolmap
 
-from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.manifest import ALIGNED, Manifest, in_frame, made_of
 from visloc_ros.core.map import Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
@@ -24,7 +24,8 @@ from visloc_ros.mapping.validation import validate_map
 def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, overwrite: bool = False) -> MapFit:
     """Write a map in the frame that ``fit`` finds for it; ``output`` may be the map itself, with ``overwrite``.
 
-    The manifest keeps the source of the frame, and its residuals. Raises OutputError when ``output`` is taken or not
+    The manifest keeps the source of the frame, its residuals, and the transform from the frame that the map was in, by
+    which running nodes and stored poses follow. Raises OutputError when ``output`` is taken or not
     writable, MapError when the map is broken or ``fit`` refuses; an old map stays as it is until the new one is whole.
     """
     check_output(output, overwrite=overwrite)
@@ -50,8 +51,9 @@ def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, ove
 def _described(old: Manifest, name: str, found: MapFit) -> Manifest:
     """The manifest of the map in its new frame."""
     is_scaled = found.metric and abs(found.frame_from_map.scale - 1.0) > 1e-9
+    moved = in_frame(old, old.frame.moved(found.frame_from_map))
     return replace(
-        old,
+        made_of(moved, old, ALIGNED),
         name=name,
         metric=found.metric,
         gravity_aligned=found.gravity_aligned,

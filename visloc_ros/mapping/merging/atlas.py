@@ -57,7 +57,8 @@ def make_atlas(
     if len(by_row) < len(maps):
         raise MapError(_words_of_parts(names, by_row, found.refused))
     versions = [version_of(map_.manifest) for map_ in maps]
-    placed = [PlacedMap(name, *by_row[row], versions[row]) for row, name in enumerate(names)]
+    frames = [map_.manifest.frame_uuid for map_ in maps]
+    placed = [PlacedMap(name, *by_row[row], versions[row], frames[row]) for row, name in enumerate(names)]
     with staged_folder(output, overwrite=overwrite) as folder:
         _write(folder, output.resolve().name, maps, placed)
     return AtlasSummary(tuple(placed), tuple(advise(maps)))

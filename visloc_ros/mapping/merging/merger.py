@@ -12,9 +12,10 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.manifest import Manifest, ModelInfo
+from visloc_ros.core.manifest import Manifest, ModelInfo, in_frame
 from visloc_ros.core.map import NO_POINT, Map, MapImage, open_map
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_writer import check_output, staged_folder, write_map
@@ -106,14 +107,20 @@ class MapMerger:
     def _adjust(self, merged: Map, joined: Map) -> Map:
         """The joined map without seams; images at reference poses stay at them."""
         config = self._config.reconstruction
-        is_fixed = self._first.manifest.scale_source == "reference poses" and config.reference == "fixed"
         names = {image.name for image in self._first.images}
         self._progress.stage("adjust", 1)
         with self._watch("adjust"):
             max_error_px = tolerated_error_px(reconstruction_of(merged), config)
-            adjusted = adjust(joined, names, max_error_px, config, is_fixed=is_fixed)
+            adjusted = adjust(joined, names, max_error_px, config, is_fixed=self._is_fixed)
         self._progress.advance()
         return adjusted
+
+    @property
+    def _is_fixed(self) -> bool:
+        """Whether the first map's images stay at reference poses, and so its frame."""
+        return (
+            self._first.manifest.scale_source == "reference poses" and self._config.reconstruction.reference == "fixed"
+        )
 
     def _write(self, folder: Path, merged: Map, name: str) -> MapSummary:
         with self._watch("save"):
@@ -134,9 +141,13 @@ class MapMerger:
     def _describe_map(self, name: str, index: MapIndex) -> Manifest:
         first = self._first.manifest
         labels = [label for map_ in self._maps for label in map_.manifest.created_from.split(SEPARATOR)]
+        frame = first.frame if self._is_fixed else CoordinateFrame.new()  # adjustment has moved the first map's images
         return replace(
-            first,
+            in_frame(first, frame),
             name=name,
+            version=1,
+            sessions=(),
+            history=(),
             created_from=SEPARATOR.join(unique_labels(labels)),
             models={**first.models, "global": index.model},
             config=first.config or self._config.to_mapping(),

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.manifest import Manifest, file_info
 from visloc_ros.core.map import Map, open_map
-from visloc_ros.core.map_files import model_of
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
 from visloc_ros.core.map_preparation import put_section
 from visloc_ros.mapping.builder import with_cameras
@@ -103,7 +102,7 @@ def _with_session(
 ) -> Manifest:
     """The manifest with this session, which updated the map of ``before``, and the file of use."""
     today = datetime.now(timezone.utc).date().isoformat()
-    session = {"name": report.session, "date": today, "built_images": built_images, "before": model_of(before)}
+    session = {"name": report.session, "date": today, "built_images": built_images, "before": before.model_id}
     session |= {key: value for key, value in asdict(report).items() if isinstance(value, int)}
     files = {**written.files, USE_NAME: file_info(folder / USE_NAME)}
     return replace(written, files=files, sessions=[*written.sessions, session])

@@ -9,6 +9,7 @@ import pytest
 import torch
 from token_world import LANDMARKS, SIZE, TokenWorld
 
+from visloc_ros.core.errors import ModelError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.localization.learning.training import CHECKPOINT_NAME
 from visloc_ros.localization.strategies.landmarks.backends.recogniser import TransformerRecogniser
@@ -179,6 +180,15 @@ def test_a_damaged_checkpoint_is_not_continued(data, usual, folder, content):
     path = folder / CHECKPOINT_NAME
     path.write_bytes(path.read_bytes()[:500] if content is None else content)
     assert_equal(train(data, checkpoint_folder=folder), usual)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_replaced(data, folder):
+    path = folder / CHECKPOINT_NAME
+    path.unlink()
+    path.symlink_to(path.name)  # a circle
+    with pytest.raises(ModelError, match=r"cannot read .*or remove it"):
+        train(data, checkpoint_folder=folder)
+    assert path.is_symlink()
 
 
 def test_it_ends_when_time_is_up_or_nothing_gets_better(data):
