@@ -24,6 +24,7 @@ from visloc_ros.core.feature_files import (
 )
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, file_info, write_manifest
 from visloc_ros.core.map_layout import own_layout
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.on_demand import OnDemand
 
 
@@ -97,10 +98,11 @@ def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder
 def staged_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a new folder beside ``path`` that becomes ``path`` when the block ends well, and vanishes when not.
 
-    Raises OutputError when ``path`` is taken or its place is not writable.
+    Raises OutputError when ``path`` is taken or its place is not writable, MapBusyError as ``changing`` does, whose
+    lock is held meanwhile: who has read the map before takes that first.
     """
     check_output(path, overwrite=overwrite)
-    with atomic_folder(path) as folder:
+    with changing(path), atomic_folder(path) as folder:
         yield folder
 
 
