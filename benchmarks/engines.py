@@ -101,7 +101,7 @@ def extractor() -> LocalExtractor:
     return make_extractor(FeatureConfig(device="cpu", torch_threads=1))
 
 
-NOTHING, FEATURES = Stage("nothing", 1, do_nothing), Stage("features", 1, extract)
+NOTHING, FEATURES = Stage("nothing", do_nothing), Stage("features", extract)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """``visloc sweep``: a row for each combination, done once."""
 
 import json
+import shutil
 
 import pytest
 from visloc_command import DEMO_MAP, succeed, visloc
@@ -33,6 +34,26 @@ def test_each_combination_has_a_row_which_is_done_once(walk):
     assert json.loads(more.stdout)["rows"][0] == rows[0]
     [*_, last] = succeed(*words[:-1]).stdout.splitlines()
     assert last.split()[:4] == ["5", "3", "of", "3"]
+
+
+def test_rows_are_done_again_once_map_or_images_have_changed(walk, tmp_path):
+    shutil.copytree(walk / "walk", tmp_path / "moved" / "walk")
+    for name in ("map", "moved_map"):
+        shutil.unpack_archive(DEMO_MAP, tmp_path / name)
+    (tmp_path / "one.yaml").write_text("{top_k: [1], search: retrieval}")
+
+    def rows(place, map_path):
+        words = ("sweep", map_path, place, tmp_path / "one.yaml", "-o", tmp_path / "out", "--json")
+        return json.loads(succeed(*words).stdout)["rows"], len(list((tmp_path / "out").rglob("*.npz")))
+
+    first, _ = rows(walk / "walk", tmp_path / "map")
+    assert rows(tmp_path / "moved" / "walk", tmp_path / "moved_map") == (first, 1)
+    image = next((tmp_path / "moved" / "walk" / "rgb").iterdir())
+    image.write_bytes(image.read_bytes() + b"\0")
+    assert rows(tmp_path / "moved" / "walk", tmp_path / "map")[1] == 2
+    manifest = tmp_path / "map" / "manifest.json"
+    manifest.write_text(manifest.read_text() + " ")
+    assert rows(tmp_path / "moved" / "walk", tmp_path / "map")[1] == 3
 
 
 def test_an_option_that_is_unknown_is_refused_before_the_work(walk):

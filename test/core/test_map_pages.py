@@ -1,5 +1,6 @@
 """A large map is opened by its file of pages: it holds what a whole one does, and a damaged page is never used."""
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,18 @@ class TestOpening:
         assert is_paged(open_map(broken))
         (broken / "sfm" / "cameras.bin").touch()  # another version of its files, as far as one can tell
         assert_same(open_map(broken), whole)
+
+    def test_files_of_stock_hloc_that_have_other_bytes_make_new_pages_whatever_their_times(self, broken):
+        (broken / "manifest.json").unlink()
+        (broken / "features.h5").rename(broken / "feats-superpoint-n4096-r1024.h5")
+        before = open_map(broken).points
+        assert is_paged(open_map(broken))
+        path = broken / "sfm" / "points3D.bin"
+        state = path.stat()
+        flip_a_byte(path, place_of(path, before[3]))
+        os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+        assert np.array_equal(open_map(broken).points, open_map(broken, whole=True).points)
+        assert not np.array_equal(open_map(broken).points, before)
 
     def test_another_version_of_the_map_does_not_use_the_pages(self, parts, paged):
         reconstruction, features, descriptors, centroids = parts

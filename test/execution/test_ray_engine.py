@@ -128,7 +128,7 @@ def half(arguments, inputs):
 
 
 def test_stages_give_the_same_with_killed_workers_and_nothing_the_second_time(engine, tmp_path):
-    store, stage = ArtifactStore(str(tmp_path / "store")), Stage("half", 1, half, HALF)
+    store, stage = ArtifactStore(str(tmp_path / "store")), Stage("half", half, HALF)
     runner = TaskRunner(engine, store)
     [first] = runner.run([Task(stage, {"marker": str(tmp_path / "a")})])
     tasks = [Task(stage, {"marker": str(tmp_path / "b")}, (first,))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.errors import ConfigError, OutputError, SetupError
-from visloc_ros.execution.engine import SerialEngine
+from visloc_ros.execution.engine import Item, Resources, Result, SerialEngine
 from visloc_ros.execution.shared_place import mark_place
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Inputs, Stage, Task, TaskRunner
@@ -35,7 +35,7 @@ def flipped(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-SQUARE, ADD = Stage("square", 1, _square), Stage("add", 1, _add)
+SQUARE, ADD = Stage("square", _square), Stage("add", _add)
 
 
 def run(store: ArtifactStore, tasks: list[Task]) -> list[str]:
@@ -53,14 +53,59 @@ def test_results_are_read_by_later_stages_and_nothing_runs_twice(tmp_path: Path)
     assert _CALLS == [2, 3]
 
 
-def test_another_argument_version_or_input_is_another_task() -> None:
+def test_another_argument_function_or_input_is_another_task() -> None:
     first = Task(SQUARE, {"number": 2})
     others = [
         Task(SQUARE, {"number": 3}),
-        Task(Stage("square", 2, _square), {"number": 2}),
+        Task(Stage("square", _add), {"number": 2}),
         Task(SQUARE, {"number": 2}, ("a",)),
     ]
     assert len({first.key, *(other.key for other in others)}) == 4
+
+
+def test_weights_are_known_by_their_content_inputs_by_what_the_arguments_say(tmp_path: Path) -> None:
+    weights, same = tmp_path / "weights.pth", tmp_path / "moved.pth"
+    weights.write_bytes(b"weights")
+    same.write_bytes(b"weights")
+
+    def key(path: Path, **places: str) -> str:
+        return Task(SQUARE, {"options": {"features": {"weights": str(path)}}}, places=places).key
+
+    def flat_key() -> str:
+        return Task(SQUARE, {"features.weights": str(weights)}).key
+
+    first, first_flat = key(weights), flat_key()
+    assert first == key(same) == key(weights, recording="elsewhere")
+    state = weights.stat()
+    weights.write_bytes(b"retrain")
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert key(weights) != first
+    assert flat_key() != first_flat
+    assert key(same) == first
+
+
+def test_a_function_is_told_where_its_inputs_lie(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path))
+    [key] = run(store, [Task(SQUARE, {"which": "two"}, places={"number": 2})])
+    assert store.read(key)["value"] == 4
+    assert run(store, [Task(SQUARE, {"which": "two"}, places={"number": 3})]) == [key]
+
+
+class ElsewhereEngine(SerialEngine):
+    """A worker whose code is that of another stage."""
+
+    def run(
+        self, function: Callable[[Item], Result], items: Sequence[Item], needs: Resources
+    ) -> Iterator[tuple[int, Result]]:
+        others = [replace(item, stage=replace(item.stage, function=_add)) for item in items]  # type: ignore[type-var,attr-defined]
+        return super().run(function, others, needs)
+
+
+def test_a_worker_with_other_code_refuses_a_task(tmp_path: Path) -> None:
+    store, task = ArtifactStore(str(tmp_path)), Task(SQUARE, {"number": 2})
+    with pytest.raises(SetupError, match="would run other code, or other versions of packages"):
+        TaskRunner(ElsewhereEngine(), store).run([task])
+    assert not store.has(task.key)
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-40], lambda content: b"", flipped, lambda content: b"PK"])
@@ -144,6 +189,6 @@ def test_a_worker_that_sees_another_folder_says_so(tmp_path: Path) -> None:
     mark.check()
     assert mark_place(str(tmp_path)) == mark
     with pytest.raises(SetupError, match="all computers mount at the same path"):
-        replace(mark, content="of another computer").check()
+        replace(mark, name=f"{mark.name}0").check()
     with pytest.raises(SetupError, match="does not see"):
         replace(mark, url=str(tmp_path / "elsewhere")).check()

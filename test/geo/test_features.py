@@ -1,14 +1,17 @@
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
 from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import ConfigError, GeoError
 from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.features.backends.weights import find_weights
 from visloc_ros.features.config import FeatureConfig, GlobalConfig
 from visloc_ros.features.registry import make_extractor
 from visloc_ros.geo.database import GeoDatabase
@@ -112,6 +115,23 @@ def test_other_features_get_words_of_their_own(tmp_path):
 def test_features_by_other_settings_are_refused(streets):
     with pytest.raises(GeoError, match="max_keypoints 1024"):
         describe_locally(streets, FeatureConfig(max_keypoints=512))
+
+
+def test_local_features_by_other_weights_are_neither_mixed_nor_compared(tmp_path):
+    own = tmp_path / "own.pth"
+    state = torch.load(find_weights("", ("aliked-n16",)), weights_only=True)
+    torch.save({name: value * (1.01 if value.is_floating_point() else 1) for name, value in state.items()}, own)
+    database = GeoDatabase.create(tmp_path / "streets")
+    add(database, "wall_0", facade(0))
+    describe_locally(database, FeatureConfig(max_keypoints=64, weights=str(own)))
+    describe_globally(database)
+    used, _ = ImageDescriber(database).describe(load_image(database, "wall_0"))
+    assert used.keypoints == pytest.approx(load_keypoints(database, "wall_0").keypoints, abs=1e-3)
+    add(database, "wall_1", facade(1))
+    shutil.copy(find_weights("", ("aliked-n16",)), own)
+    for describe in (describe_locally, ImageDescriber):
+        with pytest.raises(GeoError, match=r"'aliked-n16' .* with other weights"):
+            describe(database)
 
 
 def test_an_image_of_another_size_than_its_metadata_is_refused(tmp_path):

@@ -213,3 +213,22 @@ def test_a_load_that_fails_says_which_map_stays(tmp_path, ros_domain):
         answer = harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(other)))
         assert (answer.code, answer.map_name) == (LoadMap.Response.MAP_DOES_NOT_EXIST, read_manifest(folder).name)
         assert harness.node._identity.path == str(other)
+
+
+def test_a_map_in_use_that_was_moved_on_the_disk_is_not_used_without_being_asked_for(tmp_path, ros_domain):
+    """It was not loaded since, and the anchor node dies: nothing says that its new frame is wanted."""
+    folder, other = unpacked_room(tmp_path / "room"), other_room(tmp_path / "other" / "room")
+    with started(FusionNode, *given(f"map_path:={folder}"), others=[lambda: AnchorNode(is_alone=False)]) as harness:
+        announced = harness.received(MapIdentity, "map_in_use", LATCHED)
+        harness.wait_for(lambda: announced, "map of the parameter")
+        assert harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(other))).message == ""
+        loaded = read_manifest(other).frame
+        harness.nodes[1].release()
+        write_second_version(other, MOVED_FROM_ROOM)
+        again = harness.start(lambda: AnchorNode(is_alone=False))
+        harness.wait_for(lambda: again._no_return, "words")
+        assert "is in another frame now; call load_map" in again._report()[1]
+        assert harness.node._backend.map.frame == loaded
+        assert harness.call(LoadMap, "anchor_node/load_map", LoadMap.Request(map_path=str(other))).message == ""
+        assert harness.node._backend.map.frame == read_manifest(other).frame
+        harness.wait_for(lambda: not again._no_return, "no more words")

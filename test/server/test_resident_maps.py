@@ -1,16 +1,18 @@
 """Maps are loaded as they are asked for, and those not asked for the longest go where memory is short."""
 
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
 from room_versions import unpacked_room, write_second_version
 
 from visloc_ros.core.errors import MapError
+from visloc_ros.core.map_folder import read_entry
 from visloc_ros.core.map_versions import roll_back
 from visloc_ros.localization import AnchorConfig
-from visloc_ros.localization.searchable_map import reduce_map_to
-from visloc_ros.server.resident_maps import ResidentMaps, UnknownMapError
+from visloc_ros.localization.searchable_map import open_searchable_map, reduce_map_to
+from visloc_ros.server.resident_maps import MemoryShortError, ResidentMaps, UnknownMapError, memory_bytes
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 PLENTY = 1 << 30
@@ -24,17 +26,21 @@ def folder(tmp_path_factory):
     return folder
 
 
+def memory_of(path):
+    return memory_bytes(read_entry(path))
+
+
 def resident(maps):
     return {name for name in ("hall", "room", "yard") if maps.is_resident(f"{name}.tar.gz")}
 
 
 def test_a_map_is_loaded_once_with_the_models_of_the_first_and_the_least_recently_used_one_is_dropped(folder):
-    size = ResidentMaps(folder, PLENTY).entries()[0].size
-    maps = ResidentMaps(folder, 2 * 3 * size)
+    maps = ResidentMaps(folder, 2 * memory_of(folder / "hall.tar.gz"))
     hall, room = maps.engine("hall.tar.gz"), maps.engine("room.tar.gz")
     assert maps.engine("hall.tar.gz") is hall
     assert room.extractor is hall.extractor
     assert resident(maps) == {"hall", "room"}
+    del room  # no search uses it any longer
     maps.engine("yard.tar.gz")
     assert resident(maps) == {"hall", "yard"}
     assert len(maps.engine("room.tar.gz").map.images) > 10  # it comes again
@@ -55,6 +61,61 @@ def test_another_version_is_searched_from_the_next_search_on_and_a_broken_one_ne
     (room / "features.h5").unlink()
     assert maps.engine("room").map.manifest.version == 1
     assert maps.engine("room").map.manifest.version == 1
+
+
+@pytest.fixture
+def most_at_once(monkeypatch):
+    """How many maps were in memory at once, a map that is being opened among them."""
+    opened, counts = [], [0]
+
+    def watched(path):
+        counts.append(sum(one() is not None for one in opened) + 1)
+        place = open_searchable_map(path)
+        opened.append(weakref.ref(place))
+        return place
+
+    monkeypatch.setattr("visloc_ros.server.resident_maps.open_searchable_map", watched)
+    return lambda: max(counts)
+
+
+def maps_of_three(folder, room_at_most):
+    """Three maps, of which so many fit into memory."""
+    for name in ("hall", "room", "yard"):
+        unpacked_room(folder / name)
+    return ResidentMaps(folder, int(room_at_most * memory_of(folder / "hall")))
+
+
+@pytest.mark.parametrize("room_at_most", [1, 2])
+def test_no_more_maps_than_fit_are_in_memory_also_while_one_takes_the_place_of_its_earlier_version(
+    tmp_path, most_at_once, room_at_most
+):
+    maps = maps_of_three(tmp_path, room_at_most + 0.5)
+    for name in ("room", "hall"):
+        maps.engine(name)
+    write_second_version(tmp_path / "hall")
+    assert maps.engine("hall").map.manifest.version == 2
+    assert most_at_once() == room_at_most
+
+
+def test_maps_that_streams_still_use_count_and_what_does_not_fit_beside_them_is_refused(tmp_path, most_at_once):
+    maps = maps_of_three(tmp_path, 2.5)
+    streams = [maps.engine("hall"), maps.engine("room")]
+    with pytest.raises(MemoryShortError, match="still use"):
+        maps.engine("yard")
+    write_second_version(tmp_path / "hall")
+    with pytest.raises(MemoryShortError, match="still use"):
+        maps.engine("hall")
+    streams.pop()  # the one in the room ends
+    assert maps.engine("hall").map.manifest.version == 2
+    assert streams[0].map.manifest.version == 1
+    assert most_at_once() == 2
+
+
+def test_earlier_versions_on_the_disk_take_no_memory(tmp_path):
+    room = unpacked_room(tmp_path / "room")
+    before = memory_of(room)
+    write_second_version(room)
+    assert memory_of(room) < 1.2 * before
 
 
 def test_a_map_larger_than_the_memory_is_alone(folder):

@@ -65,6 +65,27 @@ def test_each_image_has_a_pose_once_the_camera_is_found(client, jpegs):
         assert answers[0]["reason"]
 
 
+def test_what_does_not_fit_beside_the_maps_of_streams_is_refused_until_they_end(maps, jpegs):
+    with asked_here(make_app(ServerConfig(maps, memory_bytes=1))) as client:
+
+        def search():
+            return client.post("/localize", files={"image": ("image.jpg", jpegs[0])}, data={"map": "hall.tar.gz"})
+
+        with client.websocket_connect("ws://localhost/stream") as socket:
+            socket.send_text(json.dumps({"map": "room", "camera": CAMERA}))
+            socket.send_bytes(jpegs[0])
+            assert json.loads(socket.receive_text())["frame"] == 0
+            refused = search()
+            assert (refused.status_code, "still use maps" in refused.text) == (503, True), refused.text
+            with client.websocket_connect("ws://localhost/stream") as other:
+                other.send_text(json.dumps({"map": "hall.tar.gz"}))
+                assert "still use maps" in json.loads(other.receive_text())["detail"]
+        deadline = time.monotonic() + WAIT_S
+        while (answer := search()).status_code == 503:  # the first stream ends in a thread of its own
+            assert time.monotonic() < deadline, answer.text
+        assert answer.status_code == 200
+
+
 def test_a_camera_that_nobody_calibrated_is_estimated_first_and_tracked_then(client, jpegs):
     with streaming(client, map="room") as socket:
         answers = [ask(socket, jpeg, stamp_ns) for jpeg, stamp_ns in zip(jpegs, STAMPS_NS, strict=True)]

@@ -6,10 +6,12 @@ import time
 
 import pytest
 from mapped_room import SIMULATION, write_video
+from room_versions import write_second_version
 from test_serve import asked_here, post
 
 from visloc_ros.apps.server_process import WAIT_S
 from visloc_ros.core.errors import SourceError
+from visloc_ros.core.map_lock import changing
 from visloc_ros.server.app import make_app
 from visloc_ros.server.build_jobs import DATABASE, FOLDER, BuildJobs
 from visloc_ros.server.client import LocalizationClient, ServerError
@@ -52,7 +54,8 @@ def test_a_map_learns_from_an_upload_and_goes_back_and_searches_are_in_the_versi
         params = {"name": "room", "file": "monday.mp4"}
         begun = client.post("/reference/update", params=params, content=(tmp_path / "walk.mp4").read_bytes())
         assert in_memory(client) == {"room": ("ready", False)}
-        assert client.post("/reference/maps/room/rollback").status_code == 409
+        for refused in (client.post("/reference/maps/room/rollback"), client.delete("/reference/maps/room")):
+            assert (refused.status_code, "being built or updated" in refused.text) == (409, True), refused.text
         job = ended(client, begun)
         assert (job["state"], "taught the map" in job["message"]) == ("done", True), job["message"]
         versions = client.get("/reference/maps/room/versions").json()
@@ -78,6 +81,23 @@ def test_a_recording_that_teaches_nothing_leaves_the_map(maps_folder):
         assert str(maps_folder) not in job["message"]
         assert len(client.get("/reference/maps/room/versions").json()) == 1
     assert contents(maps_folder / "room") == before
+
+
+def test_a_map_that_another_program_changes_is_neither_deleted_nor_rolled_back(maps_folder):
+    write_second_version(maps_folder / "room")
+    before = contents(maps_folder / "room")
+    with asked_here(make_app(ServerConfig(maps_folder))) as client:
+        with changing(maps_folder / "room"):
+            for refused in (client.delete("/reference/maps/room"), client.post("/reference/maps/room/rollback")):
+                assert (refused.status_code, "another process is changing" in refused.text) == (409, True), refused.text
+                assert str(maps_folder) not in refused.text
+            files = {"file": ("monday.mp4", b"no video")}
+            job = ended(client, client.post("/reference/update", data={"name": "room"}, files=files))
+            assert (job["state"], "another process is changing" in job["message"]) == ("failed", True), job
+        assert contents(maps_folder / "room") == before
+        assert client.post("/reference/maps/room/rollback").json()["version"] == 1
+        assert client.delete("/reference/maps/room").status_code == 204
+    assert not (maps_folder / "room").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,21 +12,26 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from visloc_ros import __version__
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.options import GroundTruth, MapArgument, read_truth, takes_source_config
 from visloc_ros.apps.outputs import check_outputs, write_json
+from visloc_ros.core.atlas import paths_of_maps
 from visloc_ros.core.config import nest, read_mapping
 from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.files import is_file
+from visloc_ros.core.manifest import MANIFEST_NAME
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.search_comparison import compare_searches, make_engines
+from visloc_ros.execution.content_key import content_key
 from visloc_ros.execution.engine import Resources, SerialEngine
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Inputs, Stage, Task, TaskRunner
+from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping import Recording
+from visloc_ros.mapping.large.recordings import check_unchanged
 from visloc_ros.sources import SourceConfig, open_source
 
 _MOST_ROWS = 10_000
@@ -48,16 +52,28 @@ def sweep(
 ) -> None:
     """Search a map with each combination of options: how many images are found, how exactly, how fast.
 
-    Rows that are done stay, as long as the map and the images are the same.
+    Rows that are done stay, as long as the map, images, true poses, weights and the program are the same.
 
     Example: visloc sweep maps/office query.mp4 lists.yaml --every 15 -o out/sweep --workers 4
     """
     check_outputs(folder=output, is_continued=True)
     rows = list(combinations(read_mapping(lists)))
     configs = [AnchorConfig.from_mapping(nest(row), f"{lists}: ") for row in rows]
-    about = describe_inputs(map_path, source, source_config, ground_truth)
+    truth = None if ground_truth is None else str(ground_truth.absolute() if ground_truth.exists() else ground_truth)
+    recording = Recording(source, source_config, Path(truth) if truth and Path(truth).exists() else None)
+    open_searchable_map(map_path)  # refuses a broken one
+    inputs = {
+        "map": content_of_map(map_path),
+        "fingerprint": recording.fingerprint(),
+        "truth_topic": truth if recording.reference_poses is None else None,
+    }
+    places = {"map_path": str(map_path.absolute()), "recording": recording.to_mapping(), "truth": truth}
+    weights = [weights_of(config.features, config.matcher) for config in configs]
     stage = SEARCH.on_device_of(configs[0])
-    tasks = [Task(stage, {**about, "options": row}) for row in rows]
+    tasks = [
+        Task(stage, {**inputs, "options": row, "models": list(models)}, places=places)
+        for row, models in zip(rows, weights, strict=True)
+    ]
     store = ArtifactStore(str(output / "rows"))
     with StageBars() as bars, engine.open_if_given() as workers:
         keys = TaskRunner(workers or SerialEngine(), store, bars).run(tasks)
@@ -88,32 +104,31 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def describe_inputs(map_path: Path, source: Path, config: SourceConfig, truth: Path | None) -> dict[str, Any]:
-    """What a row depends on besides its options: paths, and digests of what is there."""
-    files = open_searchable_map(map_path).manifest.files
-    checksums = json.dumps(sorted((name, info.sha256) for name, info in files.items()))
-    truth_file = truth.absolute() if truth is not None and truth.exists() else truth  # or a topic of the source
-    recording = Recording(source, config, truth_file)
-    return {
-        "map": [str(map_path.absolute()), hashlib.sha256(checksums.encode()).hexdigest()],
-        "recording": replace(recording, reference_poses=None).to_mapping(),
-        "truth": None if truth_file is None else str(truth_file),
-        "fingerprint": recording.fingerprint(),
-        "version": __version__,
-    }
+def content_of_map(path: Path) -> list[str]:
+    """Keys of the content of a map, or of those of an atlas: manifests have the checksums of all files."""
+    manifests = [(one, one / MANIFEST_NAME) for one in (path, *paths_of_maps(path))]
+    return [content_key(manifest if is_file(manifest) else one) for one, manifest in manifests]
+
+
+@lru_cache(maxsize=8)
+def weights_of(features: FeatureConfig, matcher: MatcherConfig) -> tuple[str, str]:
+    """Checksums of the extractor's and the matcher's weights. Raises ConfigError, ModelError."""
+    extractor = make_extractor(features).info
+    return extractor.sha256, make_matcher(matcher, extractor.name).info.sha256
 
 
 def _search(arguments: Mapping[str, Any], _: Inputs) -> dict[str, np.ndarray[Any, Any]]:
     config = AnchorConfig.from_mapping(nest(arguments["options"]))
     recording = Recording.from_mapping(arguments["recording"])
+    check_unchanged(recording, arguments["fingerprint"])
     frames = open_source(recording.path, recording.config)
     truth = read_truth(None if arguments["truth"] is None else Path(arguments["truth"]), frames)
-    engines = make_engines(open_searchable_map(Path(arguments["map"][0])), [config.search], config)
+    engines = make_engines(open_searchable_map(Path(arguments["map_path"])), [config.search], config)
     [record] = compare_searches(engines, frames, truth).values()
     return {_FIGURES: np.frombuffer(json.dumps(record.figures()).encode(), np.uint8)}
 
 
-SEARCH = Stage("combinations", 1, _search, Resources(processors=1.0, memory_bytes=3 << 29))
+SEARCH = Stage("combinations", _search, Resources(processors=1.0, memory_bytes=3 << 29))
 """One combination: torch, the models, a map of some hundred images."""
 
 

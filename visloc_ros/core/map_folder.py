@@ -17,6 +17,7 @@ from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
 from visloc_ros.core.map import find_files
 from visloc_ros.core.map_archive import archived_manifest, packed_in
 from visloc_ros.core.map_layout import FEATURES_NAME
+from visloc_ros.core.map_lock import changing
 
 ARCHIVE_SUFFIX = ".tar.gz"
 _MOST_MAPS = 1000  # listed in a folder: one with more is no folder of maps
@@ -56,13 +57,13 @@ def find_map(folder: Path, name: str) -> MapEntry | None:
 def remove_map(path: Path) -> None:
     """Delete a map's folder or archive, at once or not at all; of a folder with a packed map, the archive.
 
-    Raises OutputError.
+    Raises OutputError, MapBusyError while another process changes the map.
     """
-    path = packed_in(path)
+    given, path = path, packed_in(path)
     if path.is_symlink():
         raise OutputError(f"{path} is a link: remove the link, or give the map that it leads to")
     try:
-        with scratch_folder(path) as folder:
+        with changing(given), scratch_folder(path) as folder:
             path.rename(folder / path.name)
     except OSError as error:
         raise OutputError(f"cannot delete {path}: {error.strerror}") from error

@@ -148,12 +148,16 @@ def _images(path: Path, layout: MapLayout, arrays: Mapping[str, NDArray[Any]]) -
 
 
 def _version_of(layout: MapLayout, manifest: Manifest) -> bytes:
-    """Identifies the map's files: by their checksums in the manifest, or in a map of stock hloc by size and time."""
+    """Identifies the map's files by their checksums in the manifest.
+
+    Those of a map of stock hloc, which are not read whole here, by their size and the time at which the system changed
+    them last: nobody can set that one, so that other bytes never have it; a copied map gets a new file.
+    """
     marks: dict[str, Any] = {}
     for path in filter(is_file, layout.files):
         name, status = path.relative_to(layout.folder).as_posix(), path.stat()
         known = manifest.files.get(name)
-        marks[name] = known.sha256 if known else (status.st_size, status.st_mtime_ns)
+        marks[name] = known.sha256 if known else (status.st_size, status.st_ctime_ns)
     return hashlib.sha256(json.dumps([_SCHEMA, marks], sort_keys=True).encode()).digest()
 
 

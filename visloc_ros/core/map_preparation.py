@@ -29,6 +29,7 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.map_archive import pack_map, packed_in, unpacked
 from visloc_ros.core.map_folder import ARCHIVE_SUFFIX
 from visloc_ros.core.map_layout import CARD_NAME, VERSIONS_FOLDER
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_versions import link_all_versions
 from visloc_ros.core.map_writer import staged_folder
 from visloc_ros.core.temporary_folder import temporary_folder
@@ -40,9 +41,15 @@ def add_prepared(path: Path, way: str, of: Manifest, write: Callable[[Path], Map
     """Let ``write`` fill a folder, and add that to a map, folder or archive, as the files prepared for ``way``.
 
     The plain values that ``write`` returns become the manifest's entry; an earlier folder and entry are replaced. The
-    map changes only once everything is complete. Raises MapError where there is no map of this package, or another one
-    than that of the manifest ``of``, which was prepared; OutputError where it cannot be written; what ``write`` raises.
+    map changes only once everything is complete, and nobody else changes it meanwhile. Raises MapError where there is
+    no map of this package, or another one than that of the manifest ``of``, which was prepared; OutputError where it
+    cannot be written; MapBusyError, and what ``write`` raises.
     """
+    with changing(path):
+        return _add_prepared(path, way, of, write)
+
+
+def _add_prepared(path: Path, way: str, of: Manifest, write: Callable[[Path], Mapping[str, Any]]) -> Manifest:
     restore(path)
     path = packed_in(path)
     if is_file(path):

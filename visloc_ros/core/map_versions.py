@@ -23,6 +23,7 @@ from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, made_of, read_mani
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_archive import packed_in
 from visloc_ros.core.map_layout import LISTS_NAME, PAGING_NAME, VERSIONS_FOLDER
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_writer import staged_folder
 
 _SAME_POSE = 1e-9  # map units, radians: versions store the same numbers
@@ -105,8 +106,9 @@ def successor(manifest: Manifest, path: Path, parent: Manifest, change: str) -> 
 def changed_folder(path: Path, before: Manifest, output: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a new folder, which becomes ``output``, for what is made of the map ``before``, read from a folder.
 
-    Where ``output`` is that folder itself, the map as it was stays there as an earlier version. Raises OutputError, and
-    MapError where the folder has another map now than it had.
+    Where ``output`` is that folder itself, the map as it was stays there as an earlier version. Who holds the lock of
+    the output since the map was read (``core/map_lock.py``) loses no work to others. Raises OutputError, and MapError
+    where the folder has another map now than it had.
     """
     is_same = is_in_place(path, output)
     with staged_folder(output, overwrite=overwrite, keeps_versions=is_same) as folder:
@@ -142,10 +144,10 @@ def roll_back(path: Path, number: int | None = None) -> Manifest:
     """Put version ``number``, by default the parent of the present one, in the place of that, which is kept.
 
     The files of the map are then those of that version to the byte. Raises ConfigError where there is no such version,
-    MapError where it is damaged, OutputError where the folder cannot be written.
+    MapError where it is damaged, OutputError where the folder cannot be written, MapBusyError.
     """
     list_versions(path)  # no folder is made for one that is no map's
-    with atomic_folder(path) as folder:
+    with changing(path), atomic_folder(path) as folder:
         versions = list_versions(path)
         chosen = _choose(versions, number, path)
         _check_whole(chosen.folder)
@@ -191,7 +193,9 @@ def _choose(versions: Sequence[MapVersion], number: int | None, path: Path) -> M
         parent = parent_of(versions, present.manifest)
         if parent is None:
             rest = f"; choose one of {known}" if len(versions) > 1 else ""
-            raise ConfigError(f"{path} is version {present.number}, and no earlier one that it was made of is there{rest}")
+            raise ConfigError(
+                f"{path} is version {present.number}, and no earlier one that it was made of is there{rest}"
+            )
         return parent
     if number == present.number:
         raise ConfigError(f"{path} is version {number} already")

@@ -24,6 +24,7 @@ from visloc_ros.core.feature_files import (
 )
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, file_info, write_manifest
 from visloc_ros.core.map_layout import VERSIONS_FOLDER, own_layout
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.on_demand import OnDemand
 
 
@@ -99,10 +100,11 @@ def describe(manifest: Manifest, reconstruction: pycolmap.Reconstruction, folder
 def staged_folder(path: Path, *, overwrite: bool = False, keeps_versions: bool = False) -> Iterator[Path]:
     """Give a new folder beside ``path`` that becomes ``path`` when the block ends well, and vanishes when not.
 
-    Raises OutputError as ``check_output`` does.
+    Raises OutputError as ``check_output`` does, MapBusyError as ``changing`` does, whose lock is held meanwhile: who
+    has read the map before takes that first.
     """
     check_output(path, overwrite=overwrite, keeps_versions=keeps_versions)
-    with atomic_folder(path) as folder:
+    with changing(path), atomic_folder(path) as folder:
         yield folder
 
 

@@ -6,26 +6,26 @@ import os
 import platform
 import posixpath
 import uuid
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import fsspec
 
 from visloc_ros.core.errors import SetupError
 
-_NAME = ".visloc-mark"
+_PREFIX = ".visloc-mark-"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """The content of a file in a folder, or in an object store; it pickles."""
+    """A file in a folder, or in an object store, whose name occurs nowhere else; it pickles."""
 
     url: str
-    content: str
+    name: str
 
     def check(self) -> None:
-        """Raise SetupError where the file is not here: this computer has another folder of the same name, or none."""
+        """Raise SetupError if the file is not here: this computer has another folder of the same name, or none."""
         _check(self)
 
 
@@ -35,21 +35,32 @@ def absolute(url: str) -> str:
 
 
 def mark_place(url: str) -> Mark:
-    """Mark a folder, which is made where it is missing; an earlier mark stays."""
+    """A mark of a folder, which is made if it is missing; an earlier mark serves again.
+
+    Those who begin at once may each leave a mark. All of them hold: a mark is a name, so none replaces another.
+    """
     files, root = fsspec.core.url_to_fs(absolute(url))
-    place = posixpath.join(root, _NAME)
     files.makedirs(root, exist_ok=True)
-    if not files.exists(place):
-        files.pipe_file(place, uuid.uuid4().hex.encode())
-    return Mark(absolute(url), files.cat_file(place).decode())
+    files.invalidate_cache()
+    names = sorted(posixpath.basename(path.rstrip("/")) for path in files.ls(root, detail=False))
+    name = next((one for one in names if one.startswith(_PREFIX)), "")
+    if not name:
+        name = f"{_PREFIX}{uuid.uuid4().hex}"
+        files.pipe_file(posixpath.join(root, name), name.encode())  # some object stores take an empty one for a folder
+    return Mark(absolute(url), name)
+
+
+def is_marked(folder: Path) -> bool:
+    """Whether work has begun in a folder of this computer: its files are results."""
+    return any(folder.glob(f"{_PREFIX}*"))
 
 
 @lru_cache(maxsize=8)  # of marks that are seen: errors are not kept
 def _check(mark: Mark) -> None:
     files, root = fsspec.core.url_to_fs(mark.url)
-    with suppress(FileNotFoundError, NotADirectoryError):
-        if files.cat_file(posixpath.join(root, _NAME)).decode() == mark.content:
-            return
+    files.invalidate_cache()
+    if files.exists(posixpath.join(root, mark.name)):
+        return
     raise SetupError(
         f"{platform.node()} does not see {mark.url} as the computer that has begun the work does: give a folder that "
         "all computers mount at the same path, or an object store (s3://BUCKET/FOLDER)"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import groupby
 from typing import Any
 
 from visloc_ros.core.config import Config
+from visloc_ros.core.errors import SetupError
 from visloc_ros.core.progress import Progress, SilentProgress
+from visloc_ros.execution.code_key import Code, code_key, code_of
+from visloc_ros.execution.content_key import content_of_weights
 from visloc_ros.execution.engine import Engine, Resources
 from visloc_ros.execution.shared_place import Mark, mark_place
 from visloc_ros.execution.store import Artifact, ArtifactError, ArtifactStore
@@ -19,15 +23,15 @@ from visloc_ros.execution.store import Artifact, ArtifactError, ArtifactStore
 Function = Callable[[Mapping[str, Any], "Inputs"], Artifact]
 """Makes an artifact of a task's arguments and inputs; a function of a module, so that it pickles by its name."""
 
+_WEIGHTS = "weights"  # the option of every model that names a file
 _MOST_ROUNDS = 3  # after which inputs that are damaged again and again are an error: the disk is failing
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A kind of task; ``version`` changes whenever its results do."""
+    """A kind of task, known by its name and by the code of its function (``code_key``)."""
 
     name: str
-    version: int
     function: Function
     needs: Resources = field(default_factory=Resources)
 
@@ -38,25 +42,50 @@ class Stage:
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: a stage, plain values as JSON holds them, and the keys of the artifacts that it reads."""
+    """One piece of work: a stage, plain values as JSON holds them, and the keys of the artifacts that it reads.
+
+    ``places`` are further arguments of the function: they say where inputs lie whose content ``arguments`` identify.
+    """
 
     stage: Stage
     arguments: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    places: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
         """The address of its artifact: a hash of the stage, the arguments and the inputs' keys."""
-        return artifact_key(self.stage.name, self.stage.version, self.arguments, self.inputs)
+        return artifact_key(self.stage.name, self.stage.function, self.arguments, self.inputs)
+
+    def do(self, store: ArtifactStore) -> Artifact:
+        """Make its artifact."""
+        return self.stage.function({**self.arguments, **self.places}, Inputs(store, self.inputs))
 
     def __str__(self) -> str:
         return f"'{self.stage.name}' of {json.dumps(self.arguments)}"
 
 
-def artifact_key(name: str, version: int, arguments: Mapping[str, Any], inputs: Sequence[str] = ()) -> str:
-    """The address of what is made of plain values and the artifacts with these keys, by the name of its kind."""
-    parts = [name, version, arguments, inputs]
+def artifact_key(
+    name: str, function: Callable[..., Any], arguments: Mapping[str, Any], inputs: Sequence[str] = ()
+) -> str:
+    """The address of what a function makes of plain values and the artifacts with these keys, by the name of its kind.
+
+    It is another one for other code of the function. Files that options name as weights count by their content.
+    """
+    parts = [name, code_key(function), _by_content(arguments), inputs]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _by_content(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments with what files of weights hold in place of their paths."""
+    return {name: _identified(name, value) for name, value in arguments.items()}
+
+
+def _identified(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _by_content(value)
+    is_weights = name.rpartition(".")[2] == _WEIGHTS and isinstance(value, str)
+    return (content_of_weights(value) if is_weights else "") or value
 
 
 @dataclass(frozen=True)
@@ -104,7 +133,8 @@ class TaskRunner:
         for _ in range(_MOST_ROUNDS):
             lacking: dict[str, ArtifactError] = {}
             left = []
-            for row, error in self.engine.run(partial(_run, self.store, mark), missing, stage.needs):
+            work = partial(_run, self.store, mark, code_of(stage.function))
+            for row, error in self.engine.run(work, missing, stage.needs):
                 if error is None:
                     self.progress.advance()
                 else:
@@ -127,14 +157,25 @@ class TaskRunner:
             silent.run(list(group))
 
 
-def _run(store: ArtifactStore, mark: Mark, task: Task) -> ArtifactError | None:
+def _run(store: ArtifactStore, mark: Mark, code: Code, task: Task) -> ArtifactError | None:
     """Do a task; gives the error of an input that cannot be read."""
     mark.check()
+    _check_code(task.stage.name, task.stage.function, code)
     if store.has(task.key):  # another worker may have finished it
         return None
     try:
-        artifact = task.stage.function(task.arguments, Inputs(store, task.inputs))
+        artifact = task.do(store)
     except ArtifactError as error:
         return error
     store.write(task.key, artifact)
     return None
+
+
+@lru_cache(maxsize=16)  # of stages that are as they should be: errors are not kept
+def _check_code(name: str, function: Function, code: Code) -> None:
+    """Raise SetupError if other code, or other packages, would do the tasks of a stage here than their keys say."""
+    if not code.is_that_of(function):
+        raise SetupError(
+            f"'{name}' on {platform.node()} would run other code, or other versions of packages, than the command that "
+            "has begun the work: install the same everywhere, then run the command again"
+        )

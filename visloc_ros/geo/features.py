@@ -21,6 +21,7 @@ from visloc_ros.core.files import is_file
 from visloc_ros.core.map_layout import VLAD
 from visloc_ros.core.progress import Progress
 from visloc_ros.core.types import Image
+from visloc_ros.execution.content_key import content_of_weights
 from visloc_ros.execution.engine import Engine
 from visloc_ros.features.config import FeatureConfig, GlobalConfig
 from visloc_ros.features.registry import make_extractor, make_global_descriptor
@@ -39,6 +40,7 @@ MAX_KEYPOINTS = 1024
 _SETTINGS, _GLOBAL = "local_features", "global_descriptors"
 _SUPERPOINT, _SUPERPOINT_DIM = "superpoint", 256  # geonavpy's databases have its features, and do not say so
 _SHARED = ("name", "max_keypoints", "detection_threshold", "nms_radius", "resize_max")
+_WEIGHTS, _CHECKSUM = "weights", "sha256"
 
 
 def load_image(database: GeoDatabase, name: str) -> Image:
@@ -63,6 +65,7 @@ def load_keypoints(database: GeoDatabase, name: str) -> LocalFeatures:
 def feature_config(database: GeoDatabase, device: str = "auto") -> FeatureConfig:
     """How the database's local features are extracted; the defaults while it has none. Raises ConfigError, GeoError."""
     stored = _stored_settings(database) or {"max_keypoints": MAX_KEYPOINTS}
+    stored = {key: value for key, value in stored.items() if key != _CHECKSUM}
     return FeatureConfig.from_mapping({**stored, "device": device}, f"{DATABASE_NAME}: {_SETTINGS}.")
 
 
@@ -82,6 +85,7 @@ def describe_locally(
     _settle(database, config)
     if not missing:
         return 0
+    _settle_weights(database, config, _extractor(config, content_of_weights(config.weights)).info)
     return in_shards(engine, database.folder, _extract, config, "local features", missing, progress)
 
 
@@ -103,21 +107,21 @@ def describe_globally(
     if not missing:
         return 0
     config = _as_before(database, config)
-    descriptor = open_or_make_vlad(database) if config.name == VLAD else _descriptor(config, database.folder.absolute())
+    descriptor = open_or_make_vlad(database) if config.name == VLAD else make_global_descriptor(config)
     _settle_descriptor(database, config, descriptor.info)
     words = f"descriptors {config.name}"
     return in_shards(engine, database.folder, _describe_shard, config, words, missing, progress)
 
 
 def _extract(config: FeatureConfig, folder: Path, names: Sequence[str]) -> None:
-    database, extractor = GeoDatabase(folder), _extractor(config)
+    database, extractor = GeoDatabase(folder), _extractor(config, content_of_weights(config.weights))
     for name in names:
         features = extractor.extract(load_image(database, name))
         write_keypoints(database.keypoints_path(name), features, config.name)
 
 
 def _describe_shard(config: GlobalConfig, folder: Path, names: Sequence[str]) -> None:
-    database, descriptor = GeoDatabase(folder), _descriptor(config, folder)
+    database, descriptor = GeoDatabase(folder), _descriptor(config, folder, content_of_weights(config.weights))
     for name in names:
         vector = _describe(database, name, descriptor, config.name == VLAD)
         with atomic_write(database.descriptor_path(name, config.name)) as path, path.open("wb") as file:
@@ -125,12 +129,12 @@ def _describe_shard(config: GlobalConfig, folder: Path, names: Sequence[str]) ->
 
 
 @lru_cache(maxsize=1)  # a worker does many shards
-def _extractor(config: FeatureConfig) -> LocalExtractor:
+def _extractor(config: FeatureConfig, _: str) -> LocalExtractor:
     return make_extractor(config)
 
 
 @lru_cache(maxsize=1)
-def _descriptor(config: GlobalConfig, folder: Path) -> GlobalDescriptor:
+def _descriptor(config: GlobalConfig, folder: Path, _: str) -> GlobalDescriptor:
     return open_vlad(GeoDatabase(folder)) if config.name == VLAD else make_global_descriptor(config)
 
 
@@ -141,6 +145,7 @@ class ImageDescriber:
         """Raises GeoError, ConfigError or ModelError."""
         config = _as_before(database, config or GlobalConfig(name=VLAD))
         self._extractor = make_extractor(feature_config(database, config.device))
+        _check_same_weights(database, self._extractor.info)
         self._descriptor = open_vlad(database) if config.name == VLAD else make_global_descriptor(config)
         _check_same(database, self._descriptor.info)
 
@@ -156,14 +161,33 @@ def _with_image(database: GeoDatabase) -> list[str]:
 
 def _settle(database: GeoDatabase, config: FeatureConfig) -> None:
     """Store the settings of the first local features. Raises GeoError where there are features by others."""
-    wanted, stored = {key: asdict(config)[key] for key in _SHARED}, _stored_settings(database)
+    wanted, known = {key: asdict(config)[key] for key in _SHARED}, _stored_settings(database)
+    weights = {key: known[key] for key in (_WEIGHTS, _CHECKSUM) if key in known}
+    stored = {key: value for key, value in known.items() if key not in weights}
     differing = [f"{key} {value}" for key, value in stored.items() if value != wanted.get(key)]
     if differing and _first_keypoints(database) is not None:
         raise GeoError(
             f"the local features of {database.folder} were made with {', '.join(differing)}: give the same settings"
         )
     if wanted != stored:
-        database.write_settings(**{_SETTINGS: wanted})
+        database.write_settings(**{_SETTINGS: {**wanted, **weights}})
+
+
+def _settle_weights(database: GeoDatabase, config: FeatureConfig, info: ModelInfo) -> None:
+    """Store which weights the first local features were made with. Raises GeoError where there are some by others."""
+    if _first_keypoints(database) is not None:
+        _check_same_weights(database, info)
+    mine = {_WEIGHTS: config.weights, _CHECKSUM: info.sha256}
+    database.write_settings(**{_SETTINGS: {**_stored_settings(database), **mine}})
+
+
+def _check_same_weights(database: GeoDatabase, info: ModelInfo) -> None:
+    """Raise GeoError where the extractor has other weights than the local features' (an older database has none)."""
+    if _section(database, _SETTINGS).get(_CHECKSUM, info.sha256) != info.sha256:
+        raise GeoError(
+            f"the local features '{info.name}' of {database.folder} were made with other weights: give the same ones, "
+            f"or remove all keypoints.npz and the entry '{_SETTINGS}' in {DATABASE_NAME}"
+        )
 
 
 def _stored_settings(database: GeoDatabase) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from visloc_ros.core.manifest import Manifest
 from visloc_ros.core.map import NO_POINT, LocalFeatures, Map, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_versions import changed_folder, is_in_place, successor
 from visloc_ros.core.map_writer import check_output, write_map
 from visloc_ros.core.progress import Progress, SilentProgress
@@ -62,7 +63,7 @@ def extend_map(
     in common with the frames, ConfigError when ``config`` names another extractor than the map's.
     """
     check_output(output, overwrite=overwrite, keeps_versions=is_in_place(map_path, output))
-    with map_folder(map_path) as old_folder:
+    with changing(output), map_folder(map_path) as old_folder:
         map_ = open_map(old_folder, whole=True)
         extender = MapExtender(map_, choose_config(map_, config), progress or SilentProgress())
         labelled = label_sources(sources, taken=map_.manifest.created_from.split(SEPARATOR))

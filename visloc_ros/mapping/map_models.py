@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -60,6 +61,15 @@ def load_matcher(config: MatcherConfig, extractor: str) -> Matcher:
     """Load the matcher of map images, whose features an extractor of this name has made. Raises as above."""
     matcher = make_matcher(config, extractor)
     return NearestFirst(matcher) if config.name == "lightglue" else matcher
+
+
+def check_weights(info: ModelInfo, sha256: str) -> None:
+    """Raise ModelError if a model of a build in parts has other weights here than where the build began."""
+    if info.sha256 != sha256:
+        raise ModelError(
+            f"{platform.node()} has other weights of '{info.name}' than the computer that began the build: give all "
+            "computers the same files of weights"
+        )
 
 
 def choose_config(map_: Map, config: MappingConfig | None) -> MappingConfig:

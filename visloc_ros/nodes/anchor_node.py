@@ -58,6 +58,7 @@ from visloc_ros.sources.ros_messages import stamp_from_msg
 # After it a request is answered although its work is not done: many times its duration on a slow computer.
 LOADING_S, SAVING_S, SEARCHING_S = 120.0, 600.0, 60.0
 LOOKING_S = 1.0  # for another map in use
+RETRY_S = 10.0  # after it could not be loaded
 CONFIRMING_S = 5.0  # for which the fusion node is awaited: it is busy with an image for less than a second
 
 
@@ -114,6 +115,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self._is_alone = is_alone
         self._is_requested = False  # the map: by load_map or, after another configuration, by the parameter
         self._no_return = ""  # why the map in use is not searched
+        self._not_before_s = 0.0  # it is loaded again
 
     def configure(self) -> None:
         """Load the map and the models once."""
@@ -186,7 +188,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         in_use = self._map_in_use.take()
         if in_use is None or in_use.shares_frame(self._identity) or self._is_requested:
             self._no_return = ""
-        elif not self._returning.num_waiting:
+        elif not self._returning.num_waiting and time.monotonic() >= self._not_before_s:
             self._returning.put(in_use)
 
     def _return_to(self, in_use: MapIdentity) -> None:
@@ -195,11 +197,10 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
                 return
             path = Path(in_use.path)
             try:
-                if not in_use.path:
-                    raise MapError("where it lies is not known")
-                engine = self._next_engine(path)
+                engine = self._engine_of(in_use)
             except VislocError as error:
-                words = f"The map '{in_use.name}' is in use, and cannot be loaded again: {error}"
+                self._not_before_s = time.monotonic() + RETRY_S
+                words = f"The map '{in_use.name}' is in use, and is not searched: {error}."
                 if words != self._no_return:
                     self.get_logger().error(words)
                 self._no_return = words
@@ -210,6 +211,15 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         self.get_logger().info(
             f"the map '{in_use.name}' of {path} was loaded before this node started: it stays in use"
         )
+
+    def _engine_of(self, in_use: MapIdentity) -> AnchorEngine:
+        """An engine for the map in use. Raises MapError where that does not lie there any more."""
+        if not in_use.path:
+            raise MapError("the fusion node does not know where it lies")
+        engine = self._next_engine(Path(in_use.path))
+        if not engine.map_identity.shares_frame(in_use):
+            raise MapError(f"{in_use.path} is in another frame now; call load_map to use it")
+        return engine
 
     def _next_engine(self, path: Path) -> AnchorEngine:
         """An engine for another map, with the models of the one in use."""

@@ -17,6 +17,7 @@ from visloc_ros import __version__
 from visloc_ros.core.child_process import DeathError
 from visloc_ros.core.errors import CalibrationError, ConfigError, DeadlineError, OutputError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map_lock import MapBusyError
 from visloc_ros.core.watchdog import WATCHDOG
 from visloc_ros.localization.rough_pose import rough_pose_in_words
 from visloc_ros.server.answers import NO_TOKEN, Health, LocalizeAnswer, Problem
@@ -32,7 +33,7 @@ from visloc_ros.server.map_route import router as map_router
 from visloc_ros.server.metrics import CountedResponses
 from visloc_ros.server.page_route import PageFiles
 from visloc_ros.server.page_route import router as page_router
-from visloc_ros.server.resident_maps import UnknownMapError
+from visloc_ros.server.resident_maps import MemoryShortError, UnknownMapError
 from visloc_ros.server.service import MOST_BODY_BYTES, MOST_VIDEO_BYTES, Admitted, Service, service_of
 from visloc_ros.server.stream_route import router as stream_router
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, pinhole
@@ -164,17 +165,19 @@ async def refuse(_: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ClientBusyError):
         words = "too many of your requests wait: send the next one when one is answered"
         return JSONResponse({"detail": words}, 429, {"Retry-After": "1"})
-    if isinstance(error, DeadlineError):
+    if isinstance(error, (DeadlineError, MemoryShortError)):
         return JSONResponse({"detail": detail}, 503, {"Retry-After": "30"})
     if isinstance(error, DeathError):
         logger.error("%s", error)
         return JSONResponse({"detail": "the search has ended its process twice: do not send this image again"}, 500)
     if isinstance(error, TooManyJobsError):
         return JSONResponse({"detail": detail}, 503, {"Retry-After": "600"})
-    if isinstance(error, OutputError):
-        return JSONResponse({"detail": detail}, 507)
     if isinstance(error, TakenNameError):
         return JSONResponse({"detail": detail}, 409)
+    if isinstance(error, MapBusyError):
+        return JSONResponse({"detail": "another process is changing this map: try again later"}, 409)
+    if isinstance(error, OutputError):
+        return JSONResponse({"detail": detail}, 507)
     if isinstance(error, UnknownMapError):
         return JSONResponse({"detail": detail}, 404)
     if isinstance(error, (SourceError, CalibrationError, ConfigError)):

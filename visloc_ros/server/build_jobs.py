@@ -20,6 +20,7 @@ from visloc_ros.core.child_process import ChildProcess, Limits, Send
 from visloc_ros.core.errors import ConfigError, OutputError, SetupError, VislocError
 from visloc_ros.core.files import exists
 from visloc_ros.core.manifest import MANIFEST_NAME, read_manifest
+from visloc_ros.core.map_lock import changing
 from visloc_ros.mapping.build_job import BuildPlan, build
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.update.update_job import UpdatePlan, update
@@ -112,6 +113,14 @@ class BuildJobs:
         """The jobs that have not ended, the newest first."""
         return [job for job in self.list() if job.state in OPEN]
 
+    @contextmanager
+    def none_of(self, name: str) -> Iterator[None]:
+        """Let no job of a map begin meanwhile. Raises TakenNameError while one is open."""
+        with self._changed:
+            if any(job.name == name for job in self.open_jobs()):
+                raise TakenNameError(f"'{name}' is being built or updated: wait until that is done, or cancel it")
+            yield
+
     def new_upload(self, file_name: str) -> Path:
         """Path to write the next recording to: its folder is the job's, named by its id."""
         folder = self.folder / uuid.uuid4().hex
@@ -193,9 +202,9 @@ class BuildJobs:
                 return
             self._set(job.id, state=JobState.BUILDING.value, starts=job.starts + 1)
             report = _StoredProgress(lambda **values: self._set(job.id, **values))
-            work = _work_of(job, self._maps / job.name, uploads[0])
-            limits = Limits(processor_s=MOST_PROCESSOR_S)
-            self._running = ChildProcess(_alone, uploads[0], *work, limits=limits, on_message=report)
+            path, limits = self._maps / job.name, Limits(processor_s=MOST_PROCESSOR_S)
+            work = _work_of(job, path, uploads[0])
+            self._running = ChildProcess(_alone, uploads[0], path, *work, limits=limits, on_message=report)
             self._running_id = job.id
         try:
             summary = self._running.result()
@@ -311,10 +320,14 @@ def _work_of(job: Job, path: Path, recording: Path) -> tuple[Callable[..., Any],
     return build, BuildPlan(recording, path, MappingConfig())
 
 
-def _alone(send: Send, recording: Path, function: Callable[..., Any], plan: BuildPlan | UpdatePlan) -> Any:
-    """Do the work of a job, whose recording this process locks as long as it lives, whatever becomes of the server."""
+def _alone(send: Send, recording: Path, path: Path, function: Callable[..., Any], plan: BuildPlan | UpdatePlan) -> Any:
+    """Do the work of a job, while nobody else changes its map. Raises MapBusyError, and what the function raises.
+
+    This process locks the recording as long as it lives, whatever becomes of the server.
+    """
     _lock(os.open(recording, os.O_RDWR))
-    return function(send, plan)
+    with changing(path):
+        return function(send, plan)
 
 
 def _lock(descriptor: int) -> bool:

@@ -37,6 +37,7 @@ CHUNK_BYTES = 1 << 20
 REFUSALS: dict[int | str, dict[str, Any]] = {
     403: {"model": Problem, "description": "asked by a page of another site"},
     404: {"model": Problem, "description": "no map of that name"},
+    409: {"model": Problem, "description": "the map is being built, updated or changed otherwise"},
     422: {"description": "no name"},
     500: {"model": Problem, "description": "the map is broken"},
     503: {"model": Problem, "description": "too many requests wait"},
@@ -89,10 +90,10 @@ def download(service: Admitted, name: Name) -> StreamingResponse:
     status_code=204,
     response_class=Response,
     dependencies=[Depends(from_here)],
-    responses={one: REFUSALS[one] for one in (403, 404, 422, 503, 507)},
+    responses={one: REFUSALS[one] for one in (403, 404, 409, 422, 503, 507)},
 )
 async def delete(service: Admitted, name: Name) -> None:
-    """Delete a map, a broken one, too; searches and streams that have begun go on to their end."""
+    """Delete a map, a broken one, too, unless a job of it is open; searches and streams that have begun go on."""
     await service.queue.do(lambda: service.delete_map(name))
 
 

@@ -6,10 +6,13 @@ import logging
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
+from weakref import ref
 
+from visloc_ros.core.atlas_file import is_atlas
 from visloc_ros.core.errors import ConfigError, MapError, VislocError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.manifest import MANIFEST_NAME
+from visloc_ros.core.map import Map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import MapEntry, find_map, list_maps, remove_map
 from visloc_ros.core.map_versions import version_mark
@@ -19,7 +22,7 @@ from visloc_ros.localization.searchable_map import open_searchable_map, searches
 
 logger = logging.getLogger(__name__)
 
-BYTES_A_BYTE = 3  # of memory for one on the disk: a map of 10,000 images (1.5 GB) takes 2.7 GB
+BYTES_A_BYTE = 3  # of memory for one of its files: a map of 10,000 images (1.5 GB) takes 2.7 GB, the demo's 1.9 a byte
 
 
 class ResidentMaps:
@@ -30,7 +33,8 @@ class ResidentMaps:
 
     def __init__(self, folder: Path, memory_bytes: int, config: AnchorConfig | None = None) -> None:
         self.folder, self._memory_bytes, self._config = folder, memory_bytes, config or AnchorConfig()
-        self._engines: OrderedDict[str, tuple[AnchorEngine, int]] = OrderedDict()
+        self._engines: OrderedDict[str, AnchorEngine] = OrderedDict()
+        self._loaded: list[tuple[ref[Map], int]] = []  # dropped ones, too: what still uses them keeps them in memory
         self._marks: dict[str, tuple[int, int, int] | None] = {}  # of the version that was loaded, or tried, last
 
     def entries(self) -> list[MapEntry]:
@@ -85,7 +89,8 @@ class ResidentMaps:
         """The engine of a map by the name of its folder or archive; of the only map where the name is empty.
 
         Where another version has taken the map's place it is loaded; one that is broken leaves the old one in use.
-        Raises UnknownMapError, MapError where it cannot be opened, or where its models differ from those in use.
+        Raises UnknownMapError, MemoryShortError, MapError where it cannot be opened, or where its models differ from
+        those in use.
         """
         name = self.resolve(name)
         mark = version_mark(self.folder / name)
@@ -96,7 +101,7 @@ class ResidentMaps:
             self._marks[name] = mark
             self._renew(name)
         self._engines.move_to_end(name)
-        return self._engines[name][0]
+        return self._engines[name]
 
     def _only_name(self) -> str:
         names = [entry.path.name for entry in self.entries() if not entry.problem]
@@ -109,6 +114,8 @@ class ResidentMaps:
         try:
             self._load(name)
         except VislocError as error:
+            if name not in self._engines:  # it had to make room
+                raise
             logger.error("the map '%s' stays in use as it was before it changed: %s", name, error)
 
     def _load(self, name: str) -> None:
@@ -116,17 +123,52 @@ class ResidentMaps:
         if entry.problem:
             raise MapError(entry.problem)
         check_map(entry.path)
-        size = BYTES_A_BYTE * entry.size
-        others = [other for other in self._engines if other != name]
-        while others and sum(self._engines[other][1] for other in others) + size > self._memory_bytes:
-            del self._engines[others.pop(0)]
-        shared = next(iter(self._engines.values()), None)
-        models = () if shared is None else (shared[0].extractor, shared[0].matcher)
+        size = memory_bytes(entry)
+        shared = next(((one.extractor, one.matcher) for one in self._engines.values()), ())
+        self._make_room(name, size)
         place = open_searchable_map(entry.path)
+        self._loaded.append((ref(place), size))
         possible = searches_of(place.manifest)
         config = self._config if self._config.search in possible else replace(self._config, search=possible[0])
-        self._engines[name] = AnchorEngine(place, config, *models), size
+        self._engines[name] = AnchorEngine(place, config, *shared)
         keep_loaded_objects()
+
+    def _make_room(self, name: str, size: int) -> None:
+        """Drop maps until one of this size fits: those not asked for the longest, its own earlier version last.
+
+        Raises MemoryShortError where it does not, because of what searches and streams still use.
+        """
+        for other in sorted(self._engines, key=name.__eq__):
+            if self._fits(size):
+                return
+            del self._engines[other]
+        if not self._fits(size) and self._in_memory():
+            raise MemoryShortError(
+                f"searches and streams that have begun still use maps beside which '{name}' does not fit: try again "
+                "when they have ended, or start the server with a higher --memory-gb"
+            )
+
+    def _fits(self, size: int) -> bool:
+        if self._in_memory() + size <= self._memory_bytes:
+            return True
+        keep_loaded_objects()  # frees maps that nothing uses any longer but a cycle of garbage, as of a stream
+        return self._in_memory() + size <= self._memory_bytes
+
+    def _in_memory(self) -> int:
+        self._loaded = [one for one in self._loaded if one[0]() is not None]
+        return sum(size for _, size in self._loaded)
+
+
+def memory_bytes(entry: MapEntry) -> int:
+    """About how much memory a map takes: its files in full, whatever versions lie beside them or pack them."""
+    manifest = entry.manifest
+    is_listed = manifest is not None and manifest.files and not is_atlas(manifest)
+    size = sum(info.size for info in manifest.files.values()) if manifest and is_listed else entry.size
+    return BYTES_A_BYTE * size
+
+
+class MemoryShortError(MapError):
+    """A map does not fit into memory beside those that are still used."""
 
 
 class UnknownMapError(MapError):

@@ -11,13 +11,13 @@ from fastapi import Depends, HTTPException, Request, WebSocket
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_versions import roll_back
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.server.answers import LocalizeAnswer
 from visloc_ros.server.build_jobs import BuildJobs
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.server.device_queue import DeviceQueue, Search, SearchBatches, SearchRequest
-from visloc_ros.server.job import TakenNameError
 from visloc_ros.server.metrics import FOUND, Metrics
 from visloc_ros.server.resident_maps import ResidentMaps
 from visloc_ros.server.search_answer import answer_search
@@ -55,19 +55,19 @@ class Service:
         self.queue.close()
 
     def delete_map(self, name: str) -> None:
-        """Delete a map. Raises as ``ResidentMaps.delete`` does."""
-        try:
-            self.maps.delete(name)
-        finally:
-            self.processes.forget_maps()
+        """Delete a map. Raises TakenNameError during a job of it, and as ``ResidentMaps.delete`` does."""
+        with self.jobs.none_of(name):
+            try:
+                self.maps.delete(name)
+            finally:
+                self.processes.forget_maps()
 
     def roll_back_map(self, name: str, version: int | None) -> Manifest:
-        """Put an earlier version in a map's place. Raises TakenNameError during an update, and as ``roll_back``."""
+        """Put an earlier version in a map's place. Raises TakenNameError during a job of it, and as ``roll_back``."""
         folder = self.maps.folder_of(name)
-        if any(job.name == name for job in self.jobs.open_jobs()):
-            raise TakenNameError(f"'{name}' is being updated: wait until that is done, or cancel it")
         try:
-            return roll_back(folder, version)
+            with self.jobs.none_of(name), changing(folder):
+                return roll_back(folder, version)
         finally:
             self._forget_map(name)
 

@@ -28,7 +28,7 @@ from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reas
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.pipeline.live_camera import LiveCamera
 from visloc_ros.server.device_queue import QueueFullError
-from visloc_ros.server.resident_maps import UnknownMapError
+from visloc_ros.server.resident_maps import MemoryShortError, UnknownMapError
 from visloc_ros.server.service import MOST_STREAMS, Service, admits_socket, is_foreign
 from visloc_ros.server.uploads import CameraOfSize, camera_in_words, read_upload
 
@@ -101,7 +101,7 @@ async def _serve(socket: WebSocket, service: Service) -> None:
         try:
             await _exchange(socket, session, service)
         finally:
-            await run_in_threadpool(session.close)
+            await asyncio.shield(run_in_threadpool(session.close))  # also if this is cancelled: it holds a map
     finally:
         service.num_streams -= 1
 
@@ -126,6 +126,8 @@ async def _open(request: StreamRequest, service: Service) -> StreamSession:
         engine = await service.queue.do(lambda: service.maps.engine(request.map))
     except (CalibrationError, UnknownMapError) as error:
         raise _RefusedError(str(error)) from error
+    except MemoryShortError as error:
+        raise _RefusedError(str(error), BUSY) from error
     except (QueueFullError, DeadlineError) as error:
         raise _RefusedError("too many requests wait: try again later", BUSY) from error
     except VislocError as error:
@@ -220,7 +222,7 @@ class StreamSession:
 
     def __init__(self, engine: AnchorEngine, search: Search, camera_of: CameraOfSize | None) -> None:
         self._camera = LiveCamera(engine, QueuedEngine(engine.map_identity, search))
-        self._camera_of, self._on_earth = camera_of, engine.map_identity.on_earth
+        self._camera_of, self._map = camera_of, engine.map_identity
         self._depth = BitDepth()
 
     def process(self, data: bytes, stamp_ns: int) -> dict[str, Any]:
@@ -232,7 +234,8 @@ class StreamSession:
             return _refused(str(error))
         if estimate is None:
             return _refused("the stamp is not later than that of the image before")
-        answer = estimate_to_mapping(estimate, self._on_earth)
+        answer = estimate_to_mapping(estimate, self._map.on_earth)
+        answer["frame_uuid"] = "" if self._map.frame is None else self._map.frame.uuid
         answer["searches"] = [search_to_mapping(result) for result in self._camera.take_searches()]
         if not is_tracked and self._camera_of is None and self._camera.calibration is not None:
             answer["calibration"] = self._camera.calibration.to_mapping()

@@ -15,7 +15,7 @@ from visloc_ros.server.service import Admitted, from_here
 REFUSALS: dict[int | str, dict[str, Any]] = {
     **UNREADABLE,
     403: MAP_REFUSALS[403],
-    409: {"model": Problem, "description": "the map is being updated"},
+    409: MAP_REFUSALS[409],
     422: {"description": "no name, an archive, or no such version"},
     507: {"model": Problem, "description": "the map cannot be written"},
 }

@@ -152,10 +152,16 @@ def _kitti_projection(calibration: Path, row: int) -> Array:
         raise CalibrationError(f"line {row + 1} of {calibration} is no 3x4 projection matrix: {error}") from error
 
 
+def kitti_poses(root: Path) -> Path | None:
+    """Where the poses of a sequence lie as downloaded: ``poses/06.txt`` beside ``sequences``; None elsewhere."""
+    place = root.resolve()
+    return place.parents[1] / "poses" / f"{place.name}.txt" if place.parent.name == "sequences" else None
+
+
 def _kitti_truth(root: Path, files: list[Path], stamps_ns: list[int], projection: Array) -> Trajectory | None:
-    """Poses of camera 0 as they are downloaded, in ``poses/06.txt`` beside ``sequences``, moved to the camera used."""
-    path = root.resolve().parents[1] / "poses" / f"{root.resolve().name}.txt"
-    if root.resolve().parent.name != "sequences" or not path.is_file():
+    """Poses of camera 0 (``kitti_poses``), moved to the camera used."""
+    path = kitti_poses(root)
+    if path is None or not path.is_file():
         return None
     matrices = _read_numbers(path, (-1, 3, 4))
     numbers = [int(file.stem) for file in files]

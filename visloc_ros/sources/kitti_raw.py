@@ -10,7 +10,7 @@ import pycolmap
 
 from visloc_ros.core.camera import camera_from_calibration
 from visloc_ros.core.errors import CalibrationError, SourceError
-from visloc_ros.core.files import read_text
+from visloc_ros.core.files import is_file, read_text
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.sources.layouts import Layout, first_readable, list_images, make_layout, refuse_rate
 
@@ -35,6 +35,11 @@ def read_kitti_raw(root: Path, rate_hz: float) -> Layout | None:
     return None
 
 
+def calibrations_above(folder: Path) -> list[Path]:
+    """Where the calibration of the camera whose folder this is may lie, the nearest first."""
+    return [above / _CALIBRATION for above in folder.parents[:3]]
+
+
 def _stamps(times: Path, files: list[Path]) -> list[int]:
     lines = read_text(times, SourceError).split("\n")
     try:
@@ -52,7 +57,7 @@ def _nanoseconds(line: str) -> int:
 
 def _find_camera(folder: Path, files: list[Path], number: str) -> pycolmap.Camera | None:
     """The camera of the images by the calibration of their day; None where that was not downloaded."""
-    path = next((above / _CALIBRATION for above in folder.parents[:3] if (above / _CALIBRATION).is_file()), None)
+    path = next(filter(is_file, calibrations_above(folder)), None)
     if path is None:
         return None
     _, header = first_readable(files)

@@ -32,7 +32,7 @@ _UNREAD_SUFFIXES = (
     ".nef", ".arw", ".raf", ".orf", ".rw2",
 )  # fmt: skip
 CAMERA_NAME = "camera.yaml"
-_TRUTH_NAMES = ("groundtruth_tum.txt", "groundtruth_cam0_tum.txt", "groundtruth.txt")
+TRUTH_NAMES = ("groundtruth_tum.txt", "groundtruth_cam0_tum.txt", "groundtruth.txt")
 ROUNDING_NS = 1_000  # trajectories are often written with microseconds only
 _DECIMAL_SECONDS = re.compile(r"\d+\.\d+")
 
@@ -133,7 +133,7 @@ def refuse_rate(root: Path, rate_hz: float) -> None:
 
 
 def _find_trajectory(root: Path) -> Trajectory | None:
-    path = next((root / name for name in _TRUTH_NAMES if (root / name).is_file()), None)
+    path = next((root / name for name in TRUTH_NAMES if (root / name).is_file()), None)
     return read_tum(path) if path else None
 
 

@@ -46,7 +46,7 @@ def test_the_result_file_holds_what_was_found(kitchen):
         assert found.is_close(records[name].map_from_camera, 1e-9, 1e-6)
 
 
-def test_another_run_in_the_folder_is_refused(kitchen):
+def test_another_run_in_the_folder_is_refused(kitchen, tmp_path):
     folder, scene = kitchen.folder, kitchen.scene
     options = read_config(BenchmarkConfig, kitchen.config)
     other = replace(options, anchor=replace(options.anchor, top_k=7))
@@ -54,6 +54,20 @@ def test_another_run_in_the_folder_is_refused(kitchen):
         run_protocol([scene], ["retrieval"], folder, other)
     with pytest.raises(ConfigError, match="scene 'redkitchen' with 10 images of the database and 3 queries, not 5"):
         run_protocol([scene.thinned(2)], ["retrieval"], folder, options)
+    moved = tmp_path / "image.png"
+    query = scene.queries[0]
+    moved.write_bytes(query.path.read_bytes())
+    elsewhere = replace(scene, queries=(replace(query, path=moved), *scene.queries[1:]))
+    assert run_protocol([elsewhere], ["retrieval"], folder, options)["redkitchen"].keys() == {"retrieval"}
+    moved.write_bytes(moved.read_bytes() + b"\0")
+    with pytest.raises(ConfigError, match="other images, cameras or poses of 'redkitchen'"):
+        run_protocol([elsewhere], ["retrieval"], folder, options)
+    settings = folder / "settings.json"
+    text = settings.read_text()
+    settings.write_text(json.dumps({**json.loads(text), "made_by": "another version"}))
+    with pytest.raises(ConfigError, match="another version of this program, of a package or of weights"):
+        run_protocol([scene], ["retrieval"], folder, options)
+    settings.write_text(text)
     (folder / "broken").mkdir()
     (folder / "broken" / "settings.json").write_text("[]")
     with pytest.raises(ConfigError, match="does not list the options"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from kitchen_map import contents
 
-from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.errors import ConfigError, OutputError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory_files import read_tum
@@ -161,19 +163,69 @@ def test_the_same_build_again_does_nothing(build: Build, in_blocks: MapSummary) 
     assert contents(build.folder / "parts") == before
 
 
+@pytest.fixture
+def moved(room: Path, tmp_path: Path) -> Path:
+    """The same images elsewhere, behind a link."""
+    shutil.copytree(room, tmp_path / "disk")
+    path = tmp_path / "other" / room.name
+    path.mkdir(parents=True)
+    for item in (tmp_path / "disk").iterdir():
+        (path / item.name).symlink_to(item)
+    return path
+
+
+def again(build: Build, recording: Recording, config: MappingConfig = CONFIG, *, overwrite: bool = False) -> MapSummary:
+    """The build of "parts" again, in which no stage may run."""
+    options = {"work": str(build.folder / "work"), "sizes": BLOCKS, "engine": WatchedEngine("select", 0)}
+    return build_large_map([recording], build.folder / "parts", config, overwrite=overwrite, **options)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_build_of_the_same_images_elsewhere_has_nothing_to_do(
+    build: Build, in_blocks: MapSummary, moved: Path, overwrite: bool
+) -> None:
+    assert again(build, Recording(moved), overwrite=overwrite) == in_blocks
+
+
+def test_a_build_is_not_finished_once_images_or_options_have_changed(
+    build: Build, in_blocks: MapSummary, moved: Path
+) -> None:
+    other = replace(CONFIG, pairs=replace(CONFIG.pairs, window=7))
+    with pytest.raises(OutputError, match="already holds a map"):
+        again(build, build.recording, other)
+    image = sorted((moved / "rgb").iterdir())[7]
+    content, state = image.read_bytes(), image.stat()
+    image.write_bytes(content[:-1] + b"\0")
+    os.utime(image, ns=(state.st_atime_ns, state.st_mtime_ns))
+    with pytest.raises(OutputError, match="already holds a map"):
+        again(build, Recording(moved))
+    with pytest.raises(Ended):
+        again(build, Recording(moved), overwrite=True)
+
+
+def test_a_map_that_was_changed_is_written_again(build: Build, in_blocks: MapSummary) -> None:
+    features = build.folder / "parts" / "features.h5"
+    content = features.read_bytes()
+    features.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(OutputError, match="already holds a map"):
+        build("parts", BLOCKS)
+    assert again(build, build.recording, overwrite=True).registered_images == NUM_IMAGES
+    assert len(open_map(build.folder / "parts").images) == NUM_IMAGES
+
+
 def test_a_build_that_is_ended_in_any_stage_goes_on_to_the_same_map(
     build: Build, in_blocks: MapSummary, tmp_path: Path
 ) -> None:
-    again = Build(build.recording.path, tmp_path)
+    fresh = Build(build.recording.path, tmp_path)
     done = Counter[str]()
     for stage in ("select", "extract", "train", "describe", "pair", "match", "reconstruct", "align", "join", "adjust"):
         engine = WatchedEngine(stage, 1 if stage in ("extract", "match", "reconstruct", "align") else 0)
         with pytest.raises(Ended):
-            again("parts", BLOCKS, engine)
+            fresh("parts", BLOCKS, engine)
         assert not (tmp_path / "parts").exists()
         done += engine.done
     engine = WatchedEngine()
-    summary = again("parts", BLOCKS, engine)
+    summary = fresh("parts", BLOCKS, engine)
     done += engine.done
     assert done["extract"] == 3
     assert done["select"] == done["train"] == done["join"] == done["adjust"] == 1

@@ -29,6 +29,7 @@ from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene, DatabaseImage
 from visloc_ros.evaluation.search_comparison import make_engines
 from visloc_ros.execution.engine import Engine, Resources
 from visloc_ros.execution.shared_place import Mark, mark_place
+from visloc_ros.execution.tasks import artifact_key
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import find_strategy, preparation_types
 from visloc_ros.localization.strategy import Examples
@@ -67,7 +68,8 @@ def run_protocol(
 
     Results of earlier runs in the same folder stay. The maps of all scenes are prepared together; they are built, and
     searched, several at once where an ``engine`` is given. Raises ConfigError
-    where the folder is of a run with other options, and as building, preparing and searching maps do.
+    where the folder is of a run with other options, images, code or packages, and as building, preparing and searching
+    maps do.
     """
     config, progress = config or BenchmarkConfig(), progress or SilentProgress()
     maps = build_maps(scenes, folder, config, progress, engine)
@@ -90,7 +92,8 @@ def build_maps(
 ) -> list[Path]:
     """The maps of scenes in the folder of a run, built unless they are there; raises as ``run_protocol`` does."""
     folder.mkdir(parents=True, exist_ok=True)
-    keep_settings(folder, config.to_mapping(), scenes)
+    options = config.to_mapping()
+    keep_settings(folder, options, scenes, artifact_key("benchmark", run_protocol, options))
     build_one = partial(build_scene, folder=folder / "maps", config=config.mapping)
     return _of_scenes(engine, config, "maps", build_one, [(scene,) for scene in scenes], folder, progress)
 

@@ -5,6 +5,7 @@ A result is a JSON line, written at once. No run continues one of other settings
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.result_mapping import pose_from_mapping, pose_to_mapping
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
+from visloc_ros.execution.content_key import content_key, content_keys
 
 _FEATURES = "features"
 SETTINGS_NAME = "settings.json"
@@ -87,10 +89,11 @@ def _parse(path: Path, number: int, line: str) -> QueryRecord:
         ) from error
 
 
-def keep_settings(folder: Path, config: Mapping[str, Any], scenes: Sequence[BenchmarkScene]) -> None:
-    """Write the options, and how many images each scene has, into a folder.
+def keep_settings(folder: Path, config: Mapping[str, Any], scenes: Sequence[BenchmarkScene], made_by: str) -> None:
+    """Write the options, which images each scene has, and the key of what makes results of them, into a folder.
 
-    Raises ConfigError where it holds results of other options, or of other images of a scene.
+    Raises ConfigError where it holds results of other options, other images of a scene, or made otherwise; SourceError
+    where an image cannot be read.
     """
     path = folder / SETTINGS_NAME
     earlier = _read(path)
@@ -98,15 +101,35 @@ def keep_settings(folder: Path, config: Mapping[str, Any], scenes: Sequence[Benc
     plain = json.loads(json.dumps(config))
     if earlier.get("config", plain) != plain:
         raise ConfigError(f"{folder} holds results of other options, which {path} lists: {_OTHER_FOLDER}")
-    known = earlier.get("images", {})
+    if earlier and earlier.get("made_by") != made_by:
+        raise ConfigError(
+            f"{folder} holds results of another version of this program, of a package or of weights: {_OTHER_FOLDER}"
+        )
+    known, contents = earlier.get("images", {}), {scene.name: _content_of(scene) for scene in scenes}
     for name, (mapped, queries) in images.items():
         if known.get(name, [mapped, queries]) != [mapped, queries]:
             raise ConfigError(
                 f"{folder} holds results of scene '{name}' with {known[name][0]} images of the database and "
                 f"{known[name][1]} queries, not {mapped} and {queries}: {_OTHER_FOLDER}"
             )
+        if earlier.get("contents", {}).get(name, contents[name]) != contents[name]:
+            raise ConfigError(f"{folder} holds results of other images, cameras or poses of '{name}': {_OTHER_FOLDER}")
+    contents = earlier.get("contents", {}) | contents
+    settings = {"config": plain, "images": known | images, "contents": contents, "made_by": made_by}
     with atomic_write(path) as file:
-        file.write_text(json.dumps({"config": plain, "images": known | images}, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def _content_of(scene: BenchmarkScene) -> str:
+    """Identifies all that is given of a scene's images, wherever they lie."""
+    styles = [path for image in scene.database for _, path in sorted(image.styles.items())]
+    values = [
+        content_keys([*(image.path for image in scene.images), *styles]),
+        [[image.name, image.camera.model_name, image.camera.params.tolist()] for image in scene.images],
+        [image.map_from_camera.matrix.tolist() for image in scene.database],
+        None if scene.masks is None else content_key(scene.masks),
+    ]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:

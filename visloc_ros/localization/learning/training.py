@@ -6,7 +6,6 @@ Its state is written atomically, and read as plain numbers and tensors only.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import pickle
 import time
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.files import exists
+from visloc_ros.execution.tasks import artifact_key
 
 ReportProgress = Callable[[float], None]
 """Receives the share that is done."""
@@ -219,14 +219,14 @@ CHECKPOINT_NAME = "training.pt"
 _ONLY_OF_THE_RUN = ("max_minutes", "checkpoint_s", "device")  # options that may change when a training goes on
 
 
-def fingerprint(options: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> str:
-    """SHA-256 of the options and the inputs of a training: a checkpoint of another one must not be continued."""
+def fingerprint(training: type[Any], options: Mapping[str, Any], arrays: Iterable[NDArray[Any]]) -> str:
+    """Identifies a training by its code, options (weights by content) and inputs: no other one's checkpoint goes on."""
     kept = {name: value for name, value in options.items() if name not in _ONLY_OF_THE_RUN}
-    digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode("utf-8"))
+    digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
+    return artifact_key("training", training, kept, [digest.hexdigest()])
 
 
 def write_checkpoint(folder: Path, state: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from visloc_ros.core.manifest import ALIGNED, Manifest, in_frame
 from visloc_ros.core.map import Map, find_files, open_map
 from visloc_ros.core.map_archive import map_folder
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_versions import changed_folder, is_in_place, successor
 from visloc_ros.core.map_writer import check_output, write_map
 from visloc_ros.mapping.alignment.fit import MapFit
@@ -32,7 +33,7 @@ def align_map(map_path: Path, output: Path, fit: Callable[[Map], MapFit], *, ove
     ``fit`` refuses; an old map stays as it is until the new one is whole.
     """
     check_output(output, overwrite=overwrite, keeps_versions=is_in_place(map_path, output))
-    with map_folder(map_path) as old_folder:
+    with changing(output), map_folder(map_path) as old_folder:
         map_ = open_map(old_folder, whole=True)
         found = fit(map_)
         reconstruction = pycolmap.Reconstruction(find_files(old_folder, checksums=False)[0].model)

@@ -131,4 +131,4 @@ def _adjust(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
     return adjusted.without_weak_images(config.min_matches).arrays()
 
 
-ADJUST = Stage("adjust", 3, _adjust, ADJUSTMENT)
+ADJUST = Stage("adjust", _adjust, ADJUSTMENT)

@@ -210,4 +210,4 @@ def _align(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
     return {"alignments": np.array(rows, np.float64).reshape(-1, 61)}
 
 
-ALIGN = Stage("align", 1, _align, SMALL)
+ALIGN = Stage("align", _align, SMALL)

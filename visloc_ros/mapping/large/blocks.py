@@ -127,4 +127,4 @@ def _read_pairs(
     return {(order[i], order[j]): (artifacts[number], place) for i, j, number, place in pairs}
 
 
-RECONSTRUCT = Stage("reconstruct", 5, _reconstruct, SMALL)
+RECONSTRUCT = Stage("reconstruct", _reconstruct, SMALL)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from visloc_ros.core.atomic_write import check_space
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_writer import check_output, staged_folder
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.timing import Stopwatch
@@ -55,30 +56,34 @@ def build_large_map(
 ) -> MapSummary:
     """Build one map of recordings in parts, whose results are kept in ``work``: a folder or address all workers reach.
 
-    A build that was ended continues where it stopped, and one that is done gives its summary. Raises as ``build_map``
-    does, OutputError where a result was lost or is damaged, and what the engine raises.
+    A build that was ended continues where it stopped. One whose maps are there, unchanged, and would be made again of
+    the same (options, content of the recordings, weights, code, versions of packages) gives its summary, also with
+    ``overwrite``. Raises as ``build_map`` does, OutputError where a result was lost or is damaged, and what the engine
+    raises.
     """
     config, sizes = config or MappingConfig(), sizes or TaskSizes()
     origins, sources = _open(recordings)
     measurements = [source.measurements for source in sources]
     check_frame_config(config.frame, any(source.references is not None for source in sources), measurements)
     store = ArtifactStore(work)
-    arguments = {"origins": [one.to_mapping() for one in origins], "config": config.to_mapping(), **asdict(sizes)}
-    written = WrittenMap(store, output, arguments)
+    builder = LargeMapBuilder(config, sizes, engine or SerialEngine(), store, progress or SilentProgress())
+    origin_values = [one.to_mapping() for one in origins]
+    arguments = {"origins": origin_values, "config": config.to_mapping(), "models": builder.weights, **asdict(sizes)}
+    written = WrittenMap(store, output, build_large_map, arguments)
     if (known := written.summary()) is not None:
         _log.info("%s is finished: nothing is left to do", output)
         return known
     check_output(output, overwrite=overwrite)
-    builder = LargeMapBuilder(config, sizes, engine or SerialEngine(), store, progress or SilentProgress())
-    material, models = builder.reconstruct(origins, sources)
-    with (
-        staged_folder(output, overwrite=overwrite) as folder,
-        part_folders(output, overwrite=overwrite) as new_part,
-    ):
-        check_space(folder, LEAST_BYTES_AN_IMAGE * len(material.frames))
-        full = [Component(full_reconstruction(model, builder.frames)) for model in models]
-        summary = builder.finisher.finish(material, full, folder, output.resolve().name, new_part)
-    written.note(summary)
+    with changing(output):
+        material, models = builder.reconstruct(origins, sources)
+        with (
+            staged_folder(output, overwrite=overwrite) as folder,
+            part_folders(output, overwrite=overwrite) as new_part,
+        ):
+            check_space(folder, LEAST_BYTES_AN_IMAGE * len(material.frames))
+            full = [Component(full_reconstruction(model, builder.frames)) for model in models]
+            summary = builder.finisher.finish(material, full, folder, output.resolve().name, new_part)
+        written.note(summary)
     return summary
 
 
@@ -103,7 +108,11 @@ class LargeMapBuilder:
         self._watch = Stopwatch()
         self.frames: Sequence[StoredFrame] = ()
         self.finisher = MapBuilder(config, progress, self._watch)
-        self._weights = {name: info.sha256 for name, info in self.finisher.model_infos.items()}
+        infos = self.finisher.model_infos
+        if self.finisher.describer is not None:
+            infos["global"] = self.finisher.describer.info
+        self.weights = {role: info.sha256 for role, info in infos.items()}
+        """Checksums of the models that do not depend on the images."""
 
     def reconstruct(self, origins: Sequence[Origin], sources: Sequence[MapSource]) -> tuple[Material, list[Model]]:
         """Find poses and points of the sources' frames: the largest model first, others of what was not joined with it.
@@ -141,7 +150,8 @@ class LargeMapBuilder:
 
     def _extract(self, origin: Origin, selected: str) -> list[str]:
         chosen = self._store.read(selected)
-        return self._run(extract_tasks(origin, self._config, self._weights, chosen, self._sizes.shard))
+        weights = {role: sha256 for role, sha256 in self.weights.items() if role != "matcher"}
+        return self._run(extract_tasks(origin, self._config, weights, chosen, self._sizes.shard))
 
     def _describe(self, shards: Sequence[Sequence[str]]) -> tuple[list[list[str]], GlobalDescriptor]:
         every = [key for keys in shards for key in keys]
@@ -173,7 +183,7 @@ class LargeMapBuilder:
                 table.places,
                 table.shards,
                 self._config,
-                self._weights,
+                {"matcher": self.weights["matcher"]},
                 verified=verified,
             )
             for group in groups

@@ -20,9 +20,9 @@ from visloc_ros.features import GlobalDescriptor, LocalExtractor, Vlad
 from visloc_ros.mapping.collection import FrameCollector
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.large.needs import SMALL, WITH_NETWORKS
-from visloc_ros.mapping.large.recordings import ChosenFrames, FrameKey, Recording, open_recording
+from visloc_ros.mapping.large.recordings import ChosenFrames, FrameKey, Recording, check_unchanged, open_recording
 from visloc_ros.mapping.large.shards import CONTENTS, Shard, pack_frames
-from visloc_ros.mapping.map_models import load_extractor
+from visloc_ros.mapping.map_models import check_weights, load_extractor
 from visloc_ros.mapping.map_sources import CameraGroups, MapSource, TimeSpan
 from visloc_ros.mapping.selection import select_frames
 
@@ -38,19 +38,31 @@ class Origin:
     label: str
 
     def to_mapping(self) -> dict[str, Any]:
-        """Plain values for the arguments of a task."""
-        return {"recording": self.recording.to_mapping(), "fingerprint": self.fingerprint, "label": self.label}
+        """Plain values for the arguments of a task: what the source is."""
+        return {"fingerprint": self.fingerprint, "label": self.label}
+
+    def to_places(self) -> dict[str, Any]:
+        """Plain values for the places of a task: where the source lies."""
+        return {"recording": self.recording.to_mapping()}
 
     @staticmethod
-    def open(values: Mapping[str, Any]) -> MapSource:
-        """Open the source of these values. Raises as ``open_source`` does."""
-        source = open_recording(Recording.from_mapping(values["recording"]), values["fingerprint"])
-        return replace(source, label=values["label"])
+    def of(arguments: Mapping[str, Any]) -> Origin:
+        """The origin of a task's arguments and places."""
+        return Origin(Recording.from_mapping(arguments["recording"]), **arguments["origin"])
+
+    def open(self) -> MapSource:
+        """Open the source. Raises as ``open_recording`` does."""
+        return replace(open_recording(self.recording, self.fingerprint), label=self.label)
+
+    def check(self) -> None:
+        """Raise SourceError if the source has changed while it was read."""
+        check_unchanged(self.recording, self.fingerprint)
 
 
 def select_task(origin: Origin, config: MappingConfig) -> Task:
     """The choice of a recording's frames."""
-    return Task(SELECT, {"origin": origin.to_mapping(), "selection": config.selection.to_mapping()})
+    arguments = {"origin": origin.to_mapping(), "selection": config.selection.to_mapping()}
+    return Task(SELECT, arguments, places=origin.to_places())
 
 
 def extract_tasks(
@@ -71,6 +83,7 @@ def extract_tasks(
                 "stamps_ns": stamps_ns[begin : begin + size],
                 "names": names[begin : begin + size],
             },
+            places=origin.to_places(),
         )
         for begin in range(0, len(stamps_ns), size)
     ]
@@ -88,10 +101,12 @@ def describe_tasks(shards: Sequence[str], codebook: Sequence[str]) -> list[Task]
 
 
 def _select(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
-    source, span, keys = Origin.open(arguments["origin"]), TimeSpan(), list[FrameKey]()
+    origin, span, keys = Origin.of(arguments), TimeSpan(), list[FrameKey]()
+    source = origin.open()
     config = MappingConfig.from_mapping({"selection": arguments["selection"]})
     frames = _noting(span.watch(source.frames), keys)
     chosen = [keys[row] for row in select_frames(frames, len(source.frames), config.selection)]
+    origin.check()
     return {
         "stamps_ns": np.array([key.stamp_ns for key in chosen], np.int64),
         "names": np.array([key.name for key in chosen], dtype=np.str_),
@@ -106,15 +121,20 @@ def _noting(frames: Iterable[Frame], keys: list[FrameKey]) -> Iterator[Frame]:
 
 
 def _extract(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
-    source = Origin.open(arguments["origin"])
+    origin = Origin.of(arguments)
+    source = origin.open()
     keys = [FrameKey(*one) for one in zip(arguments["stamps_ns"], arguments["names"], strict=True)]
     chosen = ChosenFrames(source.frames, keys)
     part = MapSource(source.label, chosen, source.references, CameraGroups(source.frames.calibrated))
     config = MappingConfig.from_mapping({**arguments["config"], "workers": 1})
     options = {name: arguments["config"][name] for name in ("features", "global_descriptor")}
-    extractor, describer = _load_extractor(json.dumps(options))
+    extractor, describer = _load_extractor(json.dumps(options), json.dumps(arguments["models"]))
+    for role, model in (("extractor", extractor), ("global", describer)):
+        if model is not None:
+            check_weights(model.info, arguments["models"][role])
     collector = FrameCollector(extractor, describer, config, SilentProgress(), Stopwatch())
     frames = collector.extract([part], [range(len(keys))])
+    origin.check()
     if chosen.found < len(keys):
         raise SourceError(
             f"'{source.label}' gave {chosen.found} of {len(keys)} chosen frames when it was read again: it must not "
@@ -145,10 +165,10 @@ def _describe(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
 
 
 @lru_cache(maxsize=1)
-def _load_extractor(options: str) -> tuple[LocalExtractor, GlobalDescriptor | None]:
+def _load_extractor(options: str, _: str) -> tuple[LocalExtractor, GlobalDescriptor | None]:
     return load_extractor(MappingConfig.from_mapping(json.loads(options)))
 
 
-SELECT = Stage("select", 1, _select, SMALL)
-EXTRACT = Stage("extract", 1, _extract, WITH_NETWORKS)
-TRAIN, DESCRIBE = Stage("train", 1, _train, SMALL), Stage("describe", 1, _describe, SMALL)
+SELECT = Stage("select", _select, SMALL)
+EXTRACT = Stage("extract", _extract, WITH_NETWORKS)
+TRAIN, DESCRIBE = Stage("train", _train, SMALL), Stage("describe", _describe, SMALL)

@@ -115,4 +115,4 @@ def _join(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
     return Piece(own, cut(join(parts), own)).arrays()
 
 
-JOIN = Stage("join", 2, _join, SMALL)
+JOIN = Stage("join", _join, SMALL)

@@ -21,7 +21,7 @@ from visloc_ros.mapping.config import MappingConfig, PairConfig, ReconstructionC
 from visloc_ros.mapping.large.geometries import pack_matches, read_geometries
 from visloc_ros.mapping.large.needs import WITH_NETWORKS
 from visloc_ros.mapping.large.shards import Shard
-from visloc_ros.mapping.map_models import load_matcher
+from visloc_ros.mapping.map_models import check_weights, load_matcher
 from visloc_ros.mapping.mappers import quiet_colmap
 from visloc_ros.mapping.matching import support_loop
 from visloc_ros.mapping.pairs import Pair
@@ -114,7 +114,9 @@ def read_view_graph(
 
 
 def _match(arguments: Mapping[str, Any], inputs: Inputs) -> Artifact:
-    matcher = _load_matcher(json.dumps([arguments["matcher"], arguments["extractor"]]))
+    options = json.dumps([arguments["matcher"], arguments["extractor"]])
+    matcher = _load_matcher(options, json.dumps(arguments["models"]))
+    check_weights(matcher.info, arguments["models"]["matcher"])
     matches: list[NDArray[np.int32]] = [np.empty((0, 2), np.int32)] * len(arguments["pairs"])
     views: dict[Place, SfmImage] = {}
     order = sorted(range(len(matches)), key=lambda row: (arguments["pairs"][row][0], arguments["pairs"][row][2], row))
@@ -159,9 +161,9 @@ def _verified(
 
 
 @lru_cache(maxsize=1)
-def _load_matcher(options: str) -> Matcher:
+def _load_matcher(options: str, _: str) -> Matcher:
     matcher, extractor = json.loads(options)
     return load_matcher(MappingConfig.from_mapping({"matcher": matcher}).matcher, extractor)
 
 
-MATCH = Stage("match", 3, _match, WITH_NETWORKS)
+MATCH = Stage("match", _match, WITH_NETWORKS)

@@ -83,4 +83,4 @@ class _Best:
         return np.column_stack([rows[places], self._columns[found]])
 
 
-PAIR = Stage("pair", 1, _pair, SMALL)
+PAIR = Stage("pair", _pair, SMALL)

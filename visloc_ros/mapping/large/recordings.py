@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import platform
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from visloc_ros.core.errors import SourceError
+from visloc_ros.core.files import is_folder
 from visloc_ros.core.types import Frame
+from visloc_ros.execution.content_key import content_key
 from visloc_ros.mapping.map_sources import CameraGroups, MapSource
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
+from visloc_ros.sources.beside import beside_poses, files_beside
 from visloc_ros.sources.folder import FolderSource
 from visloc_ros.sources.pose_files import read_poses
 from visloc_ros.sources.video import VideoSource
@@ -37,7 +43,7 @@ class Recording:
         poses = None if self.reference_poses is None else str(self.reference_poses.absolute())
         config = self.config.to_mapping()
         if self.config.camera:
-            config["camera"] = str(Path(self.config.camera).absolute())
+            config["camera"] = str(self._camera.absolute())
         return {"path": str(self.path.absolute()), "config": config, "reference_poses": poses}
 
     @staticmethod
@@ -48,19 +54,40 @@ class Recording:
         return Recording(Path(values["path"]), config, None if poses is None else Path(poses))
 
     def fingerprint(self) -> str:
-        """A hash of names, sizes and times of change of all files that the frames come from."""
-        digest = hashlib.sha256()
-        camera = Path(self.config.camera) if self.config.camera else None
-        for place in (self.path, camera, self.reference_poses):
-            for path in _files(place):
-                state = path.stat()
-                digest.update(f"{path.absolute()}\0{state.st_size}\0{state.st_mtime_ns}\0".encode())
-        return digest.hexdigest()
+        """A hash of all that the frames come from, but not of where it lies: options, names, contents of files.
+
+        To these belong what links lead to, and what a source finds beside itself. Raises SourceError.
+        """
+        name = self.path.resolve().name if is_folder(self.path) else self.path.name
+        options = {**self.config.to_mapping(), "camera": ""}
+        places = [[self.path], files_beside(self.path), [self._camera] if self.config.camera else []]
+        if self.reference_poses is not None:
+            places += [[self.reference_poses], beside_poses(self.reference_poses)]
+        contents = [[(place.name, content_key(place)) for place in group] for group in places]
+        return hashlib.sha256(json.dumps([name, options, contents], sort_keys=True).encode()).hexdigest()
+
+    @property
+    def _camera(self) -> Path:
+        return Path(self.config.camera).expanduser()
+
+
+def open_recording(recording: Recording, fingerprint: str) -> MapSource:
+    """Open a source, once in a process. Raises as ``open_source`` does, and as ``check_unchanged``."""
+    check_unchanged(recording, fingerprint)
+    return _opened(recording, fingerprint)
+
+
+def check_unchanged(recording: Recording, fingerprint: str) -> None:
+    """Raise SourceError if a recording has another fingerprint here than where, or when, the work with it began."""
+    if recording.fingerprint() != fingerprint:
+        raise SourceError(
+            f"{recording.path} on {platform.node()} is not what it was when the work began, or not the same as on the "
+            "computer that began it: see that all computers have the same files, then run the command again"
+        )
 
 
 @lru_cache(maxsize=8)
-def open_recording(recording: Recording, fingerprint: str) -> MapSource:
-    """Open a source once in this process while its files have this fingerprint. Raises as ``open_source`` does."""
+def _opened(recording: Recording, _: str) -> MapSource:
     source = open_source(recording.path, recording.config)
     poses = None if recording.reference_poses is None else read_poses(recording.reference_poses)
     return MapSource(source.name, source, poses, CameraGroups(source.calibrated))
@@ -104,9 +131,3 @@ class ChosenFrames:
             if FrameKey(frame.stamp_ns, frame.name) in self._keys:
                 self.found += 1
                 yield frame
-
-
-def _files(place: Path | None) -> list[Path]:
-    if place is None:
-        return []
-    return [path for path in (place, *sorted(place.rglob("*"))) if path.is_file()]

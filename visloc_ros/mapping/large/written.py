@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from visloc_ros.mapping.summary import ImageCount, MapPart, MapSummary
 
 
 class WrittenMap:
-    """A note in the store: of a build with these arguments, the manifests of the maps it wrote, and its summary."""
+    """A note in the store: of a build by a function of these arguments, the manifests of its maps, and its summary."""
 
-    def __init__(self, store: ArtifactStore, output: Path, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, store: ArtifactStore, output: Path, function: Callable[..., Any], arguments: Mapping[str, Any]
+    ) -> None:
         self._store = store
         self._output = output.absolute()
-        self._key = artifact_key("write", 1, {**arguments, "output": str(self._output)})
+        self._key = artifact_key("write", function, {**arguments, "output": str(self._output)})
 
     def summary(self) -> MapSummary | None:
         """The summary of the build, if its maps are all there as it wrote them."""
@@ -45,7 +47,7 @@ class WrittenMap:
         folder = self._output.with_name(name)
         try:
             manifest = read_manifest(folder)
-            check_files(folder, manifest, checksums=False)
+            check_files(folder, manifest, checksums=True)
         except MapError:
             return False
         return file_info(folder / MANIFEST_NAME).sha256 == sha256

@@ -18,6 +18,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import Manifest, ModelInfo, in_frame
 from visloc_ros.core.map import NO_POINT, Map, MapImage, open_map
 from visloc_ros.core.map_layout import THUMBNAIL_FOLDER
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_versions import changed_folder, is_in_place, successor
 from visloc_ros.core.map_writer import check_output, write_map
 from visloc_ros.core.progress import Progress, SilentProgress
@@ -54,11 +55,12 @@ def merge_maps(
     if len(paths) < 2:
         raise ConfigError("one map alone cannot be merged: name two or more")
     check_output(output, overwrite=overwrite, keeps_versions=is_in_place(paths[0], output))
-    maps = [open_map(path, whole=True) for path in paths]
-    check_mergeable(maps)
-    merger = MapMerger(maps, progress or SilentProgress())
-    with changed_folder(paths[0], maps[0].manifest, output, overwrite=overwrite) as folder:
-        return merger.merge(folder, output.resolve().name, paths[0] if is_in_place(paths[0], output) else None)
+    with changing(output):
+        maps = [open_map(path, whole=True) for path in paths]
+        check_mergeable(maps)
+        merger = MapMerger(maps, progress or SilentProgress())
+        with changed_folder(paths[0], maps[0].manifest, output, overwrite=overwrite) as folder:
+            return merger.merge(folder, output.resolve().name, paths[0] if is_in_place(paths[0], output) else None)
 
 
 class MapMerger:

@@ -16,6 +16,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import GROWTH
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_archive import packed_in
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_versions import changed_folder
 from visloc_ros.core.map_writer import check_output
 from visloc_ros.core.progress import Progress, SilentProgress, track
@@ -67,12 +68,12 @@ def update_map(
     if packed_in(path) != path or not path.is_dir():
         raise MapError(f"{path} is no folder of a map: an update keeps earlier versions beside it, so unpack it first")
     check_output(path, overwrite=True, keeps_versions=True)
-    map_ = open_map(path, whole=True)
-    if content and content in (session.get("recording") for session in map_.manifest.sessions):
-        raise UpdateRefusedError(
-            f"'{source.name}' has taught {path} already, once is enough: take another one"
-        )
-    return _Update(path, map_, choose_config(map_, config), progress or SilentProgress()).run(source, content)
+    with changing(path):
+        map_ = open_map(path, whole=True)
+        if content and content in (session.get("recording") for session in map_.manifest.sessions):
+            words = f"'{source.name}' has taught {path} already, once is enough: take another recording"
+            raise UpdateRefusedError(words)
+        return _Update(path, map_, choose_config(map_, config), progress or SilentProgress()).run(source, content)
 
 
 class _Update:

@@ -60,7 +60,7 @@ class Training(ResumableTraining[TrainingPoint]):
         if config.weights:
             load_backbone(network, Path(config.weights))
         arrays = [array for image in taught.images for array in (image.picture, image.mask)]
-        known = "" if folder is None else fingerprint(config.to_mapping(), [*arrays, *styles])
+        known = "" if folder is None else fingerprint(type(self), config.to_mapping(), [*arrays, *styles])
         super().__init__(network.to(self._device), _schedule(config, len(taught.images)), folder, known)
 
     def loss(self) -> Tensor:

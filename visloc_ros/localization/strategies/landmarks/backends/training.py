@@ -90,8 +90,18 @@ class _Training(ResumableTraining[CurvePoint]):
         self._validation = self._samples.for_validation(_spread(validation or images, _MOST_VALIDATED))
         self._background_weight = config.background_weight
         network = _new_network(images, num_classes, config).to(self._device)
-        known = "" if folder is None else _fingerprint((images, negatives, validation), num_classes, config)
+        known = "" if folder is None else self._identity_of((images, negatives, validation), num_classes)
         super().__init__(network, _schedule(config), folder, known)
+
+    def _identity_of(self, groups: Sequence[Sequence[LabelledImage]], num_classes: int) -> str:
+        counts = {"num_classes": num_classes, "images": [len(images) for images in groups]}
+        arrays = (
+            array
+            for images in groups
+            for image in images
+            for array in (image.descriptors, image.positions, image.labels, image.point_rows)
+        )
+        return fingerprint(type(self), {**self._config.to_mapping(), **counts}, arrays)
 
     def result(self) -> TrainedRecogniser:
         """The best network."""
@@ -157,19 +167,6 @@ def _schedule(config: TrainingConfig) -> Schedule:
         config.validate_every,
         config.patience,
         config.checkpoint_s,
-    )
-
-
-def _fingerprint(groups: Sequence[Sequence[LabelledImage]], num_classes: int, config: TrainingConfig) -> str:
-    options = {**config.to_mapping(), "num_classes": num_classes, "images": [len(images) for images in groups]}
-    return fingerprint(
-        options,
-        (
-            array
-            for images in groups
-            for image in images
-            for array in (image.descriptors, image.positions, image.labels, image.point_rows)
-        ),
     )
 
 
