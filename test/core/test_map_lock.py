@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
+from small_map import MANIFEST
 
 from visloc_ros.core.atomic_write import atomic_folder
 from visloc_ros.core.errors import OutputError
@@ -90,7 +91,7 @@ def write_again(place: Path) -> None:
 
 
 def prepare(place: Path) -> None:
-    add_prepared(place, "landmarks", lambda _: {})
+    add_prepared(place, "landmarks", MANIFEST, lambda _: {})
 
 
 def test_another_thread_is_refused_in_words_and_the_same_one_is_not(place: Path) -> None:
