@@ -99,7 +99,9 @@ def next_version(path: Path) -> int:
 
 def successor(manifest: Manifest, path: Path, parent: Manifest, change: str) -> Manifest:
     """The manifest of the next version of the map in a folder, which a ``change`` has made of ``parent``."""
-    return replace(made_of(manifest, parent, change), version=next_version(path))
+    has_versions = is_file(path / MANIFEST_NAME)  # a folder of stock hloc has none
+    number = next_version(path) if has_versions else parent.version + 1
+    return replace(made_of(manifest, parent, change), version=number)
 
 
 @contextmanager
