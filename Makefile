@@ -30,7 +30,7 @@ test: setup ## Run all tests, the lint checks included
 	@$(RUN)/pytest --numprocesses $$(( $$(nproc) + 1 )) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 fuzz: setup ## Search for hours for inputs that break the package; EXAMPLES=<number> for each search
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(RUN)/pytest test/hostile --timeout 0
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(RUN)/pytest test/hostile test/core/test_map_history.py --timeout 0
 
 soak: setup ## Run all nodes for an hour, and report deaths and growing memory; DURATION=<seconds>
 	@$(RUN)/python -m benchmarks.soak --seconds $(or $(DURATION),3600) --plot out/soak.png
