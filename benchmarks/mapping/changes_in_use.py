@@ -232,22 +232,18 @@ def prepare(work: Path) -> None:
     (work / "maps").mkdir(parents=True)
     shutil.unpack_archive(DEMO_MAP, work / "maps" / "room")
     shutil.copytree(work / "maps" / "room", work / "elsewhere" / "room")
-    move(work / "elsewhere" / "room", is_known=False)
-    shutil.copytree(work / "elsewhere" / "room", work / "maps" / "hall")
+    shutil.copytree(work / "maps" / "room", work / "maps" / "hall")
+    move(work / "elsewhere" / "room", MOVED, is_known=False)
+    move(work / "maps" / "hall", MOVED.inverse, is_known=False)
     write_folder(simulate(UPDATE, "localize", refurnish(make_living_room(0), 0.3, seed=9)), work / "walk")
 
 
-def move(path: Path, *, is_known: bool) -> None:
-    """Move a map to another frame, which is known to lie so in the one before, or is one of a build of its own."""
-    fit = MapFit(MOVED, "this benchmark", {}, metric=True, gravity_aligned=True)
+def move(path: Path, moved_from_map: Sim3, *, is_known: bool) -> None:
+    """Move a map to another frame, in which the one before is known to lie so, or which is that of another build."""
+    fit = MapFit(moved_from_map, "this benchmark", {}, metric=True, gravity_aligned=True)
     align_map(path, path, lambda _: fit, overwrite=True)
     if not is_known:
         write_manifest(path, replace(in_frame(read_manifest(path), CoordinateFrame.new()), history=()))
-
-
-def moved_again(frame: SE3) -> SE3:
-    """The frame that a map is in once it was moved."""
-    return MOVED.apply_to_pose(frame)
 
 
 @contextmanager
@@ -266,30 +262,30 @@ def running_nodes(map_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 def make_changes(robot: Robot, nodes: subprocess.Popen[bytes]) -> None:
     """The ten changes, one after the other."""
     room, other, hall = robot.room, robot.work / "elsewhere" / "room", robot.work / "maps" / "hall"
-    there = MOVED.apply_to_pose(SE3.identity())
+    once, twice, back = (by.apply_to_pose(SE3.identity()) for by in (MOVED, MOVED @ MOVED, MOVED.inverse))
 
     def loaded(path: Path, frame: SE3) -> tuple[str, SE3]:
         return robot.answer(robot.load(path)), frame
 
     def aligned() -> tuple[str, SE3]:
-        move(room, is_known=True)
-        return loaded(room, there)
+        move(room, MOVED, is_known=True)
+        return loaded(room, once)
 
     def built_anew() -> tuple[str, SE3]:
-        move(room, is_known=False)
-        return loaded(room, moved_again(there))
+        move(room, MOVED, is_known=False)
+        return loaded(room, twice)
 
     def update(*options: object) -> tuple[str, SE3]:
         run_visloc("update-map", room, *options)
-        return loaded(room, moved_again(there))
+        return loaded(room, twice)
 
     def deleted() -> tuple[str, SE3]:
         shutil.rmtree(hall)
-        return loaded(hall, there)
+        return loaded(hall, back)
 
     def two_at_once() -> tuple[str, SE3]:
         first, second = robot.load(other), robot.load(room)
-        return f"{robot.answer(first)}; {robot.answer(second)}", moved_again(there)
+        return f"{robot.answer(first)}; {robot.answer(second)}", twice
 
     def killed(node: str) -> tuple[str, SE3]:
         kill(nodes, node)
@@ -300,16 +296,16 @@ def make_changes(robot: Robot, nodes: subprocess.Popen[bytes]) -> None:
         answers = []
         while running.poll() is None:
             answers.append(robot.answer(robot.load(room)))
-        return f"{len(answers)} x {', '.join(sorted(set(answers)))}", moved_again(there)
+        return f"{len(answers)} x {', '.join(sorted(set(answers)))}", twice
 
     walk = str(robot.work / "walk")
     robot.change("aligned under its name", aligned)
     robot.change("built anew under its name", built_anew)
-    robot.change("of the same name, from another folder", lambda: loaded(other, there))
+    robot.change("of the same name, from another folder", lambda: loaded(other, once))
     robot.change("the anchor node killed after that", lambda: killed("anchor_node"))
-    robot.change("of another name", lambda: loaded(hall, there))
+    robot.change("of another name", lambda: loaded(hall, back))
     robot.change("deleted while in use, and loaded again", deleted)
-    robot.change("back to the first one", lambda: loaded(room, moved_again(there)))
+    robot.change("back to the first one", lambda: loaded(room, twice))
     robot.change("updated", lambda: update(walk))
     robot.change("rolled back", lambda: update("--rollback", 0))
     robot.change("two loads at once", two_at_once)

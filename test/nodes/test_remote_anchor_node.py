@@ -1,8 +1,10 @@
 """A robot whose images are found over HTTP: the same anchors, and none made up while the server is away."""
 
+import shutil
 import time
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
@@ -12,13 +14,17 @@ from mapped_room import SIMULATION
 from node_harness import COMPRESSED, given, jpeg_msg, started
 from sensor_msgs.msg import CameraInfo
 
-from visloc_msgs.msg import Anchor
+from visloc_msgs.msg import Anchor, MapIdentity
 from visloc_ros.apps.server_process import free_port, running
+from visloc_ros.core.geometry import Sim3
+from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.localization import AnchorEngine
+from visloc_ros.mapping.alignment.aligned_map import align_map
+from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.nodes import diagnostics
 from visloc_ros.nodes.conversions import camera_to_msg
-from visloc_ros.nodes.qos import RELIABLE
+from visloc_ros.nodes.qos import LATCHED, RELIABLE
 from visloc_ros.nodes.remote_anchor_node import JPEG_QUALITY, RemoteAnchorNode
 from visloc_ros.server.uploads import read_upload
 from visloc_ros.simulation import simulate
@@ -27,6 +33,7 @@ from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
 BEGIN_NS, STEP_NS = 1_700_000_000_000_000_000, 500_000_000
 SEQUENCE = simulate(SIMULATION, "map")
+FIT = MapFit(Sim3(1.0, np.eye(3), np.array([3.0, -2.0, 0.5])), "a test", {}, metric=True, gravity_aligned=True)
 ANSWER_S = 12.0  # the node waits less for an answer
 TOKEN = "correct-horse-battery"
 
@@ -107,17 +114,27 @@ def test_anchors_are_those_of_the_map_on_the_server_and_without_it_the_diagnosti
     ros_domain, room_map, tmp_path
 ):
     (tmp_path / "token").write_text(TOKEN)
+    copied = shutil.copytree(room_map, tmp_path / "maps" / room_map.name)
     with_token, port = f"token_file:={tmp_path / 'token'}", free_port()
     with ExitStack() as server:
         with started(RemoteAnchorNode, *asking(port, with_token)) as harness:
             robot = Robot(harness)
             assert_no_answer(robot)
-            server.enter_context(running(room_map.parent, "--token-file", str(tmp_path / "token"), port=port))
+            server.enter_context(running(copied.parent, "--token-file", str(tmp_path / "token"), port=port))
             assert robot.find(1).accepted
             robot.wait_for_words("Localizing")
         with started(RemoteAnchorNode, *asking(port, with_token, f"server_map:={room_map.name}")) as harness:
             robot = Robot(harness)
+            announced = harness.received(MapIdentity, "loaded_map", LATCHED)
             has_the_anchors_of(robot, room_map)
+            before = read_manifest(copied).frame
+            align_map(copied, copied, lambda _: FIT, overwrite=True)
+            assert robot.find(1).map_frame_uuid == read_manifest(copied).frame_uuid
+            harness.wait_for(
+                lambda: announced[-1].frame_uuid == read_manifest(copied).frame_uuid, "the map's new frame"
+            )
+            assert [one.uuid for one in announced[-1].earlier_frames] == [before.uuid]
+            assert announced[-1].requested
             server.close()
             assert_no_answer(robot)
 
