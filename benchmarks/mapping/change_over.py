@@ -25,7 +25,6 @@ from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_archive import unpacked
 from visloc_ros.core.map_check import check_map
-from visloc_ros.core.map_versions import are_versions
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Rejection, State
@@ -132,7 +131,7 @@ def kept(old: Map, new: Map) -> Figures:
     before = {image.name: image.map_from_camera for image in old.images}
     pairs = [(before[image.name], image.map_from_camera) for image in new.images if image.name in before]
     return {
-        "are_versions": are_versions(old, new),
+        "share_frame": old.identity.shares_frame(new.identity),
         "images": [len(old.images), len(pairs), len(new.images)],
         "largest_m": max(float(np.linalg.norm(a.translation - b.translation)) for a, b in pairs),
         "largest_deg": max(rotation_angle_deg(a.rotation, b.rotation) for a, b in pairs),

@@ -14,11 +14,14 @@ from visloc_ros.apps.cli import app
 from visloc_ros.apps.server_process import running
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.file_chunks import CHUNK, chunks_of
+from visloc_ros.core.geometry import Sim3, rotation_matrix
 from visloc_ros.core.manifest import ReducedInfo, read_manifest, write_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_layout import PAGING_NAME
 from visloc_ros.core.map_versions import MOST_VERSIONS, changed_folder, list_versions, roll_back, successor
 from visloc_ros.core.map_writer import save_map, write_map
+from visloc_ros.mapping.alignment.aligned_map import align_map
+from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.server.client import LocalizationClient, ServerError
 from visloc_ros.server.pulling import pull_map
 
@@ -108,6 +111,17 @@ class TestPull:
         pull_map(client, "room", here)
         assert contents(here) == contents(there)
 
+    def test_an_aligned_map_reaches_the_robots_with_the_transform_from_the_frame_before(self, there, here, client):
+        before, turn = (
+            read_manifest(here).frame,
+            Sim3(1.0, rotation_matrix([0.0, 0.0, 0.7]), np.array([3.0, -2.0, 0.5])),
+        )
+        fit = MapFit(turn, "a test", {}, metric=True, gravity_aligned=False)
+        align_map(there, there, lambda _: fit, overwrite=True)
+        pull_map(client, "room", here)
+        assert contents(here) == contents(there)
+        np.testing.assert_allclose(read_manifest(here).frame.from_frame(before) @ np.eye(3), turn @ np.eye(3))
+
     @pytest.mark.parametrize(("most", "asked"), [(100, range(20, 200)), (10, range(1, 2))])
     def test_a_file_of_too_many_new_parts_is_fetched_whole(self, there, here, client, monkeypatch, most, asked):
         """Each part is a request, of which a hostile server could demand millions."""
@@ -166,7 +180,7 @@ class TestRefusal:
 
     def test_an_own_update_until_it_is_taken_back(self, there, here, client):
         update(here, "own", 7)
-        with pytest.raises(ConfigError, match="is an update that the server lacks"):
+        with pytest.raises(ConfigError, match="has a change that the server lacks"):
             pull_map(client, "room", here)
         roll_back(here)
         pull_map(client, "room", here)

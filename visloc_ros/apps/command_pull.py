@@ -24,7 +24,7 @@ def pull(
     """Bring a map to the version that a server has; the version that it was stays in its folder.
 
     Only what is new travels, checked by checksums; an interrupted pull goes on with the same command. Another map, or
-    an update that the server lacks, is refused.
+    a change that the server lacks, is refused.
 
     Example: visloc maps pull http://gpu-box:8090 maps/office
     """

@@ -14,19 +14,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from visloc_ros.core.atomic_write import atomic_folder, read_whole
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.files import check_within, is_file
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest, made_of, read_manifest
-from visloc_ros.core.map import Map, open_map
+from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import packed_in
 from visloc_ros.core.map_layout import LISTS_NAME, PAGING_NAME, VERSIONS_FOLDER
 from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_writer import staged_folder
 
-_SAME_POSE = 1e-9  # map units, radians: versions store the same numbers
 MOST_VERSIONS = 8
 """Kept beside the present one: two months of weekly updates. Each may take as much space as the map."""
 
@@ -166,14 +163,6 @@ def version_mark(path: Path) -> tuple[int, int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def are_versions(one: Map, other: Map) -> bool:
-    """Whether two maps are versions of one, in the same frame: the images that both have are at the same poses."""
-    poses = {image.name: image.map_from_camera for image in one.images}
-    common = [(poses[image.name], image.map_from_camera) for image in other.images if image.name in poses]
-    same = all(np.abs(mine.matrix - its.matrix).max() <= _SAME_POSE for mine, its in common)
-    return one.name == other.name and bool(common) and same
 
 
 def _most_needed(versions: Sequence[MapVersion], new: Manifest) -> list[MapVersion]:

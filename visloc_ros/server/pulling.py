@@ -29,6 +29,7 @@ from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, check_fi
 from visloc_ros.core.map_archive import members
 from visloc_ros.core.map_files import MapFiles, known_models
 from visloc_ros.core.map_layout import VERSIONS_FOLDER
+from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_versions import keep_versions, link_or_copy, list_versions
 from visloc_ros.core.map_writer import check_output, staged_folder
 from visloc_ros.core.progress import Progress, SilentProgress
@@ -65,16 +66,17 @@ class PullReport:
 def pull_map(client: LocalizationClient, name: str, path: Path, *, progress: Progress | None = None) -> PullReport:
     """Make a map's folder, or a new one, a copy of the present version of a server's map.
 
-    The version that it was stays beside it. Raises ConfigError where it is no copy of the same map, or has an update
+    The version that it was stays beside it. Raises ConfigError where it is no copy of the same map, or has a change
     that the server lacks; ServerError; MapError where what comes is not what it should be; OutputError.
     """
     check_output(path, overwrite=True, keeps_versions=True)
-    wanted = client.map_files(name)
-    _check_names(wanted)
-    own = _own_manifest(path)
-    if own is not None:
-        _check_same_map(path, wanted)
-    new = _Pull(client, name, wanted, path).run(own, progress or SilentProgress())
+    with changing(path):
+        wanted = client.map_files(name)
+        _check_names(wanted)
+        own = _own_manifest(path)
+        if own is not None:
+            _check_same_map(path, wanted)
+        new = _Pull(client, name, wanted, path).run(own, progress or SilentProgress())
     new_size = sum(wanted.files[one].size for one in new)
     return PullReport(wanted.version, len(wanted.files), wanted.size, len(new), new_size, client.received)
 
@@ -117,13 +119,10 @@ def _check_same_map(path: Path, wanted: MapFiles) -> None:
         return
     if known_models(path) & wanted.known:
         raise ConfigError(
-            f"version {own.version} of {path} is an update that the server lacks: send it the recording (POST "
+            f"version {own.version} of {path} has a change that the server lacks: send it the recording (POST "
             f"/reference/update), or go back with 'visloc update-map {path} --rollback 0', and pull then"
         )
-    raise ConfigError(
-        f"{path} is another map than the server's, or was made from it otherwise than by updates: pull to another "
-        "folder, or delete it first"
-    )
+    raise ConfigError(f"{path} is another map than the server's: pull to another folder, or delete it first")
 
 
 class _Pull:
