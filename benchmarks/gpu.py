@@ -26,6 +26,13 @@ BENCHMARKS = (
         ("--source", "{data}/7scenes_redkitchen", "--frames", "300", *TABLES, "--json", "out/dpvo_gpu.json"),
     ),
     Benchmark("mapping.preparing", ("--data", "{data}", "--markdown", "{results}/gpu.md")),
+    Benchmark(
+        "mapping.build_time", ("--data", "{data}", "--work", "out/build_time_gpu", "--markdown", "{results}/gpu.md")
+    ),
+    Benchmark(
+        "mapping.large",
+        ("--work", "out/large_gpu", "--sizes", "300", "1000", "--compare", "0", "--kill", "0", *TABLES),
+    ),
 )
 
 

@@ -51,7 +51,8 @@ def main() -> None:
     if arguments.kill:
         killed = kill(with_engine, arguments)
     report = {**provenance(), "sizes": sizes, "engines": engines, "killed": killed}
-    write_outputs(arguments, f"{arguments.features}, {arguments.engine}", report, all_tables(sizes, engines, killed))
+    title = f"Builds in parts, {arguments.features}, {arguments.engine}"
+    write_outputs(arguments, title, report, all_tables(sizes, engines, killed))
 
 
 def parse_arguments() -> argparse.Namespace:
