@@ -1,4 +1,4 @@
-"""Runs the benchmarks with figures that a GPU changes: networks, anchors, many clients, ``dpvo``, maps and trainings.
+"""Runs the benchmarks with figures that a GPU changes: networks, anchors, many clients, ``dpvo``, builds, trainings.
 
 Run: python -m benchmarks.gpu --data ../shared/data
 Tables go to ``results/gpu.md``. Without CUDA it reports that and runs nothing. If a benchmark fails, the others still

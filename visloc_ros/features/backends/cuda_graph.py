@@ -13,6 +13,10 @@ from torch import Tensor
 Outputs = tuple[Tensor, ...]
 _WARM_UP_RUNS = 3  # libraries choose their kernels and take their memory in the first ones
 
+# One thread captures at a time: a capture begins by waiting for the whole GPU, which breaks that of another thread, and
+# torch gives its few streams to several threads, so that one could warm up on a stream that another one captures.
+_capturing = threading.Lock()
+
 
 @dataclass(frozen=True)
 class CapturedGraph:
@@ -31,11 +35,12 @@ class CapturedGraph:
         ``run`` must not wait for the GPU, and finds all else that it reads or writes at the same place every time.
         """
         inputs = tuple(example.clone(memory_format=torch.contiguous_format) for example in examples)
-        if warm_up_runs:
-            _warm_up(run, inputs, warm_up_runs)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):  # other threads go on meanwhile
-            outputs = run(*inputs)
+        with _capturing:
+            if warm_up_runs:
+                _warm_up(run, inputs, warm_up_runs)
+            with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):  # other threads go on meanwhile
+                outputs = run(*inputs)
         return CapturedGraph(graph, inputs, outputs)
 
     def replay(self, *inputs: Tensor) -> Outputs:
