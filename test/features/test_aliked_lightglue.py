@@ -1,4 +1,4 @@
-"""The learned models against the packaged originals and against exactly known images."""
+"""The learned models on a processor against the packaged originals and against exactly known images."""
 
 import cv2
 import numpy as np
@@ -13,12 +13,12 @@ from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, ma
 
 @pytest.fixture(scope="module")
 def extractor():
-    return make_extractor(FeatureConfig(max_keypoints=256, precision="float32"))
+    return make_extractor(FeatureConfig(max_keypoints=256, precision="float32", device="cpu"))
 
 
 @pytest.fixture(scope="module")
 def matcher():
-    return make_matcher(MatcherConfig(precision="float32"))
+    return make_matcher(MatcherConfig(precision="float32", device="cpu"))
 
 
 @pytest.mark.parametrize("size", [(240, 320), (250, 333)], ids=["multiple of the stride", "padded"])
@@ -37,7 +37,7 @@ def test_features_are_those_of_the_original_in_colmap_pixels(original, extractor
 
 
 def test_half_precision_hardly_moves_keypoints_or_turns_descriptors(extractor):
-    halved = make_extractor(FeatureConfig(max_keypoints=256, precision="bfloat16"))
+    halved = make_extractor(FeatureConfig(max_keypoints=256, precision="bfloat16", device="cpu"))
     full, half = extractor.extract(textured(1)), halved.extract(textured(1))
     distances = np.linalg.norm(full.keypoints[:, None] - half.keypoints[None], axis=2)
     similarity = (full.descriptors * half.descriptors[distances.argmin(axis=1)]).sum(axis=1)
@@ -71,7 +71,7 @@ def test_matched_keypoints_follow_a_known_shift(extractor, matcher):
 def test_keypoints_of_a_reduced_image_are_in_pixels_of_the_original(extractor):
     image = textured(3)
     doubled = image.repeat(2, axis=0).repeat(2, axis=1)
-    reducing = make_extractor(FeatureConfig(max_keypoints=256, precision="float32", resize_max=320))
+    reducing = make_extractor(FeatureConfig(max_keypoints=256, precision="float32", device="cpu", resize_max=320))
     features = reducing.extract(doubled)
     assert features.image_size == (640, 480)
     np.testing.assert_allclose(features.keypoints, 2.0 * extractor.extract(image).keypoints, atol=1e-2)
@@ -121,7 +121,7 @@ def test_the_order_of_calls_does_not_change_matches(extractor, matcher):
 
 
 def test_half_precision_finds_nearly_the_same_matches(extractor, matcher):
-    half = make_matcher(MatcherConfig(precision="bfloat16"))
+    half = make_matcher(MatcherConfig(precision="bfloat16", device="cpu"))
     a, b = extractor.extract(textured(1)), extractor.extract(np.roll(textured(1), (9, -14), axis=(0, 1)))
     full_pairs, half_pairs = ({tuple(pair) for pair in one.match(a, b).pairs.tolist()} for one in (matcher, half))
     assert len(full_pairs & half_pairs) > 0.85 * len(full_pairs)

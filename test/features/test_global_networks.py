@@ -21,7 +21,7 @@ class Toy(torch.nn.Module):
 
     def forward(self, image):
         assert image.shape[0] == 1 and image.shape[1] == 3
-        size = torch.tensor([[image.shape[-1], image.shape[-2]]])
+        size = torch.tensor([[image.shape[-1], image.shape[-2]]], device=image.device)
         return torch.cat((image.mean(dim=(2, 3)) * self.scale, size), dim=1)
 
 def get_trained_model(**options):

@@ -84,7 +84,7 @@ HLOC = {
         class Model(BaseModel):
             def forward(self, data):
                 image = data["image"]
-                size = torch.tensor([[image.shape[-1], image.shape[-2]]])
+                size = torch.tensor([[image.shape[-1], image.shape[-2]]], device=image.device)
                 return {"global_descriptor": torch.cat((image.mean(dim=(2, 3)), size), dim=1)}
         """,
     "extractors/greedy.py": """
