@@ -1,4 +1,4 @@
-"""Images of a reliable publisher go on reaching a subscriber after another one was killed, with the profile for Fast DDS."""
+"""Images of a reliable publisher still reach a subscriber after another was killed, with the profile of Fast DDS."""
 
 import pytest
 
