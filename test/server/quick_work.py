@@ -14,10 +14,10 @@ from small_map import MANIFEST, synthetic_parts
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map_versions import changed_folder, successor
 from visloc_ros.core.map_writer import save_map, write_map
+from visloc_ros.execution.content_key import content_key
 from visloc_ros.server import build_jobs
 from visloc_ros.server.build_jobs import BuildJobs
 from visloc_ros.server.job import JobKind
-from visloc_ros.sources.content import content_of
 
 
 def build(send, plan):
@@ -29,7 +29,7 @@ def build(send, plan):
 def update(send, plan):
     """Write another version of a map, which says of what recording."""
     before = read_manifest(plan.path)
-    session = {"name": plan.recording.stem, "recording": content_of(plan.recording)}
+    session = {"name": plan.recording.stem, "recording": content_key(plan.recording)}
     with changed_folder(plan.path, before, plan.path, overwrite=True) as folder:
         manifest = replace(MANIFEST, sessions=[*before.sessions, session])
         write_map(folder, *synthetic_parts(), successor(manifest, plan.path, before, "update"))

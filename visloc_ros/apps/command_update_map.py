@@ -14,9 +14,9 @@ from visloc_ros.apps.options import ConfigFile, MapArgument, takes_source_config
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map_versions import DamagedVersion, MapVersion, list_damaged, list_versions, roll_back
+from visloc_ros.execution.content_key import content_key
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.content import content_of
 
 
 @takes_source_config
@@ -59,7 +59,7 @@ def update_map(
         from visloc_ros.mapping.update.updater import update_map as update  # takes a second
 
         with StageBars() as bars:
-            content = content_of(recording)
+            content = content_key(recording)
             report = update(map_path, frames, options if config else None, content=content, progress=bars)
         _print({"map": map_path, **asdict(report)}, str(report), as_json)
 

@@ -48,7 +48,11 @@ def content_key(path: Path) -> str:
 def content_keys(files: Sequence[Path]) -> list[str]:
     """The keys of files. Raises SourceError."""
     try:
-        states = [_state_of(os.stat(file)) for file in files]
+        statuses = [os.stat(file) for file in files]
+        other = next((file for file, one in zip(files, statuses, strict=True) if not stat.S_ISREG(one.st_mode)), None)
+        if other is not None:
+            raise SourceError(f"cannot read {other}: it is no file, but a pipe or a device")
+        states = [_state_of(one) for one in statuses]
         keys = _keys_of(dict(zip(states, map(str, files), strict=True)))
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or files[0]}: {error.strerror}") from error

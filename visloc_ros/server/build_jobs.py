@@ -21,12 +21,12 @@ from visloc_ros.core.errors import ConfigError, OutputError, SetupError, VislocE
 from visloc_ros.core.files import exists
 from visloc_ros.core.manifest import MANIFEST_NAME, read_manifest
 from visloc_ros.core.map_lock import changing
+from visloc_ros.execution.content_key import content_key
 from visloc_ros.mapping.build_job import BuildPlan, build
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.update.update_job import UpdatePlan, update
 from visloc_ros.server.job import OPEN, Job, JobKind, JobState, TakenNameError, TooManyJobsError
 from visloc_ros.sources.base import BAG_SUFFIXES
-from visloc_ros.sources.content import content_of
 from visloc_ros.sources.video import VIDEO_SUFFIXES
 
 logger = logging.getLogger(__name__)
@@ -263,7 +263,7 @@ class BuildJobs:
         try:
             manifest = read_manifest(path)
             if job.kind is JobKind.UPDATE:
-                return content_of(recording) in {session.get("recording") for session in manifest.sessions}
+                return content_key(recording) in {session.get("recording") for session in manifest.sessions}
             is_newer = (path / MANIFEST_NAME).stat().st_mtime >= job.created_s  # there was none of that name
             return is_newer and manifest.created_from == recording.stem
         except (VislocError, OSError) as error:

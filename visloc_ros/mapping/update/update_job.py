@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from visloc_ros.core.child_process import Send
+from visloc_ros.execution.content_key import content_key
 from visloc_ros.mapping.build_job import SentProgress
 from visloc_ros.mapping.update.report import UpdateReport
 from visloc_ros.sources import SourceConfig, open_source
-from visloc_ros.sources.content import content_of
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,4 @@ def update(send: Send, plan: UpdatePlan) -> UpdateReport:
     source = open_source(plan.recording, plan.source_config)
     from visloc_ros.mapping.update.updater import update_map  # takes a second, after the checks of the request
 
-    return update_map(plan.path, source, content=content_of(plan.recording), progress=SentProgress(send))
+    return update_map(plan.path, source, content=content_key(plan.recording), progress=SentProgress(send))
