@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 from street_network import grid_network
-from street_services import KEY, SECRET, Google
+from street_services import KEY, SECRET, Google, Network
 from visloc_command import succeed, visloc
 
 from visloc_ros.core.errors import ConfigError
@@ -21,7 +21,8 @@ PLACES = {"one": (60.0, 10.0), "two": (60.0, 10.002)}
 @pytest.fixture
 def service(monkeypatch):
     service = Google(PLACES)
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: service(request))
+    network = Network(service)
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda _, request: network.handle_request(request))
     monkeypatch.delenv("GOOGLE_MAPS_API_KEY", raising=False)
     return service
 

@@ -47,9 +47,10 @@ def changing(path: Path) -> Iterator[None]:
         yield
     finally:
         _held.places.discard(place)
-        with suppress(FileNotFoundError):  # its folder was removed
+        with suppress(OSError):  # its folder may have been removed; the next change removes what is left of it
             _file_of(place).unlink()
-        os.close(descriptor)
+        with suppress(OSError):  # nothing was written to it
+            os.close(descriptor)
 
 
 def _file_of(place: Path) -> Path:
