@@ -184,7 +184,8 @@ class Robot:
         after = [one for one in observer.states if change.answered_s <= one[0] < end_s]
         localized = (one[0] for one in after if one[1] == LocalizationStatus.LOCALIZED)
         followed = (one[0] for one in observer.tracked.rows if change.answered_s <= one[0] < end_s)
-        said = sorted({words for moment, words in observer.problems if change.begin_s <= moment < end_s})
+        words = {words for moment, words in observer.problems if change.begin_s <= moment < end_s}
+        said = sorted(one.replace(f"{self.work.absolute()}/", "") for one in words)
         return {
             **of_kinds,
             "localized_s": next(localized, np.inf) - change.answered_s,
