@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -56,24 +58,29 @@ def test_up_localizes_the_simulated_camera_starts_again_what_dies_and_stops_clea
     parameters = {"simulation.duration_s": 6.0, "simulation.rate_hz": 10.0, "simulation.samples": 1}
     parameters = {"/**": {"ros__parameters": parameters}}
     (tmp_path / "short.yaml").write_text(yaml.safe_dump(parameters))
-    process = start(
-        "up", "--map", DEMO_MAP, "--simulated", "--params-file", tmp_path / "short.yaml", "--domain-id", ros_domain
-    )
+    options = ("--simulated", "--params-file", tmp_path / "short.yaml", "--domain-id", ros_domain)
+    with (tmp_path / "log").open("w") as log:  # a pipe that nobody reads would stop the nodes once it is full
+        words = [*PROGRAM, "up", "--map", *map(str, (DEMO_MAP, *options))]
+        process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
     try:
-        assert is_localized_after(0), "never localized"
-        kill_the_localization_node(process)
-        assert is_localized_after(time.time_ns()), "never localized again"
+        with watching() as is_localized_after:
+            first = is_localized_after(0)
+            kill_the_localization_node(process)
+            again = is_localized_after(time.time_ns())
     finally:
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=TIMEOUT_S)
+        process.wait(TIMEOUT_S)
+    output = (tmp_path / "log").read_text()
+    assert first, f"never localized: {output}"
+    assert again, f"never localized again: {output}"
     assert process.returncode == 0, output
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     assert "localization_node ended with exit code -9; it is started again" in output
     assert "Traceback" not in output, output
 
 
-def kill_the_localization_node(process: subprocess.Popen[str]) -> None:
+def kill_the_localization_node(process: subprocess.Popen[bytes]) -> None:
     children = psutil.Process(process.pid).children(recursive=True)
     nodes = [child for child in children if "visloc_ros.nodes" in " ".join(child.cmdline())]
     assert len(nodes) == 4  # localization, anchors, map builder, camera
@@ -81,8 +88,12 @@ def kill_the_localization_node(process: subprocess.Popen[str]) -> None:
     odometry.kill()
 
 
-def is_localized_after(begin_ns: int) -> bool:
-    """Whether an image of a later time is localized within the time limit."""
+@contextmanager
+def watching() -> Iterator[Callable[[int], bool]]:
+    """Gives a function that waits until an image of a later time is localized, and tells whether one was.
+
+    One watcher for all: a new one might hear of nobody while processes die and start.
+    """
     rclpy.init()
     node, executor, localized_ns = rclpy.create_node("watcher"), SingleThreadedExecutor(), []
 
@@ -90,13 +101,16 @@ def is_localized_after(begin_ns: int) -> bool:
         if message.state == LocalizationStatus.LOCALIZED:
             localized_ns.append(stamp_from_msg(message.header.stamp))
 
-    executor.add_node(node)
-    node.create_subscription(LocalizationStatus, "/visloc/status", take, LATCHED)
-    deadline = time.monotonic() + TIMEOUT_S
-    try:
+    def is_localized_after(begin_ns: int) -> bool:
+        deadline = time.monotonic() + TIMEOUT_S / 2
         while max(localized_ns, default=-1) < begin_ns and time.monotonic() < deadline:
             executor.spin_once(timeout_sec=0.1)
         return max(localized_ns, default=-1) >= begin_ns
+
+    executor.add_node(node)
+    node.create_subscription(LocalizationStatus, "/visloc/status", take, LATCHED)
+    try:
+        yield is_localized_after
     finally:
         node.destroy_node()
         rclpy.shutdown()
