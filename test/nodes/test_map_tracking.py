@@ -142,6 +142,8 @@ def test_a_map_in_another_frame_in_its_place_is_not_followed(robot, tmp_path):
     assert "is in another frame" in followed.problem
     assert followed.take(before.identity) is None
     assert followed.problem == ""  # the map before is in use again
+    assert followed.take(in_use) is None
+    assert followed._loading is not None  # it is tried again
 
 
 def test_a_map_that_is_not_here_is_said_and_loaded_once_it_is_there(robot, walk, hall, tmp_path, monkeypatch):

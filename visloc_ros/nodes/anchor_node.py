@@ -195,7 +195,6 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         with self._changing:
             if in_use.shares_frame(self._identity) or self._is_requested:
                 return
-            path = Path(in_use.path)
             try:
                 engine = self._engine_of(in_use)
             except VislocError as error:
@@ -205,12 +204,10 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
                     self.get_logger().error(words)
                 self._no_return = words
                 return
-            self._use_engine(engine, path)
+            self._use_engine(engine, Path(in_use.path))
             self._announce(is_requested=False)
         self._publish_map()
-        self.get_logger().info(
-            f"the map '{in_use.name}' of {path} was loaded before this node started: it stays in use"
-        )
+        self.get_logger().info(f"the map {in_use.path} was loaded before this node started: it stays in use")
 
     def _engine_of(self, in_use: MapIdentity) -> AnchorEngine:
         """An engine for the map in use. Raises MapError where that does not lie there any more."""
@@ -254,12 +251,12 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
         """Wait until no pose in the frame before is published any more; gives words where that is not known."""
         if self.count_publishers("map_in_use") == 0:
             return ""
-        ended, deadline_s = threading.Event(), time.monotonic() + CONFIRMING_S
+        deadline_s = time.monotonic() + CONFIRMING_S
         while time.monotonic() < deadline_s:
             in_use = self._map_in_use.take()
             if in_use is not None and in_use.shares_frame(identity):
                 return ""
-            ended.wait(0.01)
+            time.sleep(0.01)
         return f"the fusion node has not confirmed within {CONFIRMING_S:g} s that its poses are in this map"
 
     def _publish_map(self) -> None:
@@ -324,8 +321,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             path = self._maps_folder.path(request.map_path)
             response.message = await in_background(self, lambda: self._change_map(path, is_given_up), LOADING_S)
         except VislocError as error:
-            with self._in_use:
-                is_given_up.set()
+            is_given_up.set()
             is_outside = isinstance(error, ConfigError) and self._maps_folder.is_set
             response.code = LoadMap.Response.INVALID_REQUEST if is_outside else code_of_map(error, path)
             response.map_name = self._engine.map.name

@@ -94,7 +94,7 @@ class FusionOutput(BackendListener):
         self._map_publisher = node.publisher(MapIdentityMsg, "map_in_use", LATCHED)
         self._map_in_use: MapIdentityMsg | None = None
         self._announced_from_ns: int | None = None  # the node's clock; None once the map in use has been announced
-        self._map_sent_until_ns = 0  # the date of the last map -> odom in the frame before
+        self._map_sent_until_ns = 0  # the date of the last map -> odom in the frame before, also of one sent again
         self._innovation_publisher = node.publisher(InnovationMsg, "innovation", RELIABLE)
         self._odom_path = PoseHistory(node, Path, "odom_path", config.odom_frame, PATH_MAX_SIZE)
         self._map_path = PoseHistory(node, Path, "map_path", config.map_frame, PATH_MAX_SIZE)

@@ -67,7 +67,7 @@ class FollowedMap:
         if self._loading is not None:
             return None if self._loading.is_alive() else self._take_loaded()
         if in_use is None or _is_same(in_use, self.map.identity):
-            self.problem = ""
+            self.problem, self._offered = "", None
         elif self._offered is None or not _is_same(in_use, self._offered) or self._is_to_be_tried_again:
             self._offered = in_use
             self._loading = threading.Thread(target=self._load, args=(in_use,), daemon=True)

@@ -70,6 +70,11 @@ class BasePrior:
         """The same as ``map_from_camera`` with its covariance."""
         return pose_of_other(self.map_from_base, self.covariance, base_from_camera)
 
+    def moved(self, moved_from_map: Sim3) -> BasePrior:
+        """The same in another frame of the map."""
+        pose, covariance = moved_pose(self.map_from_base, self.covariance, moved_from_map)
+        return replace(self, map_from_base=pose, covariance=covariance)
+
 
 class BackendListener:
     """Receives what is published and the verdict on each measurement; override the methods of interest."""
@@ -451,7 +456,8 @@ class Backend(PoseBackend):
             self._forget_place()
             return
         self._frame = self._frame.moved(moved_from_map, self._odom_from_camera)
-        self._prior, self._last = (_moved_prior(one, moved_from_map) for one in (self._prior, self._last))
+        self._prior = None if self._prior is None else self._prior.moved(moved_from_map)
+        self._last = None if self._last is None else self._last.moved(moved_from_map)
 
     def _forget_place(self) -> None:
         """Start the localization again in the frame and the units of the map in use; ``odom`` goes on."""
@@ -527,10 +533,3 @@ class Backend(PoseBackend):
     def _tell_innovations(self) -> None:
         for innovation in self._estimator.take_innovations():
             self._listener.on_innovation(self._frame.innovation(innovation))
-
-
-def _moved_prior(prior: BasePrior | None, moved_from_map: Sim3) -> BasePrior | None:
-    if prior is None:
-        return None
-    pose, covariance = moved_pose(prior.map_from_base, prior.covariance, moved_from_map)
-    return replace(prior, map_from_base=pose, covariance=covariance)
