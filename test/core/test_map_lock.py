@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -57,8 +58,8 @@ def count_up(place: Path) -> int:
 
 def test_no_change_is_lost_between_processes(place: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    with context.Pool(PROCESSES) as pool:
-        pool.map(count_up, [place] * PROCESSES)
+    with ProcessPoolExecutor(PROCESSES, context) as pool:
+        list(pool.map(count_up, [place] * PROCESSES))
     assert (place / "count").read_text() == str(PROCESSES * ROUNDS)
     assert [path.name for path in place.parent.iterdir()] == ["office"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def refusals(folder: Path, barrier: Barrier) -> int:
 
 def test_processes_that_start_in_a_new_folder_at_once_all_see_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager, context.Pool(PROCESSES) as pool:
+    with context.Manager() as manager, ProcessPoolExecutor(PROCESSES, context) as pool:
         barrier = manager.Barrier(PROCESSES)
-        assert pool.starmap(refusals, [(tmp_path, barrier)] * PROCESSES) == [0] * PROCESSES
+        assert list(pool.map(refusals, [tmp_path] * PROCESSES, [barrier] * PROCESSES)) == [0] * PROCESSES
 
 
 def test_one_mark_serves_all_later_starts(tmp_path: Path) -> None:
