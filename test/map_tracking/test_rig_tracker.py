@@ -8,8 +8,7 @@ from followed_room import RATE_HZ, error_of
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Reason, Rejection, TrackedPose
-from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, OtherImage, OtherPlace, RigMapTracker
-from visloc_ros.map_tracking.rig_tracker import joined
+from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, OtherImage, RigMapTracker
 from visloc_ros.simulation import simulate
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.path import PATHS, MountedPath
@@ -40,10 +39,7 @@ class Images:
         then = index - self.late
         if self.leading == "right" or then < 0:
             return {}
-        moved = self.room.pose(index).inverse @ self.room.pose(then)
-        covariance = np.diag([1e-3**2] * 3 + [1e-3**2] * 3) if self.late else np.zeros((6, 6))
-        frame, place = self.rights[then], moved @ FRONT_FROM_RIGHT @ self.mounted
-        return {"right": OtherImage(frame, OtherPlace(frame.stamp_ns, place, covariance))}
+        return {"right": OtherImage(self.rights[then], FRONT_FROM_RIGHT @ self.mounted)}
 
 
 def follow(room, tracker, blind=()):
@@ -53,7 +49,7 @@ def follow(room, tracker, blind=()):
         frame = room.frame(index)
         if index in blind:
             frame = replace(frame, image=np.zeros_like(frame.image))
-        results[index] = tracker.track(frame)
+        results[index] = tracker.track(frame, room.pose(index))
         if index == 0:
             tracker.restart(room.anchor(0))
     return results
@@ -109,14 +105,6 @@ def test_a_camera_that_contradicts_the_leading_one_is_left_out(room, rights, alo
     turned = SE3(rotation_matrix([0.0, 0.0, np.radians(8.0)]), np.array([0.05, 0.0, 0.0]))
     results = follow(room, RigMapTracker(room.map, CONFIG, Images(room, rights, mounted=turned)))
     assert max(errors_m(room, results)) <= 1.5 * max(errors_m(room, alone))
-
-
-def test_poses_by_different_anchors_and_far_apart_are_not_joined(alone):
-    one = alone[5]
-    away = replace(one, map_from_camera=SE3(np.eye(3), np.array([0.5, 0.0, 0.0])) @ one.map_from_camera)
-    assert joined(one, one).map_from_camera.is_close(one.map_from_camera)
-    assert joined(one, away) is None
-    assert joined(one, replace(one, anchor_stamp_ns=1)) is None
 
 
 def test_before_an_anchor_and_after_a_reset_there_is_no_pose(room, rights):

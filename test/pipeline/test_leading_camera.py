@@ -6,34 +6,82 @@ from visloc_ros.pipeline.leading_camera import LeadingCamera, sees
 MS = 1_000_000
 
 
-def test_another_camera_leads_once_odometry_is_lost_or_the_first_one_has_no_images():
+def come(leading, camera, stamp_ns, is_tracked=True):
+    """Whether an image that comes is followed, and odometry sees something in it."""
+    leading.arrived(camera, stamp_ns)
+    is_taken = leading.takes(camera, stamp_ns)
+    if is_taken:
+        (leading.tracked if is_tracked else leading.missed)(camera, stamp_ns)
+    return is_taken
+
+
+def both(leading, begin_ms, end_ms, step_ms=50, behind_ms=0):
+    """Images of both cameras, the other one's stamped behind; gives who leads at the end."""
+    for stamp_ms in range(begin_ms, end_ms, step_ms):
+        come(leading, "front", stamp_ms * MS)
+        come(leading, "left", (stamp_ms - behind_ms) * MS)
+    return leading.name
+
+
+def test_another_camera_leads_once_the_first_one_has_no_images():
     leading = LeadingCamera("front")
-    for stamp_ns in range(0, 1000 * MS, 50 * MS):
-        assert leading.takes("front", stamp_ns)
-        assert not leading.takes("left", stamp_ns)
-        leading.tracked("front", stamp_ns)
-    assert not leading.takes("left", 1200 * MS)
-    assert leading.takes("left", 1300 * MS)
-    assert not leading.takes("front", 1300 * MS)
-    leading.tracked("front", 1400 * MS)  # of an image before
-    assert leading.takes("left", 1400 * MS)
+    assert both(leading, 0, 1000) == "front"
+    assert [come(leading, "left", ms * MS) for ms in (1000, 1200, 1250, 1300)] == [False, False, False, True]
+    assert not come(leading, "front", 1300 * MS), "no change back at once"
+    assert both(leading, 1350, 3000) == "left"
+
+
+def test_another_camera_leads_once_odometry_sees_nothing():
+    leading = LeadingCamera("front")
+    both(leading, 0, 1000)
+    taken = []
+    for ms in range(1000, 1400, 50):
+        come(leading, "front", ms * MS, is_tracked=False)
+        taken.append(come(leading, "left", ms * MS))
+    assert taken == [False] * 6 + [True] * 2
+
+
+def test_a_frame_that_takes_long_costs_no_lead():
+    leading = LeadingCamera("front")
+    both(leading, 0, 1000)
+    for ms in range(1000, 2000, 50):  # all of them arrive, and none is processed
+        leading.arrived("front", ms * MS)
+        leading.arrived("left", ms * MS)
+        assert not leading.takes("left", ms * MS)
+
+
+def test_clocks_that_differ_and_slow_cameras_with_gaps_cost_no_lead():
+    for behind_ms in (-1000, -300, 300, 1000):
+        assert both(LeadingCamera("front"), 2000, 5000, behind_ms=behind_ms) == "front"
+    leading = LeadingCamera("front")
+    assert both(leading, 0, 3000, step_ms=167) == "front"
+    assert not come(leading, "left", 3000 * MS)
+    assert not come(leading, "left", 3400 * MS), "two images are missing at 6 Hz"
+
+
+def test_what_contradicts_leads_no_more_and_an_untrusted_camera_never():
+    leading = LeadingCamera("front")
+    both(leading, 0, 1000)
+    leading.give_up("left")
+    assert both(leading, 1000, 1100) == "front"
+    leading.give_up("front")
+    assert not leading.takes("left", 1100 * MS, may_lead=False)
+    assert leading.takes("left", 1150 * MS)
 
 
 def test_odometry_may_take_two_seconds_to_begin():
     leading = LeadingCamera("front")
-    assert not leading.takes("left", 0)
-    assert not leading.takes("left", 1900 * MS)
-    assert leading.takes("left", 2100 * MS)
+    assert [come(leading, "left", ms * MS) for ms in (0, 1900, 2100)] == [False, False, True]
 
 
 def test_a_recording_that_begins_again_keeps_its_camera():
     leading = LeadingCamera("front")
-    assert leading.takes("front", 60_000 * MS)
-    assert not leading.takes("left", 0)
-    assert not leading.takes("left", 1900 * MS)
+    both(leading, 60_000, 61_000)
+    assert both(leading, 0, 1900) == "front"
 
 
 def test_a_camera_that_stands_still_sees_one_that_is_covered_does_not():
     assert sees(Rejection(0, Reason.STANDING_STILL))
     assert sees(Rejection(0, Reason.OVERLOADED))
     assert not sees(Rejection(0, Reason.FEW_FEATURES))
+    assert not sees(Rejection(0, Reason.FROZEN))

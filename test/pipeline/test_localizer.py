@@ -80,8 +80,7 @@ def localize_run(seed=0, scenario=SCENARIO):
     localizer = Localizer(
         SimulatedOdometry(run), Backend(BackendConfig(), anchors, listener=recorder), listener=recorder
     )
-    image = np.zeros((4, 4), np.uint8)
-    return run, [localizer.process(Frame(s, image, CAMERA)) for s in run.stamps_ns], engine, recorder
+    return run, [localizer.process(frame_at(s)) for s in run.stamps_ns], engine, recorder
 
 
 def test_frames_become_poses_and_the_search_gets_a_prior():
@@ -100,7 +99,7 @@ def test_frames_without_odometry_are_searched_too_since_it_may_begin_with_their_
     engine = SimulatedEngine(run)
     localizer = Localizer(SimulatedOdometry(run), Backend(BackendConfig(), InlineAnchors(engine)))
     for stamp_ns in run.stamps_ns:
-        localizer.process(Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA))
+        localizer.process(frame_at(stamp_ns))
     searched = [(stamp_ns - run.stamps_ns[0]) / SECOND for stamp_ns, _ in engine.priors]
     assert searched[0] == 0.0
     assert min(seconds for seconds in searched if seconds >= 6.0) < 6.6
@@ -172,7 +171,40 @@ def follow_points(run, points, **how):
 
 
 def frame_at(stamp_ns):
-    return Frame(stamp_ns, np.zeros((4, 4), np.uint8), CAMERA)
+    """A frame with an image of its own: one that repeats is FROZEN."""
+    pixels = np.frombuffer(np.full(2, stamp_ns, np.int64).tobytes(), np.uint8)
+    return Frame(stamp_ns, pixels.reshape(4, 4), CAMERA)
+
+
+def test_a_camera_that_is_frozen_is_left_out_at_once_and_found_again():
+    run = simulate_run(SCENARIO, 0)
+    recorder, engine = Recorder(), SimulatedEngine(run)
+    backend = Backend(BackendConfig(), InlineAnchors(engine, period_s=0.5, latency_s=0.4), listener=recorder)
+    localizer = Localizer(SimulatedOdometry(run), backend, SimulatedPoints(run), recorder)
+    begin, end = len(run.stamps_ns) // 3, len(run.stamps_ns) // 2
+    frozen = frame_at(run.stamps_ns[begin - 1])
+    frames = [
+        replace(frozen, stamp_ns=stamp_ns) if begin <= index < end else frame_at(stamp_ns)
+        for index, stamp_ns in enumerate(run.stamps_ns)
+    ]
+    estimates = [localizer.process(frame) for frame in frames]
+    assert {one.reason for one in estimates[begin:end]} == {Reason.FROZEN}
+    carried = [one for one in estimates[begin:end] if one.state is State.LOCALIZED]
+    assert 0 < len(carried) <= 3, "at 10 Hz a pose is carried on for 0.3 s"
+    assert all(one.map_from_camera is None for one in estimates[begin + 3 : end])
+    assert estimates[end - 1].state is State.LOST
+    assert estimates[-1].state is State.LOCALIZED
+    searched = {result.stamp_ns for result, _ in recorder.anchors}
+    assert searched.isdisjoint(run.stamps_ns[begin:end])
+
+
+def test_a_simulators_images_may_repeat():
+    run = simulate_run(SCENARIO, 0)
+    backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))
+    localizer = Localizer(SimulatedOdometry(run), backend, is_noiseless=True)
+    same = frame_at(0)
+    estimates = [localizer.process(replace(same, stamp_ns=stamp_ns)) for stamp_ns in run.stamps_ns]
+    assert estimates[-1].state is State.LOCALIZED
 
 
 def test_points_of_accepted_anchors_are_followed_in_every_frame():

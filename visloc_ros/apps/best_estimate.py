@@ -53,7 +53,8 @@ def best_estimate(
     poses = smoothed_poses(measurements, map_, config)
     held = {record.stamp_ns: pose for record in causal if (pose := _held_by_map(record)) is not None}
     poses = {**held, **poses}
-    missing = {record.stamp_ns for record in causal} - poses.keys()
+    live = {record.stamp_ns for record in causal if record.reason is not Reason.FROZEN}
+    missing = live - poses.keys()
     found: dict[int, AnchorPose | Rejection] = {}
     ended_by: BaseException | None = None
     try:

@@ -68,6 +68,9 @@ class RunConfig(Config):
         "in a causal run, the time of a search in the map, after which its anchor joins, in seconds",
         minimum=0.0,
     )
+    is_noiseless: bool = option(
+        False, "images are a simulator's without noise: equal ones are of a camera that stands, not of a frozen one"
+    )
     odometry: OdometryConfig = section(OdometryConfig)
     anchor: AnchorConfig = section(AnchorConfig)
     map_tracking: MapTrackingConfig = section(MapTrackingConfig)
@@ -199,7 +202,9 @@ class FrameRun:
         self._odometry = SensorPlayback(make_odometry(config.odometry), measurements)
         if map_tracker is None and config.map_tracking.enabled:
             map_tracker = MapTracker(place, config.map_tracking)
-        self._localizer = Localizer(self._odometry, self.backend, map_tracker, self.listener)
+        self._localizer = Localizer(
+            self._odometry, self.backend, map_tracker, self.listener, is_noiseless=config.is_noiseless
+        )
         self.frames: list[FrameRecord] = []
         self.seen = 0
         self.ended_by: BaseException | None = None

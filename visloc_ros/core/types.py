@@ -24,7 +24,7 @@ from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
-from visloc_ros.core.tangent import move_covariance
+from visloc_ros.core.tangent import lever_jacobian, move_covariance
 
 Image = NDArray[np.uint8]
 _EXPECTED = "give uint8 (H, W) grey or (H, W, 3) RGB"
@@ -55,6 +55,7 @@ class Reason(str, Enum):
     RIG_MISMATCH = "RIG_MISMATCH"
     NO_TRANSFORM = "NO_TRANSFORM"
     OVERLOADED = "OVERLOADED"
+    FROZEN = "FROZEN"
     OTHER_FRAME = "OTHER_FRAME"
     BAD_MESSAGE = "BAD_MESSAGE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
@@ -285,7 +286,8 @@ class TrackedPose:
     It shares the error of the anchor at ``anchor_stamp_ns``: ``covariance`` (6, 6) is of the whole pose,
     ``covariance_since_anchor`` (6, 6) of what the motion since that anchor's image adds, the anchor taken as true.
     ``inlier_points`` (N, 3) hold the pose, in the map; empty where they are not known. ``frame`` is that of the map,
-    None where it is not known, as in recordings of older versions.
+    None where it is not known, as in recordings of older versions. ``anchor_share`` (6, 6) times the anchor's error,
+    moved here, is in the pose: all of it, unless the map's own images corrected that.
     """
 
     stamp_ns: int
@@ -299,6 +301,7 @@ class TrackedPose:
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     inlier_points: Array = field(default_factory=lambda: np.empty((0, 3)))
     frame: CoordinateFrame | None = None
+    anchor_share: Array = field(default_factory=lambda: np.eye(6))
 
     def of_other(self, camera_from_other: SE3) -> TrackedPose:
         """The pose as one of another camera on the body."""
@@ -308,6 +311,7 @@ class TrackedPose:
             map_from_camera=self.map_from_camera @ camera_from_other,
             covariance=move_covariance(self.covariance, lever),
             covariance_since_anchor=move_covariance(self.covariance_since_anchor, lever),
+            anchor_share=lever_jacobian(lever) @ self.anchor_share @ lever_jacobian(-lever),
         )
 
 

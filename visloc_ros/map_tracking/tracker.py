@@ -87,7 +87,7 @@ class MapTracker:
             return None
         pose = located.map_from_camera
         since_anchor = tracker.update_depths(located)
-        combined = tracked_from_anchor(pose, since_anchor, _anchor_error(tracker.anchor, pose))
+        combined = tracked_from_anchor(pose, since_anchor, anchor_error(tracker.anchor, pose))
         return self._tracked_pose(image, tracker.anchor, combined, located, watch)
 
     def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
@@ -185,13 +185,13 @@ class MapTracker:
         pose = located.map_from_camera
         if self._disagrees(image, located):
             return Rejection(image.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
-        of_anchor = _anchor_error(tracker.anchor, pose)
+        of_anchor = anchor_error(tracker.anchor, pose)
         tracked = tracked_from_anchor(pose, tracker.update_depths(located), of_anchor)
         with watch("map"):
             reference = self._references.update(image.picture, located)
         if reference is None:
             return self._note(tracker.anchor, tracked, located, tracker.observed(located), watch)
-        of_map = _map_error(tracker.anchor, pose) + self._points.uncertainty.of_image(pose.rotation)
+        of_map = map_error(tracker.anchor, pose) + self._points.uncertainty.of_image(pose.rotation)
         combined = combine(tracked, reference.map_from_camera, reference.covariance, of_anchor, of_map)
         if combined is None:
             self._references.forget()
@@ -208,7 +208,7 @@ class MapTracker:
             return refusal
         reference, located = found
         pose = reference.map_from_camera
-        combined = located_by_references(pose, reference.covariance, _anchor_error(anchor, pose))
+        combined = located_by_references(pose, reference.covariance, anchor_error(anchor, pose))
         return self._note(anchor, combined, located, PointObservations.none(), watch)
 
     def _note(
@@ -230,7 +230,7 @@ class MapTracker:
         return TrackedPose(
             image.stamp_ns,
             combined.map_from_camera,
-            combined.covariance + _map_error(anchor, combined.map_from_camera),
+            combined.covariance + map_error(anchor, combined.map_from_camera),
             anchor.stamp_ns,
             combined.covariance_since_anchor,
             located.fit.num_inliers,
@@ -239,6 +239,7 @@ class MapTracker:
             watch.stage_ms,
             located.inlier_points,
             self.map.frame,
+            combined.anchor_share,
         )
 
     def _disagrees(self, image: RecentImage, located: LocatedImage) -> bool:
@@ -258,12 +259,12 @@ class MapTracker:
         return distance / limit if np.isfinite(distance) else np.inf
 
 
-def _anchor_error(anchor: AnchorPose, pose: SE3) -> Array:
+def anchor_error(anchor: AnchorPose, pose: SE3) -> Array:
     """Covariance (6, 6) of an anchor's independent error, for a pose that moved on from it exactly."""
     return move_covariance(anchor.own_covariance, pose.translation - anchor.map_from_camera.translation)
 
 
-def _map_error(anchor: AnchorPose, pose: SE3) -> Array:
+def map_error(anchor: AnchorPose, pose: SE3) -> Array:
     """The same of the map's error there, by the anchor."""
     of_map = anchor.covariance - anchor.own_covariance
     return move_covariance(of_map, pose.translation - anchor.map_from_camera.translation)
@@ -297,23 +298,26 @@ class CombinedPose:
 
     ``covariance`` takes the map at this place as true, ``covariance_since_anchor`` the anchor. ``tracking_covariance``
     is the latter for tracking from here on. Reference images do not reduce it: their error is the same in the next
-    frames, and must not count as independent each time.
+    frames, and must not count as independent each time. ``anchor_share`` (6, 6) is that of ``TrackedPose``.
     """
 
     map_from_camera: SE3
     covariance: Array
     covariance_since_anchor: Array
     tracking_covariance: Array
+    anchor_share: Array
 
 
 def tracked_from_anchor(pose: SE3, covariance_since_anchor: Array, anchor: Array) -> CombinedPose:
     """The pose by an anchor, with the covariance ``anchor`` (6, 6) transported to here, and the motion since."""
-    return CombinedPose(pose, anchor + covariance_since_anchor, covariance_since_anchor, covariance_since_anchor)
+    return CombinedPose(
+        pose, anchor + covariance_since_anchor, covariance_since_anchor, covariance_since_anchor, np.eye(6)
+    )
 
 
 def located_by_references(pose: SE3, covariance: Array, anchor: Array) -> CombinedPose:
     """The pose by reference images alone: relative to an anchor it has the anchor's error, too."""
-    return CombinedPose(pose, covariance, covariance + anchor, covariance + anchor)
+    return CombinedPose(pose, covariance, covariance + anchor, covariance + anchor, np.zeros((6, 6)))
 
 
 def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array, of_map: Array) -> CombinedPose | None:
@@ -332,4 +336,4 @@ def combine(tracked: CombinedPose, pose: SE3, covariance: Array, anchor: Array, 
     moved = perturbed(tracked.map_from_camera, step)
     combined_covariance = kept @ tracked.covariance @ kept.T + gain @ covariance @ gain.T
     since_anchor = kept @ tracked.covariance_since_anchor @ kept.T + gain @ (covariance + anchor) @ gain.T
-    return CombinedPose(moved, combined_covariance, since_anchor, tracked.covariance_since_anchor)
+    return CombinedPose(moved, combined_covariance, since_anchor, tracked.covariance_since_anchor, kept)

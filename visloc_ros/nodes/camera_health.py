@@ -49,6 +49,14 @@ class CameraHealth:
         """The newest image cannot be used."""
         self._arrivals.unused(time.monotonic(), why)
 
+    def repeated(self) -> None:
+        """The newest image is the one before once more."""
+        self._arrivals.repeated(time.monotonic())
+
+    def changed(self) -> None:
+        """The newest image is another one than that before."""
+        self._arrivals.changed()
+
     @property
     def rate_hz(self) -> float:
         """Images a second, of the last ones."""
@@ -72,6 +80,7 @@ class CameraHealth:
 
 
 STALE_S = 3.0  # without a usable image: no camera of a robot is that slow
+FROZEN_S = 0.3  # of one image: a driver that sends each of them twice is not frozen
 _WINDOW_S = 5.0  # over which rates are measured
 _FEWEST = 10  # camera_infos in the window that prove a rate
 _LOST_SHARE = 0.75  # of the camera_infos that images must reach: drivers send both together
@@ -90,6 +99,7 @@ class ImageHealth:
         self._infos: deque[float] = deque(maxlen=_MOST_KEPT)
         self._unused_since_s: float | None = None
         self._why_unused = ""
+        self._repeated_since_s: float | None = None
 
     def image(self, now_s: float) -> None:
         """An image has arrived."""
@@ -108,6 +118,14 @@ class ImageHealth:
         self._unused_since_s = now_s if self._unused_since_s is None else self._unused_since_s
         self._why_unused = why
 
+    def repeated(self, now_s: float) -> None:
+        """The newest image is the one before once more."""
+        self._repeated_since_s = now_s if self._repeated_since_s is None else self._repeated_since_s
+
+    def changed(self) -> None:
+        """The newest image is another one than that before."""
+        self._repeated_since_s = None
+
     @property
     def rate_hz(self) -> float:
         """Images a second, of the last ones."""
@@ -121,6 +139,12 @@ class ImageHealth:
         silent_s = now_s - self._images[-1]
         if silent_s > STALE_S and not self._are_keyframes:
             return f"No image has come for {silent_s:.0f} s on {self._topic}: is the camera still running?"
+        if self._repeated_since_s is not None and now_s - self._repeated_since_s > FROZEN_S:
+            return (
+                f"The same image comes again and again on {self._topic} since {now_s - self._repeated_since_s:.1f} s:"
+                " the camera, or its driver, is frozen; restart it. For a simulator whose images have no noise set"
+                " camera.is_noiseless."
+            )
         if self._unused_since_s is not None and now_s - self._unused_since_s > STALE_S:
             return f"Images come on {self._topic}, but none can be used: {self._why_unused}"
         return "" if self._are_keyframes else self._too_few(now_s)

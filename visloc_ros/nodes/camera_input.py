@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -19,8 +20,9 @@ from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, gu
 from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
+from visloc_ros.core.repeated_images import RepeatedImages
 from visloc_ros.core.timing import ProcessorTime
-from visloc_ros.core.types import Frame
+from visloc_ros.core.types import Frame, Reason
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_health import CameraHealth
 from visloc_ros.nodes.conversions import frame_from_msg
@@ -57,22 +59,32 @@ class CameraInputConfig(Config):
         "images come rectified, as image_proc gives them: their camera is P of camera_info, not K and D; false goes by "
         "the names of topic and frame (image_rect)",
     )
+    is_noiseless: bool = option(
+        False, "images are a simulator's without noise: equal ones are of a camera that stands, not of a frozen one"
+    )
     are_keyframes: bool = option(
         False, "images are keyframes of an odometry node, which come as the camera moves: none for a while is no fault"
     )
 
 
-CAMERA_PARAMETERS = ("camera.transport", "camera.qos", "camera.calibration_file", "camera.is_rectified")
+CAMERA_PARAMETERS = (
+    "camera.transport",
+    "camera.qos",
+    "camera.calibration_file",
+    "camera.is_rectified",
+    "camera.is_noiseless",
+)
 """The options of receiving images that are parameters of every node with a ``camera``."""
 
 
 class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
-    Images whose stamp is not ``is_wanted`` are not even decoded; work on one whose stamp is not ``is_urgent`` gives way
-    to other programs. Where ``load`` skips an image for lack of time, ``on_skipped`` gets its stamp instead, in order
-    with the frames. When ``queue_size`` of them wait, the oldest is dropped. Compressed images become grey unless a
-    listener ``wants_colour``. Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` and
+    ``on_arrived`` gets the stamp of each image at once. Images whose stamp is not ``is_wanted`` are not even decoded;
+    work on one whose stamp is not ``is_urgent`` gives way to other programs. Where ``load`` skips an image for lack of
+    time, or it is FROZEN, the one before once more, ``on_skipped`` gets its stamp and the reason instead, in order with
+    the frames. When ``queue_size`` of them wait, the oldest is dropped. Compressed images become grey unless a listener
+    ``wants_colour``. Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` and
     ``calibration`` are those of the newest image. ``health`` and the log report problems of the images. Names of topics
     begin with ``prefix``. Raises CalibrationError where a calibration file cannot be read.
     """
@@ -86,7 +98,8 @@ class CameraInput:
         is_wanted: Callable[[int], bool] = lambda _: True,
         is_urgent: Callable[[int], bool] | None = None,
         load: CameraLoad | None = None,
-        on_skipped: Callable[[int], None] = lambda _: None,
+        on_arrived: Callable[[int], None] = lambda _: None,
+        on_skipped: Callable[[int, Reason], None] = lambda _, __: None,
         wants_colour: Callable[[], bool] = lambda: True,
         prefix: str = "",
     ) -> None:
@@ -107,7 +120,7 @@ class CameraInput:
             queue_size,
             None if is_urgent is None else _by_stamp(is_urgent),
         )
-        self._load, self._on_skipped, self._wants_colour = load, on_skipped, wants_colour
+        self._load, self._on_arrived, self._on_skipped, self._wants_colour = load, on_arrived, on_skipped, wants_colour
         self.processor = ProcessorTime()
         # Drivers repeat it, and its reliability may differ from the images': this QoS matches either.
         self._take_guarded_camera_info = node.guard.callback("camera_info", self._take_camera_info)
@@ -121,7 +134,7 @@ class CameraInput:
             IMAGE[config.qos],
             are_keyframes=config.are_keyframes,
         )
-        self._depth = BitDepth()
+        self._depth, self._repeated = BitDepth(), None if config.is_noiseless else RepeatedImages()
         self._rectification = RectificationCheck(None)
         self._had_problem = False
         node.subscription(kind, topic, self._take_image, IMAGE[config.qos], from_outside=True)
@@ -149,6 +162,7 @@ class CameraInput:
     def _take_image(self, message: Image | CompressedImage) -> None:
         self._take_camera_infos()
         self.health.image(message)
+        self._on_arrived(stamp_from_msg(message.header.stamp))
         self._worker.put(message)
 
     def _watch_images(self) -> None:
@@ -189,10 +203,16 @@ class CameraInput:
         if stamp_from_msg(message.header.stamp) <= 0:
             self._leave_out("unstamped", "an image has no stamp and was left out")
             return
-        if not self._is_wanted(stamp_from_msg(message.header.stamp)):
+        stamp_ns = stamp_from_msg(message.header.stamp)
+        if self._repeated is not None and self._repeated.repeats(np.frombuffer(message.data, dtype=np.uint8)):
+            self.health.repeated()
+            self._on_skipped(stamp_ns, Reason.FROZEN)
+            return
+        self.health.changed()
+        if not self._is_wanted(stamp_ns):
             return
         if self._load is not None and self._load.skips(self._worker.num_waiting, time.monotonic()):
-            self._on_skipped(stamp_from_msg(message.header.stamp))
+            self._on_skipped(stamp_ns, Reason.OVERLOADED)
             return
         try:
             refuse_depth(self.health.topic, encoding_of(message))

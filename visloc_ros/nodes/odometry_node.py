@@ -95,7 +95,6 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         tracking = self.config.map_tracking
         is_wanted = tracking.enabled and tracking.map_path
         self._followed = FollowedMap(Path(tracking.map_path), self.get_logger()) if is_wanted else None
-        self._load = CameraLoad()
         self._odometry = make_odometry(self.config.odometry, live=True)
         self.undo(self._odometry.close)
         self._reset_asked = threading.Event()
@@ -111,7 +110,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
         self._output.keyframes = KeyframeOutput(self, self.config.keyframe)
         self._processing = threading.Lock()  # each camera has a thread
-        self._inputs = {name: self._receive(name) for name in (MAIN, *self._cameras)}
+        self._loads = {name: CameraLoad() for name in (MAIN, *self._cameras)}
+        self._inputs = {name: self._receive(name) for name in self._loads}
         self._begin_s: float | None = None  # when the first frame came
         self.subscription(CameraInfo, FOUND_CAMERA, self._take_found_camera, LATCHED)
         self._localizer = Localizer(
@@ -119,7 +119,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._remote,
             tracker,
             self._output,
-            is_behind=lambda: self._input.is_late or self._load.is_overloaded,
+            is_behind=lambda: self._is_behind,
+            is_noiseless=True,  # what repeats is left out as it arrives
         )
         self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
         publish_diagnostics(self, self._report)
@@ -130,19 +131,34 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             camera_options(self.config.camera, name),
             partial(self._process, name),
             is_wanted=partial(self._is_wanted, name),
-            load=self._load,
+            load=self._loads[name],
+            on_arrived=partial(self._leading.arrived, name),
             on_skipped=partial(self._skip, name),
             wants_colour=self._wants_colour,
             prefix=topic_prefix(name),
         )
 
     def _images_of_rig(self) -> RigImages:
-        names = (MAIN, *self._cameras)
-        return RigImages(self, names, lambda: self._leading.name, lambda name: self._inputs[name].camera_frame)
+        return RigImages(self, lambda: self._leading.name, lambda name: self._inputs[name].camera_frame)
 
     def _is_wanted(self, name: str, stamp_ns: int) -> bool:
-        """Whether an image is decoded: for odometry, or to follow map points in it."""
-        return not self._cameras or self._leading.takes(name, stamp_ns) or self._images is not None
+        """Whether an image is decoded: for odometry, or, while there is time for it, to follow map points in it."""
+        if not self._cameras or self._leading.takes(name, stamp_ns, may_lead=self._is_trusted(name)):
+            return True
+        return self._images is not None and not self._is_behind
+
+    def _is_trusted(self, name: str) -> bool:
+        """Whether what a camera sees may be followed: it does not contradict the others."""
+        return self._images is None or not isinstance(self._tracker, RigMapTracker) or self._tracker.is_trusted(name)
+
+    @property
+    def _load(self) -> CameraLoad:
+        """Whether the computer keeps up with the camera that is followed."""
+        return self._loads[self._leading.name]
+
+    @property
+    def _is_behind(self) -> bool:
+        return self._input.is_late or self._load.is_overloaded
 
     @property
     def _input(self) -> CameraInput:
@@ -180,8 +196,13 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             else:
                 self._localizer.process(frame)
         last = self._output.statistics.last
-        if last is not None and sees(last):
-            self._leading.tracked(name, frame.stamp_ns)
+        self._note_sight(name, frame.stamp_ns, last is not None and sees(last))
+
+    def _note_sight(self, name: str, stamp_ns: int, is_seeing: bool) -> None:
+        """Let another camera lead soon if this one sees nothing, and at once if it contradicts the others."""
+        (self._leading.tracked if is_seeing else self._leading.missed)(name, stamp_ns)
+        if not self._is_trusted(name):
+            self._leading.give_up(name)
 
     def _wants_colour(self) -> bool:
         keyframes = self._output.keyframes
@@ -192,7 +213,9 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         """Images received, of all cameras."""
         return sum(one.received for one in self._inputs.values())
 
-    def _skip(self, name: str, stamp_ns: int) -> None:
+    def _skip(self, name: str, stamp_ns: int, reason: Reason) -> None:
+        if name != self._leading.name:
+            return
         with self._processing:
             if name != self._followed_camera:
                 return
@@ -200,9 +223,9 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 self._images.lead(stamp_ns)
             camera_frame = self._input.camera_frame or ""
             self._output.set_input(camera_frame, self._received, self._input.dropped)
-            self._leading.tracked(name, stamp_ns)
+            self._note_sight(name, stamp_ns, reason is not Reason.FROZEN)
             with self._backend_in_use(camera_frame, stamp_ns):
-                self._localizer.skip(stamp_ns)
+                self._localizer.skip(stamp_ns, reason)
 
     def _follow_other_map(self) -> None:
         """Follow the points of another version of the map, or of the map that the anchor node has loaded meanwhile."""

@@ -51,6 +51,8 @@ from visloc_ros.pipeline.output import OthersOdometry, Output, Published
 
 _log = logging.getLogger(__name__)
 
+NOT_FOLLOWED = (Reason.OVERLOADED, Reason.FROZEN)
+"""Why a frame is not given to odometry; its pose is carried on from those before it."""
 KEPT = 64  # anchors: unused ones, where no points are followed, and those that may come again
 
 Mount = Callable[[], SE3 | None]
@@ -180,16 +182,18 @@ class Backend(PoseBackend):
         """Publish the frame's pose, then join the anchors that have arrived; None for a frame out of order.
 
         Anchors are late anyway, and joining one takes as long as many poses. A frame whose pose comes with its tracked
-        map points waits for these, until the next frame at the latest. A frame that was not followed, OVERLOADED, gets
-        the pose before it, carried on, without the estimator.
+        map points waits for these, until the next frame at the latest. A frame that was not followed, OVERLOADED or
+        FROZEN, gets the pose before it, carried on, without the estimator.
         """
         with self._lock:
             self._publish_withheld()
             self._inputs.append(Input(InputKind.ODOMETRY, result.stamp_ns))
             if not self._accept_stamp(result.stamp_ns):
                 return None
-            if isinstance(result, Rejection) and result.reason is Reason.OVERLOADED:
-                return self._carry_on(result.stamp_ns)
+            if isinstance(result, Rejection) and result.reason in NOT_FOLLOWED:
+                carried = self._carry_on(result)
+                if carried is not None:
+                    return carried
             known = self.latest.scale if self.latest.metric else None
             self._estimator.add_odometry(self._frame.own_odometry(self._continuity.checked(result, known)))
             self._tell_settled()
@@ -487,11 +491,16 @@ class Backend(PoseBackend):
         what = "the search begins around it" if is_used else "the pose agrees with it and stays"
         _log.info("pose prior from %s: %s", prior.source, what)
 
-    def _carry_on(self, stamp_ns: int) -> Estimate:
-        """Publish the newest pose carried on to a frame that was not followed, or this reason for having none."""
+    def _carry_on(self, missed: Rejection) -> Estimate | None:
+        """Publish the newest pose carried on to a frame that was not followed, or its reason for having none.
+
+        None where a FROZEN camera has no pose any more: it has ended what was known of its motion.
+        """
         is_known = self._estimator.raw_map_from_odom is not None  # it may have been forgotten since
-        carried = self._motion.at(stamp_ns) if is_known else None
-        estimate = carried or replace(self._estimate(stamp_ns), reason=Reason.OVERLOADED)
+        carried = self._motion.at(missed.stamp_ns, missed.reason) if is_known else None
+        if carried is None and missed.reason is Reason.FROZEN:
+            return None
+        estimate = carried or replace(self._estimate(missed.stamp_ns), reason=missed.reason)
         self._publish(estimate)
         return estimate
 

@@ -62,8 +62,8 @@ class CarriedMotion:
         if odom_from_camera is not None and estimate.covariance is not None:
             self._known.append((estimate, odom_from_camera))
 
-    def at(self, stamp_ns: int) -> Estimate | None:
-        """The newest estimate carried on to a stamp, with reason OVERLOADED; None where the motion is not known."""
+    def at(self, stamp_ns: int, reason: Reason = Reason.OVERLOADED) -> Estimate | None:
+        """The newest estimate carried on to a stamp for a reason; None where the motion is not known."""
         predicted = self._predicted(stamp_ns)
         if predicted is None:
             return None
@@ -73,7 +73,7 @@ class CarriedMotion:
         carried = replace(
             last,
             stamp_ns=stamp_ns,
-            reason=last.reason or Reason.OVERLOADED,
+            reason=last.reason or reason,
             odom_from_camera=predicted.odom_from_camera,
             covariance=self._covariance(last, step, predicted),
             age_ns=None if age_ns is None else age_ns + passed_ns,

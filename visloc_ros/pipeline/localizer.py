@@ -8,6 +8,7 @@ from typing import Protocol
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.repeated_images import RepeatedImages
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import (
     ACCEPTED,
@@ -113,7 +114,7 @@ class TrackingListener:
         """Odometry of a frame, whose pose has been published already."""
 
     def on_skipped(self, rejection: Rejection) -> None:
-        """A frame that there was no time for: its pose has been predicted."""
+        """A frame that there was no time for, or that is FROZEN: its pose has been predicted."""
 
     def on_loop_found(self, loop: LoopClosure) -> None:
         """A loop that odometry closed."""
@@ -127,7 +128,8 @@ class Localizer:
 
     Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` returns whether a
     newer frame waits already: its odometry then comes before this frame's map points, but not for long. Once map points
-    have held the pose for a second they are followed every 60 ms, until they fail once.
+    have held the pose for a second they are followed every 60 ms, until they fail once. A frame whose image is the one
+    before once more is FROZEN, and skipped, unless the images are ``is_noiseless``, as those of a simulator.
     """
 
     def __init__(
@@ -137,7 +139,10 @@ class Localizer:
         map_tracker: PointTracker | None = None,
         listener: TrackingListener | None = None,
         is_behind: Callable[[], bool] = lambda: False,
+        *,
+        is_noiseless: bool = False,
     ) -> None:
+        self._repeated = None if is_noiseless else RepeatedImages()
         self.odometry, self.backend, self.map_tracker = odometry, backend, map_tracker
         self._listener = listener or TrackingListener()
         self._is_behind = is_behind
@@ -157,6 +162,8 @@ class Localizer:
 
         Its pose is published as soon as odometry has it. The later steps improve the frames after it.
         """
+        if self._repeated is not None and self._repeated.repeats(frame.image):
+            return self.skip(frame.stamp_ns, Reason.FROZEN)
         if not self._accept_stamp(frame.stamp_ns):
             return None
         with self.processor("odometry"):
@@ -185,11 +192,11 @@ class Localizer:
         self._listener.on_odometry(frame, rejection)
         return estimate
 
-    def skip(self, stamp_ns: int) -> Estimate | None:
-        """Skip a frame for lack of time, and predict its pose; None for one that is out of order."""
+    def skip(self, stamp_ns: int, reason: Reason = Reason.OVERLOADED) -> Estimate | None:
+        """Skip a frame, for lack of time or one that is FROZEN, and predict its pose; None for one out of order."""
         if not self._accept_stamp(stamp_ns):
             return None
-        rejection = Rejection(stamp_ns, Reason.OVERLOADED)
+        rejection = Rejection(stamp_ns, reason)
         estimate = self.backend.add_odometry(rejection)
         self._listener.on_skipped(rejection)
         return estimate

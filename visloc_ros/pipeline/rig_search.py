@@ -6,15 +6,13 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.repeated_images import RepeatedImages
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
-from visloc_ros.localization.rig.engine import AT_ONCE_NS
-from visloc_ros.map_tracking import OtherImage, OtherPlace
+from visloc_ros.map_tracking import OtherImage
 
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
 _SKIPPED = 8  # searches without a camera that saw nothing of the map, before it is tried again
@@ -35,6 +33,7 @@ class RigSearch:
         self.inliers: dict[str, int] = {}
         """Map points that each camera saw when it was searched last."""
         self.motion = RigMotion()
+        self._repeated: dict[str, RepeatedImages] = {}
         self._left_out: dict[str, int] = {}
 
     @property
@@ -48,32 +47,19 @@ class RigSearch:
         return self.active
 
     def others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
-        """The newest images of the other cameras beside the active one's at a stamp, where the motion since is known.
-
-        Cameras that are mounted otherwise than given are left out.
-        """
-        rig, others = self.engine.rig, dict[str, OtherImage]()
-        rig_from_camera = rig.rig_from_camera(self.active)
-        for name, frame in self.newest.items():
-            if name == self.active or name in self.engine.places.unusable:
-                continue
-            moved = self._motion_since(frame.stamp_ns, stamp_ns)
-            if moved is not None:
-                camera_from_other = rig_from_camera.inverse @ moved[0] @ rig.rig_from_camera(name)
-                covariance = move_covariance(moved[1], rig_from_camera.translation)
-                covariance = turn_covariance(covariance, rig_from_camera.rotation.T)
-                others[name] = OtherImage(frame, OtherPlace(frame.stamp_ns, camera_from_other, covariance))
-        return others
-
-    def _motion_since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
-        """``rig_from_rig_then`` with its covariance about the axes of the rig; None where that is not known."""
-        if abs(now_ns - then_ns) <= AT_ONCE_NS:
-            return SE3.identity(), np.zeros((6, 6))
-        return self.motion.since(then_ns, now_ns) if 0 < now_ns - then_ns < _OLDEST_NS else None
+        """The newest images of the other cameras; those of cameras that are mounted as given alone."""
+        camera_from_rig = self.engine.rig.rig_from_camera(self.active).inverse
+        return {
+            name: OtherImage(frame, camera_from_rig @ self.engine.rig.rig_from_camera(name))
+            for name, frame in self.newest.items()
+            if name != self.active and name not in self.engine.places.unusable
+        }
 
     def see(self, frames: Mapping[str, Frame]) -> None:
-        """Keep the newest images."""
-        self.newest.update(frames)
+        """Keep the newest images; one that is FROZEN, the one before once more, is none."""
+        for name, frame in frames.items():
+            if not self._repeated.setdefault(name, RepeatedImages()).repeats(frame.image):
+                self.newest[name] = frame
 
     def note(self, estimate: Estimate) -> None:
         """Take the fused pose of a frame of the active camera: how the rig moved since the images of other cameras."""

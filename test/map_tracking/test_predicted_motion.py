@@ -1,0 +1,58 @@
+"""The motion of a camera around the stamps of its frames, by their predicted poses."""
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.tangent import perturbed, pose_difference
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.map_tracking.rig.predicted_motion import PredictedMotion
+
+FRAME_NS = NANOSECONDS // 20
+NOISE = np.array([2e-3] * 3 + [1e-3] * 3)
+
+
+def pose_at(stamp_ns, swing=0.0):
+    """A body that drives and turns, and swings back and forth twice a second."""
+    seconds = stamp_ns / NANOSECONDS
+    turn = 1.5 * seconds + swing * np.sin(4.0 * np.pi * seconds)
+    return SE3(rotation_matrix([0.0, turn, 0.0]), np.array([seconds, swing * np.cos(4.0 * np.pi * seconds), 0.0]))
+
+
+def motion_of(rng, swing, count=40):
+    """What is known after some frames, whose odometry errs at random."""
+    motion, drift = PredictedMotion(), np.zeros(6)
+    for index in range(count):
+        drift = drift + rng.normal(size=6) * NOISE
+        motion.add(index * FRAME_NS, perturbed(pose_at(index * FRAME_NS, swing), drift))
+    return motion, (count - 1) * FRAME_NS
+
+
+def test_errors_at_any_stamp_are_as_large_as_their_covariance_says():
+    rng = np.random.default_rng(0)
+    for swing in (0.0, 0.1):
+        for behind_ns in (4_000_000, FRAME_NS // 2, FRAME_NS, 3 * FRAME_NS + FRAME_NS // 3, -10_000_000):
+            squared = []
+            for _ in range(30):
+                motion, now_ns = motion_of(rng, swing)
+                moved, covariance = motion.since(now_ns - behind_ns, now_ns)
+                truth = pose_at(now_ns, swing).inverse @ pose_at(now_ns - behind_ns, swing)
+                error = pose_difference(moved, truth)
+                squared.append(error @ np.linalg.solve(covariance, error))
+            assert np.mean(squared) / 6.0 < 1.3, (swing, behind_ns)
+
+
+def test_an_image_of_the_same_stamp_has_not_moved_even_if_nothing_is_known():
+    moved, covariance = PredictedMotion().since(5, 5)
+    assert moved.is_close(SE3.identity(), 0.0, 0.0)
+    assert not covariance.any()
+
+
+def test_a_motion_that_is_not_known_is_not_made_up():
+    motion, now_ns = motion_of(np.random.default_rng(0), 0.0)
+    assert motion.since(now_ns - NANOSECONDS, now_ns) is None  # of an unplugged camera
+    assert motion.since(now_ns + FRAME_NS, now_ns) is None
+    assert motion.since(now_ns - FRAME_NS, now_ns + FRAME_NS) is None  # no prediction for that frame
+    motion.add(now_ns + FRAME_NS, None)
+    assert motion.since(now_ns, now_ns + FRAME_NS) is None
+    few, now_ns = motion_of(np.random.default_rng(0), 0.0, count=4)
+    assert few.since(now_ns - FRAME_NS, now_ns) is None  # how uncertain it is was not seen yet

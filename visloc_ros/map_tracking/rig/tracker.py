@@ -1,0 +1,261 @@
+"""The map tracker of a rig: map points followed in the images of all its cameras, joined to one pose.
+
+Each camera has a map tracker of its own; all follow the same anchor, which is of the rig. Points ahead and points to
+the side hold the pose in different directions, so two cameras give more than twice the points of one. Each image counts
+at its own stamp: the predicted poses move it to the frame of the leading camera, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.map import Map
+from visloc_ros.core.tangent import move_covariance, turn_covariance
+from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, TrackedPose
+from visloc_ros.map_tracking.config import MapTrackingConfig
+from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose
+from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
+from visloc_ros.map_tracking.rig.predicted_motion import PredictedMotion
+from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
+
+
+@dataclass(frozen=True, eq=False)
+class OtherImage:
+    """An image of another camera of a rig, and its place there."""
+
+    frame: Frame
+    camera_from_other: SE3
+
+
+class OtherCameras(Protocol):
+    """Interface of what gives the images of the other cameras."""
+
+    @property
+    def leading(self) -> str:
+        """The camera that odometry follows, whose frames are tracked."""
+
+    def others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
+        """The newest images of the other cameras, at the stamp of a frame; those of known place alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where another camera was when it took its image, at a stamp, beside the newest frame of the leading one.
+
+    ``motion`` is ``camera_now_from_camera_then`` of the leading camera since that stamp, with its covariance (6, 6)
+    about the axes of the camera now, ``mount`` is ``camera_from_other`` on the rig.
+    """
+
+    stamp_ns: int
+    motion: SE3
+    covariance: Array
+    mount: SE3
+
+    @property
+    def camera_from_other(self) -> SE3:
+        """The other camera at the stamp of its image, from the leading one at that of its frame."""
+        return self.motion @ self.mount
+
+    def of_other(self, map_from_camera: SE3) -> Array:
+        """What the motion adds to the covariance (6, 6) of the other camera, given the pose of the leading one."""
+        moved = move_covariance(self.covariance, self.motion.rotation @ self.mount.translation)
+        return turn_covariance(moved, map_from_camera.rotation)
+
+    def of_leading(self, map_from_camera: SE3) -> Array:
+        """What the motion adds to the covariance (6, 6) of the leading camera, given the pose of the other one."""
+        return turn_covariance(move_covariance(self.covariance, -self.motion.translation), map_from_camera.rotation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Anchored:
+    """The anchor that a camera follows, as one of its images, and what its place added to the covariance (6, 6)."""
+
+    anchor: AnchorPose
+    of_place: Array
+    rig_stamp_ns: int
+
+
+class RigMapTracker:
+    """Gives frames of the leading camera a pose by the map points in the images of all cameras; from one thread.
+
+    As ``MapTracker`` otherwise; anchors, predicted and tracked poses are those of the leading camera.
+    """
+
+    def __init__(self, map_: Map, config: MapTrackingConfig, cameras: OtherCameras) -> None:
+        self._config, self._cameras = config, cameras
+        self._map = TrackedMap.of(map_, config)
+        self._trackers: dict[str, MapTracker] = {}
+        self._agreement = Agreement(cameras.leading)
+        self.reset()
+
+    @property
+    def map(self) -> MapIdentity:
+        """The map whose points are followed."""
+        return self._map.identity
+
+    def reset(self) -> None:
+        """Forget the anchor and all images; stamps may start again."""
+        self._beside: deque[tuple[int, Mapping[str, _Place]]] = deque(maxlen=self._config.history_images)
+        self._anchor: AnchorPose | None = None
+        self._anchored: dict[str, _Anchored] = {}
+        self._images: dict[str, OtherImage] = {}  # the newest of each other camera
+        self._motion = PredictedMotion()
+        for tracker in self._trackers.values():
+            tracker.reset()
+
+    def update(self, map_: Map) -> None:
+        """Use another version of the map, in the same frame, from the next anchor on."""
+        self._map = TrackedMap.of(map_, self._config)
+        for tracker in self._trackers.values():
+            tracker.update(self._map)
+
+    def is_trusted(self, name: str) -> bool:
+        """Whether what a camera sees has not contradicted the other cameras lately."""
+        return self._agreement.is_trusted(name)
+
+    def is_consistent(self, anchor: AnchorPose) -> bool:
+        """Whether an anchor that the fusion has not judged agrees with the predicted pose of its image."""
+        return self._leading.is_consistent(anchor)
+
+    def link(self, anchor: AnchorPose) -> TrackedPose | None:
+        """Give the pose of an anchor's image by the points of the anchor before; None where it does not show them."""
+        return self._leading.link(anchor)
+
+    def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
+        """Follow the points of an accepted anchor from now on, in each camera those that it should show."""
+        leading = self._cameras.leading
+        self._anchor = anchor
+        places = next((places for stamp_ns, places in self._beside if stamp_ns == anchor.stamp_ns), {})
+        own = {name: _anchored_other(anchor, place) for name, place in places.items()}
+        for name, anchored in {leading: _Anchored(anchor, np.zeros((6, 6)), anchor.stamp_ns), **own}.items():
+            tracker = self._tracker_of(name)
+            tracker.restart(anchored.anchor, catch_up)
+            if tracker.anchor_ns == anchored.anchor.stamp_ns:
+                self._anchored[name] = anchored
+                is_seen = name == leading and len(anchor.inlier_points) > 0
+                self._agreement.restart(name, is_seen=is_seen)
+
+    def keep(self, frame: Frame, predicted: SE3 | None = None) -> None:
+        """Keep a frame that is not tracked, for a later anchor of it."""
+        self._leading.keep(frame, predicted)
+        for name, (image, place) in self._take_others(frame.stamp_ns, predicted).items():
+            self._tracker_of(name).keep(image, _of_other(predicted, place))
+
+    def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
+        """Give ``map_from_camera`` of the next frame by the images of all cameras, or why the leading one has none.
+
+        A camera that contradicts the others is left out.
+        """
+        leading = self._cameras.leading
+        own = self._tracker_of(leading).track(frame, predicted)
+        images = self._take_others(frame.stamp_ns, predicted)
+        others = {
+            name: self._tracker_of(name).track(image, _of_other(predicted, place))
+            for name, (image, place) in images.items()
+        }
+        tracked = self._by_newest_anchor({leading: own, **others})
+        if not tracked:
+            return own
+        joint = self._join(frame.stamp_ns, tracked, {name: place for name, (_, place) in images.items()})
+        return own if joint is None and isinstance(own, Rejection) else joint or _contradicted(frame.stamp_ns)
+
+    def follow(self, name: str, frame: Frame) -> None:
+        """Follow the points in an image of another camera while the leading one sends none: it may lead next."""
+        self._tracker_of(name).track(frame, None)
+
+    def _by_newest_anchor(self, results: Mapping[str, TrackedPose | Rejection]) -> dict[str, TrackedPose]:
+        """The poses by the newest anchor, whose error they share."""
+        tracked = {name: one for name, one in results.items() if isinstance(one, TrackedPose)}
+        newest_ns = None if self._anchor is None else self._anchor.stamp_ns
+        return {name: one for name, one in tracked.items() if self._anchored[name].rig_stamp_ns == newest_ns}
+
+    def _join(
+        self, stamp_ns: int, tracked: Mapping[str, TrackedPose], places: Mapping[str, _Place]
+    ) -> TrackedPose | None:
+        """One pose of the leading camera from those of several; None where those that are trusted have none."""
+        assert self._anchor is not None
+        own = {name: self._own_pose(name, one) for name, one in tracked.items()}
+        poses = {name: self._by_camera(name, one, own[name], places.get(name)) for name, one in tracked.items()}
+        of_anchor = anchor_error(self._anchor, next(iter(poses.values())).map_from_camera)
+        chosen = self._agreement.choose(poses, own, of_anchor)
+        if not chosen:
+            return None
+        joint, parts = join(list(chosen.values()), of_anchor), [tracked[name] for name in chosen]
+        return replace(
+            parts[0],
+            stamp_ns=stamp_ns,
+            map_from_camera=joint.map_from_camera,
+            covariance=joint.covariance(of_anchor) + map_error(self._anchor, joint.map_from_camera),
+            anchor_stamp_ns=self._anchor.stamp_ns,
+            covariance_since_anchor=joint.covariance_since_anchor(of_anchor),
+            anchor_share=joint.anchor_share,
+            num_inliers=sum(part.num_inliers for part in parts),
+            num_followed=sum(part.num_followed for part in parts),
+            stage_ms={stage: sum(part.stage_ms.get(stage, 0.0) for part in parts) for stage in parts[0].stage_ms},
+            inlier_points=np.vstack([part.inlier_points for part in parts]),
+        )
+
+    def _own_pose(self, name: str, tracked: TrackedPose) -> OwnPose:
+        """The pose of a camera with what is independent of the anchor."""
+        added = tracked.anchor_share - np.eye(6)
+        of_anchor = anchor_error(self._anchored[name].anchor, tracked.map_from_camera)
+        own = tracked.covariance_since_anchor - added @ of_anchor @ added.T
+        return OwnPose(tracked.map_from_camera, 0.5 * (own + own.T))
+
+    def _by_camera(self, name: str, tracked: TrackedPose, own: OwnPose, place: _Place | None) -> PoseByCamera:
+        """The pose of the leading camera by the image of a camera."""
+        if place is None:
+            return PoseByCamera(tracked.map_from_camera, tracked.anchor_share, own.covariance)
+        moved = tracked.of_other(place.camera_from_other.inverse)
+        pose, share = moved.map_from_camera, moved.anchor_share
+        covariance = move_covariance(own.covariance, pose.translation - tracked.map_from_camera.translation)
+        anchored = self._anchored[name]
+        at_anchor = move_covariance(anchored.of_place, pose.translation - anchored.anchor.map_from_camera.translation)
+        return PoseByCamera(pose, share, covariance + share @ at_anchor @ share.T + place.of_leading(pose))
+
+    @property
+    def _leading(self) -> MapTracker:
+        return self._tracker_of(self._cameras.leading)
+
+    def _tracker_of(self, name: str) -> MapTracker:
+        if name not in self._trackers:
+            self._trackers[name] = MapTracker(self._map, self._config)
+        return self._trackers[name]
+
+    def _take_others(self, stamp_ns: int, predicted: SE3 | None) -> dict[str, tuple[Frame, _Place]]:
+        """Images of the other cameras that were not taken before, and where they were taken."""
+        if self._cameras.leading != self._agreement.leading:
+            self._agreement.leading, self._motion = self._cameras.leading, PredictedMotion()
+            self._images.clear()
+        self._motion.add(stamp_ns, predicted)
+        before, newest = self._images, self._cameras.others(stamp_ns)
+        places = {name: place for name, image in newest.items() if (place := self._place_of(image, stamp_ns))}
+        self._beside.append((stamp_ns, places))
+        is_new = {name for name in places if name not in before or before[name].frame is not newest[name].frame}
+        self._images = {**before, **{name: newest[name] for name in places}}
+        return {name: (newest[name].frame, places[name]) for name in is_new}
+
+    def _place_of(self, image: OtherImage, stamp_ns: int) -> _Place | None:
+        moved = self._motion.since(image.frame.stamp_ns, stamp_ns)
+        return None if moved is None else _Place(image.frame.stamp_ns, *moved, image.camera_from_other)
+
+
+def _of_other(map_from_camera: SE3 | None, place: _Place) -> SE3 | None:
+    return None if map_from_camera is None else map_from_camera @ place.camera_from_other
+
+
+def _anchored_other(anchor: AnchorPose, place: _Place) -> _Anchored:
+    """An anchor as one of another camera's image."""
+    moved, motion = anchor.of_other(place.camera_from_other), place.of_other(anchor.map_from_camera)
+    its_anchor = replace(moved, stamp_ns=place.stamp_ns, covariance=moved.covariance + motion)
+    return _Anchored(its_anchor, motion, anchor.stamp_ns)
+
+
+def _contradicted(stamp_ns: int) -> Rejection:
+    return Rejection(stamp_ns, Reason.RIG_MISMATCH)
