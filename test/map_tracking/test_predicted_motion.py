@@ -47,12 +47,23 @@ def test_an_image_of_the_same_stamp_has_not_moved_even_if_nothing_is_known():
     assert not covariance.any()
 
 
+def test_while_the_leading_camera_is_blind_its_motion_is_carried_on_less_and_less_surely():
+    motion, now_ns = motion_of(np.random.default_rng(0), 0.1)
+    sigmas = []
+    for index in range(1, 5):
+        motion.add(now_ns + index * FRAME_NS, None)
+        _, covariance = motion.since(now_ns, now_ns + index * FRAME_NS)
+        sigmas.append(np.sqrt(covariance[0, 0]))
+    assert np.all(np.diff(sigmas) > 0.0)
+    assert sigmas[3] > 5.0 * sigmas[0]
+    assert motion.since(now_ns, now_ns + 5 * FRAME_NS) is None
+
+
 def test_a_motion_that_is_not_known_is_not_made_up():
     motion, now_ns = motion_of(np.random.default_rng(0), 0.0)
     assert motion.since(now_ns - NANOSECONDS, now_ns) is None  # of an unplugged camera
-    assert motion.since(now_ns + FRAME_NS, now_ns) is None
-    assert motion.since(now_ns - FRAME_NS, now_ns + FRAME_NS) is None  # no prediction for that frame
-    motion.add(now_ns + FRAME_NS, None)
-    assert motion.since(now_ns, now_ns + FRAME_NS) is None
-    few, now_ns = motion_of(np.random.default_rng(0), 0.0, count=4)
+    assert motion.since(now_ns + NANOSECONDS, now_ns) is None
+    few, now_ns = motion_of(np.random.default_rng(0), 0.0, count=3)
     assert few.since(now_ns - FRAME_NS, now_ns) is None  # how uncertain it is was not seen yet
+    motion.add(0, SE3.identity())  # the clock has jumped back
+    assert motion.since(0, FRAME_NS) is None

@@ -79,8 +79,8 @@ class Robot:
         """Send images of one time, those of the first camera last, and wait until odometry has each."""
         for name in sorted(images, reverse=True):
             self.send(name, images[name])
-            kept = odometry._images._newest[MAIN if name == "front" else name]
-            self.harness.wait_for(lambda one=kept, ns=images[name].stamp_ns: one and one[-1].stamp_ns == ns, "image")
+            camera, stamp_ns = MAIN if name == "front" else name, images[name].stamp_ns
+            self.harness.wait_for(lambda c=camera, ns=stamp_ns: odometry._images.newest_ns(c) == ns, "image")
 
 
 @pytest.fixture
@@ -119,7 +119,12 @@ def check_poses(robot, camera):
     assert not any(node.guard.failures for node in robot.harness.nodes)
 
 
-@pytest.mark.parametrize("what", ["covered", "unplugged"])
+def dark(index):
+    """The pixels of a covered camera."""
+    return np.random.default_rng(index).integers(0, 4, (WALK.height, WALK.width), np.uint8)
+
+
+@pytest.mark.parametrize("what", ["covered", "unplugged", "frozen"])
 def test_the_pose_of_the_body_goes_on_when_the_first_camera_is(what, walk, arguments, ros_domain):
     cameras, frames = walk
     with all_nodes(arguments) as robot:
@@ -129,10 +134,12 @@ def test_the_pose_of_the_body_goes_on_when_the_first_camera_is(what, walk, argum
             if is_blind:
                 images.pop("front")
             if is_blind and what == "covered":
-                images["front"] = replace(front, image=np.zeros_like(front.image))
+                images["front"] = replace(front, image=dark(index))
             robot.step(odometry, images)
+            if is_blind and what == "frozen":
+                robot.send("front", replace(front, image=frames["front"][SIGHTED - 1].image))
             sees = not is_blind or odometry._leading.name == "left"
-            if sees or what == "covered":
+            if sees or what != "unplugged":
                 robot.await_stamp(robot.statuses, front.stamp_ns, "status")
                 if sees and index % 3 == 0:
                     robot.await_stamp(robot.anchors, front.stamp_ns, "anchor")

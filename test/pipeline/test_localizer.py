@@ -153,6 +153,9 @@ class SimulatedPoints:
         pose, small = self.truth[frame.stamp_ns], 1e-6 * np.eye(6)
         return TrackedPose(frame.stamp_ns, pose, 2e-4 * np.eye(6), self.anchors[-1].stamp_ns, small, 50, 60, 0.5)
 
+    def track_others(self, stamp_ns, predicted):
+        return None
+
     def link(self, anchor):
         return None
 

@@ -154,6 +154,10 @@ class MapTracker:
                 self._references.forget()
         return self._locate(tracker, image, guess, watch)
 
+    def track_others(self, stamp_ns: int, predicted: SE3 | None) -> TrackedPose | None:
+        """The pose at the stamp of a frame that cannot be used, by other cameras; None, as there are none."""
+        return None
+
     def _use(self, map_: TrackedMap) -> None:
         self.map, self._points = map_.identity, map_.points
         self._references = ReferenceLocalizer(map_.references, self._points.uncertainty, self._config)

@@ -119,7 +119,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             self._remote,
             tracker,
             self._output,
-            is_behind=lambda: self._is_behind,
+            is_behind=lambda: self._input.is_late or self._load.is_overloaded,
             is_noiseless=True,  # what repeats is left out as it arrives
         )
         self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
@@ -145,7 +145,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         """Whether an image is decoded: for odometry, or, while there is time for it, to follow map points in it."""
         if not self._cameras or self._leading.takes(name, stamp_ns, may_lead=self._is_trusted(name)):
             return True
-        return self._images is not None and not self._is_behind
+        return self._images is not None and not self._load.is_overloaded
 
     def _is_trusted(self, name: str) -> bool:
         """Whether what a camera sees may be followed: it does not contradict the others."""
@@ -155,10 +155,6 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def _load(self) -> CameraLoad:
         """Whether the computer keeps up with the camera that is followed."""
         return self._loads[self._leading.name]
-
-    @property
-    def _is_behind(self) -> bool:
-        return self._input.is_late or self._load.is_overloaded
 
     @property
     def _input(self) -> CameraInput:

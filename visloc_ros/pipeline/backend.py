@@ -190,7 +190,8 @@ class Backend(PoseBackend):
             self._inputs.append(Input(InputKind.ODOMETRY, result.stamp_ns))
             if not self._accept_stamp(result.stamp_ns):
                 return None
-            if isinstance(result, Rejection) and result.reason in NOT_FOLLOWED:
+            is_followed = not isinstance(result, Rejection) or result.reason not in NOT_FOLLOWED
+            if isinstance(result, Rejection) and not is_followed:
                 carried = self._carry_on(result)
                 if carried is not None:
                     return carried
@@ -199,7 +200,7 @@ class Backend(PoseBackend):
             self._tell_settled()
             self._apply_prior()
             estimate = self._estimate(result.stamp_ns)
-            if self._estimator.awaits_tracking(result.stamp_ns):
+            if is_followed and self._estimator.awaits_tracking(result.stamp_ns):
                 self._withheld_ns = result.stamp_ns
             else:
                 self._publish_followed(estimate)

@@ -61,6 +61,9 @@ class PointTracker(Protocol):
     def keep(self, frame: Frame, predicted: SE3 | None) -> None:
         """Keep a frame that is not tracked, for an anchor of it that may come later."""
 
+    def track_others(self, stamp_ns: int, predicted: SE3 | None) -> TrackedPose | None:
+        """Give the same at the stamp of a frame that cannot be used, by other cameras on the body, if there are any."""
+
     def link(self, anchor: AnchorPose) -> TrackedPose | None:
         """Give the pose of an anchor's image by the points of the anchor before, if it shows them."""
 
@@ -196,10 +199,28 @@ class Localizer:
         """Skip a frame, for lack of time or one that is FROZEN, and predict its pose; None for one out of order."""
         if not self._accept_stamp(stamp_ns):
             return None
+        by_others = self._track_others(stamp_ns) if reason is Reason.FROZEN else None
+        if by_others is not None:
+            return self._lead_by_others(by_others)
         rejection = Rejection(stamp_ns, reason)
         estimate = self.backend.add_odometry(rejection)
         self._listener.on_skipped(rejection)
         return estimate
+
+    def _track_others(self, stamp_ns: int) -> TrackedPose | None:
+        tracker = self.map_tracker
+        if tracker is None or not self._is_in_frame_in_use(tracker):
+            return None
+        return tracker.track_others(stamp_ns, self.backend.predict(stamp_ns))
+
+    def _lead_by_others(self, tracked: TrackedPose) -> Estimate | None:
+        """Publish the pose that other cameras give a frame without odometry."""
+        rejection = Rejection(tracked.stamp_ns, Reason.NO_ODOMETRY)
+        estimate = self.backend.add_odometry(rejection)
+        self._listener.on_skipped(rejection)
+        self.backend.add_tracked(tracked)
+        self._listener.on_points_followed(tracked)
+        return self.backend.published_at(tracked.stamp_ns) or estimate
 
     def reset(self) -> None:
         """Forget all images: stamps start again."""

@@ -14,14 +14,14 @@ from visloc_ros.core.trajectory import NANOSECONDS
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
 _KEPT = 64  # poses
 _REMEMBERED = 15.0  # frames over which the errors are averaged
-_FEWEST = 4.0  # errors from which a mean is known
-_FARTHEST_AHEAD = 0.5  # of an interval between frames that the motion is carried on
+_FEWEST = 2.0  # errors from which a mean is known, each of three coordinates
+_MOST_AHEAD = 4.0  # intervals between frames that the motion is carried on
 
 
 class PredictedMotion:
     """Interpolates predicted poses ``map_from_camera``; each pose shows how wrong its neighbours' middle was.
 
-    That error is of the odometry and of the acceleration; both are taken to be as large as all of it.
+    That error is of the odometry and of the acceleration; each is taken to be as large as all of it.
     """
 
     def __init__(self) -> None:
@@ -34,9 +34,9 @@ class PredictedMotion:
         self._squares, self._weight = np.zeros(2), 0.0
 
     def add(self, stamp_ns: int, predicted: SE3 | None) -> None:
-        """Take the predicted pose of the next frame; without one the motion ends."""
-        if predicted is None or (self._poses and stamp_ns <= self._poses[-1][0]):
-            self._poses.clear()
+        """Take the predicted pose of the next frame, None where there is none."""
+        if self._poses and stamp_ns <= self._poses[-1][0]:
+            self.reset()
         if predicted is None:
             return
         self._poses.append((stamp_ns, predicted))
@@ -46,36 +46,43 @@ class PredictedMotion:
     def since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
         """``camera_now_from_camera_then`` and its covariance (6, 6) about the axes of the camera now; None if unknown.
 
-        ``now_ns`` is the stamp of the newest frame.
+        After the newest pose the camera moves on at constant velocity, for some frames.
         """
         if then_ns == now_ns:
             return SE3.identity(), np.zeros((6, 6))
-        if not self._poses or self._poses[-1][0] != now_ns or now_ns - then_ns > _OLDEST_NS:
+        if now_ns - then_ns > _OLDEST_NS or self._weight < _FEWEST:
             return None
-        if self._weight < _FEWEST:
+        now, then = self._at(now_ns), self._at(then_ns)
+        if now is None or then is None:
             return None
-        pair = self._around(then_ns)
+        # Two steps of odometry differ by twice the variance that their middle has.
+        steps = 2.0 * abs(now_ns - then_ns) / now[1]
+        squares = (steps + now[2] + then[2]) * self._squares / self._weight
+        return now[0].inverse @ then[0], np.diag(np.repeat(squares, 3))
+
+    def _at(self, stamp_ns: int) -> tuple[SE3, int, float] | None:
+        """The pose at a stamp, the interval of the frames there, and how far it is from what these show.
+
+        The latter is a factor on the variance, which grows with the square of that of the acceleration's effect.
+        """
+        pair = self._around(stamp_ns)
         if pair is None:
             return None
         (before_ns, before), (after_ns, after) = pair
         interval_ns = after_ns - before_ns
-        fraction = (then_ns - before_ns) / interval_ns
-        then = carried_on(before, after, fraction - 1.0) if fraction > 1.0 else before.interpolate(after, fraction)
-        # Two steps of odometry differ by twice the variance that their middle has; the bend grows with the square.
-        steps, bend = 2.0 * abs(now_ns - then_ns) / interval_ns, (fraction * (1.0 - fraction)) ** 2
-        squares = (steps + bend) * self._squares / self._weight
-        return self._poses[-1][1].inverse @ then, np.diag(np.repeat(squares, 3))
+        fraction = (stamp_ns - before_ns) / interval_ns
+        if fraction > 1.0 + _MOST_AHEAD:
+            return None
+        pose = carried_on(before, after, fraction - 1.0) if fraction > 1.0 else before.interpolate(after, fraction)
+        return pose, interval_ns, (fraction * (1.0 - fraction)) ** 2
 
     def _around(self, stamp_ns: int) -> tuple[tuple[int, SE3], tuple[int, SE3]] | None:
-        """The poses before and after a stamp, or the last two for one a little later."""
+        """The poses before and after a stamp, or the last two for a later one."""
         poses = list(self._poses)
-        for before, after in pairwise(poses):
-            if before[0] <= stamp_ns <= after[0]:
-                return before, after
         if len(poses) < 2 or stamp_ns < poses[0][0]:
             return None
-        interval_ns = poses[-1][0] - poses[-2][0]
-        return (poses[-2], poses[-1]) if stamp_ns - poses[-1][0] <= _FARTHEST_AHEAD * interval_ns else None
+        pairs = (pair for pair in pairwise(poses) if pair[0][0] <= stamp_ns <= pair[1][0])
+        return next(pairs, (poses[-2], poses[-1]))
 
     def _learn(self, first: tuple[int, SE3], middle: tuple[int, SE3], last: tuple[int, SE3]) -> None:
         fraction = (middle[0] - first[0]) / (last[0] - first[0])

@@ -152,18 +152,28 @@ class RigMapTracker:
 
         A camera that contradicts the others is left out.
         """
-        leading = self._cameras.leading
-        own = self._tracker_of(leading).track(frame, predicted)
-        images = self._take_others(frame.stamp_ns, predicted)
+        own = self._leading.track(frame, predicted)
+        return self._join_others(frame.stamp_ns, predicted, own)
+
+    def track_others(self, stamp_ns: int, predicted: SE3 | None) -> TrackedPose | None:
+        """The same at the stamp of a frame that cannot be used, by the images of the other cameras."""
+        joint = self._join_others(stamp_ns, predicted, Rejection(stamp_ns, Reason.FROZEN))
+        return joint if isinstance(joint, TrackedPose) else None
+
+    def _join_others(
+        self, stamp_ns: int, predicted: SE3 | None, own: TrackedPose | Rejection
+    ) -> TrackedPose | Rejection:
+        """The joint pose of the leading camera's own result and what the other cameras see."""
+        images = self._take_others(stamp_ns, predicted)
         others = {
             name: self._tracker_of(name).track(image, _of_other(predicted, place))
             for name, (image, place) in images.items()
         }
-        tracked = self._by_newest_anchor({leading: own, **others})
+        tracked = self._by_newest_anchor({self._cameras.leading: own, **others})
         if not tracked:
             return own
-        joint = self._join(frame.stamp_ns, tracked, {name: place for name, (_, place) in images.items()})
-        return own if joint is None and isinstance(own, Rejection) else joint or _contradicted(frame.stamp_ns)
+        joint = self._join(stamp_ns, tracked, {name: place for name, (_, place) in images.items()})
+        return own if joint is None and isinstance(own, Rejection) else joint or _contradicted(stamp_ns)
 
     def follow(self, name: str, frame: Frame) -> None:
         """Follow the points in an image of another camera while the leading one sends none: it may lead next."""
