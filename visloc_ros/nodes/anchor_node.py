@@ -282,7 +282,7 @@ class AnchorNode(VislocNode[AnchorNodeConfig]):
             result = None
             if self._rig is not None:
                 predicted = self._predicted.at(frame.stamp_ns)
-                result = self._rig.localize(engine, frame, predicted)
+                result = self._rig.localize(engine, frame, camera_frame, predicted)
             if result is None:
                 query = engine.extract(frame)  # meanwhile the fused pose of this frame arrives
                 predicted = self._predicted.at(frame.stamp_ns)

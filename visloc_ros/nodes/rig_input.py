@@ -46,7 +46,6 @@ _AHEAD_NS = NANOSECONDS // 5  # images are decoded before a rest of the search e
 _OTHERS_S, _DECODED_S = 0.03, 0.2  # images of one time come, and are decoded, within it
 _MOTION_S = 0.1  # odometry of an image comes within it
 _LOOK_S = 0.005  # between looks for odometry
-_HEARD_NS = NANOSECONDS  # an odometry node that says nothing does not choose the camera any more
 _KEPT = 4  # images of a camera
 
 
@@ -86,7 +85,7 @@ class RigInput:
         is_urgent: Callable[[int], bool] | None,
     ) -> None:
         self._on_frame, self._wants = on_frame, is_wanted
-        self._leading, self._heard_ns = LeadingCamera(MAIN), -1
+        self._leading = LeadingCamera(MAIN)
         self._newest: dict[str, deque[Frame]] = {name: deque(maxlen=_KEPT) for name in (MAIN, *names)}
         self._arrived_ns: dict[str, int] = {}
         self._changed, self._is_searching = threading.Condition(threading.RLock()), False
@@ -104,6 +103,7 @@ class RigInput:
                 1,
                 partial(self._is_wanted, name),
                 is_urgent,
+                on_arrived=partial(self._note_arrival, name),
                 prefix=topic_prefix(name),
             )
             for name in self._newest
@@ -128,28 +128,27 @@ class RigInput:
             for why, count in one.rejected.items()
         }
 
-    def _is_wanted(self, name: str, stamp_ns: int) -> bool:
-        """Whether an image is to be decoded: to be searched, or soon with one of the leading camera."""
+    def _note_arrival(self, name: str, stamp_ns: int) -> None:
         with self._changed:
             self._arrived_ns[name] = stamp_ns
             self._changed.notify_all()
+        self._leading.arrived(name, stamp_ns)
+
+    def _is_wanted(self, name: str, stamp_ns: int) -> bool:
+        """Whether an image is to be decoded: to be searched, or soon with one of the leading camera."""
+        with self._changed:
             self._hear_odometry(stamp_ns)
             if self._leading.takes(name, stamp_ns):
-                if stamp_ns - self._heard_ns > _HEARD_NS:
-                    self._leading.tracked(name, stamp_ns)
                 return self._wants(stamp_ns)
             return not self._is_searching and self._wants(stamp_ns + _AHEAD_NS)
 
     def _hear_odometry(self, stamp_ns: int) -> None:
-        """Follow the camera that odometry follows."""
+        """Follow the camera that odometry follows; without odometry another one leads if the first sends nothing."""
         for serialized in self._statuses()[-1:]:
             frame_id = deserialize_message(serialized, OdometryStatus).header.frame_id
             followed = next((name for name, one in self.inputs.items() if one.camera_frame == frame_id), None)
             if followed is not None:
-                self._heard_ns = stamp_ns
                 self._leading.follow(followed, stamp_ns)
-        if 0 <= stamp_ns - self._heard_ns <= _HEARD_NS:
-            self._leading.tracked(self._leading.name, stamp_ns)
 
     def _take(self, name: str, frame: Frame, camera_frame: str) -> None:
         with self._changed:
@@ -168,9 +167,15 @@ class RigInput:
         coming = [self._newest[one] for one in alive if arrived_ns[one] >= least_ns]
         self._changed.wait_for(lambda: all(kept and kept[-1].stamp_ns >= least_ns for kept in coming), _DECODED_S)
 
-    def localize(self, engine: AnchorEngine, frame: Frame, prior: SE3 | None) -> AnchorPose | Rejection | None:
-        """Find ``map_from_camera`` of a frame of the leading camera by all of them; None without images of others."""
-        name, places = self._leading.name, self._places()
+    def localize(
+        self, engine: AnchorEngine, frame: Frame, camera_frame: str, prior: SE3 | None
+    ) -> AnchorPose | Rejection | None:
+        """Find ``map_from_camera`` of a frame that was given by all cameras; None without images of others.
+
+        Another camera than that of the frame may lead meanwhile.
+        """
+        places = self._places()
+        name = next((one for one, its_frame in self._frames().items() if its_frame == camera_frame), "")
         others = {one: self._image_at(one, frame.stamp_ns) for one in places if one != name}
         images = {one: image for one, image in others.items() if image is not None}
         if not images or name not in places or not _is_calibrated(frame):
