@@ -59,6 +59,30 @@ def test_clocks_that_differ_and_slow_cameras_with_gaps_cost_no_lead():
     assert not come(leading, "left", 3400 * MS), "two images are missing at 6 Hz"
 
 
+def test_a_camera_that_sends_twice_as_many_images_leads():
+    leading = LeadingCamera("front")
+    both(leading, 0, 2000)
+    for ms in range(2000, 4000, 50):
+        come(leading, "left", ms * MS)
+        if ms % 100 == 0:
+            come(leading, "front", ms * MS)
+    assert leading.name == "left"
+    assert both(leading, 4000, 6000) == "left", "no change back"
+
+
+def test_a_missing_image_is_noticed_by_the_next_but_one_of_another_camera():
+    leading = LeadingCamera("front")
+    both(leading, 0, 1000)
+    leading.arrived("front", 1000 * MS)
+    missing = []
+    for ms in range(1000, 1200, 50):
+        leading.arrived("left", ms * MS)
+        missing.append(leading.is_missing("left", ms * MS))
+    assert missing == [False, False, True, True]
+    leading.arrived("front", 1200 * MS)
+    assert not leading.is_missing("left", 1200 * MS)
+
+
 def test_what_contradicts_leads_no_more_and_an_untrusted_camera_never():
     leading = LeadingCamera("front")
     both(leading, 0, 1000)

@@ -10,7 +10,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import (
     ACCEPTED,
     PENDING,
@@ -41,6 +44,7 @@ from visloc_ros.fusion.smoothing.factors.sensors import make_sensor_factors, sca
 
 MAX_PENDING = 16
 MAX_INNOVATIONS = 64
+_NONE = np.zeros((6, 6))
 
 
 class Fuser(Estimator):
@@ -105,6 +109,7 @@ class Fuser(Estimator):
         """Drop the alignment and search for a new one."""
         self._drop(self._candidates)
         self._alignment: ActiveAlignment | None = None
+        self._contradiction = _NONE  # of odometry and followed points, as a covariance (6, 6)
         self._first_fix = FirstFix(self._config, again=self._output.has_begun)
 
     def _raw_map_from_odom(self) -> SE3 | None:
@@ -227,7 +232,7 @@ class Fuser(Estimator):
             odom_from_camera = None if sample is None or sample.stamp_ns != stamp_ns else self._output.odom_from_camera
             return self._output.estimate_without_pose(stamp_ns, self._why_no_pose(), odom_from_camera)
         now = self._current[1]
-        covariance = now.covariance[:6, :6] + self._output.slewing_covariance
+        covariance = now.covariance[:6, :6] + self._output.slewing_covariance + self._contradiction
         support = self._alignment.support_at(sample, covariance)
         return replace(
             self._output.estimate(stamp_ns, support, self.metric),
@@ -293,12 +298,19 @@ class Fuser(Estimator):
             return innovation
         self._innovations.append(innovation)
         if not innovation.accepted:
+            self._contradicted_by(tracked, sample, self._alignment)
             if self._alignment.is_refuted_by(innovation):
                 self._give_up_fix()
             return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": innovation.squared})
+        self._contradiction = _NONE
         self._update_output(self._alignment)
         self._map_only.follow(tracked)
         return ACCEPTED
+
+    def _contradicted_by(self, tracked: TrackedPose, sample: OdometrySample, alignment: ActiveAlignment) -> None:
+        """Followed points and odometry contradict each other: until they agree the pose may be off by as much."""
+        error = pose_difference(tracked.map_from_camera, alignment.at(sample).state.map_from_camera)
+        self._contradiction = np.outer(error, error)
 
     def _judge_loop(self, loop: LoopClosure) -> Verdict:
         """Join a loop that odometry closed.
@@ -347,6 +359,7 @@ class Fuser(Estimator):
         if hypothesis is not None:
             self._start_alignment(hypothesis)
         elif innovation.accepted:
+            self._contradiction = _NONE
             self._update_output(alignment)
             self._map_only.agree(fix.anchor)
         else:

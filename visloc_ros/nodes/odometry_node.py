@@ -41,6 +41,7 @@ from visloc_ros.pipeline.leading_camera import LeadingCamera, sees
 
 FOUND_CAMERA = "anchor_camera_info"
 RELIEF = "leave the nodes more processor time, or send fewer or smaller images."
+CONTRADICTIONS = 3  # poses of a rig in a row that contradict odometry: one may be by chance
 GUESS_AFTER_S = 10.0  # an anchor node takes that long to start on a busy computer
 
 
@@ -162,21 +163,26 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         return self._inputs[self._leading.name]
 
     def _process(self, name: str, frame: Frame, camera_frame: str) -> None:
-        is_silent = False
         if self._images is not None:
             self._images.add(name, frame)
-            is_silent = self._images.is_silent(frame.stamp_ns)
-        if name != self._leading.name and not is_silent:
+        if name != self._leading.name and not self._leading.is_missing(name, frame.stamp_ns):
             return
         with self._processing:
             if name == self._leading.name:
                 self._process_next(name, frame, camera_frame)
-            elif isinstance(self._tracker, RigMapTracker):
-                self._tracker.follow(name, frame)
+            else:
+                self._follow_others(name, frame.stamp_ns)
+
+    def _follow_others(self, name: str, stamp_ns: int) -> None:
+        """Publish the pose by another camera while the leading one sends none."""
+        camera_frame = self._input.camera_frame
+        if camera_frame is None or name == self._followed_camera:
+            return
+        self._output.set_input(camera_frame, self._received, self._input.dropped)
+        with self._backend_in_use(camera_frame, stamp_ns):
+            self._localizer.follow_others(stamp_ns)
 
     def _process_next(self, name: str, frame: Frame, camera_frame: str) -> None:
-        if self._images is not None:
-            self._images.lead(frame.stamp_ns)
         if name != self._followed_camera:
             self._followed_camera = name
             self._localizer.change_camera()
@@ -191,13 +197,24 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
             else:
                 self._localizer.process(frame)
-        last = self._output.statistics.last
-        self._note_sight(name, frame.stamp_ns, last is not None and sees(last))
+        self._note_sight(name, frame.stamp_ns, self._sees(self._output.statistics.last))
+
+    def _sees(self, last: OdometryPose | Rejection | None) -> bool:
+        """Whether the leading camera sees something; not if only another one still gives poses."""
+        if last is None or not sees(last):
+            return False
+        return isinstance(last, OdometryPose) or not (
+            isinstance(self._tracker, RigMapTracker) and self._tracker.is_outdone
+        )
 
     def _note_sight(self, name: str, stamp_ns: int, is_seeing: bool) -> None:
         """Let another camera lead soon if this one sees nothing, and at once if it contradicts the others."""
         (self._leading.tracked if is_seeing else self._leading.missed)(name, stamp_ns)
-        if not self._is_trusted(name):
+        if self._images is None or not isinstance(self._tracker, RigMapTracker):
+            return
+        if self._localizer.disagreements >= CONTRADICTIONS:
+            self._tracker.distrust(name)
+        if not self._tracker.is_trusted(name):
             self._leading.give_up(name)
 
     def _wants_colour(self) -> bool:
@@ -215,8 +232,6 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         with self._processing:
             if name != self._followed_camera:
                 return
-            if self._images is not None:
-                self._images.lead(stamp_ns)
             camera_frame = self._input.camera_frame or ""
             self._output.set_input(camera_frame, self._received, self._input.dropped)
             self._note_sight(name, stamp_ns, reason is not Reason.FROZEN)

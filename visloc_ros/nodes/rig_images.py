@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
 from visloc_ros.map_tracking import OtherImage
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.transforms import StaticTransforms
-
-_SILENT_NS = NANOSECONDS // 10  # without an image of the leading camera: a frame or two may be missing
 
 
 class RigImages:
@@ -26,7 +23,6 @@ class RigImages:
         self._leading, self._frame_of = leading, frame_of
         self._static = StaticTransforms(node)
         self._newest: dict[str, Frame] = {}
-        self._led_ns = 0
 
     @property
     def leading(self) -> str:
@@ -40,14 +36,6 @@ class RigImages:
     def newest_ns(self, name: str) -> int | None:
         """The stamp of a camera's newest image, None before its first."""
         return self._newest[name].stamp_ns if name in self._newest else None
-
-    def lead(self, stamp_ns: int) -> None:
-        """Note that an image of the leading camera has come."""
-        self._led_ns = stamp_ns
-
-    def is_silent(self, stamp_ns: int) -> bool:
-        """Whether the leading camera has sent nothing for a while before the image of another one."""
-        return stamp_ns - self._led_ns > _SILENT_NS
 
     def others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
         """The newest images of the other cameras; those of calibrated cameras with a known place alone."""

@@ -506,8 +506,7 @@ class Backend(PoseBackend):
         return estimate
 
     def _publish_followed(self, estimate: Estimate) -> None:
-        self._motion.add(estimate)
-        self._publish(estimate)
+        self._publish(self._motion.add(estimate))
 
     def _publish(self, estimate: Estimate) -> None:
         self._odom_from_camera = estimate.odom_from_camera or self._odom_from_camera

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, carried_on
-from visloc_ros.core.tangent import move_covariance, pose_difference
+from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import axes_jacobian, move_covariance, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, Reason, State, Support
 from visloc_ros.fusion.config import StateConfig
@@ -20,6 +21,7 @@ _LONGEST_STEP = 4.0  # times the interval that the velocity is taken from
 # people reach about three times as much, and a hand or a head turns its camera about a joint half a metre away.
 _USUAL = np.array([1.0, 2.0])
 _TRUST, _REMEMBERED = 2.0, 15.0  # predictions: those that the usual acceleration counts as, and those that are averaged
+_SURE = 0.999  # of a difference that accelerations explain
 _STATES = (State.LOCALIZED, State.DEGRADED, State.LOST)
 
 
@@ -51,16 +53,24 @@ class CarriedMotion:
         self._known: deque[tuple[Estimate, SE3]] = deque(maxlen=2)
         self._squares, self._weights = np.zeros(2), np.zeros(2)
 
-    def add(self, estimate: Estimate) -> None:
-        """Take the estimate of a frame that was followed; one without a pose ends the known motion."""
+    def add(self, estimate: Estimate) -> Estimate:
+        """Take the estimate of a frame that was followed; one without a pose ends the known motion.
+
+        It is given back, as uncertain as the difference from the prediction where no acceleration so far explains that:
+        the camera has met with something, or its image is not of this time.
+        """
         odom_from_camera, noise = estimate.odom_from_camera, estimate.motion_covariance
         predicted = self._predicted(estimate.stamp_ns)
         if predicted is not None and odom_from_camera is not None and noise is not None:
-            self._learn(pose_difference(odom_from_camera, predicted.odom_from_camera), predicted, noise)
+            error = pose_difference(odom_from_camera, predicted.odom_from_camera)
+            if error @ np.linalg.solve(self._growth(predicted) + noise, error) > chi_square_quantile(_SURE, 6):
+                estimate = self._widened(estimate, error)
+            self._learn(error, predicted, noise)
         if noise is None:
             self._known.clear()
         if odom_from_camera is not None and estimate.covariance is not None:
             self._known.append((estimate, odom_from_camera))
+        return estimate
 
     def at(self, stamp_ns: int, reason: Reason = Reason.OVERLOADED) -> Estimate | None:
         """The newest estimate carried on to a stamp for a reason; None where the motion is not known."""
@@ -115,9 +125,20 @@ class CarriedMotion:
         assert last.covariance is not None
         assert last.map_from_odom is not None
         moved = move_covariance(last.covariance, last.map_from_odom.rotation @ step)
+        return np.asarray(moved + self._growth(predicted))
+
+    def _growth(self, predicted: _Prediction) -> Array:
+        """Covariance (6, 6) of a predicted motion: by the velocity's error and by the accelerations so far."""
         squares = (_TRUST + np.maximum(self._squares, 0.0)) / (_TRUST + self._weights)
-        added = np.diag(np.repeat(squares * np.square(_USUAL * predicted.growth), 3))
-        return np.asarray(moved + predicted.noise + added)
+        return predicted.noise + np.diag(np.repeat(squares * np.square(_USUAL * predicted.growth), 3))
+
+    def _widened(self, estimate: Estimate, error: Array) -> Estimate:
+        """An estimate that may be off by an error (6,) about the axes of the odometry's frame."""
+        if estimate.covariance is None or estimate.map_from_odom is None:
+            return estimate
+        in_map = axes_jacobian(estimate.map_from_odom.rotation) @ error
+        widened = replace(estimate, covariance=estimate.covariance + np.outer(in_map, in_map))
+        return replace(widened, state=max(estimate.state, self._judged(widened), key=_STATES.index))
 
     def _judged(self, carried: Estimate) -> State:
         """State by what is known of the pose now; what contradicted the last one is in that one's state."""

@@ -16,40 +16,50 @@ LOST_NS = 300_000_000
 _MISSING = 3.5  # frames in a row: a slow camera takes longer to be lost
 _PATIENCE_NS = 2 * NANOSECONDS  # for odometry to begin
 _KEPT = 8  # intervals between the images of a camera
+_LATE = 1.5  # usual intervals without an image: it does not come any more
+_SLOW = 1.5  # times the interval of another camera: then that one gives more poses
 _BLIND = (Reason.FEW_FEATURES, Reason.FEW_INLIERS, Reason.BLURRED, Reason.FROZEN)
+
+
+class Arrivals:
+    """When the images of one camera were taken: the newest stamp, and the usual interval."""
+
+    def __init__(self) -> None:
+        self.newest_ns = 0
+        self._intervals_ns: deque[int] = deque(maxlen=_KEPT)
+
+    def add(self, stamp_ns: int) -> None:
+        """Note an image that has come."""
+        if stamp_ns < self.newest_ns - CLOCK_JUMP_NS:
+            self.newest_ns = 0
+        if 0 < self.newest_ns < stamp_ns:
+            self._intervals_ns.append(stamp_ns - self.newest_ns)
+        self.newest_ns = max(stamp_ns, self.newest_ns)
+
+    @property
+    def interval_ns(self) -> float:
+        """The median of the last intervals, 0 while there are few."""
+        return median(self._intervals_ns) if len(self._intervals_ns) == _KEPT else 0.0
+
+    @property
+    def lost_ns(self) -> float:
+        """The time without an image, or without odometry, after which the camera is lost."""
+        return max(LOST_NS, _MISSING * self.interval_ns)
 
 
 @dataclass(eq=False)
 class Lead:
-    """The camera that odometry follows, since when, and the stamps of its images: the newest, and those that saw."""
+    """The camera that odometry follows, since when, and the newest stamp at which odometry saw something."""
 
     camera: str
     begin_ns: int
     tracked_ns: int
-    newest_ns: int = 0
-    intervals_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT))
-
-    def tracked(self, stamp_ns: int) -> None:
-        """Note an image in which odometry saw something."""
-        self.tracked_ns = max(stamp_ns, self.tracked_ns)
-
-    def arrived(self, stamp_ns: int) -> None:
-        """Note an image that has come."""
-        if 0 < self.newest_ns < stamp_ns:
-            self.intervals_ns.append(stamp_ns - self.newest_ns)
-        self.newest_ns = max(stamp_ns, self.newest_ns)
+    arrivals: Arrivals = field(default_factory=Arrivals)
 
     def is_lost(self, now_ns: int) -> bool:
         """Whether odometry has had no pose for too long at a stamp, or has not begun."""
-        return now_ns - self.tracked_ns > (self._lost_ns if self.tracked_ns > self.begin_ns else _PATIENCE_NS)
-
-    def is_silent(self, passed_ns: int) -> bool:
-        """Whether a time without a single image is too long."""
-        return passed_ns > (self._lost_ns if self.newest_ns > 0 else _PATIENCE_NS)
-
-    @property
-    def _lost_ns(self) -> float:
-        return max(LOST_NS, _MISSING * median(self.intervals_ns)) if self.intervals_ns else LOST_NS
+        has_begun = self.tracked_ns > self.begin_ns
+        return now_ns - self.tracked_ns > (self.arrivals.lost_ns if has_begun else _PATIENCE_NS)
 
 
 def sees(result: OdometryPose | Rejection) -> bool:
@@ -60,12 +70,14 @@ def sees(result: OdometryPose | Rejection) -> bool:
 class LeadingCamera:
     """The first camera leads until it is lost; then the one does whose image comes next. From any thread.
 
-    A camera is lost once odometry sees nothing in its images for a while, by their own stamps, or once none have come
-    while those of another camera went on: not because a frame takes long, nor because its clock differs.
+    A camera is lost once odometry sees nothing in its images for a while, by their own stamps, or once none, or far
+    fewer, have come while those of another camera went on: not because a frame takes long, nor because its clock
+    differs.
     """
 
     def __init__(self, first: str) -> None:
         self._lead, self._is_blind = Lead(first, -1, -1), False
+        self._arrivals = {first: self._lead.arrivals}
         self._since_ns: dict[str, int] = {}  # first stamps of other cameras since the lead's newest image
         self._lock = threading.Lock()
 
@@ -77,14 +89,15 @@ class LeadingCamera:
     def arrived(self, camera: str, stamp_ns: int) -> None:
         """Note an image that has come, of any camera, whether it is used or not; in the order of arrival."""
         with self._lock:
-            lead = self._lead
-            if camera != lead.camera:
+            arrivals = self._arrivals.setdefault(camera, Arrivals())
+            is_jump = stamp_ns < arrivals.newest_ns - CLOCK_JUMP_NS
+            arrivals.add(stamp_ns)
+            if camera != self._lead.camera:
                 self._since_ns.setdefault(camera, stamp_ns)
                 return
-            if stamp_ns < lead.newest_ns - CLOCK_JUMP_NS:
-                self._begin(camera, stamp_ns)
-            self._lead.arrived(stamp_ns)
             self._since_ns.clear()
+            if is_jump:
+                self._begin(camera, stamp_ns)
 
     def takes(self, camera: str, stamp_ns: int, *, may_lead: bool = True) -> bool:
         """Whether odometry is to follow an image of a camera, which leads from now on if the one before is lost."""
@@ -98,6 +111,12 @@ class LeadingCamera:
                 self._begin(camera, stamp_ns)
             return camera == self._lead.camera
 
+    def is_missing(self, camera: str, stamp_ns: int) -> bool:
+        """Whether the leading camera should have sent an image before the one of another camera with this stamp."""
+        with self._lock:
+            usual_ns = self._lead.arrivals.interval_ns
+            return usual_ns > 0.0 and self._passed_ns(camera, stamp_ns) > _LATE * usual_ns
+
     def follow(self, camera: str, stamp_ns: int) -> None:
         """Another node has decided which camera leads."""
         with self._lock:
@@ -108,7 +127,7 @@ class LeadingCamera:
         """Note an image of the camera that leads in which odometry saw something."""
         with self._lock:
             if camera == self._lead.camera:
-                self._lead.tracked(stamp_ns)
+                self._lead.tracked_ns = max(stamp_ns, self._lead.tracked_ns)
                 self._is_blind = False
 
     def missed(self, camera: str, stamp_ns: int) -> None:
@@ -123,11 +142,23 @@ class LeadingCamera:
 
     def _is_lost(self, camera: str, stamp_ns: int) -> bool:
         """Whether the camera that leads is lost at an image of another one."""
+        arrivals = self._lead.arrivals
+        lost_ns = arrivals.lost_ns if arrivals.newest_ns > 0 else _PATIENCE_NS
+        return self._is_blind or self._is_slow(camera) or self._passed_ns(camera, stamp_ns) > lost_ns
+
+    def _is_slow(self, camera: str) -> bool:
+        """Whether another camera sends far more images than the one that leads."""
+        usual_ns = self._arrivals[camera].interval_ns if camera in self._arrivals else 0.0
+        return 0.0 < _SLOW * usual_ns < self._lead.arrivals.interval_ns
+
+    def _passed_ns(self, camera: str, stamp_ns: int) -> int:
+        """How much time has passed, by the stamps of another camera, since the newest image of the one that leads."""
         since_ns = self._since_ns.setdefault(camera, stamp_ns)
         if stamp_ns < since_ns - CLOCK_JUMP_NS:
-            self._since_ns[camera] = stamp_ns
-        return self._is_blind or self._lead.is_silent(stamp_ns - since_ns)
+            self._since_ns[camera] = since_ns = stamp_ns
+        return stamp_ns - since_ns
 
     def _begin(self, camera: str, stamp_ns: int) -> None:
-        self._lead, self._is_blind = Lead(camera, stamp_ns, stamp_ns, stamp_ns), False
+        arrivals = self._arrivals.setdefault(camera, Arrivals())
+        self._lead, self._is_blind = Lead(camera, stamp_ns, stamp_ns, arrivals), False
         self._since_ns.clear()

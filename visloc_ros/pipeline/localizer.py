@@ -158,6 +158,8 @@ class Localizer:
         """Frames whose map points were left out because a newer frame waited."""
         self.outcomes: Counter[str] = Counter()
         """Anchors whose points could not be followed, by reason."""
+        self.disagreements = 0
+        """Tracked poses in a row that contradict odometry."""
         self.processor = ProcessorTime()
 
     def process(self, frame: Frame) -> Estimate | None:
@@ -207,6 +209,11 @@ class Localizer:
         self._listener.on_skipped(rejection)
         return estimate
 
+    def follow_others(self, stamp_ns: int) -> Estimate | None:
+        """Give the pose at a stamp by the images of other cameras, while the leading one sends none; None without."""
+        by_others = self._track_others(stamp_ns)
+        return None if by_others is None or not self._accept_stamp(stamp_ns) else self._lead_by_others(by_others)
+
     def _track_others(self, stamp_ns: int) -> TrackedPose | None:
         tracker = self.map_tracker
         if tracker is None or not self._is_in_frame_in_use(tracker):
@@ -231,7 +238,7 @@ class Localizer:
     def change_camera(self) -> None:
         """Take the frames of another camera from now on, in whose images the map tracker follows points already."""
         self.odometry.reset()
-        self._map_tracked_ns, self._held = 0, None
+        self._map_tracked_ns, self._held, self.disagreements = 0, None, 0
 
     def _track_map(
         self, tracker: PointTracker, frame: Frame, odometry: OdometryPose | Rejection, estimate: Estimate | None
@@ -261,9 +268,16 @@ class Localizer:
         verdict = self.backend.add_tracked(tracked)
         if isinstance(verdict, Rejection) and verdict.reason is Reason.OTHER_FRAME:
             return  # the map has changed meanwhile: a pose in the frame before is none
+        self._note_verdict(verdict)
         is_held = isinstance(tracked, TrackedPose) and not isinstance(verdict, Rejection)
         self._hold(odometry if is_held and isinstance(odometry, OdometryPose) else None)
         self._listener.on_points_followed(tracked)
+
+    def _note_verdict(self, verdict: Verdict | None) -> None:
+        if verdict is ACCEPTED:
+            self.disagreements = 0
+        elif isinstance(verdict, Rejection):
+            self.disagreements += verdict.reason is Reason.ODOMETRY_DISAGREES
 
     def _is_in_frame_in_use(self, tracker: PointTracker) -> bool:
         """Whether the tracker's map is in the frame of the map in use: nothing of another frame is followed."""

@@ -21,6 +21,7 @@ from visloc_ros.localization.rig.consensus import consensus, disagreement, is_ke
 from visloc_ros.localization.rig.joint_search import JointSearch
 from visloc_ros.localization.rig.places import PlaceCheck
 from visloc_ros.localization.rig.solving import RigSolution, RigView, solve_rig_pose
+from visloc_ros.localization.rig.standing import StandingCameras
 from visloc_ros.localization.rig.types import RigImage, RigPose
 from visloc_ros.localization.rig.uncertainty import rig_covariance
 
@@ -34,7 +35,7 @@ class RigEngine:
 
     Each camera is searched as a single one is; once one is found, the others are searched around its pose. The cameras
     that are found, and what the others see at their pose, give one joint pose. Where no camera alone suffices, the
-    matches of all may do so together. Raises MapError for a map that is not in metres, as the places of cameras are.
+    matches of all may do so together. A camera that stands still while another one moves is left out. Raises MapError for a map that is not in metres, as the places of cameras are.
     """
 
     def __init__(self, engine: AnchorEngine, rig: Rig) -> None:
@@ -42,7 +43,7 @@ class RigEngine:
         self.engine, self.rig = engine, rig
         self.places = PlaceCheck(rig, engine.config.pose)
         """Whether the cameras are where the rig says, by all images so far."""
-        self._together = JointSearch(engine)
+        self._standing, self._together = StandingCameras(), JointSearch(engine)
 
     @property
     def map_identity(self) -> MapIdentity:
@@ -62,8 +63,10 @@ class RigEngine:
         if not searched:
             return Rejection(stamp_ns, Reason.STALE, {"images": len(images)})
         found = [camera for camera in searched if isinstance(camera.answer, AnchorPose)]
-        self.places.add(found)
-        cameras = [camera for camera in searched if camera.name not in self.places.unusable]
+        standing = self._standing.contradicting(found, self.engine.config.pose.max_error_px)
+        self.places.add([camera for camera in found if camera.name not in standing])
+        unusable = self.places.unusable | standing
+        cameras = [camera for camera in searched if camera.name not in unusable]
         if not cameras:
             return Rejection(stamp_ns, Reason.RIG_MISMATCH, _inliers(searched), _stage_ms(searched))
         found = [camera for camera in found if camera in cameras]
@@ -98,6 +101,7 @@ class RigEngine:
         if agreement is None or is_undecided(agreement[0], found, agreement[1]):
             return Rejection(stamp_ns, Reason.RIG_MISMATCH, _inliers(cameras), _stage_ms(cameras))
         agreeing, solution = agreement
+        self._standing.note(agreeing)
         views = [camera.own_view for camera in agreeing]
         weak = [camera for camera in cameras if isinstance(camera.answer, Rejection)]
         confirming = [view for camera in weak if (view := self._confirming_view(camera, solution)) is not None]

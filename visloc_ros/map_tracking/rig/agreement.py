@@ -72,6 +72,10 @@ class Agreement:
         """Whether a camera has not contradicted the others since it last agreed with them."""
         return self._record(name).is_trusted
 
+    def distrust(self, name: str) -> None:
+        """Leave a camera out from now on."""
+        self._record(name).is_trusted = False
+
     def restart(self, name: str, *, is_seen: bool) -> None:
         """Judge the motion of a camera from another anchor on, which ``is_seen`` in its own image."""
         record = self._record(name)

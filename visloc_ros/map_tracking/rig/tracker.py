@@ -106,6 +106,8 @@ class RigMapTracker:
         self._anchored: dict[str, _Anchored] = {}
         self._images: dict[str, OtherImage] = {}  # the newest of each other camera
         self._motion = PredictedMotion()
+        self.is_outdone = False
+        """Whether another camera gave the newest frame its pose, and the leading one sees nothing of the map."""
         for tracker in self._trackers.values():
             tracker.reset()
 
@@ -118,6 +120,10 @@ class RigMapTracker:
     def is_trusted(self, name: str) -> bool:
         """Whether what a camera sees has not contradicted the other cameras lately."""
         return self._agreement.is_trusted(name)
+
+    def distrust(self, name: str) -> None:
+        """Leave a camera out until it agrees with the others again while it moves."""
+        self._agreement.distrust(name)
 
     def is_consistent(self, anchor: AnchorPose) -> bool:
         """Whether an anchor that the fusion has not judged agrees with the predicted pose of its image."""
@@ -170,6 +176,7 @@ class RigMapTracker:
             for name, (image, place) in images.items()
         }
         tracked = self._by_newest_anchor({self._cameras.leading: own, **others})
+        self.is_outdone = bool(tracked) and isinstance(own, Rejection)
         if not tracked:
             return own
         joint = self._join(stamp_ns, tracked, {name: place for name, (_, place) in images.items()})
