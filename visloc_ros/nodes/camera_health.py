@@ -61,7 +61,7 @@ class CameraHealth:
         stopped_clock = self._stopped_clock()
         num_publishers = self._node.count_publishers(self.topic)
         problem = self._arrivals.problem(time.monotonic(), num_publishers, overload())
-        if problem and num_publishers and stopped_clock:
+        if problem and stopped_clock:
             return stopped_clock  # a bag or simulator that is paused sends no images either
         return f"{problem} Why: {self._mismatch()}." if problem and self._mismatch() else problem
 
