@@ -1,7 +1,9 @@
 """``visloc doctor`` as users call it: findings with remedies, and an exit code for scripts."""
 
 import json
+import os
 import shutil
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from phone_videos import set_durations, sign, write_video
 from source_data import colour_image, write_images
 from visloc_command import DEMO_MAP, visloc
 
-from visloc_ros.apps import examine_source
+from visloc_ros.apps import command_doctor, examine_source
 from visloc_ros.core.errors import SetupError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
@@ -61,6 +63,22 @@ def test_nobody_at_the_topic_is_an_error(ros_domain):
     (found,) = of(findings, "camera")
     assert (code, found["level"]) == (1, "error")
     assert "no node publishes /camera/image_raw/compressed" in found["text"]
+
+
+def test_a_line_of_the_middleware_is_no_finding(monkeypatch):
+    pytest.importorskip("rclpy")
+    finding = {"level": "ok", "subject": "nodes", "text": "none"}
+    printed = f"[RTPS_TRANSPORT_SHM Warning] the port is taken\n{json.dumps([finding])}\n"
+    ended = subprocess.CompletedProcess([], 0, printed, "")
+    monkeypatch.setattr(command_doctor.subprocess, "run", lambda *_, **__: ended)
+    assert of(examine("--image-topic", "/image")[1], "nodes") == [finding]
+
+
+@pytest.mark.parametrize(("load", "words"), [(1.7, "keep 1.7 of 2 cores busy"), (9.1, "9.1 programs share the 2")])
+def test_a_busy_computer_is_told_so(monkeypatch, load, words):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert any(words in one["text"] for one in of(examine()[1], "computer") if one["level"] == "warning")
 
 
 def test_words_are_for_people():

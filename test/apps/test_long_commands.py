@@ -13,6 +13,7 @@ import yaml
 pytest.importorskip("rclpy")
 
 import rclpy
+from node_harness import read_until
 from rclpy.executors import SingleThreadedExecutor
 from visloc_command import DEMO_MAP, PROGRAM
 
@@ -27,14 +28,6 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-
-
-def read_until(process: subprocess.Popen[str], words: str) -> None:
-    seen = ""
-    while words not in seen:
-        part = process.stdout.readline()
-        assert part, f"{words!r} never came: {seen}"
-        seen += part
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

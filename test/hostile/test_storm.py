@@ -24,7 +24,7 @@ def test_the_nodes_outlive_a_storm(tmp_path, ros_domain):
     environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-5000:]
-    figures = json.loads(done.stdout.splitlines()[-1])
+    figures = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     assert (figures["messages"], figures["calls"]) == (MESSAGES, CALLS)
     assert figures["outputs"] > 30
     assert (figures["deaths"], figures["unanswered"], figures["absurd_outputs"]) == (0, 0, 0), figures

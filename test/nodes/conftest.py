@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mapped_room import SIMULATION
 
+from visloc_ros.core.middleware import PROFILE_VARIABLE
 from visloc_ros.simulation import simulate, write_folder
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ def interfaces() -> list[NodeInterface]:
             return list_interfaces(Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz")
         finally:
             gc.unfreeze()
+
+
+@pytest.fixture
+def talking_middleware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets Fast DDS print lines in the processes of a test, as it does by itself on a busy computer."""
+    profile = tmp_path / "unknown_tag.xml"
+    profile.write_text("<profiles><unknown/></profiles>")
+    monkeypatch.setenv(PROFILE_VARIABLE, str(profile))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Run nodes of this package in one executor with a probe, with bounded waits."""
 
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,15 @@ ASKED_AGAIN_S = 0.5
 def given(*parameters: str) -> list[str]:
     """ROS arguments for parameters, each as "name:=value"."""
     return [word for one in parameters for word in ("-p", one)]
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> None:
+    """Read what a process prints until a line holds these words; the middleware prints lines of its own, too."""
+    seen = ""
+    while words not in seen:
+        part = process.stdout.readline()
+        assert part, f"{words!r} never came: {seen}"
+        seen += part
 
 
 COMPRESSED = given("camera.transport:=compressed", "camera.qos:=reliable")

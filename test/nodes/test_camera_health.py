@@ -4,23 +4,24 @@ import cv2
 import numpy as np
 import pytest
 
-from visloc_ros.nodes.camera_health import ImageHealth, PictureHealth, StampHealth
+from visloc_ros.nodes.camera_health import ClockHealth, ImageHealth, PictureHealth, StampHealth
 from visloc_ros.simulation import SimulationConfig, simulate
 
 BEGIN_S, RATE_HZ = 100.0, 12.0
+RAW, SMALL = 640 * 480, 160 * 120  # bytes of a message
 
 
 def health():
     return ImageHealth("/camera/image", BEGIN_S)
 
 
-def arrived(watched, seconds, every=1):
+def arrived(watched, seconds, every=1, size=RAW):
     """Camera_infos at the camera's rate, with every n-th image; gives the time afterwards."""
     for index in range(round(seconds * RATE_HZ)):
         now_s = BEGIN_S + index / RATE_HZ
         watched.camera_info(now_s)
         if index % every == 0:
-            watched.image(now_s)
+            watched.image(now_s, size)
             watched.used()
     return BEGIN_S + seconds
 
@@ -55,7 +56,7 @@ def test_a_camera_that_stops_is_reported_with_for_how_long():
 def test_images_that_cannot_be_used_are_reported_with_the_reason_until_one_can():
     watched = health()
     for index in range(40):
-        watched.image(BEGIN_S + index / RATE_HZ)
+        watched.image(BEGIN_S + index / RATE_HZ, RAW)
         watched.unused(BEGIN_S + index / RATE_HZ, "an image has no stamp")
     now_s = BEGIN_S + 40 / RATE_HZ
     assert watched.problem(now_s, num_publishers=1).endswith("none can be used: an image has no stamp")
@@ -76,6 +77,28 @@ def test_images_that_get_lost_on_the_way_are_reported_with_both_rates():
     assert words.startswith("Only 3.0 of 12.0 images a second arrive on /camera/image")
 
 
+MIDDLEWARE, SENDER, LOAD = "use image_transport:=compressed", "set camera.qos to reliable", "end other programs"
+
+
+@pytest.mark.parametrize(
+    ("size", "are_compressed", "overloaded", "words"),
+    [
+        (RAW, False, "", MIDDLEWARE),
+        (RAW, False, "9.1 programs share", LOAD),
+        (RAW, True, "", SENDER),
+        (RAW, True, "9.1 programs share", LOAD),
+        (SMALL, False, "", SENDER),
+    ],
+)
+def test_what_loses_images_is_told_by_what_they_are_and_by_the_load(size, are_compressed, overloaded, words):
+    watched = ImageHealth("/camera/image", BEGIN_S, are_compressed=are_compressed)
+    before = watched.problem(BEGIN_S + 4.0, 1, overloaded)
+    lossy = watched.problem(arrived(watched, 10.0, every=4, size=size), 1, overloaded)
+    assert words in lossy
+    assert [one in lossy for one in (MIDDLEWARE, SENDER, LOAD)].count(True) == 1
+    assert words in before or size == SMALL  # nobody knows the size of an image that has not come
+
+
 def test_keyframes_come_as_the_camera_moves():
     watched = ImageHealth("/keyframe", BEGIN_S, are_keyframes=True)
     assert watched.problem(BEGIN_S + 4.0, num_publishers=0).startswith("No image comes")
@@ -87,7 +110,7 @@ def test_keyframes_come_as_the_camera_moves():
 def test_a_camera_without_camera_info_may_be_as_slow_as_it_likes():
     watched = health()
     for index in range(10):
-        watched.image(BEGIN_S + index)
+        watched.image(BEGIN_S + index, RAW)
         watched.used()
     assert watched.problem(BEGIN_S + 9.5, num_publishers=1) == ""
 
@@ -220,3 +243,14 @@ def test_a_clock_that_is_mended_is_good_again():
     for index in range(200):
         health.image(NOW_NS + (10**9 if index < 100 else 0), NOW_NS)
     assert health.warning(False) == ""
+
+
+def test_a_clock_that_stands_still_is_reported_until_it_goes_on():
+    clock = ClockHealth()
+    assert clock.problem(0, 100.0, 1) == ""
+    assert clock.problem(0, 110.0, 1) == ""  # it has not begun
+    assert [clock.problem(NOW_NS + step, 111.0 + step, 1) for step in range(10)] == [""] * 10
+    assert clock.problem(NOW_NS + 9, 122.0, 1) == ""
+    assert clock.problem(NOW_NS + 9, 130.0, 1) == "/clock has stood still for 10 s: let the bag or the simulator go on."
+    assert "no node publishes it any more" in clock.problem(NOW_NS + 9, 130.0, 0)
+    assert clock.problem(NOW_NS + 10, 130.5, 1) == ""

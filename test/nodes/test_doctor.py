@@ -6,6 +6,8 @@ import pytest
 pytest.importorskip("rclpy")
 
 from node_harness import Harness, started
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
@@ -37,7 +39,7 @@ class Robot:
         self._static = self._probe.create_publisher(TFMessage, "/tf_static", TF_STATIC)
         self.stamp_offset_ns, self.brightness, self.is_calibrated = 0, 1.0, True
         self.sent = 0
-        self._probe.create_timer(0.05, self._send)
+        self.timer = self._probe.create_timer(0.05, self._send)
 
     def mount(self, base_from_camera: SE3) -> None:
         self._static.publish(
@@ -100,6 +102,18 @@ def test_a_robot_with_four_faults(ros_domain, frame, monkeypatch):
         robot.send_transform("map", "base_link")
         found = robot.findings("transforms", "base_link has two parents")
         assert [level for level, _ in found] == [Level.ERROR, Level.ERROR]
+
+
+def test_a_clock_that_stands_still(ros_domain, frame, monkeypatch):
+    monkeypatch.setattr(camera_health, "STALE_S", 0.5)
+    with started(DoctorNode, *COMPRESSED, "-p", "use_sim_time:=true") as harness:
+        harness.probe.set_parameters([Parameter("use_sim_time", value=False)])  # a live camera
+        harness.publisher(Clock, "/clock").publish(Clock(clock=harness.probe.get_clock().now().to_msg()))
+        robot = Robot(harness, frame)
+        robot.findings("camera", "/clock has stood still")
+        robot.timer.cancel()  # images stop with it, as those of a bag that is paused
+        harness.wait_for(lambda: "let the bag" in harness.node.findings()[0].text, "the first finding")
+        assert harness.node.findings()[0].level is Level.ERROR
 
 
 def test_a_dark_camera(ros_domain, frame, monkeypatch):

@@ -26,10 +26,11 @@ from visloc_msgs.msg import LocalizationStatus, OdometryStatus
 from visloc_ros.core.geo_reference import GEO_SIGMA_M, GeoReference
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection
+from visloc_ros.core.types import AnchorPose, OdometryPose, Reason, Rejection, State
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.geo_output import GEOID_SIGMA_M
+from visloc_ros.nodes.predicted_poses import fused_state
 from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.sources import ros_messages
 
@@ -128,8 +129,9 @@ def test_without_the_cameras_mounting_there_is_a_reason_and_no_transform(ros_dom
             status = setup.send_frame(index)
             if index in (5, 15, 25):
                 setup.send_anchor(index - 5)
-        assert status.reason == Reason.NO_TRANSFORM.value
-        assert setup.probe.transforms == []
+        assert (status.state, status.reason) == (LocalizationStatus.INITIALIZING, Reason.NO_TRANSFORM.value)
+        assert setup.probe.transforms == setup.probe.poses == []
+        assert fused_state(status).state is State.LOCALIZED  # the camera is: its searches rest as ever
 
 
 def test_a_bare_camera_is_its_own_base(ros_domain):

@@ -13,7 +13,7 @@ rclpy = pytest.importorskip("rclpy")
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from node_harness import TIMEOUT_S, Harness, started
+from node_harness import TIMEOUT_S, Harness, read_until, started
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -125,12 +125,14 @@ base.serve = lambda *arguments: (print("started", flush=True), serve(*arguments)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 @pytest.mark.parametrize("module", ["localization_node", "map_builder_node"])
-def test_a_process_that_is_told_to_stop_does_so_cleanly_and_without_a_word(ros_domain, module, number):
+def test_a_process_that_is_told_to_stop_does_so_cleanly_and_without_a_word(
+    ros_domain, talking_middleware, module, number
+):
     """It tells when its nodes are active: over DDS, that may be heard 3 s later."""
     program = f"{REPORT_START}from visloc_ros.nodes.{module} import main; main()"
     with subprocess.Popen([sys.executable, "-c", program], stdout=PIPE, stderr=PIPE, text=True) as running:
         try:
-            assert running.stdout.readline() == "started\n"
+            read_until(running, "started")
             running.send_signal(number)
             _, words = running.communicate(timeout=TIMEOUT_S)
         finally:

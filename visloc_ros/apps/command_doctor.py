@@ -23,6 +23,7 @@ from visloc_ros.core.errors import SetupError, VislocError
 from visloc_ros.core.finding import Finding, Level
 from visloc_ros.core.map import Map
 from visloc_ros.core.map_versions import list_damaged, list_versions
+from visloc_ros.execution.this_computer import overload
 from visloc_ros.localization.searchable_map import open_searchable_map
 
 STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "red"}
@@ -93,7 +94,8 @@ def _listen(
     if ended.returncode:
         words = (ended.stderr.strip() or "it says nothing").splitlines()[-1]
         raise SetupError(f"cannot listen to {' and '.join(topics.values())} over ROS: {words}")
-    return [Finding(Level(one["level"]), one["subject"], one["text"]) for one in json.loads(ended.stdout)]
+    found = next(line for line in ended.stdout.splitlines() if line.startswith('[{"'))  # the middleware prints, too
+    return [Finding(Level(one["level"]), one["subject"], one["text"]) for one in json.loads(found)]
 
 
 def _print(findings: list[Finding]) -> None:
@@ -110,7 +112,8 @@ def examine_computer() -> Iterator[Finding]:
         Level.OK, "computer", f"{cores} cores, {memory_gb:.1f} GB of memory and {disk_gb:.0f} GB of disk free"
     )
     if load > BUSY_LOAD * cores:
-        text = f"programs keep {load:.1f} of {cores} cores busy: a search takes seconds, and the first pose comes later"
+        busy = overload() or f"programs keep {load:.1f} of {cores} cores busy"
+        text = f"{busy}: a search takes seconds, and the first pose comes later. End other programs"
         yield Finding(Level.WARNING, "computer", text)
     if memory_gb < LEAST_MEMORY_GB:
         text = f"the nodes take up to {LEAST_MEMORY_GB:g} GB of memory: close other programs"

@@ -22,6 +22,12 @@ def num_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def overload() -> str:
+    """How overloaded the processors are, in words; nothing unless more programs want one than there are."""
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    return f"{load:.1f} programs share the {processors} processors of this computer" if load > processors else ""
+
+
 def free_memory_bytes() -> int:
     """Memory that programs can still take: of the computer, and of the container where it has a limit of its own."""
     free = int(psutil.virtual_memory().available)

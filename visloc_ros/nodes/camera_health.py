@@ -16,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
 from visloc_ros.core.types import Image as ImageArray
+from visloc_ros.execution.this_computer import overload
 from visloc_ros.sources.ros_messages import stamp_from_msg
 
 
@@ -25,13 +26,13 @@ class CameraHealth:
     def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile, *, are_keyframes: bool) -> None:
         self._node, self._kind, self._qos = node, kind, qos
         self.topic = node.resolve_topic_name(topic)
-        uses_sim_time = bool(node.get_parameter("use_sim_time").value)
-        self._arrivals = ImageHealth(self.topic, time.monotonic(), are_keyframes)
-        self._stamps, self._pictures = StampHealth(uses_sim_time), PictureHealth()
+        self._uses_sim_time = bool(node.get_parameter("use_sim_time").value)
+        self._arrivals = ImageHealth(self.topic, time.monotonic(), are_keyframes, kind is CompressedImage)
+        self._stamps, self._pictures, self._clock = StampHealth(self._uses_sim_time), PictureHealth(), ClockHealth()
 
     def image(self, message: Image | CompressedImage) -> None:
         """An image has arrived."""
-        self._arrivals.image(time.monotonic())
+        self._arrivals.image(time.monotonic(), len(message.data))
         stamp_ns = stamp_from_msg(message.header.stamp)
         if stamp_ns > 0:
             self._stamps.image(stamp_ns, self._node.get_clock().now().nanoseconds)
@@ -65,15 +66,24 @@ class CameraHealth:
     @property
     def problem(self) -> str:
         """Why images do not arrive, with what to do about it; empty if they do."""
+        stopped_clock = self._stopped_clock()
         num_publishers = self._node.count_publishers(self.topic)
-        problem = self._arrivals.problem(time.monotonic(), num_publishers)
+        problem = self._arrivals.problem(time.monotonic(), num_publishers, overload())
+        if problem and stopped_clock:
+            return stopped_clock  # a bag or simulator that is paused sends no images either
         return f"{problem} Why: {self._mismatch()}." if problem and self._mismatch() else problem
 
     @property
     def warning(self) -> str:
         """Defects of usable images, with what to do about it; empty without any."""
-        stamps = self._stamps.warning(self._node.count_publishers("/clock") > 0)
+        stamps = self._stopped_clock() or self._stamps.warning(self._node.count_publishers("/clock") > 0)
         return stamps or self._pictures.warning(time.monotonic())
+
+    def _stopped_clock(self) -> str:
+        if not self._uses_sim_time:
+            return ""
+        now_ns, num_publishers = self._node.get_clock().now().nanoseconds, self._node.count_publishers("/clock")
+        return self._clock.problem(now_ns, time.monotonic(), num_publishers)
 
     def _mismatch(self) -> str:
         return mismatch(self._node, self.topic, self._kind, self._qos)
@@ -85,6 +95,7 @@ _WINDOW_S = 5.0  # over which rates are measured
 _FEWEST = 10  # camera_infos in the window that prove a rate
 _LOST_SHARE = 0.75  # of the camera_infos that images must reach: drivers send both together
 _MOST_KEPT = 2000  # arrivals, of two topics: 200 images a second
+_ONE_PIECE = 64_000  # bytes: larger messages travel in pieces, of which each may get lost
 
 
 class ImageHealth:
@@ -93,17 +104,20 @@ class ImageHealth:
     Keyframes depend on the camera's motion: none for a while, and fewer than camera_infos, are no problem.
     """
 
-    def __init__(self, topic: str, now_s: float, are_keyframes: bool = False) -> None:
+    def __init__(self, topic: str, now_s: float, are_keyframes: bool = False, are_compressed: bool = False) -> None:
         self._topic, self._begin_s, self._are_keyframes = topic, now_s, are_keyframes
+        self._are_large_and_raw = not are_compressed  # until one has come
+        self._are_compressed = are_compressed
         self._images: deque[float] = deque(maxlen=_MOST_KEPT)
         self._infos: deque[float] = deque(maxlen=_MOST_KEPT)
         self._unused_since_s: float | None = None
         self._why_unused = ""
         self._repeated_since_s: float | None = None
 
-    def image(self, now_s: float) -> None:
+    def image(self, now_s: float, num_bytes: int) -> None:
         """An image has arrived."""
         self._images.append(now_s)
+        self._are_large_and_raw = num_bytes > _ONE_PIECE and not self._are_compressed
 
     def camera_info(self, now_s: float) -> None:
         """A camera_info has arrived."""
@@ -132,10 +146,13 @@ class ImageHealth:
         span_s = self._images[-1] - self._images[0] if self._images else 0.0
         return (len(self._images) - 1) / span_s if span_s > 0.0 else 0.0
 
-    def problem(self, now_s: float, num_publishers: int) -> str:
-        """The problem, or nothing; ``num_publishers`` is the number of nodes that publish images."""
+    def problem(self, now_s: float, num_publishers: int, overloaded: str = "") -> str:
+        """The problem, or nothing; ``num_publishers`` is the number of nodes that publish images.
+
+        ``overloaded`` is how an overloaded computer is, in words.
+        """
         if not self._images:
-            return self._never(num_publishers) if now_s - self._begin_s > STALE_S else ""
+            return self._never(num_publishers, overloaded) if now_s - self._begin_s > STALE_S else ""
         silent_s = now_s - self._images[-1]
         if silent_s > STALE_S and not self._are_keyframes:
             return f"No image has come for {silent_s:.0f} s on {self._topic}: is the camera still running?"
@@ -147,23 +164,37 @@ class ImageHealth:
             )
         if self._unused_since_s is not None and now_s - self._unused_since_s > STALE_S:
             return f"Images come on {self._topic}, but none can be used: {self._why_unused}"
-        return "" if self._are_keyframes else self._too_few(now_s)
+        return "" if self._are_keyframes else self._too_few(now_s, overloaded)
 
-    def _never(self, num_publishers: int) -> str:
+    def _never(self, num_publishers: int, overloaded: str) -> str:
         if num_publishers == 0:
             return f"No image comes: no node publishes {self._topic}. Start the camera, or set its topic (image_topic)."
         return (
             f"No image comes on {self._topic}, although it is published: its QoS may be another one (camera.qos), or"
-            " the middleware loses messages so large (use image_transport:=compressed, see docs/choosing_settings.md)."
+            f" {self._cause_of_loss(overloaded)}."
         )
 
-    def _too_few(self, now_s: float) -> str:
+    def _too_few(self, now_s: float, overloaded: str) -> str:
         images, infos = (sum(now_s - one <= _WINDOW_S for one in arrivals) for arrivals in (self._images, self._infos))
         if infos < _FEWEST or images >= _LOST_SHARE * infos or now_s - self._begin_s < _WINDOW_S:
             return ""
         return (
-            f"Only {images / _WINDOW_S:.1f} of {infos / _WINDOW_S:.1f} images a second arrive on {self._topic}: the"
-            " middleware loses messages so large. Use image_transport:=compressed, or config/fastdds_large_images.xml."
+            f"Only {images / _WINDOW_S:.1f} of {infos / _WINDOW_S:.1f} images a second arrive on {self._topic}:"
+            f" {self._cause_of_loss(overloaded)}."
+        )
+
+    def _cause_of_loss(self, overloaded: str) -> str:
+        """Why images get lost, with what to do about it."""
+        if overloaded:
+            return f"{overloaded}: end other programs, or let the camera send fewer or smaller images"
+        if self._are_large_and_raw:
+            return (
+                "the middleware loses messages so large: use image_transport:=compressed, or"
+                " config/fastdds_large_images.xml (docs/choosing_settings.md)"
+            )
+        return (
+            "the computer that sends them does not keep up, or the network loses them: look at its load, and set"
+            " camera.qos to reliable"
         )
 
 
@@ -297,6 +328,28 @@ class StampHealth:
         return (
             f"{where} this computer's clock: synchronize the clocks (chrony), or play the bag with --clock and start"
             " the nodes with use_sim_time:=true."
+        )
+
+
+class ClockHealth:
+    """Notes since when /clock stands still; times are of one steady clock."""
+
+    def __init__(self) -> None:
+        self._now_ns, self._since_s = 0, 0.0
+
+    def problem(self, now_ns: int, now_s: float, num_publishers: int) -> str:
+        """The problem, or nothing; to be called regularly with the node's time, which is 0 before the first /clock."""
+        if now_ns != self._now_ns:
+            self._now_ns, self._since_s = now_ns, now_s
+        still_s = now_s - self._since_s
+        if now_ns == 0 or still_s < STALE_S:
+            return ""
+        words = f"/clock has stood still for {still_s:.0f} s"
+        if num_publishers:
+            return f"{words}: let the bag or the simulator go on."
+        return (
+            f"{words}, and no node publishes it any more: start the bag (--clock) or the simulator again, or the nodes"
+            " with use_sim_time:=false."
         )
 
 

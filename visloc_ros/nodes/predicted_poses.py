@@ -84,7 +84,7 @@ class PredictedPoses:
             self._take_guarded_status(serialized)
 
     def _take_status(self, serialized: bytes) -> None:
-        self._pace.add_fused(_fused_state(deserialize_message(serialized, LocalizationStatus)))
+        self._pace.add_fused(fused_state(deserialize_message(serialized, LocalizationStatus)))
 
     def _take_pose(self, serialized: bytes) -> None:
         message = deserialize_message(serialized, PoseWithCovarianceStamped)
@@ -119,16 +119,24 @@ class MapInUse:
         self.identity, self._since_ns = map_identity_from_msg(message), stamp_from_msg(message.header.stamp)
 
 
-def _fused_state(message: LocalizationStatus) -> FusedState:
+def fused_state(message: LocalizationStatus) -> FusedState:
+    """What a status says of the pose of the camera."""
     return FusedState(
         stamp_from_msg(message.header.stamp),
-        state_from_msg(message.state),
+        _state_of_camera(message),
         support_from_msg(message.support),
         message.position_sigma,
         message.rotation_sigma_deg,
         message.reason == Reason.OVERLOADED.value,
         message.scale > 0.0,
     )
+
+
+def _state_of_camera(message: LocalizationStatus) -> State:
+    """The state of the camera's pose, which is the robot's, unless the camera's place on the robot is not known."""
+    state, support = state_from_msg(message.state), support_from_msg(message.support)
+    is_held = support in (Support.ANCHOR, Support.MAP_TRACKING)
+    return State.LOCALIZED if state is State.INITIALIZING and is_held else state
 
 
 class RecentPoses:

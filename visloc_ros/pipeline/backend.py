@@ -513,7 +513,7 @@ class Backend(PoseBackend):
         base_from_camera = self._mount()
         if base_from_camera is None:
             self.refused[Reason.NO_TRANSFORM.value] += 1
-            self.latest = replace(estimate, reason=Reason.NO_TRANSFORM)
+            self.latest = _of_no_robot(estimate)
             published = Published(self.latest)
         else:
             self.latest = estimate
@@ -542,3 +542,9 @@ class Backend(PoseBackend):
     def _tell_innovations(self) -> None:
         for innovation in self._estimator.take_innovations():
             self._listener.on_innovation(self._frame.innovation(innovation))
+
+
+def _of_no_robot(estimate: Estimate) -> Estimate:
+    """The estimate of a camera whose place on the base is not known: the robot has no pose, although the camera may."""
+    state = State.INITIALIZING if estimate.state in (State.LOCALIZED, State.DEGRADED) else estimate.state
+    return replace(estimate, state=state, reason=Reason.NO_TRANSFORM)
