@@ -94,7 +94,7 @@ def test_chains_of_openvins_give_the_place_in_the_imu_and_time_shifts(tmp_path):
     assert [rig.cameras[name].time_shift_s for name in rig.names] == [-0.0125, 2.0]
     both = chain["cam0"] | {"T_cam_imu": IMU.matrix.tolist()}
     assert read_rig_file(written(tmp_path, {"cam0": both})).rig_from_camera("cam0").is_close(IMU.inverse, 1e-9, 1e-6)
-    with pytest.raises(CalibrationError, match="camera 'cam0'.*T_imu_cam' contradict"):
+    with pytest.raises(CalibrationError, match=r"camera 'cam0'.*T_imu_cam' contradict"):
         read_rig_file(written(tmp_path, {"cam0": both | {"T_cam_imu": IMU.inverse.matrix.tolist()}}))
 
 

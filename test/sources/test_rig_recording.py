@@ -110,7 +110,7 @@ def test_intrinsics_without_a_size_are_those_of_the_images():
     recording = RigRecording("drive", rig, {"left": Source(0, calibration=guess_calibration(4, 4))})
     assert (recording.sources["left"].camera.width, recording.sources["left"].camera.params[0]) == (4, 5.0)
     assert recording.rig.cameras["left"].camera.height == 4
-    with pytest.raises(CalibrationError, match="camera 'left'.*corner"):
+    with pytest.raises(CalibrationError, match=r"camera 'left'.*corner"):
         RigRecording("drive", rig, {"left": Source(0, calibration=guess_calibration(40, 40))})
 
 

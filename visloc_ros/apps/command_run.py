@@ -35,13 +35,16 @@ from visloc_ros.apps.rig_run import run_rig
 from visloc_ros.apps.timings import print_processor_time
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
+from visloc_ros.core.rig import Rig
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation import Row, RunRecord, summarize
 from visloc_ros.evaluation.regression import compare_with_baseline, read_baseline
 from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.localization.rig import RigEngine
+from visloc_ros.localization.rig.places import Cause, PlaceDifference
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import FrameSource, RecalibratedSource, SourceConfig, open_source
+from visloc_ros.sources.camera_files import TIME_SHIFT
 from visloc_ros.sources.measurements import measurements_of
 from visloc_ros.sources.rig_files import write_rig_yaml
 from visloc_ros.sources.rig_recording import open_rig_recording
@@ -152,7 +155,7 @@ def localize_rig(
     output: Path,
     as_json: bool,
 ) -> RunRecord:
-    """Give a rig its poses, write them, and report cameras that are mounted otherwise than given."""
+    """Give a rig its poses, write them, and report cameras that are not as given."""
     recording = open_rig_recording(folder, rig_file, source_config)
     place = open_searchable_map(map_path)
     engine = RigEngine(AnchorEngine(place, options.anchor, most_turns=1), recording.rig)
@@ -160,12 +163,23 @@ def localize_rig(
     with StageBars() as bars:
         record = run_rig(place, recording, truth, options, bars, engine)
     finish(record, output, as_json)
-    for difference in engine.places.differences():
-        console.print(str(difference), highlight=False)
-    if any(difference.is_contradicted for difference in engine.places.differences()):
-        write_rig_yaml(output / OBSERVED_RIG, engine.places.refined())
-        console.print(f"with the places that were observed: {output / OBSERVED_RIG}", highlight=False)
+    differences, refined = engine.places.differences(), engine.places.refined()
+    for difference in differences:
+        console.print(f"{difference}{_remedy(difference, refined)}", highlight=False)
+    if any(difference.cause in (Cause.MOUNT, Cause.CLOCK) for difference in differences):
+        write_rig_yaml(output / OBSERVED_RIG, refined)
+        console.print(f"the rig as it was observed: {output / OBSERVED_RIG}", highlight=False)
     return record
+
+
+def _remedy(difference: PlaceDifference, refined: Rig) -> str:
+    """What to do about a camera that is not as given."""
+    if difference.cause is Cause.CLOCK:
+        shift_s = refined.cameras[difference.name].time_shift_s
+        return f": correct its clock, or set its {TIME_SHIFT} to {shift_s:.3f} s"
+    if difference.cause is Cause.UNKNOWN:
+        return ". Record where the rig stands still, and where it turns to and fro"
+    return ": correct its rig_from_camera" if difference.cause is Cause.MOUNT else ""
 
 
 def conclude(record: RunRecord, baseline: Mapping[str, Any] | None, timings: bool) -> None:

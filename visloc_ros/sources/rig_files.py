@@ -40,7 +40,7 @@ def read_rig_file(path: Path, places: Mapping[str, SE3] | None = None) -> Rig:
     ``quaternion_wxyz`` or ``quaternion_xyzw``) and, optionally, ``camera``: a calibration file beside it, or the same
     values, ``image_topic``, and ``timeshift_cam_imu``, as Kalibr calls the seconds to add to the camera's stamps.
     ``places`` stand for those that it does not say; cameras without either are then left out. In the chain of Kalibr or
-    OpenVINS the rig is the IMU where every camera has ``T_cam_imu`` or ``T_imu_cam``, else the first camera; in COLMAP's
+    OpenVINS the rig is the IMU where each camera has ``T_cam_imu`` or ``T_imu_cam``, else the first camera; in COLMAP's
     file, and in a folder with its model or a map, it is the reference camera. Cameras of COLMAP's file are 0x0 pixels
     large. Raises CalibrationError that names the camera and what is wrong.
     """

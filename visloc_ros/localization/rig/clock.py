@@ -1,0 +1,133 @@
+"""Whether the stamps of a camera are late: its place on the rig then seems to change along with the motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.tangent import pose_differences, turn_covariance
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.localization.rig.observation import SURE, TimedPlace
+from visloc_ros.localization.rig.path import Moved, SampledPath
+from visloc_ros.localization.rig.robust_fit import robust_fit
+
+LEAST_FRAMES = 6
+"""Rig frames, as many as a difference of places has components."""
+_AT_ONCE_S = 0.005  # stamps that are no farther apart are of one time
+_FARTHEST_S, _STEP_S = 2.0, 0.05  # a handheld camera shakes no faster than some hertz
+_USUAL_S = 1.0  # of the clocks of cameras in one recording; it only decides where the motion says nothing
+_MOST_IN_SCAN = 64
+_ITERATIONS = 2  # from the median on
+_MOST_STEPS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class ClockFit:
+    """By how many seconds the stamps of a camera are late, and its place as far as these do not explain it.
+
+    ``difference`` (6,) of the place, with its covariance (6, 6), is about the axes of the rig. ``turn`` and ``step``
+    are by how many radians and metres the rig usually moves in that time.
+    """
+
+    late_s: float
+    sigma_s: float
+    difference: Array
+    covariance: Array
+    turn: float
+    step: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the stamps are not of the same time, and that is no chance."""
+        squared = (self.late_s / self.sigma_s) ** 2
+        return abs(self.late_s) > _AT_ONCE_S and squared > chi_square_quantile(SURE, 1)
+
+
+class ClockCheck:
+    """Places of a camera as seen from another one, each at its own stamp, against the motion in between."""
+
+    def __init__(self, other: str, given: SE3, seen: Sequence[TimedPlace], path: SampledPath) -> None:
+        self._given, self._path = given, path
+        self._one_ns, self._other_ns = (
+            np.array([getattr(one, which) for one in seen], dtype=np.int64) for which in ("one_ns", "other_ns")
+        )
+        self._leads = path.leads(other, self._one_ns)
+        self._rotations = np.stack([one.rig_from_other.rotation for one in seen])
+        self._translations = np.stack([one.rig_from_other.translation for one in seen])
+        self._covariances = np.stack([one.covariance for one in seen])
+
+    def fit(self) -> ClockFit | None:
+        """How late the camera is; None where the motion is not known around enough of the places."""
+        late_s = self._scan()
+        if late_s is None:
+            return None
+        every = np.arange(len(self._one_ns))
+        none = np.zeros(len(every))
+        for _ in range(_MOST_STEPS):
+            (before, _, in_before), (now, covariances, is_known), (after, _, in_after) = (
+                self._differences(none + late_s + ahead_s, every) for ahead_s in (-_STEP_S / 2, 0.0, _STEP_S / 2)
+            )
+            rows = in_before & is_known & in_after
+            if int(rows.sum()) < LEAST_FRAMES:
+                return None
+            by_second = (after - before)[rows] / _STEP_S
+            places = np.broadcast_to(np.eye(6), (len(by_second), 6, 6))
+            designs = np.concatenate([places, -by_second[:, :, None]], axis=2)
+            known = np.diag([0.0] * 6 + [_USUAL_S**-2])
+            start, expected = np.append(np.median(now[rows], axis=0), 0.0), np.append(np.zeros(6), -late_s)
+            estimate, covariance = robust_fit(now[rows], covariances[rows], designs, start, (expected, known))
+            correction_s = float(np.clip(estimate[6], -_STEP_S, _STEP_S))
+            late_s += correction_s
+            if abs(correction_s) < 0.01 * np.sqrt(covariance[6, 6]):
+                break
+        moved = np.linalg.norm((by_second * late_s).reshape(-1, 2, 3), axis=2)
+        step, turn = np.median(moved, axis=0).tolist()
+        sigma_s = float(np.sqrt(covariance[6, 6]))
+        return ClockFit(late_s, sigma_s, estimate[:6], covariance[:6, :6], turn, step)
+
+    def _scan(self) -> float | None:
+        """The offset that explains the differences best, roughly; 0 where none does better than that."""
+        rows = np.unique(np.linspace(0, len(self._one_ns) - 1, _MOST_IN_SCAN).astype(int))
+        late_s = np.arange(-_FARTHEST_S, _FARTHEST_S + _STEP_S / 2, _STEP_S)
+        now, of_now, is_known = self._differences(np.zeros(len(rows)), rows)
+        shifted, of_shifted, in_shifted = self._differences(np.repeat(late_s, len(rows)), np.tile(rows, len(late_s)))
+        shape = (len(late_s), len(rows))
+        used = in_shifted.reshape(shape) & is_known
+        tried = np.flatnonzero(used.sum(axis=1) >= LEAST_FRAMES)
+        if not len(tried):
+            return None
+        before = _costs(np.broadcast_to(now, (len(tried), *now.shape)), np.linalg.inv(of_now), used[tried])
+        information = np.linalg.inv(of_shifted.reshape(*shape, 6, 6)[tried])
+        better = before - _costs(shifted.reshape(*shape, 6)[tried], information, used[tried])
+        return float(late_s[tried[np.argmax(better)]]) if better.max() > 0.0 else 0.0
+
+    def _differences(self, late_s: Array, rows: NDArray[np.int64]) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """Differences (N, 6) of places from the given one if stamps were so late, covariances, which are known."""
+        moved = self._moved(np.rint(late_s * NANOSECONDS).astype(np.int64), rows)
+        inverse = np.swapaxes(moved.rotations, 1, 2)
+        positions = np.einsum("nij,nj->ni", inverse, self._translations[rows] - moved.translations)
+        rotations = inverse @ self._rotations[rows]
+        differences = pose_differences(positions, rotations, self._given.translation, self._given.rotation)
+        return differences, turn_covariance(self._covariances[rows], inverse), moved.is_known
+
+    def _moved(self, late_ns: NDArray[np.int64], rows: NDArray[np.int64]) -> Moved:
+        """The motion of the rig from the images of the one camera to those of the other, by the clock of odometry."""
+        own = np.where(self._leads[rows], late_ns, 0)
+        return self._path.moved(self._one_ns[rows] + own, self._other_ns[rows] + own - late_ns)
+
+
+def _costs(differences: Array, information: Array, used: NDArray[np.bool_]) -> Array:
+    """How much the differences (T, N, 6) that are used (T, N) scatter about their robust mean: by the Cauchy loss."""
+    mean = np.nanmedian(np.where(used[:, :, None], differences, np.nan), axis=1)
+    for _ in range(_ITERATIONS):
+        apart = differences - mean[:, None]
+        squared = ((information @ apart[..., None])[..., 0] * apart).sum(axis=2) / 6.0
+        weighted = information * np.where(used, 1.0 / (1.0 + squared), 0.0)[:, :, None, None]
+        pulls = (weighted @ differences[..., None])[..., 0].sum(axis=1)
+        mean = np.linalg.solve(weighted.sum(axis=1), pulls[..., None])[..., 0]
+    return np.asarray(6.0 * np.where(used, np.log1p(squared), 0.0).sum(axis=1))
