@@ -31,25 +31,21 @@ from visloc_ros.apps.options import (
 )
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.recomputation import recompute
+from visloc_ros.apps.rig_report import report_rig
 from visloc_ros.apps.rig_run import run_rig
 from visloc_ros.apps.timings import print_processor_time
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import ConfigError, SetupError
-from visloc_ros.core.rig import Rig
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation import Row, RunRecord, summarize
 from visloc_ros.evaluation.regression import compare_with_baseline, read_baseline
 from visloc_ros.localization import AnchorEngine, find_camera
 from visloc_ros.localization.rig import RigEngine
-from visloc_ros.localization.rig.places import Cause, PlaceDifference
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import FrameSource, RecalibratedSource, SourceConfig, open_source
-from visloc_ros.sources.camera_files import TIME_SHIFT
 from visloc_ros.sources.measurements import measurements_of
-from visloc_ros.sources.rig_files import write_rig_yaml
 from visloc_ros.sources.rig_recording import open_rig_recording
 
-OBSERVED_RIG = "rig_observed.yaml"
 WORSE = 3  # exit code; 1 is an error, 2 a wrong command line
 EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: by the order of sums
 
@@ -162,24 +158,11 @@ def localize_rig(
     truth = recording.ground_truth if ground_truth is None else read_tum(ground_truth)
     with StageBars() as bars:
         record = run_rig(place, recording, truth, options, bars, engine)
-    finish(record, output, as_json)
-    differences, refined = engine.places.differences(), engine.places.refined()
-    for difference in differences:
-        console.print(f"{difference}{_remedy(difference, refined)}", highlight=False)
-    if any(difference.cause in (Cause.MOUNT, Cause.CLOCK) for difference in differences):
-        write_rig_yaml(output / OBSERVED_RIG, refined)
-        console.print(f"the rig as it was observed: {output / OBSERVED_RIG}", highlight=False)
+    try:
+        finish(record, output, as_json)
+    finally:  # where no frame was localized, too
+        report_rig(engine, output)
     return record
-
-
-def _remedy(difference: PlaceDifference, refined: Rig) -> str:
-    """What to do about a camera that is not as given."""
-    if difference.cause is Cause.CLOCK:
-        shift_s = refined.cameras[difference.name].time_shift_s
-        return f": correct its clock, or set its {TIME_SHIFT} to {shift_s:.3f} s"
-    if difference.cause is Cause.UNKNOWN:
-        return ". Record where the rig stands still, and where it turns to and fro"
-    return ": correct its rig_from_camera" if difference.cause is Cause.MOUNT else ""
 
 
 def conclude(record: RunRecord, baseline: Mapping[str, Any] | None, timings: bool) -> None:

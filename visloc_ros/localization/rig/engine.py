@@ -20,6 +20,7 @@ from visloc_ros.localization.rig.camera import CameraSearch
 from visloc_ros.localization.rig.consensus import consensus, disagreement, is_kept, is_undecided, log_odds
 from visloc_ros.localization.rig.joint_search import JointSearch
 from visloc_ros.localization.rig.places import PlaceCheck
+from visloc_ros.localization.rig.sightings import SightingsByCamera
 from visloc_ros.localization.rig.solving import RigSolution, RigView, solve_rig_pose
 from visloc_ros.localization.rig.types import RigImage, RigPose
 from visloc_ros.localization.rig.uncertainty import rig_covariance
@@ -42,6 +43,8 @@ class RigEngine:
         self.engine, self.rig = engine, rig
         self.places = PlaceCheck(rig, engine.config.pose)
         """Whether the cameras are where the rig says, by all images so far."""
+        self.sightings = SightingsByCamera(rig.names)
+        """How often each camera was found."""
         self._together = JointSearch(engine)
 
     @property
@@ -63,13 +66,22 @@ class RigEngine:
             return Rejection(stamp_ns, Reason.STALE, {"images": len(images)})
         found = [camera for camera in searched if isinstance(camera.answer, AnchorPose)]
         self.places.add(found)
+        answer = self._judge(stamp_ns, searched, found)
+        agreeing = answer.by_camera if isinstance(answer, RigPose) else ()
+        self.sightings.add([camera.name for camera in searched], [camera.name for camera in found], agreeing)
+        return replace(answer, left_out={**left_out, **answer.left_out}) if isinstance(answer, RigPose) else answer
+
+    def _judge(
+        self, stamp_ns: int, searched: Sequence[CameraSearch], found: Sequence[CameraSearch]
+    ) -> RigPose | Rejection:
+        """The pose by the cameras that are where the rig says."""
         cameras = [camera for camera in searched if camera.name not in self.places.unusable]
         if not cameras:
             return Rejection(stamp_ns, Reason.RIG_MISMATCH, _inliers(searched), _stage_ms(searched))
-        found = [camera for camera in found if camera in cameras]
-        answer = self._join(stamp_ns, cameras, found) if found else self._find_together(stamp_ns, cameras)
-        left_out |= {camera.name: _why_left_out(camera) for camera in searched if camera not in cameras}
-        return replace(answer, left_out={**left_out, **answer.left_out}) if isinstance(answer, RigPose) else answer
+        usable = [camera for camera in found if camera in cameras]
+        answer = self._join(stamp_ns, cameras, usable) if usable else self._find_together(stamp_ns, cameras)
+        unusable = {camera.name: _why_left_out(camera) for camera in searched if camera not in cameras}
+        return replace(answer, left_out={**unusable, **answer.left_out}) if isinstance(answer, RigPose) else answer
 
     def _search(self, images: Mapping[str, RigImage], prior: SE3 | None) -> list[CameraSearch]:
         """Search each camera alone, around the prior, or where one before it was found."""
@@ -83,8 +95,10 @@ class RigEngine:
         for (name, image), query in zip(images.items(), queries, strict=True):
             place = (image.rig_from_rig_then or SE3.identity()) @ self.rig.rig_from_camera(name)
             around = None if expected is None else expected @ place
-            # A pose that is known already is only to be confirmed or contradicted.
-            answer = self.engine.solve(replace(query, is_thorough=not is_known), around)
+            # A pose that is known already is only to be confirmed or contradicted; unless this never succeeds: the
+            # place on the rig is then wrong, perhaps, and only a search for itself shows it.
+            is_alone = not is_known or self.sightings.by_camera[name].has_never_agreed
+            answer = self.engine.solve(replace(query, is_thorough=is_alone), None if is_known and is_alone else around)
             searched.append(CameraSearch(name, query, place, image.motion_covariance, answer))
             if isinstance(answer, AnchorPose) and not is_known:
                 expected, is_known = searched[-1].own_map_from_rig, True

@@ -22,6 +22,7 @@ from visloc_ros.localization.rig.path import RigPath, SampledPath
 from visloc_ros.localization.rig.robust_fit import robust_mean
 
 _KEPT = 250  # rig frames of a pair of cameras
+_ROUGHLY_M, _ROUGHLY_DEG = 0.1, 5.0  # as a place is measured by hand
 
 
 class Cause(Enum):
@@ -68,6 +69,12 @@ class PlaceDifference:
     def metres(self) -> float:
         """Distance between the two places."""
         return float(np.linalg.norm(self.observed.translation - self.given.translation))
+
+    @property
+    def is_inverse(self) -> bool:
+        """Whether ``camera_from_rig`` was given instead of ``rig_from_camera``."""
+        is_other = not self.given.is_close(self.given.inverse, _ROUGHLY_M, _ROUGHLY_DEG)
+        return is_other and self.observed.is_close(self.given.inverse, _ROUGHLY_M, _ROUGHLY_DEG)
 
     def __str__(self) -> str:
         seen = f"as seen from '{self.seen_from}' in {self.frames} rig frames"
