@@ -38,7 +38,7 @@ def _remedy(difference: PlaceDifference, refined: Rig) -> str:
         shift_s = refined.cameras[difference.name].time_shift_s
         return f": correct its clock, or set its {TIME_SHIFT} to {shift_s:.3f} s"
     if difference.cause is Cause.UNKNOWN:
-        return ". Record the rig where it stands still, and where it turns to and fro"
+        return ". Record the rig where it stands still, and where it turns left and right"
     if difference.cause is not Cause.MOUNT:
         return ""
     inverse = ", which is the inverse of what was meant" if difference.is_inverse else ""

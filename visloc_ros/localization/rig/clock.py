@@ -101,9 +101,9 @@ class ClockCheck:
         tried = np.flatnonzero(used.sum(axis=1) >= LEAST_FRAMES)
         if not len(tried):
             return None
-        before = _costs(np.broadcast_to(now, (len(tried), *now.shape)), np.linalg.inv(of_now), used[tried])
-        information = np.linalg.inv(of_shifted.reshape(*shape, 6, 6)[tried])
-        better = before - _costs(shifted.reshape(*shape, 6)[tried], information, used[tried])
+        before = _costs(np.broadcast_to(now, (len(tried), *now.shape)), of_now, used[tried])
+        after = _costs(shifted.reshape(*shape, 6)[tried], of_shifted.reshape(*shape, 6, 6)[tried], used[tried])
+        better = before - after
         return float(late_s[tried[np.argmax(better)]]) if better.max() > 0.0 else 0.0
 
     def _differences(self, late_s: Array, rows: NDArray[np.int64]) -> tuple[Array, Array, NDArray[np.bool_]]:
@@ -121,8 +121,9 @@ class ClockCheck:
         return self._path.moved(self._one_ns[rows] + own, self._other_ns[rows] + own - late_ns)
 
 
-def _costs(differences: Array, information: Array, used: NDArray[np.bool_]) -> Array:
+def _costs(differences: Array, covariances: Array, used: NDArray[np.bool_]) -> Array:
     """How much the differences (T, N, 6) that are used (T, N) scatter about their robust mean: by the Cauchy loss."""
+    information = np.linalg.inv(covariances)
     mean = np.nanmedian(np.where(used[:, :, None], differences, np.nan), axis=1)
     for _ in range(_ITERATIONS):
         apart = differences - mean[:, None]
