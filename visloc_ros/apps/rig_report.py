@@ -13,6 +13,10 @@ from visloc_ros.sources.camera_files import TIME_SHIFT
 from visloc_ros.sources.rig_files import write_rig_yaml
 
 OBSERVED_RIG = "rig_observed.yaml"
+_ADVICE = {
+    Cause.EITHER: ". Record the rig where it stands still, and where it turns left and right",
+    Cause.NEITHER: ": fix it to the rig, and give it the clock of the others",
+}
 
 
 def words_of_rig(engine: RigEngine) -> Iterator[str]:
@@ -37,9 +41,7 @@ def _remedy(difference: PlaceDifference, refined: Rig) -> str:
     if difference.cause is Cause.CLOCK:
         shift_s = refined.cameras[difference.name].time_shift_s
         return f": correct its clock, or set its {TIME_SHIFT} to {shift_s:.3f} s"
-    if difference.cause is Cause.UNKNOWN:
-        return ". Record the rig where it stands still, and where it turns left and right"
-    if difference.cause is not Cause.MOUNT:
-        return ""
-    inverse = ", which is the inverse of what was meant" if difference.is_inverse else ""
-    return f": correct its rig_from_camera{inverse}"
+    if difference.cause is Cause.MOUNT:
+        inverse = ", which is the inverse of what was meant" if difference.is_inverse else ""
+        return f": correct its rig_from_camera{inverse}"
+    return _ADVICE.get(difference.cause, "")

@@ -52,7 +52,8 @@ _KEPT = 4  # images of a camera
 _REMEDIES = {
     Cause.MOUNT: "correct its transform on /tf_static",
     Cause.CLOCK: "correct its clock",
-    Cause.UNKNOWN: "correct its transform on /tf_static, or its clock",
+    Cause.EITHER: "correct its transform on /tf_static, or its clock",
+    Cause.NEITHER: "fix it to the robot, and give it the clock of the others",
 }
 
 

@@ -9,6 +9,7 @@ from visloc_ros.localization.rig.places import Cause
 from visloc_ros.simulation.path import PATHS
 
 LATE_MS = (-1000, -300, -100, -30, 30, 100, 300, 1000)
+BY_OTHER_CLOCK = [("left", -1000), ("left", 30), ("left", 1000)]
 
 
 def walk(seconds):
@@ -34,9 +35,8 @@ def mounted(degrees=0.0, metres=0.0):
     return RIG.with_place("left", LEFT @ SE3(turn, np.array([metres, 0.0, 0.0])))
 
 
-@pytest.mark.parametrize("late_ms", LATE_MS)
-@pytest.mark.parametrize("leading", ["front", "left"])
-def test_late_stamps_are_named_with_their_value_and_the_camera_stays_where_it_is(late_ms, leading):
+@pytest.mark.parametrize(("leading", "late_ms"), [*(("front", late_ms) for late_ms in LATE_MS), *BY_OTHER_CLOCK])
+def test_late_stamps_are_named_with_their_value_and_the_camera_stays_where_it_is(leading, late_ms):
     places = walked(walk, late_ms / 1e3, leading=leading)
     (named,) = places.differences()
     assert (named.name, named.cause) == ("left", Cause.CLOCK)
@@ -79,12 +79,24 @@ def test_right_clocks_and_places_are_not_contradicted():
 def test_a_steady_motion_does_not_tell_a_clock_from_a_mount(path):
     places = walked(path, 0.1)
     (named,) = places.differences()
-    assert named.cause is Cause.UNKNOWN
+    assert named.cause is Cause.EITHER
     assert "or its stamps are late or early: the motion was too steady to tell" in str(named)
     assert places.refined().rig_from_camera("left") is RIG.rig_from_camera("left")
 
 
 def test_without_the_motion_nothing_is_told_apart():
     (named,) = walked(walk, 0.1, odometry=False).differences()
-    assert named.cause is Cause.UNKNOWN
+    assert named.cause is Cause.EITHER
     assert "the motion is known in too few of them" in str(named)
+
+
+@pytest.mark.parametrize("late_s", [-5.0, 3.0])
+def test_a_clock_of_its_own_is_no_value(late_s):
+    places = walked(walk, late_s)
+    (named,) = places.differences()
+    assert named.cause is Cause.NEITHER
+    assert "which no single place explains, and no time shift up to 2 s" in str(named)
+    assert places.unusable == {"left"}
+    refined = places.refined().cameras["left"]
+    assert refined.rig_from_camera is LEFT
+    assert refined.time_shift_s == 0.0

@@ -19,7 +19,9 @@ from visloc_ros.localization.rig.robust_fit import robust_fit
 LEAST_FRAMES = 6
 """Rig frames, as many as a difference of places has components."""
 _AT_ONCE_S = 0.005  # stamps that are no farther apart are of one time
-_FARTHEST_S, _STEP_S = 2.0, 0.05  # a handheld camera shakes no faster than some hertz
+FARTHEST_S = 2.0
+"""Offsets of clocks that are tried; more is no delay, but a clock of its own."""
+_STEP_S = 0.05  # a handheld camera shakes no faster than some hertz
 _USUAL_S = 1.0  # of the clocks of cameras in one recording; it only decides where the motion says nothing
 _MOST_IN_SCAN = 64
 _ITERATIONS = 2  # from the median on
@@ -30,16 +32,16 @@ _MOST_STEPS = 15
 class ClockFit:
     """By how many seconds the stamps of a camera are late, and its place as far as these do not explain it.
 
-    ``difference`` (6,) of the place, with its covariance (6, 6), is about the axes of the rig. ``turn`` and ``step``
-    are by how many radians and metres the rig usually moves in that time.
+    ``difference`` (6,) of the place, with its covariance (6, 6), is about the axes of the rig. ``moved`` are
+    metres and radians by which the rig usually moves in that time, ``unexplained`` those that both leave.
     """
 
     late_s: float
     sigma_s: float
     difference: Array
     covariance: Array
-    turn: float
-    step: float
+    moved: tuple[float, float]
+    unexplained: tuple[float, float]
 
     @property
     def is_sure(self) -> bool:
@@ -85,15 +87,14 @@ class ClockCheck:
             late_s += correction_s
             if abs(correction_s) < 0.01 * np.sqrt(covariance[6, 6]):
                 break
-        moved = np.linalg.norm((by_second * late_s).reshape(-1, 2, 3), axis=2)
-        step, turn = np.median(moved, axis=0).tolist()
-        sigma_s = float(np.sqrt(covariance[6, 6]))
-        return ClockFit(late_s, sigma_s, estimate[:6], covariance[:6, :6], turn, step)
+        sigma_s, left = float(np.sqrt(covariance[6, 6])), now[rows] - designs @ estimate
+        moved = _usual_size(by_second * late_s)
+        return ClockFit(late_s, sigma_s, estimate[:6], covariance[:6, :6], moved, _usual_size(left))
 
     def _scan(self) -> float | None:
         """The offset that explains the differences best, roughly; 0 where none does better than that."""
         rows = np.unique(np.linspace(0, len(self._one_ns) - 1, _MOST_IN_SCAN).astype(int))
-        late_s = np.arange(-_FARTHEST_S, _FARTHEST_S + _STEP_S / 2, _STEP_S)
+        late_s = np.arange(-FARTHEST_S, FARTHEST_S + _STEP_S / 2, _STEP_S)
         now, of_now, is_known = self._differences(np.zeros(len(rows)), rows)
         shifted, of_shifted, in_shifted = self._differences(np.repeat(late_s, len(rows)), np.tile(rows, len(late_s)))
         shape = (len(late_s), len(rows))
@@ -119,6 +120,12 @@ class ClockCheck:
         """The motion of the rig from the images of the one camera to those of the other, by the clock of odometry."""
         own = np.where(self._leads[rows], late_ns, 0)
         return self._path.moved(self._one_ns[rows] + own, self._other_ns[rows] + own - late_ns)
+
+
+def _usual_size(differences: Array) -> tuple[float, float]:
+    """Median length in metres and angle in radians of differences (N, 6) of poses."""
+    step, turn = np.median(np.linalg.norm(differences.reshape(-1, 2, 3), axis=2), axis=0).tolist()
+    return step, turn
 
 
 def _costs(differences: Array, covariances: Array, used: NDArray[np.bool_]) -> Array:

@@ -30,8 +30,12 @@ class PlaceObservation:
     @property
     def shift_px(self) -> float:
         """By how many pixels the difference moves what the camera sees."""
+        return self.in_pixels(float(np.linalg.norm(self.difference[:3])), float(np.linalg.norm(self.difference[3:])))
+
+    def in_pixels(self, step: float, turn: float) -> float:
+        """By how many pixels a step in metres and a turn in radians move what the camera sees."""
         by_turn, by_move = self.pixels
-        return float(by_turn * np.linalg.norm(self.difference[3:]) + by_move * np.linalg.norm(self.difference[:3]))
+        return by_turn * turn + by_move * step
 
     def contradicts(self, least_px: float) -> bool:
         """Whether the difference is no chance, and moves what the camera sees by more than ``least_px``."""

@@ -16,7 +16,7 @@ from visloc_ros.core.rig import Rig
 from visloc_ros.core.tangent import move_covariance, perturbed, pose_difference
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.rig.camera import CameraSearch
-from visloc_ros.localization.rig.clock import LEAST_FRAMES, ClockCheck, ClockFit
+from visloc_ros.localization.rig.clock import FARTHEST_S, LEAST_FRAMES, ClockCheck, ClockFit
 from visloc_ros.localization.rig.observation import PlaceObservation, TimedPlace, observe, observe_in_time
 from visloc_ros.localization.rig.path import RigPath, SampledPath
 from visloc_ros.localization.rig.robust_fit import robust_mean
@@ -31,7 +31,8 @@ class Cause(Enum):
     NONE = "none"
     MOUNT = "mount"
     CLOCK = "clock"
-    UNKNOWN = "mount or clock"
+    EITHER = "mount or clock"
+    NEITHER = "neither"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +86,9 @@ class PlaceDifference:
             f"'{self.name}' is mounted {self.degrees:.2f} deg (sigma {math.degrees(sigma):.2f}) and {self.metres:.3f} "
             f"m (sigma {sigma_m:.3f}) otherwise than given, {seen}"
         )
-        if self.cause is not Cause.UNKNOWN:
+        if self.cause is Cause.NEITHER:
+            return f"{words}, which no single place explains, and no time shift up to {FARTHEST_S:.0f} s"
+        if self.cause is not Cause.EITHER:
             return words if self.late_s is None else f"{words}; its stamps are {self._late}"
         why = "the motion is known in too few of them" if self.late_s is None else "the motion was too steady to tell"
         return f"{words}, or its stamps are late or early: {why}"
@@ -187,20 +190,26 @@ class PlaceCheck:
     def _cause(self, mean: PlaceObservation, fit: ClockFit | None) -> tuple[Cause, float]:
         """What explains the observations of a pair, and by how many pixels it moves what the camera sees.
 
-        A place that would differ whatever the clock is, and a clock that would whatever the place is, are sure.
+        A place that would differ whatever the clock is, and a clock that would whatever the place is, are sure; but not
+        where they leave more than an inlier may err.
         """
         least_px = self._config.loss_scale_px
+        is_clock, moved_px = False, 0.0
         if fit is not None and fit.is_sure:
-            by_turn, by_move = mean.pixels
-            shift_px = by_turn * fit.turn + by_move * fit.step
-            if shift_px > least_px:
-                return Cause.CLOCK, shift_px
-        if not mean.contradicts(least_px):
+            moved_px = mean.in_pixels(*fit.moved)
+            is_clock = moved_px > least_px
+        if not is_clock and not mean.contradicts(least_px):
             return Cause.NONE, mean.shift_px
+        if fit is not None and (
+            abs(fit.late_s) > FARTHEST_S or mean.in_pixels(*fit.unexplained) > self._config.max_error_px
+        ):
+            return Cause.NEITHER, max(moved_px, mean.shift_px)
+        if is_clock:
+            return Cause.CLOCK, moved_px
         is_mount = fit is not None and PlaceObservation(fit.difference, fit.covariance, mean.pixels).contradicts(
             least_px
         )
-        return Cause.MOUNT if is_mount else Cause.UNKNOWN, mean.shift_px
+        return Cause.MOUNT if is_mount else Cause.EITHER, mean.shift_px
 
     def _reversed(self, of_pair: PlaceDifference) -> PlaceDifference:
         """The same difference, of the other camera's place."""
