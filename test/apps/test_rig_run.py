@@ -87,8 +87,8 @@ def test_the_trajectory_is_that_of_the_body(cameras, rig, engine):
 
 
 def test_a_camera_whose_stamps_are_late_is_named_and_stays_where_it_is(cameras, rig, engine):
-    recording = RigRecording("walk", rig, {"front": Recorded(cameras["front"]), "left": Recorded(cameras["left"])})
-    late = RigRecording("walk", rig.with_time_shift("left", 0.1), recording.sources)
+    sources = {name: Recorded(camera) for name, camera in cameras.items()}
+    late = RigRecording("walk", rig.with_time_shift("left", 0.1), sources)
     rig_engine = RigEngine(engine, late.rig)
     often = RunConfig(causal=True, anchor_period_s=0.1, anchor_latency_s=0.0)
     record = run_rig(engine.map, late, late.ground_truth, often, SilentProgress(), rig_engine)

@@ -200,6 +200,8 @@ def test_a_wrong_place_is_refused_by_the_name_of_its_camera(tmp_path, place, wor
         ({"cameras": {"left": {"rig_from_camera": np.eye(4).tolist(), "camera": "no.yaml"}}}, "rig.yaml", "no.yaml"),
         ({"cam0": KALIBR, "cam1": KALIBR}, "camchain.yaml", "camera 'cam1'.*T_cn_cnm1"),
         ({"cam0": KALIBR | {"timeshift_cam_imu": "late"}}, "camchain.yaml", "camera 'cam0'.*number of seconds"),
+        ({"cam0": KALIBR | {"timeshift_cam_imu": float("nan")}}, "camchain.yaml", "camera 'cam0'.*number of seconds"),
+        ({"cam0": KALIBR | {"timeshift_cam_imu": 10**400}}, "camchain.yaml", "camera 'cam0'.*number of seconds"),
         ({"cameras": []}, "rig_config.json", "list of rigs"),
         ([{"cameras": []}, {"cameras": []}], "rig_config.json", "one rig"),
         ([{"cameras": [{"image_prefix": "a/"}]}], "rig_config.json", "ref_sensor"),

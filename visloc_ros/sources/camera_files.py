@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from visloc_ros.core.colmap_model import read_cameras
 from visloc_ros.core.colmap_text import read_text_cameras
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.files import read_text, read_yaml
+from visloc_ros.core.trajectory import LATEST_NS, NANOSECONDS
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +133,8 @@ def read_time_shift(path: Path) -> float:
 def time_shift_of(values: _Values) -> float:
     """``timeshift_cam_imu``: the seconds to add to a camera's stamps for those of the IMU. Raises CalibrationError."""
     shift = values.get(TIME_SHIFT, 0.0)
-    if isinstance(shift, bool) or not isinstance(shift, int | float) or not math.isfinite(shift):
+    is_number = isinstance(shift, int | float) and not isinstance(shift, bool)
+    if not (is_number and abs(shift) * NANOSECONDS < LATEST_NS):
         raise CalibrationError(f"{TIME_SHIFT} must be a number of seconds, not {shift!r}")
     return float(shift)
 
