@@ -65,31 +65,33 @@ class ClockCheck:
 
     def fit(self) -> ClockFit | None:
         """How late the camera is; None where the motion is not known around enough of the places."""
-        late_s = self._scan()
-        if late_s is None:
-            return None
-        every = np.arange(len(self._one_ns))
-        none = np.zeros(len(every))
+        late_s, fit = self._scan(), None
         for _ in range(_MOST_STEPS):
-            (before, _, in_before), (now, covariances, is_known), (after, _, in_after) = (
-                self._differences(none + late_s + ahead_s, every) for ahead_s in (-_STEP_S / 2, 0.0, _STEP_S / 2)
-            )
-            rows = in_before & is_known & in_after
-            if int(rows.sum()) < LEAST_FRAMES:
-                return None
-            by_second = (after - before)[rows] / _STEP_S
-            places = np.broadcast_to(np.eye(6), (len(by_second), 6, 6))
-            designs = np.concatenate([places, -by_second[:, :, None]], axis=2)
-            known = np.diag([0.0] * 6 + [_USUAL_S**-2])
-            start, expected = np.append(np.median(now[rows], axis=0), 0.0), np.append(np.zeros(6), -late_s)
-            estimate, covariance = robust_fit(now[rows], covariances[rows], designs, start, (expected, known))
-            correction_s = float(np.clip(estimate[6], -_STEP_S, _STEP_S))
-            late_s += correction_s
-            if abs(correction_s) < 0.01 * np.sqrt(covariance[6, 6]):
+            fit = None if late_s is None else self._fit_from(late_s)
+            if fit is None or late_s is None or abs(fit.late_s - late_s) < 0.01 * fit.sigma_s:
                 break
-        sigma_s, left = float(np.sqrt(covariance[6, 6])), now[rows] - designs @ estimate
-        moved = _usual_size(by_second * late_s)
-        return ClockFit(late_s, sigma_s, estimate[:6], covariance[:6, :6], moved, _usual_size(left))
+            late_s += float(np.clip(fit.late_s - late_s, -_STEP_S, _STEP_S))
+        return fit
+
+    def _fit_from(self, late_s: float) -> ClockFit | None:
+        """The fit by differences that are linear in the offset around one."""
+        every = np.arange(len(self._one_ns))
+        (before, _, in_before), (now, covariances, is_known), (after, _, in_after) = (
+            self._differences(np.full(len(every), at_s), every)
+            for at_s in (late_s - _STEP_S / 2, late_s, late_s + _STEP_S / 2)
+        )
+        rows = in_before & is_known & in_after
+        if int(rows.sum()) < LEAST_FRAMES:
+            return None
+        by_second, now = (after - before)[rows] / _STEP_S, now[rows]
+        designs = np.concatenate([np.broadcast_to(np.eye(6), (len(now), 6, 6)), -by_second[:, :, None]], axis=2)
+        prior = np.append(np.zeros(6), -late_s), np.diag([0.0] * 6 + [_USUAL_S**-2])
+        start = np.append(np.median(now, axis=0), 0.0)
+        estimate, covariance = robust_fit(now, covariances[rows], designs, start, prior)
+        late_s += float(estimate[6])
+        moved, unexplained = _usual_size(by_second * late_s), _usual_size(now - designs @ estimate)
+        sigma_s = float(np.sqrt(covariance[6, 6]))
+        return ClockFit(late_s, sigma_s, estimate[:6], covariance[:6, :6], moved, unexplained)
 
     def _scan(self) -> float | None:
         """The offset that explains the differences best, roughly; 0 where none does better than that."""
