@@ -82,7 +82,22 @@ def test_the_trajectory_is_that_of_the_body(cameras, rig, engine):
     )
     assert max(errors_m(record, cameras["front"])) < 0.01
     assert record.notes[0] == "'front' leads from 0.0 s on"
+    assert any(note.startswith("cameras found in the map: 'front' in ") for note in record.notes)
     assert recording.ground_truth.poses[0].is_close(cameras["front"].pose(0) @ FRONT.inverse, 1e-9, 1e-6)
+
+
+def test_a_camera_whose_stamps_are_late_is_named_and_stays_where_it_is(cameras, rig, engine):
+    sources = {name: Recorded(camera) for name, camera in cameras.items()}
+    late = RigRecording("walk", rig.with_time_shift("left", 0.1), sources)
+    rig_engine = RigEngine(engine, late.rig)
+    often = RunConfig(causal=True, anchor_period_s=0.1, anchor_latency_s=0.0)
+    record = run_rig(engine.map, late, late.ground_truth, often, SilentProgress(), rig_engine)
+    (words,) = (note for note in record.notes if "the stamps of 'left'" in note)
+    assert "ms (sigma" in words
+    assert "correct its clock, or set its timeshift_cam_imu to" in words
+    refined = rig_engine.places.refined()
+    assert refined.rig_from_camera("left") is rig.rig_from_camera("left")
+    assert refined.cameras["left"].time_shift_s == pytest.approx(0.0, abs=0.02)
 
 
 @pytest.mark.parametrize("what", ["covered_s", "unplugged_s"])

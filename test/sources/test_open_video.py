@@ -51,6 +51,7 @@ def test_selected_frames_keep_their_own_stamps(tmp_path):
     write_video(tmp_path / "a.mp4", count=10)
     source = open_source(tmp_path / "a.mp4", SourceConfig(first=2, last=8, every=3))
     assert [frame.stamp_ns for frame in source] == [80_000_000, 200_000_000, 320_000_000]
+    assert source.read_stamps_ns() == [80_000_000, 200_000_000, 320_000_000]
     assert len(source) == 3
 
 

@@ -40,6 +40,9 @@ class Source:
     def __iter__(self):
         return (Frame(stamp, np.zeros((4, 4), np.uint8), self.camera) for stamp in self.stamps_ns)
 
+    def read_stamps_ns(self):
+        return self.stamps_ns
+
 
 def times(front, left):
     recording = RigRecording("drive", RIG, {"front": front, "left": left})
@@ -68,6 +71,47 @@ def test_intrinsics_are_those_of_the_rig_or_of_the_source():
     assert recording.sources["left"].camera is CAMERA
     with pytest.raises(CalibrationError, match=r"'front' are not known: add 'camera'"):
         RigRecording("drive", RIG, {"front": Source(0, calibration=unknown)})
+
+
+def test_time_shifts_bring_all_cameras_to_one_clock():
+    shifted, source = RIG.with_time_shift("left", -0.03), Source(20, 31, 81)
+    source.ground_truth = Trajectory(np.array([31 * MS]), (LEFT,))
+    recording = RigRecording("drive", shifted, {"front": Source(0, 50), "left": source})
+    stamps = [{name: frame.stamp_ns // MS for name, frame in frames.items()} for frames in recording]
+    assert stamps == [{"front": 0, "left": 1}, {"front": 50, "left": 51}]  # without the one before zero
+    assert recording.ground_truth.stamps_ns == [MS]
+
+
+DAY, YEARS = 86_400_000, 50 * 365 * 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("front", "left", "words"),
+    [
+        (
+            [0, 50],
+            [YEARS, YEARS + 50],
+            r"'front' has images from 0.000 s \(1970.* to 0.050 s.*'left' has .*\(2019-12-20",
+        ),
+        ([0, 50, YEARS, YEARS + 50], [YEARS - 100, YEARS + 50], r"'front' has images from 0.000 s"),
+        ([0, 50], [9000, 9050], r"'left' has images from 9.000 s"),
+    ],
+)
+def test_cameras_that_share_no_time_are_refused_by_their_stamps(front, left, words):
+    with pytest.raises(SourceError, match=words):
+        times(Source(*front), Source(*left))
+    assert len(times(Source(*front), Source(*front))) == len(front)
+    assert times(Source(*front), Source()) == [{"front": stamp} for stamp in front]
+
+
+def test_intrinsics_without_a_size_are_those_of_the_images():
+    unsized = pycolmap.Camera(model="PINHOLE", width=0, height=0, params=[5, 5, 2, 2])
+    rig = RIG.with_camera("left", unsized)
+    recording = RigRecording("drive", rig, {"left": Source(0, calibration=guess_calibration(4, 4))})
+    assert (recording.sources["left"].camera.width, recording.sources["left"].camera.params[0]) == (4, 5.0)
+    assert recording.rig.cameras["left"].camera.height == 4
+    with pytest.raises(CalibrationError, match=r"camera 'left'.*corner"):
+        RigRecording("drive", rig, {"left": Source(0, calibration=guess_calibration(40, 40))})
 
 
 def test_the_truth_is_that_of_the_rig():
@@ -119,6 +163,7 @@ def test_topics_and_places_are_those_of_a_bag(bag, tmp_path, words, caplog):
     assert recording.rig.rig_from_camera("front").is_close(BASE_FROM_FRONT, 1e-9, 1e-6)
     assert recording.rig.rig_from_camera("left").is_close(BASE_FROM_FRONT @ FRONT_FROM_LEFT, 1e-9, 1e-6)
     assert [sorted(frames) for frames in recording] == [["front", "left"]] * 3
+    assert recording.sources["left"].read_stamps_ns() == [(100 * index + 2) * MS for index in range(1, 4)]
     assert ("no images of rear" in caplog.text) is ("rear" in words)
 
 

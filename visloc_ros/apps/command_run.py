@@ -31,6 +31,7 @@ from visloc_ros.apps.options import (
 )
 from visloc_ros.apps.outputs import check_outputs
 from visloc_ros.apps.recomputation import recompute
+from visloc_ros.apps.rig_report import report_rig
 from visloc_ros.apps.rig_run import run_rig
 from visloc_ros.apps.timings import print_processor_time
 from visloc_ros.core.config import read_config
@@ -43,10 +44,8 @@ from visloc_ros.localization.rig import RigEngine
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.sources import FrameSource, RecalibratedSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import measurements_of
-from visloc_ros.sources.rig_files import write_rig_yaml
 from visloc_ros.sources.rig_recording import open_rig_recording
 
-OBSERVED_RIG = "rig_observed.yaml"
 WORSE = 3  # exit code; 1 is an error, 2 a wrong command line
 EXACT = 1e-9  # metres, and elements of rotation matrices and covariances: by the order of sums
 
@@ -152,19 +151,17 @@ def localize_rig(
     output: Path,
     as_json: bool,
 ) -> RunRecord:
-    """Give a rig its poses, write them, and report cameras that are mounted otherwise than given."""
+    """Give a rig its poses, write them, and report cameras that are not as given."""
     recording = open_rig_recording(folder, rig_file, source_config)
     place = open_searchable_map(map_path)
     engine = RigEngine(AnchorEngine(place, options.anchor, most_turns=1), recording.rig)
     truth = recording.ground_truth if ground_truth is None else read_tum(ground_truth)
     with StageBars() as bars:
         record = run_rig(place, recording, truth, options, bars, engine)
-    finish(record, output, as_json)
-    for difference in engine.places.differences():
-        console.print(str(difference), highlight=False)
-    if any(difference.is_contradicted for difference in engine.places.differences()):
-        write_rig_yaml(output / OBSERVED_RIG, engine.places.refined())
-        console.print(f"with the places that were observed: {output / OBSERVED_RIG}", highlight=False)
+    try:
+        finish(record, output, as_json)
+    finally:  # where no frame was localized, too
+        report_rig(engine, output)
     return record
 
 

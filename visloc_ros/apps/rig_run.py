@@ -19,6 +19,7 @@ from visloc_ros.apps.offline_run import (
     search_inline,
     words_of_tracking,
 )
+from visloc_ros.apps.rig_report import words_of_rig
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import Map
 from visloc_ros.core.progress import Progress, track
@@ -226,9 +227,10 @@ class _RigRun:
         return replace(record, map_from_camera=pose, covariance=covariance)
 
     def notes(self) -> Iterator[str]:
-        """Which camera led when, and what followed map points gave."""
+        """Which camera led when, what followed map points gave, and what is known of each camera."""
         begin_ns = self._legs[0].lead.begin_ns if self._legs else 0
         for leg in self._legs:
             yield f"'{leg.camera}' leads from {(leg.lead.begin_ns - begin_ns) / NANOSECONDS:.1f} s on"
             if leg.run.listener.tracked:
                 yield words_of_tracking(leg.run.listener.tracked)
+        yield from words_of_rig(self._search.engine)

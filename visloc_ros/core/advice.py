@@ -36,7 +36,7 @@ ADVICE: Mapping[Reason, str] = {
     Reason.INTRINSICS_MISMATCH: f"the focal length is wrong; {_CALIBRATE}, or give none, and it is estimated",
     Reason.UNKNOWN_INTRINSICS: "the focal length is not known, and what was found, one plane perhaps, is not enough; "
     f"{_CALIBRATE}, or film more of the place",
-    Reason.RIG_MISMATCH: "what one camera of the rig sees contradicts the others; check where it is mounted",
+    Reason.RIG_MISMATCH: "a camera of the rig contradicts the others; check where it is mounted, and its clock",
     Reason.NO_TRANSFORM: "a transform at the image's time is missing; is odometry published, and /tf_static?",
     Reason.OTHER_FRAME: "it is in the frame of another map than the one in use; load_map says which one that is",
     Reason.BAD_MESSAGE: "a measurement held impossible values; look at the node or recording that it comes from",

@@ -20,12 +20,14 @@ _ROUNDED = 0.01
 class RigCamera:
     """One camera of a rig: its place, optical axes (x right, y down, z forward), and its intrinsics where known.
 
-    ``image_topic`` is that of its images in bags, where it is known.
+    ``camera`` is 0x0 pixels large where a file does not say its size. ``image_topic`` is that of its images in bags,
+    where it is known. ``time_shift_s`` is to be added to its stamps for those of the rig's clock.
     """
 
     rig_from_camera: SE3
     camera: pycolmap.Camera | None = None
     image_topic: str = ""
+    time_shift_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,14 @@ class Rig:
         self.rig_from_camera(name)
         moved = replace(self.cameras[name], rig_from_camera=rig_from_camera)
         return Rig({**self.cameras, name: moved})
+
+    def with_camera(self, name: str, camera: pycolmap.Camera) -> Rig:
+        """The same rig with other intrinsics of a camera."""
+        return Rig({**self.cameras, name: replace(self.cameras[name], camera=camera)})
+
+    def with_time_shift(self, name: str, time_shift_s: float) -> Rig:
+        """The same rig with another clock of a camera."""
+        return Rig({**self.cameras, name: replace(self.cameras[name], time_shift_s=time_shift_s)})
 
 
 def transform_from_matrix(values: object) -> SE3:

@@ -26,6 +26,7 @@ from visloc_ros.fusion.odom_velocity import UNKNOWN_VARIANCE
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.rig import RigEngine
 from visloc_ros.localization.rig.engine import AT_ONCE_NS
+from visloc_ros.localization.rig.places import Cause
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.qos import CAMERA_POSES, RELIABLE
@@ -47,6 +48,12 @@ _OTHERS_S, _DECODED_S = 0.03, 0.2  # images of one time come, and are decoded, w
 _MOTION_S = 0.1  # odometry of an image comes within it
 _LOOK_S = 0.005  # between looks for odometry
 _KEPT = 4  # images of a camera
+_REMEDIES = {
+    Cause.MOUNT: "correct its transform on /tf_static",
+    Cause.CLOCK: "correct its clock",
+    Cause.EITHER: "correct its transform on /tf_static, or its clock",
+    Cause.NEITHER: "fix it to the robot, and give it the clock of the others",
+}
 
 
 def further_cameras(names: str) -> tuple[str, ...]:
@@ -260,7 +267,7 @@ class RigInput:
                 yield f"Camera '{name}' is not used: its camera_info holds no calibration."
         for difference in () if self._search is None else self._search.engine.places.known:
             if difference.is_contradicted:
-                yield f"{difference}: correct its transform on /tf_static."
+                yield f"{difference}: {_REMEDIES[difference.cause]}."
 
 
 def _is_calibrated(frame: Frame) -> bool:

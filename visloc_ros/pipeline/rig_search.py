@@ -70,6 +70,7 @@ class RigSearch:
         rig_from_camera = self.engine.rig.rig_from_camera(self.active)
         expected = None if prior is None else prior @ rig_from_camera.inverse
         images = self._images(frame)
+        self.engine.places.moved(self.active, self.motion.poses())
         found = self.engine.localize(frame.stamp_ns, images, expected)
         searched = [name for name in images if not _is_of_other_time(name, found)]
         self.inliers |= {name: _seen_by(name, found) for name in searched}
@@ -148,6 +149,10 @@ class RigMotion:
         if self._steps and stamp_ns <= self._steps[-1].stamp_ns:
             self._steps.clear()  # the clock jumped back
         self._steps.append(_Step(stamp_ns, odom_from_rig, rig_from_axes, covariance))
+
+    def poses(self) -> list[tuple[int, SE3]]:
+        """``odom_from_rig`` of the last frames, by stamp."""
+        return [(step.stamp_ns, step.odom_from_rig) for step in self._steps]
 
     @property
     def newest_ns(self) -> int | None:

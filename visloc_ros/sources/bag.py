@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -121,6 +121,11 @@ class BagSource(OneCamera):
             accelerations=accelerations,
             angular_rates=angular_rates,
         )
+
+    def read_stamps_ns(self) -> Sequence[int]:
+        """Stamps of the images that iteration gives, by one pass over the bag that decodes none."""
+        ordered = in_order(self._selected_messages(), lambda message: message.stamp_ns, lambda _: None)
+        return [message.stamp_ns for message in ordered]
 
     def _selected_messages(self) -> Iterator[SerializedMessage]:
         selected = set(self._selected)

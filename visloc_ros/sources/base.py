@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -156,6 +156,46 @@ class EncodedSource(Protocol):
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
         """Walk over the same images as iteration does, undecoded."""
+
+
+@runtime_checkable
+class StampedSource(Protocol):
+    """A source that knows the stamps of its images without reading them."""
+
+    def read_stamps_ns(self) -> Sequence[int]:
+        """Stamps of the images selected, in nanoseconds."""
+
+
+class ShiftedSource:
+    """The frames of a source with stamps of another clock; those before it began, at zero, are left out."""
+
+    def __init__(self, source: FrameSource, shift_s: float) -> None:
+        self.name, self.calibration = source.name, source.calibration
+        self._source, self._shift_ns = source, round(shift_s * NANOSECONDS)
+
+    @property
+    def camera(self) -> pycolmap.Camera:
+        """Camera of the first frame."""
+        return self._source.camera
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the intrinsics are known, not guessed."""
+        return self._source.calibrated
+
+    @property
+    def ground_truth(self) -> Trajectory | None:
+        """True poses ``world_from_camera`` by the other clock, or None."""
+        truth = self._source.ground_truth
+        return None if truth is None else replace(truth, stamps_ns=truth.stamps_ns + self._shift_ns)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self._source:
+            if frame.stamp_ns + self._shift_ns >= 0:
+                yield replace(frame, stamp_ns=frame.stamp_ns + self._shift_ns)
 
 
 class RecalibratedSource(OneCamera):

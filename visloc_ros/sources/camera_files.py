@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,9 @@ from visloc_ros.core.colmap_model import read_cameras
 from visloc_ros.core.colmap_text import read_text_cameras
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.files import read_text, read_yaml
+from visloc_ros.core.trajectory import LATEST_NS, NANOSECONDS
+
+_log = logging.getLogger(__name__)
 
 _Values = Mapping[str, Any]
 
@@ -38,6 +42,9 @@ KNOWN_FORMATS = (
 _OWN_FILE = "write 'model, width, height, params' of COLMAP into a YAML file instead"
 CHAIN_NAME = re.compile(r"cam\d+")
 """Names of cameras in Kalibr's chain."""
+TIME_SHIFT = "timeshift_cam_imu"
+"""Name of the time shift of a camera in files of Kalibr and OpenVINS."""
+_YAML = (".yaml", ".yml")
 _OST = re.compile(r"^\[image\]$.*^camera matrix$", re.MULTILINE | re.DOTALL)
 _NO_DISTORTION = ("", "none")
 _LEAST_COEFFICIENTS = 4
@@ -78,7 +85,11 @@ def read_given_calibration(file: str) -> CameraCalibration | None:
     """The calibration in a given file; None for an empty name. Raises CalibrationError."""
     if not file:
         return None
-    return CameraCalibration(read_camera_file(Path(file).expanduser()), CalibrationSource.GIVEN)
+    path = Path(file).expanduser()
+    camera = read_camera_file(path)
+    if shift_s := read_time_shift(path):
+        _log.warning("%s: %s of %g s is for rigs: this camera keeps its own stamps", path, TIME_SHIFT, shift_s)
+    return CameraCalibration(camera, CalibrationSource.GIVEN)
 
 
 def write_camera_yaml(path: Path, camera: pycolmap.Camera) -> None:
@@ -105,6 +116,27 @@ def camera_from_values(values: _Values) -> pycolmap.Camera:
         return camera
     except (TypeError, ValueError, OverflowError, AttributeError, RecursionError) as error:
         raise CalibrationError(f"the calibration is malformed: {error}") from error
+
+
+def read_time_shift(path: Path) -> float:
+    """``timeshift_cam_imu`` of a camera file of Kalibr or OpenVINS in seconds, 0 where it has none, or is another one.
+
+    Raises CalibrationError where it is no number.
+    """
+    if path.suffix not in _YAML:
+        return 0.0
+    values = read_yaml(path, CalibrationError)
+    blocks = [block for name, block in values.items() if CHAIN_NAME.fullmatch(name)] or [values]
+    return time_shift_of(_the_only({str(index): block for index, block in enumerate(blocks)}))
+
+
+def time_shift_of(values: _Values) -> float:
+    """``timeshift_cam_imu``: the seconds to add to a camera's stamps for those of the IMU. Raises CalibrationError."""
+    shift = values.get(TIME_SHIFT, 0.0)
+    is_number = isinstance(shift, int | float) and not isinstance(shift, bool)
+    if not (is_number and abs(shift) * NANOSECONDS < LATEST_NS):
+        raise CalibrationError(f"{TIME_SHIFT} must be a number of seconds, not {shift!r}")
+    return float(shift)
 
 
 def _read(path: Path) -> pycolmap.Camera:

@@ -7,7 +7,7 @@ true poses its images stay as they are written, because those poses are of such 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
@@ -119,6 +119,10 @@ class FolderSource:
             camera, calibration = encoded.camera, encoded.calibration
             turns, is_mirrored = header.clockwise_turns, header.is_mirrored
             yield Frame(encoded.stamp_ns, image, camera, encoded.name, calibration, turns, is_mirrored)
+
+    def read_stamps_ns(self) -> Sequence[int]:
+        """Stamps of all images, none of which is read."""
+        return [image.stamp_ns for image in self.images]
 
     def iter_encoded(self) -> Iterator[EncodedFrame]:
         """Walk over the same images as their files hold them, for exact copies; turned ones and others as PNG."""

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pycolmap
 import yaml
 
+from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.colmap_rigs import rig_of_model
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.files import read_text, read_yaml
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import MODEL_FOLDER
 from visloc_ros.core.rig import Rig, RigCamera, transform_from_matrix, transform_from_quaternion
-from visloc_ros.sources.camera_files import CHAIN_NAME, camera_from_values, camera_to_values, read_camera_file
-
-_log = logging.getLogger(__name__)
+from visloc_ros.sources.camera_files import (
+    CHAIN_NAME,
+    TIME_SHIFT,
+    camera_from_values,
+    camera_to_values,
+    read_camera_file,
+    read_time_shift,
+    time_shift_of,
+)
 
 _Values = Mapping[str, Any]
-_KEYS = {"camera", "rig_from_camera", "image_topic"}
+_KEYS = {"camera", "rig_from_camera", "image_topic", TIME_SHIFT}
 _PLACE_KEYS = {"translation", "quaternion_wxyz", "quaternion_xyzw"}
+_ROUNDED_M, _ROUNDED_DEG = 1e-3, 0.1  # of a place that is written twice
 
 
 def read_rig_file(path: Path, places: Mapping[str, SE3] | None = None) -> Rig:
@@ -30,10 +38,11 @@ def read_rig_file(path: Path, places: Mapping[str, SE3] | None = None) -> Rig:
 
     ``rig.yaml`` holds under ``cameras``, by name, ``rig_from_camera`` (a 4x4 matrix, or ``translation`` and
     ``quaternion_wxyz`` or ``quaternion_xyzw``) and, optionally, ``camera``: a calibration file beside it, or the same
-    values, and ``image_topic``. ``places`` stand for those that it does not say; cameras without either are then left
-    out. In Kalibr's chain the rig is the IMU where every camera has ``T_cam_imu``, else the first camera; in COLMAP's
-    file, and in a folder with its model or a map, it is the reference camera. Raises CalibrationError that names the
-    camera and what is wrong.
+    values, ``image_topic``, and ``timeshift_cam_imu``, as Kalibr calls the seconds to add to the camera's stamps.
+    ``places`` stand for those that it does not say; cameras without either are then left out. In the chain of Kalibr or
+    OpenVINS the rig is the IMU where each camera has ``T_cam_imu`` or ``T_imu_cam``, else the first camera; in COLMAP's
+    file, and in a folder with its model or a map, it is the reference camera. Cameras of COLMAP's file are 0x0 pixels
+    large. Raises CalibrationError that names the camera and what is wrong.
     """
     try:
         return _read(path, places)
@@ -66,6 +75,8 @@ def write_rig_yaml(path: Path, rig: Rig) -> None:
             cameras[name]["camera"] = camera_to_values(camera.camera)
         if camera.image_topic:
             cameras[name]["image_topic"] = camera.image_topic
+        if camera.time_shift_s:
+            cameras[name][TIME_SHIFT] = camera.time_shift_s
     path.write_text(yaml.safe_dump({"cameras": cameras}, sort_keys=False, default_flow_style=None), encoding="utf-8")
 
 
@@ -81,6 +92,9 @@ def write_rig_config(path: Path, rig: Rig) -> None:
                 "cam_from_rig_rotation": camera_from_reference.quaternion.tolist(),
                 "cam_from_rig_translation": camera_from_reference.translation.tolist(),
             }
+        camera = rig.cameras[name].camera
+        if camera is not None:
+            place |= {"camera_model_name": camera.model.name, "camera_params": camera.params.tolist()}
         cameras.append({"image_prefix": f"{name}/", **place})
     path.write_text(json.dumps([{"cameras": cameras}], indent=2) + "\n", encoding="utf-8")
 
@@ -129,9 +143,14 @@ def _from_yaml(values: _Values, folder: Path, known: SE3 | None) -> RigCamera:
         known = _place(place) if isinstance(place, Mapping) else transform_from_matrix(place)
     if known is None:
         raise CalibrationError("it lacks 'rig_from_camera', which only a bag's /tf_static can replace")
-    if camera is None or isinstance(camera, Mapping):
-        return RigCamera(known, None if camera is None else camera_from_values(camera), topic)
-    return RigCamera(known, read_camera_file(folder / str(camera)), topic)
+    shift_s = time_shift_of(values)
+    if camera is None:
+        return RigCamera(known, None, topic, shift_s)
+    is_here, file = isinstance(camera, Mapping), folder / str(camera)
+    intrinsics = camera_from_values(camera) if is_here else read_camera_file(file)
+    if TIME_SHIFT not in values:
+        shift_s = time_shift_of(camera) if is_here else read_time_shift(file)
+    return RigCamera(known, intrinsics, topic, shift_s)
 
 
 def _place(values: _Values) -> SE3:
@@ -152,27 +171,38 @@ def _check_keys(values: _Values, known: set[str]) -> None:
 
 
 def _from_kalibr(values: Mapping[str, Any]) -> Rig:
-    """Kalibr's ``T_cam_imu`` is camera_from_imu, ``T_cn_cnm1`` takes points of the camera before into this one."""
+    """The chain of Kalibr or OpenVINS; ``T_cn_cnm1`` takes points of the camera before into this one."""
     names = sorted(values, key=lambda name: int(str(name)[3:]))
     cameras = {str(name): values[name] for name in names}
-    by_imu = all(isinstance(one, Mapping) and "T_cam_imu" in one for one in cameras.values())
+    by_imu = all(isinstance(one, Mapping) and ("T_cam_imu" in one or "T_imu_cam" in one) for one in cameras.values())
     before: list[SE3] = []  # rig_from_camera of the cameras so far
 
-    def read(name: str, camera: _Values) -> RigCamera:
-        key = "T_cam_imu" if by_imu else "T_cn_cnm1"
+    def read(_: str, camera: _Values) -> RigCamera:
         if by_imu:
-            place = transform_from_matrix(camera[key]).inverse
+            place = _imu_from_camera(camera)
         elif not before:
             place = SE3.identity()
-        elif key in camera:
-            place = before[-1] @ transform_from_matrix(camera[key]).inverse
+        elif "T_cn_cnm1" in camera:
+            place = before[-1] @ transform_from_matrix(camera["T_cn_cnm1"]).inverse
         else:
             raise CalibrationError("it lacks 'T_cn_cnm1' (or give T_cam_imu of every camera)")
         before.append(place)
         intrinsics = camera_from_values(camera) if "intrinsics" in camera else None
-        return RigCamera(place, intrinsics, str(camera.get("rostopic", "")))
+        return RigCamera(place, intrinsics, str(camera.get("rostopic", "")), time_shift_of(camera))
 
     return Rig(_each(cameras, read))
+
+
+def _imu_from_camera(camera: _Values) -> SE3:
+    """By Kalibr's ``T_cam_imu``, which is camera_from_imu, or by ``T_imu_cam`` of OpenVINS."""
+    places = []
+    if "T_cam_imu" in camera:
+        places.append(transform_from_matrix(camera["T_cam_imu"]).inverse)
+    if "T_imu_cam" in camera:
+        places.append(transform_from_matrix(camera["T_imu_cam"]))
+    if not places[0].is_close(places[-1], _ROUNDED_M, _ROUNDED_DEG):
+        raise CalibrationError("'T_cam_imu' and 'T_imu_cam' contradict each other: one must be the other's inverse")
+    return places[0]
 
 
 def _from_colmap(values: Any) -> Rig:
@@ -192,16 +222,30 @@ def _from_colmap(values: Any) -> Rig:
     references = [name for name, camera in cameras.items() if camera.get("ref_sensor")]
     if len(references) != 1:
         raise CalibrationError(f"one camera must be the 'ref_sensor', not {len(references)}")
-    if any("camera_params" in camera for camera in cameras.values()):
-        _log.warning("COLMAP's rig_config.json has no image sizes: the intrinsics are those of the images instead")
     ordered = {references[0]: cameras.pop(references[0]), **cameras}
     return Rig(_each(ordered, _place_of_colmap))
 
 
-def _place_of_colmap(name: str, camera: _Values) -> RigCamera:
+def _place_of_colmap(_: str, camera: _Values) -> RigCamera:
+    intrinsics = _intrinsics_of_colmap(camera)
     if camera.get("ref_sensor"):
-        return RigCamera(SE3.identity())
+        return RigCamera(SE3.identity(), intrinsics)
     rotation, translation = camera.get("cam_from_rig_rotation"), camera.get("cam_from_rig_translation")
     if rotation is None or translation is None:
         raise CalibrationError("it lacks 'cam_from_rig_rotation' (w, x, y, z) or 'cam_from_rig_translation'")
-    return RigCamera(transform_from_quaternion(rotation, translation).inverse)
+    return RigCamera(transform_from_quaternion(rotation, translation).inverse, intrinsics)
+
+
+def _intrinsics_of_colmap(values: _Values) -> pycolmap.Camera | None:
+    """The camera of a model and its parameters, 0x0 pixels large; None where the file has none."""
+    model, params = values.get("camera_model_name"), values.get("camera_params")
+    if model is None and params is None:
+        return None
+    if model is None or not isinstance(params, list):
+        raise CalibrationError("'camera_model_name' and the list 'camera_params' go together: give both, or none")
+    try:
+        camera = camera_from_params(str(model), 1, 1, [float(value) for value in params])
+    except (TypeError, ValueError) as error:
+        raise CalibrationError(f"camera_params must be numbers: {error}") from error
+    camera.width = camera.height = 0
+    return camera

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import merge
 from itertools import repeat
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pycolmap
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.camera import camera_from_params, check_image_of_calibration
+from visloc_ros.core.clock import CLOCK_JUMP_NS
 from visloc_ros.core.errors import CalibrationError, SourceError
 from visloc_ros.core.files import exists
 from visloc_ros.core.rig import Rig
-from visloc_ros.core.trajectory import Trajectory
+from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
-from visloc_ros.sources.base import FrameSource, RecalibratedSource, SourceConfig
+from visloc_ros.sources.base import FrameSource, RecalibratedSource, ShiftedSource, SourceConfig, StampedSource
+from visloc_ros.sources.camera_files import TIME_SHIFT
 from visloc_ros.sources.opening import is_bag, open_source
 from visloc_ros.sources.rig_files import read_rig_file
 from visloc_ros.sources.video import VIDEO_SUFFIXES
@@ -23,15 +30,24 @@ from visloc_ros.sources.video import VIDEO_SUFFIXES
 _log = logging.getLogger(__name__)
 
 _TOGETHER_NS = 5_000_000  # frames that are no farther apart are of one time
+_LONGEST_PAUSE_NS = 24 * 3600 * NANOSECONDS  # in a recording; a longer one is a jump of the clock
 
 
 class RigRecording:
-    """Recordings by the name of their camera; their stamps are of one clock."""
+    """Recordings by the name of their camera; their stamps, with the shifts of the rig, are of one clock."""
 
     def __init__(self, name: str, rig: Rig, sources: Mapping[str, FrameSource]) -> None:
-        """Raises CalibrationError for a camera without intrinsics, or one that the rig does not have."""
+        """Raises CalibrationError for a camera without intrinsics, or one that the rig does not have.
+
+        SourceError where cameras share no time.
+        """
+        check_common_time({name: stamps for name, one in sources.items() if (stamps := _stamps_ns(name, one, rig))})
         self.name, self.rig = name, rig
-        self.sources = {camera: _calibrated(camera, source, rig) for camera, source in sources.items()}
+        self.sources: dict[str, FrameSource] = {}
+        for camera, source in sources.items():
+            calibrated = self.sources[camera] = _calibrated(camera, source, rig)
+            if rig.cameras[camera].camera is not None:
+                self.rig = self.rig.with_camera(camera, calibrated.camera)
 
     def __len__(self) -> int:
         """About the number of times that there are frames of: that of the camera with the most."""
@@ -97,11 +113,71 @@ def _find(folder: Path, name: str) -> Path | None:
 
 
 def _calibrated(name: str, source: FrameSource, rig: Rig) -> FrameSource:
-    """The source with the intrinsics of the rig's file, where it has some."""
+    """The source with the intrinsics of the rig's file, where it has some, and stamps of the rig's clock."""
     rig.rig_from_camera(name)
-    camera = rig.cameras[name].camera
+    camera, shift_s = rig.cameras[name].camera, rig.cameras[name].time_shift_s
     if camera is not None:
-        return RecalibratedSource(source, CameraCalibration(camera, CalibrationSource.GIVEN))
-    if not source.calibrated:
+        if not camera.width:
+            camera = _of_size(name, camera, source.camera.width, source.camera.height)
+        source = RecalibratedSource(source, CameraCalibration(camera, CalibrationSource.GIVEN))
+    elif not source.calibrated:
         raise CalibrationError(f"the intrinsics of '{name}' are not known: add 'camera' to it in the rig's file")
-    return source
+    return ShiftedSource(source, shift_s) if shift_s else source
+
+
+def _of_size(name: str, camera: pycolmap.Camera, width: int, height: int) -> pycolmap.Camera:
+    """Intrinsics without a size as those of images of one."""
+    try:
+        sized = camera_from_params(camera.model.name, width, height, camera.params.tolist())
+        check_image_of_calibration(sized)
+    except CalibrationError as error:
+        raise CalibrationError(f"camera '{name}': {error}") from error
+    return sized
+
+
+def _stamps_ns(name: str, source: FrameSource, rig: Rig) -> list[int]:
+    """Stamps of a camera by the rig's clock; empty where they are only known by reading all images."""
+    if not isinstance(source, StampedSource) or name not in rig.cameras:
+        return []
+    shift_ns = round(rig.cameras[name].time_shift_s * NANOSECONDS)
+    return [stamp_ns + shift_ns for stamp_ns in source.read_stamps_ns()]
+
+
+def check_common_time(stamps_ns: Mapping[str, Sequence[int]]) -> None:
+    """Raise SourceError where stamps of a camera, of all or of those before or after a jump, meet none of another."""
+    if len(stamps_ns) < 2:
+        return
+    groups: list[list[_Span]] = []
+    for span in sorted(span for name, stamps in stamps_ns.items() for span in _spans(name, stamps)):
+        if groups and span.first_ns <= max(one.last_ns for one in groups[-1]) + CLOCK_JUMP_NS:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    if any(len({span.name for span in group}) == 1 for group in groups):
+        said = "; ".join(str(span) for group in groups for span in group)
+        raise SourceError(
+            f"cameras share no time: {said}. Give their stamps one clock, or write the seconds that those of a camera "
+            f"lack as its {TIME_SHIFT} into the rig's file"
+        )
+
+
+class _Span(NamedTuple):
+    """Images of a camera without a long pause."""
+
+    first_ns: int
+    last_ns: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"'{self.name}' has images from {_in_words(self.first_ns)} to {_in_words(self.last_ns)}"
+
+
+def _spans(name: str, stamps_ns: Sequence[int]) -> list[_Span]:
+    ordered = np.sort(np.asarray(stamps_ns, dtype=np.int64))
+    parts = np.split(ordered, np.flatnonzero(np.diff(ordered) > _LONGEST_PAUSE_NS) + 1)
+    return [_Span(int(part[0]), int(part[-1]), name) for part in parts]
+
+
+def _in_words(stamp_ns: int) -> str:
+    date = np.datetime64(stamp_ns // NANOSECONDS, "s")
+    return f"{stamp_ns / NANOSECONDS:.3f} s ({str(date).replace('T', ' ')})"

@@ -109,6 +109,11 @@ class VideoSource(OneCamera):
             return len(index.stamps_ns)
         return index.num_announced
 
+    def read_stamps_ns(self) -> Sequence[int]:
+        """Stamps of the frames selected by the index, else at the stated rate."""
+        stamps_ns = self._announced_stamps_ns()
+        return [stamps_ns[index] for index in self._selected]
+
     def _announced_stamps_ns(self) -> Sequence[int]:
         """Stamps of all frames without decoding any: by the index, else at the stated rate."""
         if not self._config.rate_hz and self._index is not None and len(self._index.stamps_ns) == self._count:

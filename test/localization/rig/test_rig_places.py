@@ -6,19 +6,22 @@ from rig_world import RigInRoom, turned
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Reason, Rejection
-from visloc_ros.localization.rig.places import robust_mean
+from visloc_ros.localization.rig.robust_fit import robust_mean
 
 ALL = ("front", "left", "back")
 
 
 def walk(rig, frames=8, **seen):
-    """Search rig frames from all over the room."""
-    rng = np.random.default_rng(0)
+    """Search rig frames from all over the room, in each of which the rig stands still."""
+    rng, places = np.random.default_rng(0), rig.rig_engine.places
     for index in range(frames):
         body = SE3(rotation_matrix([0.0, 0.0, 0.8 * index]), rng.uniform(-0.5, 0.5, 3))
-        rig.rig_engine.localize(1_000, rig.images(body, **seen))
-    return rig.rig_engine.places
+        now_ns = (10 * index + 5) * NANOSECONDS
+        places.moved("front", [(now_ns + quarter * NANOSECONDS // 4, body) for quarter in range(-10, 11)])
+        rig.rig_engine.localize(now_ns, rig.images(body, stamp_ns=now_ns, **seen))
+    return places
 
 
 def test_a_rig_that_is_as_given_is_not_contradicted(room):

@@ -20,6 +20,7 @@ from visloc_ros.localization.rig.camera import CameraSearch
 from visloc_ros.localization.rig.consensus import consensus, disagreement, is_kept, is_undecided, log_odds
 from visloc_ros.localization.rig.joint_search import JointSearch
 from visloc_ros.localization.rig.places import PlaceCheck
+from visloc_ros.localization.rig.sightings import SightingsByCamera
 from visloc_ros.localization.rig.solving import RigSolution, RigView, solve_rig_pose
 from visloc_ros.localization.rig.standing import StandingCameras
 from visloc_ros.localization.rig.types import RigImage, RigPose
@@ -35,7 +36,9 @@ class RigEngine:
 
     Each camera is searched as a single one is; once one is found, the others are searched around its pose. The cameras
     that are found, and what the others see at their pose, give one joint pose. Where no camera alone suffices, the
-    matches of all may do so together. A camera that stands still while another one moves is left out. Raises MapError for a map that is not in metres, as the places of cameras are.
+    matches of all may do so together. A camera that stands still while another one moves is left out, and one that is
+    found elsewhere than predicted while another one is found there. Raises MapError for a map that is not in metres, as
+    the places of cameras are.
     """
 
     def __init__(self, engine: AnchorEngine, rig: Rig) -> None:
@@ -43,6 +46,8 @@ class RigEngine:
         self.engine, self.rig = engine, rig
         self.places = PlaceCheck(rig, engine.config.pose)
         """Whether the cameras are where the rig says, by all images so far."""
+        self.sightings = SightingsByCamera(rig.names)
+        """How often each camera was found."""
         self._standing, self._together = StandingCameras(), JointSearch(engine)
 
     @property
@@ -63,15 +68,27 @@ class RigEngine:
         if not searched:
             return Rejection(stamp_ns, Reason.STALE, {"images": len(images)})
         found = [camera for camera in searched if isinstance(camera.answer, AnchorPose)]
-        standing = self._standing.contradicting(found, self.engine.config.pose.max_error_px)
-        self.places.add([camera for camera in found if camera.name not in standing])
-        unusable = self.places.unusable | standing
+        wrong = self._standing.contradicting(found, self.engine.config.pose.max_error_px) | _astray(found, prior)
+        self.places.add([camera for camera in found if camera.name not in wrong])
+        answer = self._judge(stamp_ns, searched, found, self.places.unusable | wrong)
+        agreeing = answer.by_camera if isinstance(answer, RigPose) else ()
+        self.sightings.add([camera.name for camera in searched], [camera.name for camera in found], agreeing)
+        return replace(answer, left_out={**left_out, **answer.left_out}) if isinstance(answer, RigPose) else answer
+
+    def _judge(
+        self,
+        stamp_ns: int,
+        searched: Sequence[CameraSearch],
+        found: Sequence[CameraSearch],
+        unusable: frozenset[str],
+    ) -> RigPose | Rejection:
+        """The pose by the cameras that are where the rig says, and show what is there."""
         cameras = [camera for camera in searched if camera.name not in unusable]
         if not cameras:
             return Rejection(stamp_ns, Reason.RIG_MISMATCH, _inliers(searched), _stage_ms(searched))
-        found = [camera for camera in found if camera in cameras]
-        answer = self._join(stamp_ns, cameras, found) if found else self._find_together(stamp_ns, cameras)
-        left_out |= {camera.name: _why_left_out(camera) for camera in searched if camera not in cameras}
+        usable = [camera for camera in found if camera in cameras]
+        answer = self._join(stamp_ns, cameras, usable) if usable else self._find_together(stamp_ns, cameras)
+        left_out = {camera.name: _why_left_out(camera) for camera in searched if camera not in cameras}
         return replace(answer, left_out={**left_out, **answer.left_out}) if isinstance(answer, RigPose) else answer
 
     def _search(self, images: Mapping[str, RigImage], prior: SE3 | None) -> list[CameraSearch]:
@@ -86,8 +103,10 @@ class RigEngine:
         for (name, image), query in zip(images.items(), queries, strict=True):
             place = (image.rig_from_rig_then or SE3.identity()) @ self.rig.rig_from_camera(name)
             around = None if expected is None else expected @ place
-            # A pose that is known already is only to be confirmed or contradicted.
-            answer = self.engine.solve(replace(query, is_thorough=not is_known), around)
+            # A pose that is known already is only to be confirmed or contradicted; unless this never succeeds: the
+            # place on the rig is then wrong, perhaps, and only a search for itself shows it.
+            is_alone = not is_known or self.sightings.by_camera[name].has_never_agreed
+            answer = self.engine.solve(replace(query, is_thorough=is_alone), None if is_known and is_alone else around)
             searched.append(CameraSearch(name, query, place, image.motion_covariance, answer))
             if isinstance(answer, AnchorPose) and not is_known:
                 expected, is_known = searched[-1].own_map_from_rig, True
@@ -186,6 +205,18 @@ def check_is_metric(place: Map) -> None:
 
 def _is_late(image: RigImage, stamp_ns: int) -> bool:
     return image.rig_from_rig_then is None and abs(image.frame.stamp_ns - stamp_ns) > AT_ONCE_NS
+
+
+def _astray(found: Sequence[CameraSearch], prior: SE3 | None) -> frozenset[str]:
+    """Names of cameras that see another place than predicted, if others see that one: they contradict the past, too."""
+    if prior is None:
+        return frozenset()
+    elsewhere = {
+        camera.name
+        for camera in found
+        if sees_elsewhere(camera.anchor.map_from_camera, camera.anchor.inlier_points, camera.map_from_camera(prior))
+    }
+    return frozenset(elsewhere) if len(elsewhere) < len(found) else frozenset()
 
 
 def _why_left_out(camera: CameraSearch) -> Rejection:
