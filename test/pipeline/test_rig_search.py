@@ -7,8 +7,10 @@ from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.rig import Rig, RigCamera
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection, State
+from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.rig import RigPose
-from visloc_ros.pipeline.rig_search import RigMotion, RigSearch
+from visloc_ros.localization.rig.places import PlaceCheck
+from visloc_ros.pipeline.rig_search import RigSearch
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
 LEFT = SE3(rotation_matrix([0.0, -np.pi / 2, 0.0]), np.array([0.2, 0.0, 0.0]))
@@ -42,7 +44,7 @@ def estimate(stamp_ns, rig_from_camera=LEFT, metric=True, motion=STEP_COVARIANCE
 class Engine:
     """Finds the rig by the cameras in ``seeing``; remembers what it was given."""
 
-    rig, map_identity = RIG, MapIdentity("room", metric=True)
+    rig, map_identity, places = RIG, MapIdentity("room", metric=True), PlaceCheck(RIG, PoseConfig())
 
     def __init__(self, **seeing):
         self.seeing, self.given, self.left_out = seeing, [], {}
@@ -64,30 +66,16 @@ def anchor(stamp_ns, count):
     return AnchorPose(stamp_ns, SE3.identity(), np.eye(6), count, count, 1.0, pixels, points)
 
 
-def test_the_motion_since_an_earlier_image_is_that_of_the_rig():
-    motion = RigMotion()
+def test_the_motion_is_that_of_the_rig_and_one_that_was_not_measured_is_not_made_up():
+    search = RigSearch(Engine(front=10), "left")
     for index in range(10):
-        motion.add(estimate(index * STEP_NS), LEFT)
+        search.note(estimate(index * STEP_NS))
     now_ns, then_ns = 9 * STEP_NS, 9 * STEP_NS - NANOSECONDS // 10
-    rig_from_rig_then, covariance = motion.since(then_ns, now_ns)
+    rig_from_rig_then, _ = search.motion.since(then_ns, now_ns)
     assert rig_from_rig_then.is_close(pose_at(now_ns).inverse @ pose_at(then_ns), 1e-3, 0.05)
-    # The camera is 0.2 m from the rig's origin, and turns little: two steps of its covariance, in the rig's axes.
-    turned = pose_at(now_ns).rotation.T @ (2.0 * STEP_COVARIANCE[:3, :3]) @ pose_at(now_ns).rotation
-    assert np.allclose(covariance[:3, :3], turned, atol=2e-6)
-
-
-def test_a_motion_that_was_not_measured_is_not_made_up():
-    motion = RigMotion()
-    assert motion.since(0, STEP_NS) is None
-    motion.add(estimate(0), LEFT)
-    motion.add(estimate(STEP_NS, motion=None), LEFT)
-    assert motion.since(0, STEP_NS) is None  # a new segment of odometry
-    motion.add(estimate(2 * STEP_NS), LEFT)
-    assert motion.since(STEP_NS, 2 * STEP_NS) is not None
-    assert motion.since(0, 2 * STEP_NS) is None
-    assert motion.since(STEP_NS, 3 * STEP_NS) is None  # the newest frame has no pose yet
-    motion.add(estimate(3 * STEP_NS, metric=False), LEFT)
-    assert motion.since(2 * STEP_NS, 3 * STEP_NS) is None  # the places of the cameras are in metres
+    for unknown in ({"motion": None}, {"metric": False}):  # a new segment of odometry; units that are not metres
+        search.note(estimate(10 * STEP_NS, **unknown))
+        assert search.motion.since(then_ns, now_ns) is None
 
 
 def test_poses_are_those_of_the_camera_that_odometry_follows():
@@ -141,26 +129,16 @@ def test_an_image_of_another_time_that_was_left_out_does_not_make_its_camera_a_b
     assert all(set(names) == {"front", "left"} for names in engine.asked)
 
 
-def test_the_motion_ends_at_the_frame_that_is_searched_although_newer_ones_have_come():
-    motion = RigMotion()
-    for index in range(6):
-        motion.add_step(index * STEP_NS, pose_at(index * STEP_NS), np.eye(3), STEP_COVARIANCE)
-    moved, covariance = motion.since(2 * STEP_NS, 4 * STEP_NS)
-    assert moved.is_close(pose_at(4 * STEP_NS).inverse @ pose_at(2 * STEP_NS), 1e-9, 1e-6)
-    assert np.allclose(covariance, 2.0 * STEP_COVARIANCE)
-
-
 def test_an_unplugged_camera_is_not_searched_and_a_late_one_with_its_motion():
     engine = Engine(front=10, left=30)
     search = RigSearch(engine, "front")
-    search.see({"left": frame(0)})
-    for index in range(1, 4):
+    search.see({"left": frame(2 * STEP_NS)})
+    for index in range(6):
         search.see({"front": frame(index * STEP_NS)})
-        search.note(estimate((index - 1) * STEP_NS, SE3.identity()))
-    search.note(estimate(3 * STEP_NS, SE3.identity()))
-    search.localize(frame(3 * STEP_NS))
+        search.note(estimate(index * STEP_NS, SE3.identity()))
+    search.localize(frame(5 * STEP_NS))
     images, _ = engine.given[-1]
-    expected = pose_at(3 * STEP_NS).inverse @ pose_at(0)
+    expected = pose_at(5 * STEP_NS).inverse @ pose_at(2 * STEP_NS)
     assert images["left"].rig_from_rig_then.is_close(expected, 1e-9, 1e-6)
     search.localize(frame(NANOSECONDS))
     assert engine.asked[-1] == ["front"]

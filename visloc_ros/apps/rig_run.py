@@ -23,6 +23,7 @@ from visloc_ros.apps.rig_report import words_of_rig
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import Map
 from visloc_ros.core.progress import Progress, track
+from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.tangent import pose_of_other
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame
@@ -160,7 +161,7 @@ class _RigRun:
                 self._map_tracker.follow(name, frame)
 
     def _begin(self, camera: str, now_ns: int) -> _Leg:
-        self._search.active, self._search.motion = camera, type(self._search.motion)()
+        self._search.active, self._search.motion = camera, RecentMotion()
         # As many images are searched as of a single camera, joint poses being the better ones; and each takes its time.
         period_s, latency_s = self._config.anchor_period_s, self._config.anchor_latency_s
         cameras = len(self._recording.sources)
@@ -194,7 +195,7 @@ class _RigRun:
     def estimate_best(self) -> None:
         """Give every time the best pose that is known in the end."""
         for leg in self._legs:
-            self._search.active, self._search.motion = leg.camera, type(self._search.motion)()
+            self._search.active, self._search.motion = leg.camera, RecentMotion()
             leg.run.estimate_best(self._frames_of(leg))
             self.ended_by = self.ended_by or leg.run.ended_by
 

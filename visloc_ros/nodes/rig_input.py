@@ -18,8 +18,8 @@ from rclpy.serialization import deserialize_message
 from visloc_msgs.msg import OdometryStatus
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.rig import Rig, RigCamera
-from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.fusion.odom_velocity import UNKNOWN_VARIANCE
@@ -32,7 +32,7 @@ from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.qos import CAMERA_POSES, RELIABLE
 from visloc_ros.nodes.transforms import StaticTransforms, no_mount
 from visloc_ros.pipeline.leading_camera import LeadingCamera
-from visloc_ros.pipeline.rig_search import RigMotion, RigSearch
+from visloc_ros.pipeline.rig_search import RigSearch
 from visloc_ros.sources.ros_messages import covariance_from_msg, pose_from_msg, stamp_from_msg
 
 MAIN = "main"
@@ -97,7 +97,7 @@ class RigInput:
         self._arrived_ns: dict[str, int] = {}
         self._changed, self._is_searching = threading.Condition(threading.RLock()), False
         self._search: RigSearch | None = None
-        self._motion, self._odom_ns = RigMotion(), 0
+        self._motion = RecentMotion()
         self._static = StaticTransforms(node)
         self._statuses = node.polled_subscription(OdometryStatus, "odometry_status", RELIABLE)
         self._odom = node.polled_subscription(Odometry, "odom", CAMERA_POSES)
@@ -222,14 +222,14 @@ class RigInput:
             search = self._search = RigSearch(RigEngine(engine, rig), self._leading.name)
         return search
 
-    def _motion_of(self, places: Mapping[str, SE3], images: Mapping[str, Frame], stamp_ns: int) -> RigMotion:
+    def _motion_of(self, places: Mapping[str, SE3], images: Mapping[str, Frame], stamp_ns: int) -> RecentMotion:
         """The motion up to a stamp, by ``odom``; it is waited for where an image is of another time."""
         is_late = any(stamp_ns - image.stamp_ns > AT_ONCE_NS for image in images.values())
         deadline_s = time.monotonic() + (_MOTION_S if is_late else 0.0)
         while True:
             for serialized in self._odom():
                 self._add_odom(serialized)
-            if (self._motion.newest_ns or 0) >= stamp_ns or time.monotonic() >= deadline_s:
+            if (self._motion.poses and self._motion.poses[-1][0] >= stamp_ns) or time.monotonic() >= deadline_s:
                 return self._motion
             time.sleep(_LOOK_S)
 
@@ -239,12 +239,10 @@ class RigInput:
         base_from_rig = self._static.lookup(message.child_frame_id, reference)
         if base_from_rig is None:
             return
-        stamp_ns, odom_from_base = stamp_from_msg(message.header.stamp), pose_from_msg(message.pose.pose)
-        seconds, self._odom_ns = (stamp_ns - self._odom_ns) / NANOSECONDS, stamp_ns
-        of_velocity = covariance_from_msg(message.twist)  # about the axes of the base
-        is_known = of_velocity[0, 0] < UNKNOWN_VARIANCE
-        covariance = move_covariance(of_velocity * seconds**2, base_from_rig.translation) if is_known else None
-        self._motion.add_step(stamp_ns, odom_from_base @ base_from_rig, base_from_rig.rotation.T, covariance)
+        if covariance_from_msg(message.twist)[0, 0] >= UNKNOWN_VARIANCE:  # odometry has begun again
+            self._motion.reset()
+        odom_from_base = pose_from_msg(message.pose.pose)
+        self._motion.add(stamp_from_msg(message.header.stamp), odom_from_base @ base_from_rig)
 
     def values(self) -> dict[str, object]:
         """What each camera sees of the map, for diagnostics."""

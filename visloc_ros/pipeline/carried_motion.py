@@ -63,9 +63,11 @@ class CarriedMotion:
         predicted = self._predicted(estimate.stamp_ns)
         if predicted is not None and odom_from_camera is not None and noise is not None:
             error = pose_difference(odom_from_camera, predicted.odom_from_camera)
-            if error @ np.linalg.solve(self._growth(predicted) + noise, error) > chi_square_quantile(_SURE, 6):
+            squared = float(error @ np.linalg.solve(self._growth(predicted) + noise, error))
+            excess = squared / chi_square_quantile(_SURE, 6)
+            if excess > 1.0:
                 estimate = self._widened(estimate, error)
-            self._learn(error, predicted, noise)
+            self._learn(error / np.sqrt(max(1.0, excess)), predicted, noise)  # as much as is likely (Huber)
         if noise is None:
             self._known.clear()
         if odom_from_camera is not None and estimate.covariance is not None:

@@ -1,11 +1,13 @@
-"""Odometry that leaps farther than any camera moves is left out; a leap that lasts begins a new segment."""
+"""Odometry that leaps farther than any camera moves or turns is left out; a leap that lasts begins a new segment."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 
+from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, Reason, Rejection
 
@@ -13,7 +15,8 @@ from visloc_ros.core.types import OdometryPose, Reason, Rejection
 # first: a car that starts 0.3 m from a wall and drives at 30 m/s moves 100 units a second.
 MAX_UNITS_PER_S = 1000.0
 MAX_METRES_PER_S = 200.0
-SLACK_S = 0.1  # stamps that jitter are not speed
+MAX_RAD_PER_S = 20.0  # a racing drone reaches three turns a second; an image that is suddenly upside down far more
+SLACK_S, TURN_SLACK_S = 0.1, 0.01  # stamps that jitter are not speed
 
 
 class OdometryContinuity:
@@ -47,8 +50,12 @@ class OdometryContinuity:
 
 def _follows(before: OdometryPose, after: OdometryPose, units_per_s: float) -> bool:
     """Whether a camera can have moved so; segments share no origin."""
-    seconds = max(0, after.stamp_ns - before.stamp_ns) / NANOSECONDS + SLACK_S
-    return before.segment != after.segment or _distance(before, after) <= units_per_s * seconds
+    if before.segment != after.segment:
+        return True
+    seconds = max(0, after.stamp_ns - before.stamp_ns) / NANOSECONDS
+    angle = math.radians(rotation_angle_deg(before.odom_from_camera.rotation, after.odom_from_camera.rotation))
+    is_slow = _distance(before, after) <= units_per_s * (seconds + SLACK_S)
+    return is_slow and angle <= MAX_RAD_PER_S * (seconds + TURN_SLACK_S)
 
 
 def _distance(before: OdometryPose, after: OdometryPose) -> float:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.repeated_images import RepeatedImages
-from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covariance
 from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
+from visloc_ros.localization.rig.engine import AT_ONCE_NS
 from visloc_ros.map_tracking import OtherImage
 
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
@@ -32,7 +32,7 @@ class RigSearch:
         """The newest image of each camera."""
         self.inliers: dict[str, int] = {}
         """Map points that each camera saw when it was searched last."""
-        self.motion = RigMotion()
+        self.motion = RecentMotion()
         self._repeated: dict[str, RepeatedImages] = {}
         self._left_out: dict[str, int] = {}
 
@@ -63,14 +63,19 @@ class RigSearch:
 
     def note(self, estimate: Estimate) -> None:
         """Take the fused pose of a frame of the active camera: how the rig moved since the images of other cameras."""
-        self.motion.add(estimate, self.engine.rig.rig_from_camera(self.active))
+        is_metric = estimate.metric and estimate.scale is not None
+        if not is_metric or estimate.motion_covariance is None or estimate.odom_from_camera is None:
+            self.motion.reset()  # odometry has begun again, or its units are not known
+        else:
+            rig_from_camera = self.engine.rig.rig_from_camera(self.active)
+            self.motion.add(estimate.stamp_ns, estimate.odom_from_camera @ rig_from_camera.inverse)
 
     def localize(self, frame: Frame, prior: SE3 | None = None) -> AnchorPose | Rejection:
         """Give ``map_from_camera`` of a frame of the active camera, or why there is none."""
         rig_from_camera = self.engine.rig.rig_from_camera(self.active)
         expected = None if prior is None else prior @ rig_from_camera.inverse
         images = self._images(frame)
-        self.engine.places.moved(self.active, self.motion.poses())
+        self.engine.places.moved(self.active, self.motion.poses)
         found = self.engine.localize(frame.stamp_ns, images, expected)
         searched = [name for name in images if not _is_of_other_time(name, found)]
         self.inliers |= {name: _seen_by(name, found) for name in searched}
@@ -82,11 +87,18 @@ class RigSearch:
         images = {self.active: RigImage(frame)}
         for name, other in self.newest.items():
             if name != self.active and abs(other.stamp_ns - frame.stamp_ns) < _OLDEST_NS:
-                moved = self.motion.since(other.stamp_ns, frame.stamp_ns)
-                images[name] = RigImage(other) if moved is None else RigImage(other, *moved)
+                images[name] = self._moved(other, frame.stamp_ns)
         wanted = [name for name in images if self._is_wanted(name)]
         order = sorted(wanted or images, key=lambda name: -self.inliers.get(name, 0))
         return {name: images[name] for name in order}
+
+    def _moved(self, other: Frame, now_ns: int) -> RigImage:
+        """An image with the motion of the rig since; for a moment one that is not known is small."""
+        moved = self.motion.since(other.stamp_ns, now_ns)
+        since_ns = abs(now_ns - other.stamp_ns)
+        if moved is None and since_ns <= AT_ONCE_NS:
+            moved = SE3.identity(), unobserved_motion_covariance(since_ns / NANOSECONDS)
+        return RigImage(other) if moved is None or since_ns == 0 else RigImage(other, *moved)
 
     def _is_wanted(self, name: str) -> bool:
         """Whether a camera is searched; where none sees the map all are."""
@@ -110,75 +122,3 @@ def _seen_by(name: str, found: RigPose | Rejection) -> int:
         return found.by_camera[name].num_inliers
     refused = found.left_out.get(name)
     return int(refused.counts["inliers"]) if refused is not None and refused.reason is Reason.RIG_MISMATCH else 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Step:
-    """A frame with its pose, and the covariance (6, 6) of the motion since the one before; None where not measured.
-
-    The covariance is about axes into which ``rig_from_axes`` (3, 3) turns.
-    """
-
-    stamp_ns: int
-    odom_from_rig: SE3
-    rig_from_axes: Array
-    covariance: Array | None
-
-
-class RigMotion:
-    """How the rig moved in the last frames, by the fused odometry."""
-
-    def __init__(self) -> None:
-        self._steps: deque[_Step] = deque(maxlen=_MOST_STEPS)
-
-    def add(self, estimate: Estimate, rig_from_camera: SE3) -> None:
-        """Take the estimate of the next frame of a camera; without a metric pose the motion is not known."""
-        is_metric = estimate.metric and estimate.scale is not None
-        if not is_metric or estimate.odom_from_camera is None or estimate.map_from_camera is None:
-            self._steps.clear()
-            return
-        camera_from_rig = rig_from_camera.inverse
-        rotation = (estimate.map_from_camera @ camera_from_rig).rotation
-        covariance = estimate.motion_covariance
-        if covariance is not None:
-            covariance = move_covariance(covariance, -(rotation @ rig_from_camera.translation))
-        self.add_step(estimate.stamp_ns, estimate.odom_from_camera @ camera_from_rig, rotation.T, covariance)
-
-    def add_step(self, stamp_ns: int, odom_from_rig: SE3, rig_from_axes: Array, covariance: Array | None) -> None:
-        """Take the next pose; the covariance (6, 6) of the motion to it is about other axes, None where not known."""
-        if self._steps and stamp_ns <= self._steps[-1].stamp_ns:
-            self._steps.clear()  # the clock jumped back
-        self._steps.append(_Step(stamp_ns, odom_from_rig, rig_from_axes, covariance))
-
-    def poses(self) -> list[tuple[int, SE3]]:
-        """``odom_from_rig`` of the last frames, by stamp."""
-        return [(step.stamp_ns, step.odom_from_rig) for step in self._steps]
-
-    @property
-    def newest_ns(self) -> int | None:
-        """Stamp of the newest pose, None without any."""
-        return self._steps[-1].stamp_ns if self._steps else None
-
-    def since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
-        """``rig_from_rig_then`` and its covariance (6, 6) about the axes of the rig now; None where not known.
-
-        ``now_ns`` is the stamp of a frame.
-        """
-        steps = [step for step in self._steps if step.stamp_ns <= now_ns]
-        if not steps or steps[-1].stamp_ns != now_ns or then_ns >= now_ns:
-            return None
-        now, total = steps[-1], None
-        later = now
-        for step in reversed(steps):
-            if step.stamp_ns <= then_ns:
-                fraction = 0.0 if later is step else (then_ns - step.stamp_ns) / (later.stamp_ns - step.stamp_ns)
-                then = step.odom_from_rig.interpolate(later.odom_from_rig, fraction)
-                covariance = now.covariance if total is None else total
-                if covariance is None:
-                    return None
-                return now.odom_from_rig.inverse @ then, turn_covariance(covariance, now.rig_from_axes)
-            if step.covariance is None:
-                return None
-            total = step.covariance if total is None else total + step.covariance
-            later = step
-        return None

@@ -60,8 +60,9 @@ class _Record:
 class Agreement:
     """Judges the cameras of each frame; a camera that contradicts the others is left out until it agrees in motion.
 
-    Of two that contradict each other the one that stands while the other one moves is wrong: what a camera sees may
-    freeze, and nothing makes it move by itself. Else the leading one is believed.
+    Of two that contradict each other the one is wrong that is not where the motion so far leads, or that stands while
+    the other one moves: what a camera sees may freeze, and nothing makes it move by itself. Else the leading one is
+    believed.
     """
 
     def __init__(self, leading: str) -> None:
@@ -82,18 +83,25 @@ class Agreement:
         record.before, record.is_trusted = None, record.is_trusted or is_seen
 
     def choose(
-        self, poses: Mapping[str, PoseByCamera], own: Mapping[str, OwnPose], anchor: Array
+        self,
+        poses: Mapping[str, PoseByCamera],
+        own: Mapping[str, OwnPose],
+        anchor: Array,
+        expected: tuple[SE3, Array] | None = None,
     ) -> dict[str, PoseByCamera]:
         """The poses of cameras that agree, by name, each with what its place on the rig adds to its covariance.
 
         ``own`` are poses of the cameras themselves, ``anchor`` (6, 6) is the covariance of their anchor, moved here.
+        ``expected`` is the pose of the leading camera by the motion so far, with its covariance (6, 6).
         """
         for name, pose in own.items():
             record = self._record(name)
             record.before = record.before or pose
         widened = {name: self._widened(name, pose) for name, pose in poses.items()}
         trusted = [name for name in widened if self._record(name).is_trusted]
-        chosen = self._largest_agreeing(trusted, widened, own, anchor)
+        near = {name for name in trusted if expected is not None and _is_near(widened[name], *expected, anchor)}
+        moving = {name for name in trusted if self._moves(name, own)}
+        chosen = self._largest_agreeing(trusted, widened, anchor, (near, moving, {self.leading}))
         self._judge_others(chosen, widened, own, anchor)
         for name in chosen:
             if len(chosen) > 1:
@@ -107,15 +115,15 @@ class Agreement:
             return pose
         return replace(pose, own=pose.own + turn_covariance(self._record(name).excess, pose.map_from_camera.rotation))
 
+    @staticmethod
     def _largest_agreeing(
-        self, names: Sequence[str], poses: Mapping[str, PoseByCamera], own: Mapping[str, OwnPose], anchor: Array
+        names: Sequence[str], poses: Mapping[str, PoseByCamera], anchor: Array, preferred: Sequence[set[str]]
     ) -> tuple[str, ...]:
-        """The largest set of cameras that agree; of several one with a camera that moves, or else the leading one."""
+        """The largest set of cameras that agree; of several one with a preferred camera, by the first that decides."""
         for size in range(len(names), 0, -1):
             agreeing = [some for some in combinations(names, size) if _agree(poses, some, anchor)]
             if agreeing:
-                moving = {name for name in names if self._moves(name, own)}
-                return max(agreeing, key=lambda some: (not moving.isdisjoint(some), self.leading in some))
+                return max(agreeing, key=lambda some: tuple(not one.isdisjoint(some) for one in preferred))
         return ()
 
     def _judge_others(
@@ -136,3 +144,9 @@ class Agreement:
 
 def _agree(poses: Mapping[str, PoseByCamera], names: Sequence[str], anchor: Array) -> bool:
     return all(poses[a].squared_distance(poses[b], anchor) <= FARTHEST for a, b in combinations(names, 2))
+
+
+def _is_near(pose: PoseByCamera, expected: SE3, covariance: Array, anchor: Array) -> bool:
+    """Whether a pose is where it is expected, perhaps by another anchor."""
+    step = pose_difference(pose.map_from_camera, expected)
+    return bool(step @ np.linalg.solve(pose.own + covariance + 2.0 * anchor, step) <= FARTHEST)

@@ -16,12 +16,12 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
+from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, TrackedPose
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
-from visloc_ros.map_tracking.rig.predicted_motion import PredictedMotion
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
 
@@ -105,7 +105,7 @@ class RigMapTracker:
         self._anchor: AnchorPose | None = None
         self._anchored: dict[str, _Anchored] = {}
         self._images: dict[str, OtherImage] = {}  # the newest of each other camera
-        self._motion = PredictedMotion()
+        self._motion, self._joint = RecentMotion(), RecentMotion()  # by the predicted poses; by the joint ones
         self.is_outdone = False
         """Whether another camera gave the newest frame its pose, and the leading one sees nothing of the map."""
         for tracker in self._trackers.values():
@@ -200,10 +200,11 @@ class RigMapTracker:
         own = {name: self._own_pose(name, one) for name, one in tracked.items()}
         poses = {name: self._by_camera(name, one, own[name], places.get(name)) for name, one in tracked.items()}
         of_anchor = anchor_error(self._anchor, next(iter(poses.values())).map_from_camera)
-        chosen = self._agreement.choose(poses, own, of_anchor)
+        chosen = self._agreement.choose(poses, own, of_anchor, self._joint.expected(stamp_ns))
         if not chosen:
             return None
         joint, parts = join(list(chosen.values()), of_anchor), [tracked[name] for name in chosen]
+        self._joint.add(stamp_ns, joint.map_from_camera)
         return replace(
             parts[0],
             stamp_ns=stamp_ns,
@@ -248,9 +249,11 @@ class RigMapTracker:
     def _take_others(self, stamp_ns: int, predicted: SE3 | None) -> dict[str, tuple[Frame, _Place]]:
         """Images of the other cameras that were not taken before, and where they were taken."""
         if self._cameras.leading != self._agreement.leading:
-            self._agreement.leading, self._motion = self._cameras.leading, PredictedMotion()
+            self._agreement.leading = self._cameras.leading
+            self._motion, self._joint = RecentMotion(), RecentMotion()
             self._images.clear()
-        self._motion.add(stamp_ns, predicted)
+        if predicted is not None:
+            self._motion.add(stamp_ns, predicted)
         before, newest = self._images, self._cameras.others(stamp_ns)
         places = {name: place for name, image in newest.items() if (place := self._place_of(image, stamp_ns))}
         self._beside.append((stamp_ns, places))

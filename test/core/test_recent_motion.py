@@ -1,11 +1,11 @@
-"""The motion of a camera around the stamps of its frames, by their predicted poses."""
+"""The motion of a body around the stamps of its frames, by their poses."""
 
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.map_tracking.rig.predicted_motion import PredictedMotion
 
 FRAME_NS = NANOSECONDS // 20
 NOISE = np.array([2e-3] * 3 + [1e-3] * 3)
@@ -20,7 +20,7 @@ def pose_at(stamp_ns, swing=0.0):
 
 def motion_of(rng, swing, count=40):
     """What is known after some frames, whose odometry errs at random."""
-    motion, drift = PredictedMotion(), np.zeros(6)
+    motion, drift = RecentMotion(), np.zeros(6)
     for index in range(count):
         drift = drift + rng.normal(size=6) * NOISE
         motion.add(index * FRAME_NS, perturbed(pose_at(index * FRAME_NS, swing), drift))
@@ -42,16 +42,15 @@ def test_errors_at_any_stamp_are_as_large_as_their_covariance_says():
 
 
 def test_an_image_of_the_same_stamp_has_not_moved_even_if_nothing_is_known():
-    moved, covariance = PredictedMotion().since(5, 5)
+    moved, covariance = RecentMotion().since(5, 5)
     assert moved.is_close(SE3.identity(), 0.0, 0.0)
     assert not covariance.any()
 
 
-def test_while_the_leading_camera_is_blind_its_motion_is_carried_on_less_and_less_surely():
+def test_while_no_frame_has_a_pose_the_motion_is_carried_on_less_and_less_surely():
     motion, now_ns = motion_of(np.random.default_rng(0), 0.1)
     sigmas = []
     for index in range(1, 5):
-        motion.add(now_ns + index * FRAME_NS, None)
         _, covariance = motion.since(now_ns, now_ns + index * FRAME_NS)
         sigmas.append(np.sqrt(covariance[0, 0]))
     assert np.all(np.diff(sigmas) > 0.0)

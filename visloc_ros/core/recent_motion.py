@@ -1,4 +1,4 @@
-"""How the leading camera moved around the stamps of its frames, by their predicted poses, with the covariance."""
+"""How a camera or a body moved around the stamps of its last frames, with the covariance of that motion."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from itertools import pairwise
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, carried_on
-from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.tangent import move_covariance, pose_difference, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
-_KEPT = 64  # poses
+_KEPT = 128  # poses
 _REMEMBERED = 15.0  # frames over which the errors are averaged
 _FEWEST = 2.0  # errors from which a mean is known, each of three coordinates
 _MOST_AHEAD = 4.0  # intervals between frames that the motion is carried on
 
 
-class PredictedMotion:
-    """Interpolates predicted poses ``map_from_camera``; each pose shows how wrong its neighbours' middle was.
+class RecentMotion:
+    """Interpolates the poses of frames in one frame of reference; each shows how wrong its neighbours' middle was.
 
     That error is of the odometry and of the acceleration; each is taken to be as large as all of it.
     """
@@ -33,20 +33,23 @@ class PredictedMotion:
         self._poses.clear()
         self._squares, self._weight = np.zeros(2), 0.0
 
-    def add(self, stamp_ns: int, predicted: SE3 | None) -> None:
-        """Take the predicted pose of the next frame, None where there is none."""
+    def add(self, stamp_ns: int, parent_from_body: SE3) -> None:
+        """Take the pose of the next frame; an earlier stamp begins again."""
         if self._poses and stamp_ns <= self._poses[-1][0]:
             self.reset()
-        if predicted is None:
-            return
-        self._poses.append((stamp_ns, predicted))
+        self._poses.append((stamp_ns, parent_from_body))
         if len(self._poses) >= 3:
             self._learn(*list(self._poses)[-3:])
 
-    def since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
-        """``camera_now_from_camera_then`` and its covariance (6, 6) about the axes of the camera now; None if unknown.
+    @property
+    def poses(self) -> tuple[tuple[int, SE3], ...]:
+        """The last poses by stamp."""
+        return tuple(self._poses)
 
-        After the newest pose the camera moves on at constant velocity, for some frames.
+    def since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
+        """``now_from_then`` and its covariance (6, 6) about the axes of the body now; None where that is not known.
+
+        After the newest pose the body moves on at constant velocity, for some frames.
         """
         if then_ns == now_ns:
             return SE3.identity(), np.zeros((6, 6))
@@ -59,6 +62,18 @@ class PredictedMotion:
         steps = 2.0 * abs(now_ns - then_ns) / now[1]
         squares = (steps + now[2] + then[2]) * self._squares / self._weight
         return now[0].inverse @ then[0], np.diag(np.repeat(squares, 3))
+
+    def expected(self, stamp_ns: int) -> tuple[SE3, Array] | None:
+        """The newest pose carried on to a later stamp, and the covariance (6, 6) of that motion; None if unknown."""
+        if not self._poses:
+            return None
+        newest_ns, newest = self._poses[-1]
+        moved = self.since(newest_ns, stamp_ns)
+        if moved is None:
+            return None
+        parent_from_now = newest @ moved[0].inverse
+        covariance = move_covariance(moved[1], -moved[0].translation)
+        return parent_from_now, turn_covariance(covariance, parent_from_now.rotation)
 
     def _at(self, stamp_ns: int) -> tuple[SE3, int, float] | None:
         """The pose at a stamp, the interval of the frames there, and how far it is from what these show.
