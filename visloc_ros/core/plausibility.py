@@ -66,23 +66,17 @@ def covariance_fault(matrix: ArrayLike, size: int = 6, *, is_part: bool = False)
     largest = float(np.abs(covariance).max())
     if not largest <= LARGEST_SIGMA**2:  # NaN is not
         return f"it is not finite, or has standard deviations of more than {LARGEST_SIGMA:g}"
-    rounded = _rounding(size) * largest
-    lifted = covariance + (LEAST_SIGMA**2 + rounded) * np.eye(size) if is_part else covariance
-    if np.diag(lifted).min() <= 0.0:
-        return "it has no variance, or a negative one, along some axis"
-    sigmas = np.sqrt(np.diag(lifted))
+    rounded = size * (size + 1) * float(np.finfo(np.float64).eps)
+    spare = LEAST_SIGMA**2 + rounded * largest if is_part else -(LEAST_SIGMA**2)
+    beyond = covariance + spare * np.eye(size)
+    if np.diag(beyond).min() <= 0.0:
+        return f"along some axis its variance is negative, or less than {LEAST_SIGMA**2:g}"
+    sigmas = np.sqrt(np.diag(beyond))
     if np.any(np.abs(covariance - covariance.T) > _ASYMMETRY * np.outer(sigmas, sigmas) + LEAST_SIGMA**2):
         return "it is not symmetric"
-    if np.linalg.eigvalsh(lifted / np.outer(sigmas, sigmas))[0] <= (-_ROUNDED if is_part else _rounding(size)):
+    if np.linalg.eigvalsh(beyond / np.outer(sigmas, sigmas))[0] <= (-_ROUNDED if is_part else rounded):
         return "it is not positive definite: along some direction its variance is negative, or none"
-    if not is_part and np.linalg.eigvalsh(covariance)[0] < LEAST_SIGMA**2 - rounded:
-        return f"it has a variance of less than {LEAST_SIGMA**2:g}: nothing is measured so exactly"
     return None
-
-
-def _rounding(size: int) -> float:
-    """Share of the largest eigenvalue of a matrix (size, size) below which another one may be rounding alone."""
-    return size * (size + 1) * float(np.finfo(np.float64).eps)
 
 
 def is_plausible_sigma(sigma: float) -> bool:
