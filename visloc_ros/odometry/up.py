@@ -39,7 +39,7 @@ class UpEstimator:
         self._up: Array | None = None
 
     def follow(self, pose: OdometryPose) -> Array | None:
-        """Take the next pose; gives up (3,) in the odometry's frame, None while it is less exact than ``UP_SIGMA_DEG``."""
+        """Take the next pose; gives up (3,) in odometry's frame, None while its error is above ``UP_SIGMA_DEG``."""
         newest_ns = self.samples.newest_ns
         if newest_ns is None:
             return None

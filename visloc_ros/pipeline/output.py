@@ -140,7 +140,7 @@ class Output:
     def _moved(self, stamp_ns: int, odom_from_base: SE3) -> OdomState:
         noise = self._config.fusion.odometry_noise
         self._odom = (
-            OdomState.begin(stamp_ns, odom_from_base)
+            OdomState.begin(stamp_ns, odom_from_base, noise)
             if self._odom is None
             else self._odom.moved(stamp_ns, odom_from_base, noise)
         )
