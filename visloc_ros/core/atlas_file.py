@@ -140,7 +140,7 @@ def _covariance(values: Any) -> Array:
     covariance = np.diag(given) if given.ndim == 1 else given
     fault = covariance_fault(covariance, size=7, is_part=True)  # the first map of an atlas is exact
     if fault is not None:
-        raise ValueError(f"the covariance is none: {fault}")
+        raise ValueError(f"the covariance is invalid: {fault}")
     return covariance
 
 

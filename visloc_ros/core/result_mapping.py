@@ -104,7 +104,7 @@ def _landmarks(values: dict[str, Any]) -> NDArray[np.int32]:
 def _covariance(values: Any, *, is_part: bool = False) -> Array:
     fault = covariance_fault(values, is_part=is_part)
     if fault is not None:
-        raise ValueError(f"the covariance is none: {fault}")
+        raise ValueError(f"the covariance is invalid: {fault}")
     return np.asarray(values, float)
 
 

@@ -85,6 +85,6 @@ def _parsed(values: dict[str, object]) -> LastPose:
     pose = SE3.from_quaternion(numbers[3:7], numbers[:3])
     covariance = numbers[7:].reshape(6, 6)
     if fault := covariance_fault(covariance):
-        raise ValueError(f"its covariance is none: {fault}")
+        raise ValueError(f"its covariance is invalid: {fault}")
     stamp_ns, frame_uuid = int(values["stamp_ns"]), str(values.get("frame_uuid", ""))  # type: ignore[call-overload]
     return LastPose(str(values["map_name"]), stamp_ns, pose, covariance, frame_uuid)

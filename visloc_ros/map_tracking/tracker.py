@@ -95,7 +95,7 @@ class MapTracker:
     def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
         """Follow the points of an accepted anchor from now on.
 
-        One whose image is no longer kept, or whose covariance is none, changes nothing.
+        One whose image is no longer kept, or whose covariance is invalid, changes nothing.
         With ``catch_up`` they are followed through the images kept since: where the motion in between is unknown, they
         would not be found in the next image.
         """

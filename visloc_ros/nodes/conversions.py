@@ -231,7 +231,7 @@ def position_from_msg(message: NavSatFix) -> GeoPosition:
         return GeoPosition(latitude, longitude)
     fault = covariance_fault(horizontal, size=2)
     if fault is not None:
-        raise MessageError(f"the covariance of a position is none: {fault}")
+        raise MessageError(f"the covariance of a position is invalid: {fault}")
     return GeoPosition(latitude, longitude, sigma=math.sqrt(float(np.linalg.eigvalsh(horizontal)[-1])))
 
 
@@ -246,7 +246,7 @@ def heading_from_msg(message: Imu) -> tuple[SE3, float | None]:
     variance = float(message.orientation_covariance[8])
     fault = covariance_fault([[variance]], size=1) if variance != 0.0 else None
     if fault is not None:
-        raise MessageError(f"the variance of a heading is none: {fault}")
+        raise MessageError(f"the variance of a heading is invalid: {fault}")
     return rotation, math.sqrt(variance) if variance else None
 
 

@@ -154,7 +154,7 @@ class AidedOdometry(OdometryAround):
 
 
 def _sure(result: OdometryPose | Rejection) -> OdometryPose | Rejection:
-    """The same; UNCERTAIN for a pose whose covariance is none."""
+    """The same; UNCERTAIN for a pose whose covariance is invalid."""
     if isinstance(result, Rejection) or result.covariance is None or covariance_fault(result.covariance) is None:
         return result
     return Rejection(result.stamp_ns, Reason.UNCERTAIN, {"tracked": result.num_tracked}, result.stage_ms)

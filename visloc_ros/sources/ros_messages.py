@@ -95,7 +95,7 @@ def checked_covariance(values: Any, size: int = 6, *, is_part: bool = False) -> 
     covariance = np.asarray(values, dtype=np.float64).reshape(size, size)
     fault = covariance_fault(covariance, size, is_part=is_part)
     if fault is not None:
-        raise MessageError(f"the covariance is none: {fault}")
+        raise MessageError(f"the covariance is invalid: {fault}")
     return covariance
 
 

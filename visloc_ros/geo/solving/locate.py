@@ -81,7 +81,7 @@ def _locate(
 
 
 def _sure(found: PhotoPose | GeoRejection) -> PhotoPose | GeoRejection:
-    """The same; NO_REGULAR_SOLUTION for a pose whose covariance is none."""
+    """The same; NO_REGULAR_SOLUTION for a pose whose covariance is invalid."""
     if isinstance(found, GeoRejection):
         return found
     known = 6 if found.rotation is not None else 3

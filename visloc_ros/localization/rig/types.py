@@ -25,7 +25,7 @@ class RigImage:
 
     @property
     def has_fault(self) -> bool:
-        """Whether the covariance of the motion is none: nobody knows how far the rig moved."""
+        """Whether the covariance of the motion is invalid: nobody knows how far the rig moved."""
         covariance = self.motion_covariance
         return covariance is not None and covariance_fault(covariance, is_part=True) is not None
 
