@@ -134,6 +134,7 @@ def spoilt(good, hostile):
     yield replace(good, covariance=hostile)
     if covariance_fault(hostile, is_part=True) is not None:
         yield replace(good, map_covariance=hostile)
+    yield replace(good, map_covariance=-1e-3 * COVARIANCE)
 
 
 def is_as_before(robot):
@@ -146,7 +147,8 @@ def is_as_before(robot):
 
 def test_an_anchor_is_refused_by_the_fusion(robot, hostile):
     good = anchor_pose(robot.index)
-    for bad in (*spoilt(good, hostile), replace(good, map_covariance=COVARIANCE)):  # of its own nothing is left
+    nothing_left, of_other_shape = (replace(good, map_covariance=one) for one in (COVARIANCE, np.eye(3)))
+    for bad in (*spoilt(good, hostile), nothing_left, of_other_shape):
         assert robot.backend.estimator.add_anchor(bad).reason is Reason.BAD_MESSAGE
         assert AnchorsOnly(FusionConfig(), True).add_anchor(bad).reason is Reason.BAD_MESSAGE
     assert is_as_before(robot)

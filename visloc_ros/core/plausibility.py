@@ -79,6 +79,14 @@ def covariance_fault(matrix: ArrayLike, size: int = 6, *, is_part: bool = False)
     return None
 
 
+def shared_covariance_fault(covariance: ArrayLike, shared: ArrayLike | None) -> str | None:
+    """What is wrong with a covariance (6, 6), with the part of it that other measurements share, or with the rest."""
+    if shared is None:
+        return covariance_fault(covariance)
+    of_each = covariance_fault(covariance) or covariance_fault(shared, is_part=True)
+    return of_each or covariance_fault(np.subtract(covariance, shared))
+
+
 def is_plausible_sigma(sigma: float) -> bool:
     """Whether a number is the standard deviation of a measurement, in units or radians; false for NaN."""
     return LEAST_SIGMA <= sigma <= LARGEST_SIGMA

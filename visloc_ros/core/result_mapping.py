@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.plausibility import covariance_fault
+from visloc_ros.core.plausibility import shared_covariance_fault
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 
 QUATERNION, TRANSLATION = ("qw", "qx", "qy", "qz"), ("tx", "ty", "tz")
@@ -72,14 +72,13 @@ def result_from_mapping(values: dict[str, Any], stamp_ns: int) -> AnchorPose | R
     """
     if not values["success"]:
         return Rejection(stamp_ns, Reason(values["reason"]), values["counts"], values["timings_ms"])
-    covariance, of_map = _covariance(values["covariance"]), values["map_covariance"]
-    map_covariance = None if of_map is None else _covariance(of_map, is_part=True)
-    if map_covariance is not None:
-        _covariance(covariance - map_covariance)
+    covariance, map_covariance = values["covariance"], values["map_covariance"]
+    if fault := shared_covariance_fault(covariance, map_covariance):
+        raise ValueError(f"the covariance is invalid: {fault}")
     return AnchorPose(
         stamp_ns,
         pose_from_mapping(values["map_from_camera"]),
-        covariance,
+        _array(covariance, 6, 6),
         int(values["num_inliers"]),
         int(values["num_matches"]),
         float(values["reprojection_error_px"]),
@@ -87,7 +86,7 @@ def result_from_mapping(values: dict[str, Any], stamp_ns: int) -> AnchorPose | R
         _array(values.get("inlier_points") or [], -1, 3),
         tuple(map(str, values["references"])),
         values["timings_ms"],
-        map_covariance=map_covariance,
+        map_covariance=None if map_covariance is None else _array(map_covariance, 6, 6),
         probability=values["probability"],
         inlier_landmarks=_landmarks(values),
         atlas_map=str(values.get("atlas_map", "")),
@@ -99,13 +98,6 @@ def _landmarks(values: dict[str, Any]) -> NDArray[np.int32]:
     if len(landmarks) not in (0, len(values.get("inlier_points") or [])):
         raise ValueError("the landmarks are not those of the inliers")
     return landmarks
-
-
-def _covariance(values: Any, *, is_part: bool = False) -> Array:
-    fault = covariance_fault(values, is_part=is_part)
-    if fault is not None:
-        raise ValueError(f"the covariance is invalid: {fault}")
-    return np.asarray(values, float)
 
 
 def _array(values: Any, *shape: int) -> Array:

@@ -13,6 +13,7 @@ from visloc_ros.core.plausibility import (
     is_plausible_pose,
     is_plausible_scale,
     is_plausible_sigma,
+    shared_covariance_fault,
 )
 from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, TrackedPose
 
@@ -31,15 +32,10 @@ def is_valid_odometry(odometry: OdometryPose) -> bool:
 
 def is_valid_anchor(anchor: AnchorPose) -> bool:
     """Whether an anchor has a plausible pose, covariances of it, of the map and of its own, and a probability."""
-    if not is_plausible_pose(anchor.map_from_camera) or covariance_fault(anchor.covariance) is not None:
-        return False
     if anchor.probability is not None and not 0.0 <= anchor.probability <= 1.0:
         return False
-    if anchor.map_covariance is None:
-        return True
-    return covariance_fault(anchor.map_covariance, is_part=True) is None and (
-        covariance_fault(anchor.own_covariance) is None
-    )
+    fault = shared_covariance_fault(anchor.covariance, anchor.map_covariance)
+    return fault is None and is_plausible_pose(anchor.map_from_camera)
 
 
 def is_valid_tracked(tracked: TrackedPose) -> bool:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.plausibility import covariance_fault
+from visloc_ros.core.plausibility import shared_covariance_fault
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.localization.evidence import Evidence, Query
 from visloc_ros.localization.map_uncertainty import MapUncertainty
@@ -37,7 +37,7 @@ def accept(
         shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)
     covariance = solution.covariance + shared + _by_smear(query, solution, pixels, points)
     shared = solution.shared_covariance + shared
-    if covariance_fault(shared, is_part=True) or covariance_fault(covariance - shared):
+    if shared_covariance_fault(covariance, shared):
         return reject(query, Reason.UNCERTAIN, evidence)
     return AnchorPose(
         query.frame.stamp_ns,

@@ -19,7 +19,7 @@ import pycolmap
 from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.map import Map
-from visloc_ros.core.plausibility import covariance_fault
+from visloc_ros.core.plausibility import covariance_fault, shared_covariance_fault
 from visloc_ros.core.tangent import move_covariance, perturbed, pose_difference
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -99,7 +99,7 @@ class MapTracker:
         With ``catch_up`` they are followed through the images kept since: where the motion in between is unknown, they
         would not be found in the next image.
         """
-        fault = covariance_fault(anchor.covariance) or covariance_fault(anchor.own_covariance)
+        fault = shared_covariance_fault(anchor.covariance, anchor.map_covariance)
         if fault is not None:
             _log.warning(
                 "the points of the anchor at %d ns are not followed: of its covariance, %s", anchor.stamp_ns, fault

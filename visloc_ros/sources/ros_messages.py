@@ -22,6 +22,7 @@ from visloc_ros.core.plausibility import (
     is_plausible_position,
     is_plausible_scale,
     is_plausible_sigma,
+    shared_covariance_fault,
 )
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -218,8 +219,9 @@ def _no_anchor_from_msg(message: Any) -> Rejection:
 
 
 def _anchor_pose_from_msg(message: Any) -> AnchorPose:
-    covariance, of_map = covariance_from_msg(message.pose), checked_covariance(message.map_covariance, is_part=True)
-    checked_covariance(covariance - of_map)
+    covariance, of_map = (np.array(one).reshape(6, 6) for one in (message.pose.covariance, message.map_covariance))
+    if fault := shared_covariance_fault(covariance, of_map):
+        raise MessageError(f"the covariance is invalid: {fault}")
     if len(message.inlier_pixels) != 2 * len(message.inlier_points):
         raise MessageError(
             f"{len(message.inlier_pixels)} coordinates in pixels belong to {len(message.inlier_points)} points"

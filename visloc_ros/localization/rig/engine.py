@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
-from visloc_ros.core.plausibility import covariance_fault
+from visloc_ros.core.plausibility import shared_covariance_fault
 from visloc_ros.core.rig import Rig
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
 from visloc_ros.localization.anchor import AnchorEngine
@@ -149,7 +149,7 @@ class RigEngine:
         by_name = {camera.name: camera for camera in cameras}
         covariance, shared = rig_covariance(solution, views, by_name, self.engine.map_uncertainty)
         covariance, shared = covariance + of_places, shared + of_places
-        if covariance_fault(shared, is_part=True) or covariance_fault(covariance - shared):
+        if shared_covariance_fault(covariance, shared):
             return Rejection(stamp_ns, Reason.UNCERTAIN, _inliers(cameras), _stage_ms(cameras))
         pose = RigPose(stamp_ns, solution.map_from_rig, covariance, shared, probability, {}, {}, _stage_ms(cameras))
         of_cameras = {
