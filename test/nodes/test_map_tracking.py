@@ -192,6 +192,7 @@ def test_a_map_that_is_not_there_keeps_the_node_from_starting(ros_domain, tmp_pa
 def test_a_tracked_pose_round_trips():
     pose = SE3.from_quaternion([0.5, 0.5, -0.5, 0.5], [1.0, 2.0, 3.0])
     covariance = np.arange(36.0).reshape(6, 6)
+    covariance = covariance @ covariance.T + np.eye(6)
     result = TrackedPose(10**18 + 1, pose, 2 * covariance, 10**18, covariance, 40, 60, 0.75, {"align": 2.0})
     again = tracked_pose_from_msg(tracked_pose_to_msg(result, "map", "camera"))
     assert again.map_from_camera.is_close(pose, 1e-12, 1e-6)

@@ -5,6 +5,7 @@ import pytest
 from carried_sensors import ODOM_FROM_MAP, CarriedImu, odometry_pose
 
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.gravity import UP_SIGMA_DEG, find_gravity
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.odometry.up import UpEstimator
@@ -31,12 +32,15 @@ def carried(until, gain=1.0):
     return estimator
 
 
-def follow(estimator, begin, end, rate_hz=20.0, segment=0):
-    """Up after each pose."""
+def seen(begin, end, rate_hz=20.0, segment=0, noise=0.004):
     rng = np.random.default_rng(2)
     times = np.arange(begin, end, 1.0 / rate_hz)
-    poses = [odometry_pose(ns(t), WALK.pose(t), segment, noise=0.004, rng=rng) for t in times]
-    return [estimator.follow(pose) for pose in poses]
+    return [odometry_pose(ns(t), WALK.pose(t), segment, noise=noise, rng=rng) for t in times]
+
+
+def follow(estimator, begin, end, rate_hz=20.0, segment=0):
+    """Up after each pose."""
+    return [estimator.follow(pose) for pose in seen(begin, end, rate_hz, segment)]
 
 
 @pytest.mark.parametrize("rate_hz", [10.0, 30.0, 60.0])
@@ -47,6 +51,15 @@ def test_a_walk_shows_up_within_seconds(rate_hz):
     assert all(up is not None for up in ups[first:])
     assert max(off_deg(up) for up in ups[first:]) < 5.0
     assert off_deg(ups[-1]) < 1.0
+
+
+def test_up_is_given_only_while_it_is_as_exact_as_the_fusion_takes_it_for():
+    estimator, errors_deg = carried(12.0), []
+    for pose in seen(0.0, 12.0, noise=0.2):
+        if estimator.follow(pose) is not None:
+            errors_deg.append(find_gravity(estimator._blocks).error_deg)
+    assert errors_deg
+    assert max(errors_deg) <= UP_SIGMA_DEG
 
 
 def test_a_new_segment_has_an_up_of_its_own():

@@ -21,7 +21,8 @@ from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import read_yaml
 from visloc_ros.core.geometry import SE3, Array, Sim3
-from visloc_ros.core.manifest import ALIGNED, LARGEST_VARIANCE, Manifest
+from visloc_ros.core.manifest import ALIGNED, Manifest
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.similarity_estimate import SimilarityEstimate
 
 ATLAS_NAME = "atlas.yaml"
@@ -137,10 +138,9 @@ def _transform(values: Mapping[str, Any]) -> Sim3:
 def _covariance(values: Any) -> Array:
     given = np.array(values, np.float64)
     covariance = np.diag(given) if given.ndim == 1 else given
-    if covariance.shape != (7, 7) or not np.abs(covariance).max() <= LARGEST_VARIANCE:
-        raise ValueError("the covariance is not 7 x 7 finite numbers")
-    if not np.linalg.eigvalsh(covariance).min() >= -1e-9 * np.abs(covariance).max():
-        raise ValueError("the covariance has a negative variance")
+    fault = covariance_fault(covariance, size=7, is_part=True)  # the first map of an atlas is exact
+    if fault is not None:
+        raise ValueError(f"the covariance is invalid: {fault}")
     return covariance
 
 

@@ -20,6 +20,8 @@ from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 BLOCK_S = 0.5
 MIN_BLOCKS = 3
 GRAVITY = 9.81
+UP_SIGMA_DEG = 1.0
+"""Standard deviation that a measured direction of up is taken for: a bias of 20 mg, and how well a map is levelled."""
 
 _MAX_GRAVITY_ERROR = 0.1
 _BIAS_SIGMA = 0.1  # m/s^2, as consumer IMUs have it

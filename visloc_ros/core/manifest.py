@@ -22,6 +22,7 @@ from visloc_ros.core.coordinate_frame import (
 from visloc_ros.core.errors import ManifestError, MapError
 from visloc_ros.core.files import COPY_AGAIN, check_fetched, is_file, read_text
 from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
+from visloc_ros.core.plausibility import LARGEST_SIGMA, covariance_fault
 
 FORMAT_VERSION = 1
 UNCERTAINTY_VERSION = 2  # of how a map's own error is estimated; an estimate of an unknown version is made again
@@ -32,7 +33,6 @@ _MOST_VERSIONS_EVER = 10**9
 GROWTH = 1.15
 """Of the number of images that a map was built of: beyond, an update replaces those that it can best do without."""
 ALIGNED = "align"  # the change of a map that was moved to another frame, and is the same otherwise
-LARGEST_VARIANCE = 1e12  # a standard deviation of a thousand kilometres
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ class UncertaintyInfo:
             covariances = np.array([self.image_covariance, self.difference_covariance, *added], dtype=np.float64)
         except (TypeError, ValueError):
             return False
-        values = np.concatenate([rates, covariances.ravel()])
-        is_plausible = bool((np.abs(values) <= LARGEST_VARIANCE).all() and (rates >= 0.0).all())  # NaN is neither
-        return is_plausible and covariances.shape[1:] == (6, 6) and self.nearest_change > 0.0
+        are_plausible = bool(((rates >= 0.0) & (rates <= LARGEST_SIGMA**2)).all())  # NaN is neither
+        has_faults = any(covariance_fault(one, is_part=True) is not None for one in covariances)
+        return are_plausible and not has_faults and self.nearest_change > 0.0
 
 
 @dataclass(frozen=True)

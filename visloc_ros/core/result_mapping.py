@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import shared_covariance_fault
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 
 QUATERNION, TRANSLATION = ("qw", "qx", "qy", "qz"), ("tx", "ty", "tz")
@@ -71,11 +72,13 @@ def result_from_mapping(values: dict[str, Any], stamp_ns: int) -> AnchorPose | R
     """
     if not values["success"]:
         return Rejection(stamp_ns, Reason(values["reason"]), values["counts"], values["timings_ms"])
-    map_covariance = values["map_covariance"]
+    covariance, map_covariance = values["covariance"], values["map_covariance"]
+    if fault := shared_covariance_fault(covariance, map_covariance):
+        raise ValueError(f"the covariance is invalid: {fault}")
     return AnchorPose(
         stamp_ns,
         pose_from_mapping(values["map_from_camera"]),
-        _array(values["covariance"], 6, 6),
+        _array(covariance, 6, 6),
         int(values["num_inliers"]),
         int(values["num_matches"]),
         float(values["reprojection_error_px"]),

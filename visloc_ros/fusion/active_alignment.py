@@ -120,10 +120,8 @@ def innovation_of(smoother: FixedLagSmoother, fix: AnchorFix, config: FusionConf
     """The innovation of an anchor, gated with the tolerances of the alignment added to its covariance."""
     predicted = smoother.at(fix.sample)
     error = pose_difference(fix.anchor.map_from_camera, predicted.state.map_from_camera)
-    tolerance = config.alignment
-    slack = np.repeat([tolerance.position_tolerance**2, np.deg2rad(tolerance.rotation_tolerance_deg) ** 2], 3)
     covariance = predicted.covariance[:6, :6] + smoother.variance_components.anchors.inflate(fix.covariance)
-    squared = float(error @ np.linalg.solve(covariance + np.diag(slack), error))
+    squared = float(error @ np.linalg.solve(covariance + config.alignment.tolerance, error))
     accepted = squared <= chi_square_quantile(config.gate.probability, 6)
     return Innovation(fix.stamp_ns, ANCHOR, error, covariance, accepted)
 

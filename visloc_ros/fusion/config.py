@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from visloc_ros.core.config import Config, option, section
+from visloc_ros.core.geometry import Array
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ class AlignmentConfig(Config):
         minimum=1e-6,
         maximum=1.0,
     )
+
+    @property
+    def tolerance(self) -> Array:
+        """Covariance (6, 6) by which anchors that agree may differ beyond their own ones."""
+        return np.diag(np.repeat([self.position_tolerance**2, np.deg2rad(self.rotation_tolerance_deg) ** 2], 3))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.plausibility import is_plausible_covariance, is_plausible_pose
+from visloc_ros.core.plausibility import covariance_fault, is_plausible_pose
 from visloc_ros.core.types import (
     ACCEPTED,
     PENDING,
@@ -211,8 +211,10 @@ def _sound(estimate: Estimate) -> Estimate:
     """The same. Raises ArithmeticError on impossible numbers."""
     _sound_pose(estimate.map_from_odom)
     _sound_pose(estimate.odom_from_camera)
-    if estimate.covariance is not None and not is_plausible_covariance(estimate.covariance):
-        raise ArithmeticError("the covariance of the pose is none")
+    for covariance, is_part in ((estimate.covariance, False), (estimate.motion_covariance, True)):
+        fault = None if covariance is None else covariance_fault(covariance, is_part=is_part)
+        if fault is not None:
+            raise ArithmeticError(f"the {'motion' if is_part else 'pose'} has no covariance: {fault}")
     return estimate
 
 

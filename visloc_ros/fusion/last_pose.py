@@ -13,6 +13,7 @@ from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.tangent import rescale_covariance
 from visloc_ros.core.types import MapIdentity
 
@@ -82,5 +83,8 @@ def _parsed(values: dict[str, object]) -> LastPose:
     if abs(np.linalg.norm(numbers[3:7]) - 1.0) > 1e-6:
         raise ValueError("its quaternion is not of length 1")
     pose = SE3.from_quaternion(numbers[3:7], numbers[:3])
+    covariance = numbers[7:].reshape(6, 6)
+    if fault := covariance_fault(covariance):
+        raise ValueError(f"its covariance is invalid: {fault}")
     stamp_ns, frame_uuid = int(values["stamp_ns"]), str(values.get("frame_uuid", ""))  # type: ignore[call-overload]
-    return LastPose(str(values["map_name"]), stamp_ns, pose, numbers[7:].reshape(6, 6), frame_uuid)
+    return LastPose(str(values["map_name"]), stamp_ns, pose, covariance, frame_uuid)

@@ -33,9 +33,10 @@ class OdomState:
     velocity_covariance: Array
 
     @staticmethod
-    def begin(stamp_ns: int, odom_from_base: SE3) -> OdomState:
-        """The first frame: certain by definition, of unknown velocity."""
-        return OdomState(stamp_ns, odom_from_base, np.zeros((6, 6)), np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
+    def begin(stamp_ns: int, odom_from_base: SE3, noise: OdometryNoiseConfig) -> OdomState:
+        """The first frame: as certain as one pose of odometry, of unknown velocity."""
+        covariance = _added(odom_from_base, RelativeMotion.of_step(SE3.identity(), 0.0), noise)
+        return OdomState(stamp_ns, odom_from_base, covariance, np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
 
     def moved(self, stamp_ns: int, odom_from_base: SE3, noise: OdometryNoiseConfig) -> OdomState:
         """The next frame."""
@@ -45,8 +46,7 @@ class OdomState:
             return OdomState(stamp_ns, odom_from_base, covariance, np.zeros(6), UNKNOWN_VARIANCE * np.eye(6))
         step = self.odom_from_base.inverse @ odom_from_base
         motion = RelativeMotion.of_step(step, seconds)
-        certain = StateEstimate(CameraState(self.odom_from_base, 0.0), np.zeros((7, 7)))
-        added = certain.moved(motion, noise).covariance[:6, :6]
+        added = _added(self.odom_from_base, motion, noise)
         return OdomState(
             stamp_ns,
             odom_from_base,
@@ -54,3 +54,9 @@ class OdomState:
             np.concatenate([step.translation, motion.rotation_derivative]) / seconds,
             turn_covariance(added, self.odom_from_base.rotation.T) / seconds**2,
         )
+
+
+def _added(odom_from_base: SE3, motion: RelativeMotion, noise: OdometryNoiseConfig) -> Array:
+    """Covariance (6, 6) that a motion from a certain pose has at its end."""
+    certain = StateEstimate(CameraState(odom_from_base, 0.0), np.zeros((7, 7)))
+    return certain.moved(motion, noise).covariance[:6, :6]

@@ -343,6 +343,8 @@ class AnchorEngine:
         with query.watch("pnp"):
             calibration = self._doubts.seen(query.frame, evidence.solution, pixels, points)
         anchor = accept(query, evidence, pixels, points, self.map_uncertainty, calibration)
+        if isinstance(anchor, Rejection):
+            return anchor
         if self._solver.in_atlas is not None:
             anchor = self._solver.in_atlas.stated(anchor, evidence.inlier_rows)
         labels = self.map.point_labels

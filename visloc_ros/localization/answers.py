@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.calibration import CameraCalibration
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.plausibility import shared_covariance_fault
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.localization.evidence import Evidence, Query
 from visloc_ros.localization.map_uncertainty import MapUncertainty
@@ -22,8 +23,11 @@ def accept(
     points: Array,
     of_map: MapUncertainty,
     calibration: CameraCalibration,
-) -> AnchorPose:
-    """The pose of a query by its evidence: pixels (N, 2) and map points (N, 3) of its correspondences."""
+) -> AnchorPose | Rejection:
+    """The pose of a query by its evidence: pixels (N, 2) and map points (N, 3) of its correspondences.
+
+    UNCERTAIN where the errors that it may have add up to no covariance.
+    """
     solution, support = evidence.solution, evidence.support
     assert solution is not None
     assert support is not None
@@ -32,6 +36,9 @@ def accept(
         pose, seen = solution.map_from_camera, points[solution.inliers]
         shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)
     covariance = solution.covariance + shared + _by_smear(query, solution, pixels, points)
+    shared = solution.shared_covariance + shared
+    if shared_covariance_fault(covariance, shared):
+        return reject(query, Reason.UNCERTAIN, evidence)
     return AnchorPose(
         query.frame.stamp_ns,
         solution.map_from_camera,
@@ -44,7 +51,7 @@ def accept(
         evidence.references,
         query.watch.stage_ms,
         calibration,
-        solution.shared_covariance + shared,
+        shared,
         support.probability,
     )
 

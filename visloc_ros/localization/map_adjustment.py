@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.bundle_adjustment import whole_problem
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.manifest import LARGEST_VARIANCE
 from visloc_ros.core.map import NO_POINT, Map, MapImage
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.tangent import axes_jacobian, inverse_jacobian, lever_jacobian, skew
 from visloc_ros.localization.uncertainty import design_effect, reprojection_residuals
 
@@ -40,7 +40,7 @@ def adjustment_covariances(map_: Map, shared_error: float) -> Iterator[Array]:
         found = _Adjustment.of(images, map_.points) if len(images) >= _LEAST_IMAGES else None
         if found is not None and images[-1] in found.images:
             covariance = found.of_last_image(shared_error)
-            if (np.abs(covariance) <= LARGEST_VARIANCE).all():  # NaN is not
+            if covariance_fault(covariance, is_part=True) is None:
                 yield covariance
 
 

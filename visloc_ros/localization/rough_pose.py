@@ -11,6 +11,7 @@ import numpy as np
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geo_reference import GEO_SIGMA_M, GeoReference
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.plausibility import is_plausible_sigma
 from visloc_ros.core.types import MapIdentity
 from visloc_ros.localization.search_hint import HeadingHint, PositionHint, SearchHint
 
@@ -86,8 +87,8 @@ def gps_hint(origin: GeoReference, gps: Sequence[float], *sigmas_m: float) -> Po
 
     Raises ConfigError for what is no place, or no error.
     """
-    if not all(math.isfinite(sigma) and sigma >= 0.0 for sigma in sigmas_m):
-        raise ConfigError(f"the standard deviation of a hint must be positive, not {sigmas_m[0]:g}")
+    if not all(is_plausible_sigma(sigma) for sigma in sigmas_m):
+        raise ConfigError(f"the standard deviation of a hint must be positive and plausible, not {sigmas_m[0]:g}")
     try:
         latitude, longitude = gps
         east_north = origin.east_north(latitude, longitude)

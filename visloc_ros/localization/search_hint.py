@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import is_plausible_sigma
 from visloc_ros.localization.view_change import Viewpoints
 
 _MOST_SIGMAS = 4.0  # farther away is hardly ever right, even where the errors of satellites have long tails
@@ -38,8 +39,8 @@ class PositionHint:
         position = np.asarray(self.position_in_map, np.float64)
         if position.shape not in ((2,), (3,)) or not np.isfinite(position).all():
             raise ConfigError(f"the position of a hint must be two or three numbers, not {self.position_in_map}")
-        if not (np.isfinite(self.sigma_m) and self.sigma_m > 0.0):
-            raise ConfigError(f"the standard deviation of a hint must be positive, not {self.sigma_m}")
+        if not is_plausible_sigma(self.sigma_m):
+            raise ConfigError(f"the standard deviation of a hint must be positive and plausible, not {self.sigma_m:g}")
         object.__setattr__(self, "position_in_map", position)
 
     @property
@@ -87,8 +88,10 @@ class HeadingHint:
     def __post_init__(self) -> None:
         if not np.isfinite(self.heading_rad):
             raise ConfigError(f"the heading of a hint must be a number, not {self.heading_rad}")
-        if not (np.isfinite(self.sigma_rad) and self.sigma_rad > 0.0):
-            raise ConfigError(f"the standard deviation of a heading must be positive, not {self.sigma_rad}")
+        if not is_plausible_sigma(self.sigma_rad):
+            raise ConfigError(
+                f"the standard deviation of a heading must be positive and plausible, not {self.sigma_rad:g}"
+            )
 
     def sigmas(self, map_from_camera: SE3) -> float:
         """Deviation of a pose's heading in standard deviations; 0 where it has hardly a heading."""

@@ -19,6 +19,7 @@ import pycolmap
 from visloc_ros.core import camera as cameras
 from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.map import Map
+from visloc_ros.core.plausibility import covariance_fault, shared_covariance_fault
 from visloc_ros.core.tangent import move_covariance, perturbed, pose_difference
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -88,14 +89,22 @@ class MapTracker:
         pose = located.map_from_camera
         since_anchor = tracker.update_depths(located)
         combined = tracked_from_anchor(pose, since_anchor, anchor_error(tracker.anchor, pose))
-        return self._tracked_pose(image, tracker.anchor, combined, located, watch)
+        tracked = self._tracked_pose(image, tracker.anchor, combined, located, watch)
+        return None if isinstance(tracked, Rejection) else tracked
 
     def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
-        """Follow the points of an accepted anchor from now on; one whose image is no longer kept changes nothing.
+        """Follow the points of an accepted anchor from now on.
 
+        One whose image is no longer kept, or whose covariance is invalid, changes nothing.
         With ``catch_up`` they are followed through the images kept since: where the motion in between is unknown, they
         would not be found in the next image.
         """
+        fault = shared_covariance_fault(anchor.covariance, anchor.map_covariance)
+        if fault is not None:
+            _log.warning(
+                "the points of the anchor at %d ns are not followed: of its covariance, %s", anchor.stamp_ns, fault
+            )
+            return
         image = self._images.at(anchor.stamp_ns)
         if image is None:
             _log.info(
@@ -222,19 +231,25 @@ class MapTracker:
         located: LocatedImage,
         observed: PointObservations,
         watch: Stopwatch,
-    ) -> TrackedPose:
+    ) -> TrackedPose | Rejection:
         """Remember the newest image's pose, and give it."""
         newest = self._images.newest
-        self._images.locate(newest, combined.map_from_camera, combined.tracking_covariance, observed)
-        return self._tracked_pose(newest, anchor, combined, located, watch)
+        tracked = self._tracked_pose(newest, anchor, combined, located, watch)
+        if isinstance(tracked, TrackedPose):
+            self._images.locate(newest, combined.map_from_camera, combined.tracking_covariance, observed)
+        return tracked
 
     def _tracked_pose(
         self, image: RecentImage, anchor: AnchorPose, combined: CombinedPose, located: LocatedImage, watch: Stopwatch
-    ) -> TrackedPose:
+    ) -> TrackedPose | Rejection:
+        """The pose of an image; UNCERTAIN where its errors add up to no covariance."""
+        covariance = combined.covariance + map_error(anchor, combined.map_from_camera)
+        if covariance_fault(covariance) or covariance_fault(combined.covariance_since_anchor):
+            return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
         return TrackedPose(
             image.stamp_ns,
             combined.map_from_camera,
-            combined.covariance + map_error(anchor, combined.map_from_camera),
+            covariance,
             anchor.stamp_ns,
             combined.covariance_since_anchor,
             located.fit.num_inliers,

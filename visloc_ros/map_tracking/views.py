@@ -16,7 +16,7 @@ from visloc_ros.tracking.patches import STEPS_PX
 from visloc_ros.tracking.pixels import Pixels, homogeneous, is_inside, pixels_of, undistort
 from visloc_ros.tracking.pyramid import Pyramid
 
-LEAST_DEPTH_SIGMA = 0.003  # relative, of a depth: the least that is assumed
+LEAST_DEPTH_SIGMA = 0.003  # relative, of a depth: all observations of a patch share its own error
 _NO_COVARIANCE = np.zeros((6, 6))
 
 

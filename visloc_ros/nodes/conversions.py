@@ -40,7 +40,7 @@ from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.plausibility import is_plausible_position
+from visloc_ros.core.plausibility import covariance_fault, is_plausible_position
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     Anchor,
@@ -227,10 +227,12 @@ def position_from_msg(message: NavSatFix) -> GeoPosition:
     horizontal = np.asarray(message.position_covariance, np.float64).reshape(3, 3)[:2, :2]
     if message.position_covariance_type == NavSatFix.COVARIANCE_TYPE_UNKNOWN:
         return GeoPosition(latitude, longitude)
-    if not np.isfinite(horizontal).all():
-        raise MessageError("the covariance of a position is not finite")
-    variance = float(np.linalg.eigvalsh(horizontal)[-1])
-    return GeoPosition(latitude, longitude, sigma=math.sqrt(variance) if variance > 0.0 else None)
+    if not np.any(horizontal):  # as of drivers that state none
+        return GeoPosition(latitude, longitude)
+    fault = covariance_fault(horizontal, size=2)
+    if fault is not None:
+        raise MessageError(f"the covariance of a position is invalid: {fault}")
+    return GeoPosition(latitude, longitude, sigma=math.sqrt(float(np.linalg.eigvalsh(horizontal)[-1])))
 
 
 def heading_from_msg(message: Imu) -> tuple[SE3, float | None]:
@@ -242,7 +244,10 @@ def heading_from_msg(message: Imu) -> tuple[SE3, float | None]:
         raise MessageError("the message has no orientation")
     rotation = transform_from_msg(Transform(rotation=message.orientation))
     variance = float(message.orientation_covariance[8])
-    return rotation, math.sqrt(variance) if math.isfinite(variance) and variance > 0.0 else None
+    fault = covariance_fault([[variance]], size=1) if variance != 0.0 else None
+    if fault is not None:
+        raise MessageError(f"the variance of a heading is invalid: {fault}")
+    return rotation, math.sqrt(variance) if variance else None
 
 
 def _measured(vector: Vector3, covariance: Array) -> Array | None:

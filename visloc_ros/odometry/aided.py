@@ -22,6 +22,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import (
     LARGEST_ACCELERATION,
     LARGEST_ANGULAR_RATE,
+    covariance_fault,
     is_plausible_pose,
     is_plausible_vector,
 )
@@ -106,7 +107,7 @@ class AidedOdometry(OdometryAround):
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
-        result = self._visual.track(frame)
+        result = _sure(self._visual.track(frame))
         if isinstance(result, Rejection):
             return self._rejected(frame, result)
         self._standstill.forget()
@@ -150,6 +151,13 @@ class AidedOdometry(OdometryAround):
     def gyroscope_is_trusted(self) -> bool:
         """False while the images contradict the gyroscope: its stated axes or its clock are wrong."""
         return self._gyroscope.is_trusted
+
+
+def _sure(result: OdometryPose | Rejection) -> OdometryPose | Rejection:
+    """The same; UNCERTAIN for a pose whose covariance is invalid."""
+    if isinstance(result, Rejection) or result.covariance is None or covariance_fault(result.covariance) is None:
+        return result
+    return Rejection(result.stamp_ns, Reason.UNCERTAIN, {"tracked": result.num_tracked}, result.stage_ms)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.gravity import BLOCK_S, MIN_BLOCKS, Block, find_gravity, measure_blocks
+from visloc_ros.core.gravity import BLOCK_S, MIN_BLOCKS, UP_SIGMA_DEG, Block, find_gravity, measure_blocks
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.odometry.sample_buffer import SampleBuffer
@@ -17,7 +17,6 @@ _SPACING_NS = NANOSECONDS // 10  # between the poses that the velocity is taken 
 _LONGEST_GAP_NS = NANOSECONDS // 2
 _MARGIN_S = 0.2
 _MOST_BLOCKS = 40  # half seconds; the odometry's own axes drift over longer times
-_MOST_ERROR_DEG = 5.0
 
 
 class UpEstimator:
@@ -40,7 +39,7 @@ class UpEstimator:
         self._up: Array | None = None
 
     def follow(self, pose: OdometryPose) -> Array | None:
-        """Take the next pose; gives up (3,) in the odometry's frame, None while it is not known to 5 degrees."""
+        """Take the next pose; gives up (3,) in odometry's frame, None while its error is above ``UP_SIGMA_DEG``."""
         newest_ns = self.samples.newest_ns
         if newest_ns is None:
             return None
@@ -76,4 +75,4 @@ class UpEstimator:
     def _solve(self) -> None:
         gravity = find_gravity(self._blocks)
         self.implausible += not gravity.is_plausible
-        self._up = gravity.up if gravity.is_plausible and gravity.error_deg <= _MOST_ERROR_DEG else None
+        self._up = gravity.up if gravity.is_plausible and gravity.error_deg <= UP_SIGMA_DEG else None

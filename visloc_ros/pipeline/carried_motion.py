@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, carried_on
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import axes_jacobian, move_covariance, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -81,13 +82,16 @@ class CarriedMotion:
             return None
         last, start = self._known[-1]
         passed_ns, step = stamp_ns - last.stamp_ns, predicted.odom_from_camera.translation - start.translation
+        covariance = self._covariance(last, step, predicted)
+        if covariance_fault(covariance) is not None:
+            return None
         distance, age_ns = last.distance_since_fix, last.age_ns
         carried = replace(
             last,
             stamp_ns=stamp_ns,
             reason=last.reason or reason,
             odom_from_camera=predicted.odom_from_camera,
-            covariance=self._covariance(last, step, predicted),
+            covariance=covariance,
             age_ns=None if age_ns is None else age_ns + passed_ns,
             distance_since_fix=None if distance is None else distance + float(np.linalg.norm(step)),
             motion_covariance=None,

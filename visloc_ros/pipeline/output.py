@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, Mode, State
@@ -134,12 +135,12 @@ class Output:
         if estimate.state is State.LOST:
             age_s, distance = (estimate.age_ns or 0) / NANOSECONDS, estimate.distance_since_fix or 0.0
             covariance = inflated_covariance(covariance, age_s, distance, self._config.fusion.state)
-        return BasePose(map_from_base, covariance)
+        return BasePose(map_from_base, covariance) if covariance_fault(covariance) is None else None
 
     def _moved(self, stamp_ns: int, odom_from_base: SE3) -> OdomState:
         noise = self._config.fusion.odometry_noise
         self._odom = (
-            OdomState.begin(stamp_ns, odom_from_base)
+            OdomState.begin(stamp_ns, odom_from_base, noise)
             if self._odom is None
             else self._odom.moved(stamp_ns, odom_from_base, noise)
         )

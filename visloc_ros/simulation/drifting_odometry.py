@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.tangent import skew
 from visloc_ros.core.types import OdometryPose, Reason, Rejection
 from visloc_ros.simulation.fusion_scenario import FusionScenario
@@ -78,7 +79,8 @@ def simulate_odometry(
         poses = _jittered(scenario, segment, rng)
         covariances = _covariances(scenario, own, segment)
         for index, pose, covariance in zip(range(frames.start, frames.stop), poses, covariances, strict=True):
-            results[index] = OdometryPose(stamps_ns[index], pose, number, NUM_TRACKED, covariance=covariance)
+            known = covariance if covariance_fault(covariance) is None else None  # exact odometry reports none
+            results[index] = OdometryPose(stamps_ns[index], pose, number, NUM_TRACKED, covariance=known)
     return SimulatedOdometry(results, scales)
 
 

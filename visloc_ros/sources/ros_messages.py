@@ -18,9 +18,11 @@ from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.core.plausibility import (
     FARTHEST,
     LARGEST_DRIFT,
-    LARGEST_SIGMA,
+    covariance_fault,
     is_plausible_position,
     is_plausible_scale,
+    is_plausible_sigma,
+    shared_covariance_fault,
 )
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -89,13 +91,12 @@ def covariance_from_msg(message: Any) -> Array:
     return checked_covariance(message.covariance)
 
 
-def checked_covariance(values: Any, size: int = 6) -> Array:
-    """Covariance (size, size) of its numbers, row by row. Raises MessageError."""
+def checked_covariance(values: Any, size: int = 6, *, is_part: bool = False) -> Array:
+    """Covariance (size, size) of its numbers, row by row, as ``covariance_fault`` has it. Raises MessageError."""
     covariance = np.asarray(values, dtype=np.float64).reshape(size, size)
-    if not np.all(np.isfinite(covariance)) or np.any(np.diag(covariance) < 0):
-        raise MessageError("the covariance is not finite or has a negative variance")
-    if np.any(np.abs(covariance) > LARGEST_SIGMA**2):
-        raise MessageError(f"the covariance has standard deviations of more than {LARGEST_SIGMA:g}")
+    fault = covariance_fault(covariance, size, is_part=is_part)
+    if fault is not None:
+        raise MessageError(f"the covariance is invalid: {fault}")
     return covariance
 
 
@@ -104,7 +105,7 @@ def odometry_from_status_msg(message: Any) -> OdometryPose | Rejection:
     stamp_ns, stage_ms = checked_stamp(message.header.stamp), stages_from_msg(message.stages)
     if not message.tracked:
         return Rejection(stamp_ns, reason_from_msg(message.reason), stage_ms=stage_ms)
-    covariance = covariance_from_msg(message.pose)
+    is_known = np.any(message.pose.covariance)
     return OdometryPose(
         stamp_ns,
         pose_from_msg(message.pose.pose),
@@ -112,7 +113,7 @@ def odometry_from_status_msg(message: Any) -> OdometryPose | Rejection:
         message.num_tracked,
         message.is_keyframe,
         stage_ms,
-        covariance if covariance.any() else None,
+        covariance_from_msg(message.pose) if is_known else None,
         _scale_from_msg(message),
         _up_from_msg(message.up),
         _earlier_from_msg(message.earlier_poses),
@@ -130,7 +131,7 @@ def _scale_from_msg(message: Any) -> OdometryScale | None:
     scale = OdometryScale(float(message.metres_per_unit), float(message.scale_log_sigma))
     if scale.metres_per_unit == 0.0:
         return None
-    if not (is_plausible_scale(scale.metres_per_unit) and 0.0 <= scale.log_sigma < np.inf):
+    if not (is_plausible_scale(scale.metres_per_unit) and is_plausible_sigma(scale.log_sigma)):
         raise MessageError(f"{scale} is no scale")
     return scale
 
@@ -218,7 +219,9 @@ def _no_anchor_from_msg(message: Any) -> Rejection:
 
 
 def _anchor_pose_from_msg(message: Any) -> AnchorPose:
-    of_map = checked_covariance(message.map_covariance)
+    covariance, of_map = (np.array(one).reshape(6, 6) for one in (message.pose.covariance, message.map_covariance))
+    if fault := shared_covariance_fault(covariance, of_map):
+        raise MessageError(f"the covariance is invalid: {fault}")
     if len(message.inlier_pixels) != 2 * len(message.inlier_points):
         raise MessageError(
             f"{len(message.inlier_pixels)} coordinates in pixels belong to {len(message.inlier_points)} points"
@@ -230,7 +233,7 @@ def _anchor_pose_from_msg(message: Any) -> AnchorPose:
     return AnchorPose(
         checked_stamp(message.header.stamp),
         pose_from_msg(message.pose.pose),
-        covariance_from_msg(message.pose),
+        covariance,
         message.num_inliers,
         message.num_matches,
         message.reprojection_error_px,
@@ -283,9 +286,7 @@ def loop_closure_from_msg(message: Any) -> LoopClosure:
 
 
 def prior_from_msg(message: Any) -> tuple[SE3, Array]:
-    """``map_from_base`` of a ``/initialpose`` with its covariance (6, 6), checked; missing variances are filled in."""
-    pose, covariance = pose_from_msg(message.pose.pose), covariance_from_msg(message.pose)
-    if not np.allclose(covariance, covariance.T, atol=1e-9) or np.linalg.eigvalsh(covariance)[0] < -1e-9:
-        raise MessageError("/initialpose: the covariance is not symmetric with variances of at least 0")
-    unsaid = np.where(np.diag(covariance) > 0.0, 0.0, UNSAID_SIGMAS**2)
-    return pose, covariance + np.diag(unsaid)
+    """``map_from_base`` of a ``/initialpose`` with its covariance (6, 6), checked; variances of 0 are filled in."""
+    pose, stated = pose_from_msg(message.pose.pose), checked_covariance(message.pose.covariance, is_part=True)
+    unsaid = np.where(np.diag(stated) == 0.0, UNSAID_SIGMAS**2, 0.0)
+    return pose, checked_covariance(stated + np.diag(unsaid))

@@ -1,13 +1,7 @@
 """The room that the rigs are in, and where they stand."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from rig_world import Room
 
 from visloc_ros.core.geometry import SE3, rotation_matrix

@@ -5,6 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from visloc_ros.core.geometry import Sim3, rotation_angle_deg, rotation_vector, umeyama
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.odometry.dpvo.point_alignment import align_points
 
 TRUTH = Sim3(1.3, Rotation.from_euler("yx", [25, -10], degrees=True).as_matrix(), np.array([0.4, -0.2, 0.6]))
@@ -34,6 +35,13 @@ def test_exact_points_give_the_exact_similarity():
     assert_close(alignment.target_from_source, TRUTH, 1e-9)
     assert alignment.num_inliers == 100
     assert alignment.spread > 0.2
+
+
+def test_exact_points_leave_the_error_of_the_best_keypoints():
+    source = points_before_a_camera(100)
+    alignment = align_points(source, TRUTH @ source)
+    assert covariance_fault(alignment.covariance, size=7) is None
+    assert np.sqrt(np.diag(alignment.covariance)).min() > 1e-5
 
 
 def test_mirrored_points_never_give_a_mirror():

@@ -315,8 +315,9 @@ def test_a_frame_that_was_not_given_out_has_no_loop(units):
     assert closure_of(1, 2, np.array(units), measured_alignment()) is None
 
 
-def test_points_without_errors_leave_what_all_points_of_a_frame_share():
-    covariance = closure_of(1, 2, np.ones(2), measured_alignment(noise=0.0)).covariance
+def test_beside_the_errors_of_points_there_are_those_that_all_points_of_a_frame_share():
+    alignment = measured_alignment(noise=0.0)
+    covariance = closure_of(1, 2, np.ones(2), alignment).covariance - alignment.covariance
     rng, errors = np.random.default_rng(1), []
     for _ in range(4000):
         place, query = (

@@ -21,8 +21,6 @@ from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR, PosePair, 
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate
 
 MAX_CANDIDATES = 12  # every two of them make a hypothesis: 66 at most
-NEAR = np.diag(np.repeat([0.1**2, np.deg2rad(2.0) ** 2], 3))
-"""Covariance (m2, rad2) between anchors that agree well enough for a search around them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +109,9 @@ class FirstFix:
         if not self._search.candidates:
             return None
         *earlier, newest = self._search.candidates
-        pose = newest.anchor.map_from_camera
+        pose, covariance = newest.anchor.map_from_camera, newest.covariance + self._config.alignment.tolerance
         priors = [StampedPosePrior.from_anchor(fix).at(newest.sample) for fix in earlier]
-        is_confirmed = any(prior.is_consistent_with(pose, NEAR) for prior in priors)
+        is_confirmed = any(prior.is_consistent_with(pose, covariance) for prior in priors)
         return StampedPosePrior.from_anchor(newest) if is_confirmed else None
 
     def _find(self, prior: ScalePrior) -> AlignmentHypothesis | Rejection:

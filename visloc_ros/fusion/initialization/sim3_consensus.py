@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.geometry import Sim3
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import Rejection
@@ -35,7 +35,6 @@ WINDOW = 12
 LARGEST_WINDOW = 48
 WINDOWS_PER_ANCHOR = 3
 LOOK_BACK = 12  # windows that a sequence may skip
-SCALE_SIGMA = 0.05  # of the log scale between neighbouring windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +93,21 @@ def _slide(
     """Alignments in each window, several where places look alike; a window without its own scale takes the median."""
     pairs, windows = [PosePair.from_fix(fix) for fix in fixes], _windows(len(fixes), size)
     found = [align_disjoint_sets(pairs[window], config, prior) for window in windows]
-    scales = [one.map_from_odom.scale for alignments in found for one in alignments]
-    if not scales:
+    with_scale = [one for alignments in found for one in alignments]
+    if not with_scale:
         return _refusal([align_robust(pairs[window], config, prior) for window in windows])
-    median_scale = ScalePrior(float(np.log(np.median(scales))), SCALE_SIGMA)
+    median_scale = _median_scale(with_scale)
     return [
         WindowAlignment(window, one, fixes[window][len(one.inliers) // 2].sample)
         for window, alignments in zip(windows, found, strict=True)
         for one in alignments or align_disjoint_sets(pairs[window], config, median_scale)
     ]
+
+
+def _median_scale(alignments: Sequence[Alignment]) -> ScalePrior:
+    """The scale of a window that does not determine its own: as uncertain as another one's, and as they scatter."""
+    logs, sigmas = np.log([one.map_from_odom.scale for one in alignments]), [one.scale_sigma for one in alignments]
+    return ScalePrior(float(np.median(logs)), float(np.hypot(np.median(sigmas), np.std(logs))))
 
 
 def _refusal(tries: Sequence[Alignment | Rejection]) -> Rejection:
@@ -142,16 +147,13 @@ def _best_sequence(alignments: Sequence[WindowAlignment], config: FusionConfig) 
 
 def _is_joined_by_odometry(earlier: WindowAlignment, later: WindowAlignment, config: FusionConfig) -> bool:
     """Whether odometry between two windows fits their alignments."""
-    slack = _slack(config.alignment)
-    predicted = StateEstimate(earlier.state, slack).moved(earlier.middle.motion_to(later.middle), config.odometry_noise)
+    covariance, tolerance = np.zeros((7, 7)), config.alignment.tolerance
+    covariance[:6, :6], covariance[6, 6] = tolerance, earlier.alignment.scale_sigma**2
+    start = StateEstimate(earlier.state, covariance)
+    predicted = start.moved(earlier.middle.motion_to(later.middle), config.odometry_noise)
     error = pose_difference(later.state.map_from_camera, predicted.state.map_from_camera)
-    expected = (predicted.covariance + slack)[:6, :6]
+    expected = predicted.covariance[:6, :6] + tolerance
     return float(error @ np.linalg.solve(expected, error)) <= chi_square_quantile(config.gate.probability, 6)
-
-
-def _slack(config: AlignmentConfig) -> Array:
-    position, rotation = config.position_tolerance, np.deg2rad(config.rotation_tolerance_deg)
-    return np.diag(np.square([position] * 3 + [rotation] * 3 + [SCALE_SIGMA]))
 
 
 def _consensus(count: int, sequence: Sequence[WindowAlignment]) -> Consensus:

@@ -125,9 +125,8 @@ class BatchSmoother:
 
     def _find_inliers(self) -> NDArray[np.bool_]:
         """Which anchors pass the gate against the present estimate."""
-        tolerance, inliers, at = self._config.alignment, self._inliers, self._anchors.at
-        slack = np.repeat([tolerance.position_tolerance**2, np.deg2rad(tolerance.rotation_tolerance_deg) ** 2], 3)
-        expected = self._components.anchors.inflate(self._anchors.covariances) + np.diag(slack)
+        inliers, at = self._inliers, self._anchors.at
+        expected = self._components.anchors.inflate(self._anchors.covariances) + self._config.alignment.tolerance
         expected[~inliers] += self._solution.covariances[at[~inliers], :6, :6]
         errors = self._anchors.minus(self._states)
         squared = np.einsum("ni,nij,nj->n", errors, inverse(expected), errors)

@@ -10,6 +10,7 @@ import pycolmap
 
 from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.prior import with_prior
 from visloc_ros.geo.solving.solution import Solution, solve
@@ -35,12 +36,12 @@ def locate(
     ``prior`` is where its own metadata place it; what contradicts the views is not used. ``focal_sigma`` is the
     relative standard deviation of the camera's focal length, which is estimated as well where it is not 0.
     """
-    found = _locate(camera, keypoints, references, config or SolvingConfig(), prior, focal_sigma)
+    found = _sure(_locate(camera, keypoints, references, config or SolvingConfig(), prior, focal_sigma))
     if isinstance(found, GeoRejection) or abs(found.log_focal) < _FAR_OFF:
         return found
     # Matches were judged by a focal length that was far off.
     better = with_focal_length(camera, camera.mean_focal_length() * math.exp(found.log_focal))
-    again = _locate(better, keypoints, references, config or SolvingConfig(), prior, focal_sigma)
+    again = _sure(_locate(better, keypoints, references, config or SolvingConfig(), prior, focal_sigma))
     if isinstance(again, GeoRejection) or again.kind is GeoKind.TAG:
         return found
     return replace(again, log_focal=found.log_focal + again.log_focal)
@@ -77,6 +78,16 @@ def _locate(
     if by_tag is None or solved.reason is GeoReason.TAGS_CONTRADICT:
         return GeoRejection(solved.reason, solved.counts, best)
     return with_prior(by_tag, prior)
+
+
+def _sure(found: PhotoPose | GeoRejection) -> PhotoPose | GeoRejection:
+    """The same; NO_REGULAR_SOLUTION for a pose whose covariance is invalid."""
+    if isinstance(found, GeoRejection):
+        return found
+    known = 6 if found.rotation is not None else 3
+    if covariance_fault(found.covariance[:known, :known], known) is None:
+        return found
+    return GeoRejection(GeoReason.NO_REGULAR_SOLUTION, {"inliers": float(len(found.inliers))}, found.best_tag)
 
 
 def _pose_of(solved: Solution, views: Sequence[VerifiedView], best: BestTag) -> PhotoPose:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import perturbed
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
@@ -17,7 +18,10 @@ _AGREES = 0.99  # probability of a smaller difference of two right measurements
 
 
 def with_prior(pose: PhotoPose, prior: Tag | None) -> PhotoPose:
-    """The pose joined with the prior's position and heading; each is left out where it contradicts the pose."""
+    """The pose joined with the prior's position and heading.
+
+    Each is left out where it contradicts the pose, or where its standard deviation is none.
+    """
     if prior is None:
         return pose
     if prior.position is not None:
@@ -31,6 +35,8 @@ def with_prior(pose: PhotoPose, prior: Tag | None) -> PhotoPose:
 
 def _joined(pose: PhotoPose, measured: NDArray[np.intp], difference: Array, variances: Array) -> PhotoPose:
     """The pose after a measurement of some of its six numbers, which lies a difference from it (Kalman 1960)."""
+    if covariance_fault(np.diag(variances), len(variances)) is not None:
+        return pose
     known = np.arange(6 if pose.rotation is not None else 3)
     covariance = pose.covariance[np.ix_(known, known)]
     innovation = covariance[np.ix_(measured, measured)] + np.diag(variances)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from visloc_ros.core.errors import CalibrationError, MapError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
+from visloc_ros.core.plausibility import shared_covariance_fault
 from visloc_ros.core.rig import Rig
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
 from visloc_ros.localization.anchor import AnchorEngine
@@ -62,8 +63,11 @@ class RigEngine:
         Raises CalibrationError for a camera that the rig does not have, whose intrinsics are not known, or whose image
         has another size than these.
         """
+        unsure = [name for name, image in images.items() if image.has_fault]
+        left_out = {name: Rejection(images[name].frame.stamp_ns, Reason.UNCERTAIN) for name in unsure}
+        images = {name: image for name, image in images.items() if name not in unsure}
         late = [name for name, image in images.items() if _is_late(image, stamp_ns)]
-        left_out = {name: Rejection(images[name].frame.stamp_ns, Reason.STALE) for name in late}
+        left_out |= {name: Rejection(images[name].frame.stamp_ns, Reason.STALE) for name in late}
         searched = self._search({name: image for name, image in images.items() if name not in late}, prior)
         if not searched:
             return Rejection(stamp_ns, Reason.STALE, {"images": len(images)})
@@ -160,11 +164,16 @@ class RigEngine:
         solution: RigSolution,
         probability: float,
         of_places: Array,
-    ) -> RigPose:
-        """The joint pose; ``of_places`` (6, 6) is what the errors of the cameras' places add to its covariance."""
+    ) -> RigPose | Rejection:
+        """The joint pose; ``of_places`` (6, 6) is what the errors of the cameras' places add to its covariance.
+
+        UNCERTAIN where these errors add up to no covariance.
+        """
         by_name = {camera.name: camera for camera in cameras}
         covariance, shared = rig_covariance(solution, views, by_name, self.engine.map_uncertainty)
         covariance, shared = covariance + of_places, shared + of_places
+        if shared_covariance_fault(covariance, shared):
+            return Rejection(stamp_ns, Reason.UNCERTAIN, _inliers(cameras), _stage_ms(cameras))
         pose = RigPose(stamp_ns, solution.map_from_rig, covariance, shared, probability, {}, {}, _stage_ms(cameras))
         of_cameras = {
             view.name: self._of_camera(pose, by_name[view.name], view, inliers)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 
@@ -21,6 +22,12 @@ class RigImage:
     frame: Frame
     rig_from_rig_then: SE3 | None = None
     motion_covariance: Array | None = None
+
+    @property
+    def has_fault(self) -> bool:
+        """Whether the covariance of the motion is invalid: nobody knows how far the rig moved."""
+        covariance = self.motion_covariance
+        return covariance is not None and covariance_fault(covariance, is_part=True) is not None
 
 
 @dataclass(frozen=True, eq=False)

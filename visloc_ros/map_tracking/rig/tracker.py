@@ -16,6 +16,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, TrackedPose
@@ -198,7 +199,10 @@ class RigMapTracker:
         """One pose of the leading camera from those of several; None where those that are trusted have none."""
         assert self._anchor is not None
         own = {name: self._own_pose(name, one) for name, one in tracked.items()}
-        poses = {name: self._by_camera(name, one, own[name], places.get(name)) for name, one in tracked.items()}
+        own = {name: pose for name, pose in own.items() if covariance_fault(pose.covariance) is None}
+        if not own:
+            return None
+        poses = {name: self._by_camera(name, tracked[name], pose, places.get(name)) for name, pose in own.items()}
         of_anchor = anchor_error(self._anchor, next(iter(poses.values())).map_from_camera)
         chosen = self._agreement.choose(poses, own, of_anchor, self._joint.expected(stamp_ns))
         if not chosen:

@@ -149,6 +149,7 @@ _DIRECTION_SCALE = 0.005  # of image-plane coordinates, about two pixels: larger
 _DEPTH_SCALE = 0.2  # likewise of the logarithm of depths
 _STEP = 1e-6  # of differences that stand for derivatives
 _SELECTION = 1.5  # the points fitted are those near a first fit: simulated errors are so much larger, squared
+_LEAST_ERROR = 0.05  # of these scales: no keypoint is exacter than a tenth of a pixel, no depth than one per cent
 
 
 def alignment_errors(target_from_source: Sim3, source: Array, target: Array) -> Array:
@@ -178,7 +179,7 @@ def alignment_covariance(target_from_source: Sim3, source: Array, target: Array)
     """Covariance (7, 7) of the ``moved`` steps from the points' own errors: how far the fit moves without each point.
 
     This jackknife takes a point's five errors, which are of one keypoint and two depths, as one, and needs no model of
-    how exact near and far points are.
+    how exact near and far points are. Points that fit better than any are measured leave ``_LEAST_ERROR``.
     """
     units = _STEP * np.repeat([float(np.median(target[:, 2])), 1.0], [3, 4])
     forward, backward = (
@@ -190,8 +191,9 @@ def alignment_covariance(target_from_source: Sim3, source: Array, target: Array)
     pulls, bends = _cauchy(errors)
     gradients = np.einsum("kea,ke->ka", jacobians, pulls)
     curvatures = np.einsum("kea,ke,keb->kab", jacobians, bends, jacobians)
-    steps = np.linalg.solve(curvatures.sum(axis=0) - curvatures, gradients[:, :, None])[:, :, 0]
-    return np.asarray(_SELECTION * steps.T @ steps)
+    total = curvatures.sum(axis=0)
+    steps = np.linalg.solve(total - curvatures, gradients[:, :, None])[:, :, 0]
+    return np.asarray(_SELECTION * steps.T @ steps + _LEAST_ERROR**2 * np.linalg.inv(total))
 
 
 def _cauchy(errors: Array) -> tuple[Array, Array]:

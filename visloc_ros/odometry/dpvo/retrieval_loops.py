@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from visloc_ros.core.geometry import Array, Sim3
+from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.tangent import skew
 from visloc_ros.core.types import Image, LoopClosure
 from visloc_ros.features import FeatureConfig, LocalExtractor, Matcher, MatcherConfig, make_extractor, make_matcher
@@ -226,7 +227,9 @@ _DIRECTION_SIGMA = 0.0005
 
 
 def closure_of(place_ns: int, query_ns: int, units: Array, place_from_query: PointAlignment) -> LoopClosure | None:
-    """Loop between two frames of one state with ``units`` (2,); None where one of them was not given out.
+    """Loop between two frames of one state with ``units`` (2,).
+
+    None where one of them was not given out, or where the points determine no covariance.
 
     It is measured in the present lengths of the world, but published poses have the earlier ones, and earlier loops
     have changed the scale of some frames since: each end is divided by the unit of its frame at that time.
@@ -238,7 +241,9 @@ def closure_of(place_ns: int, query_ns: int, units: Array, place_from_query: Poi
     similarity = Sim3(measured.scale * query_unit / place_unit, measured.rotation, measured.translation / place_unit)
     into_odometry = np.diag(np.repeat([1.0 / place_unit, 1.0], [3, 4]))
     of_points = into_odometry @ place_from_query.covariance @ into_odometry
-    return LoopClosure(place_ns, query_ns, similarity, of_points + _shared_covariance(similarity))
+    covariance = of_points + _shared_covariance(similarity)
+    fault = covariance_fault(covariance, size=7)
+    return LoopClosure(place_ns, query_ns, similarity, covariance) if fault is None else None
 
 
 def _shared_covariance(similarity: Sim3) -> Array:

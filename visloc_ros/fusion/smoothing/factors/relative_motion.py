@@ -18,6 +18,7 @@ from visloc_ros.core.tangent import pose_differences, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import LoopClosure
 from visloc_ros.fusion.config import OdometryNoiseConfig
+from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covariance
 from visloc_ros.fusion.odometry_model.history import OdometrySample, moments_about
 from visloc_ros.fusion.odometry_model.noise_model import (
     OdometryModel,
@@ -29,8 +30,6 @@ from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.fusion.smoothing.variance_components import VarianceFactors
 
-LOST_SPEED = 1.0  # map units a second, standard deviation of the motion while odometry is lost
-LOST_TURN_RATE = 1.0  # rad/s, likewise
 NEW_SEGMENT_SCALE_SIGMA = 1e3  # of the log scale between two segments, whose scales are unrelated
 
 
@@ -126,9 +125,8 @@ class RelativeMotionFactors:
 
     def _lost_covariances(self) -> Array:
         seconds = self.seconds[self.is_gap]
-        rates = np.array([LOST_SPEED] * 3 + [LOST_TURN_RATE] * 3)
         covariances = np.zeros((len(seconds), 7, 7))
-        covariances[:, range(6), range(6)] = np.square(seconds[:, None] * rates)
+        covariances[:, :6, :6] = np.square(seconds)[:, None, None] * unobserved_motion_covariance(1.0)
         covariances[:, 6, 6] = NEW_SEGMENT_SCALE_SIGMA**2
         return covariances
 

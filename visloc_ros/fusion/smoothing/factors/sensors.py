@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.gravity import UP_SIGMA_DEG
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.config import SensorConfig
 from visloc_ros.fusion.initialization.sim3_alignment import NO_PRIOR, ScalePrior
@@ -31,7 +32,6 @@ UP_CROSS = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
 LARGEST_SQUARED_ERROR = 16.0  # squared residual over its covariance: four standard deviations
 LEAST_SCALE_SIGMA = 0.02  # relative; tyres under load and the scale of a map are hardly known better
 SCALE_MEMORY = 5.0  # distance [m] over which the wheels' median over 60 steps of 0.1 m mostly renews itself
-GRAVITY_SIGMA_DEG = 1.0  # a bias of 20 mg, and how well a map is levelled
 GRAVITY_MEMORY_S = 10.0  # over which an averaged acceleration becomes another measurement
 HEIGHT_WALK = 0.01  # standard deviation [m] of a level floor's height after a metre
 TILT_WALK_DEG = 0.3  # standard deviation of its tilt after a metre
@@ -128,7 +128,7 @@ class GravityFactors(SensorFactors):
         jacobians = np.zeros((len(starts), 2, 7))
         jacobians[:, 0, 4], jacobians[:, 0, 5] = up_in_map[:, 2], -up_in_map[:, 1]
         jacobians[:, 1, 3], jacobians[:, 1, 5] = -up_in_map[:, 2], up_in_map[:, 0]
-        sigma = np.deg2rad(GRAVITY_SIGMA_DEG)
+        sigma = np.deg2rad(UP_SIGMA_DEG)
         information = np.broadcast_to(np.eye(2) / sigma**2, (len(starts), 2, 2))
         shares = _seconds(samples)[starts] / GRAVITY_MEMORY_S
         return _of_second(starts, -up_in_map[:, :2], jacobians, information, shares)
