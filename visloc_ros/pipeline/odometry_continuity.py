@@ -39,11 +39,11 @@ class OdometryContinuity:
         if isinstance(result, Rejection):
             return result
         speed = MAX_UNITS_PER_S if metres_per_unit is None else min(MAX_UNITS_PER_S, MAX_METRES_PER_S / metres_per_unit)
-        if self._last is not None and not _follows(self._last, result, speed):
-            if self._leapt is None or not _follows(self._leapt, result, speed):
-                self._leapt = result
-                return Rejection(result.stamp_ns, Reason.BAD_MESSAGE, {"leap": _distance(self._last, result)})
-            self._added += 1
+        has_lasted = self._leapt is not None and _follows(self._leapt, result, speed)
+        if not has_lasted and self._last is not None and not _follows(self._last, result, speed):
+            self._leapt = result
+            return Rejection(result.stamp_ns, Reason.BAD_MESSAGE, {"leap": _distance(self._last, result)})
+        self._added += has_lasted
         self._last, self._leapt = result, None
         return replace(result, segment=result.segment + self._added) if self._added else result
 

@@ -1,0 +1,86 @@
+"""Which cameras of a rig are believed where they contradict each other."""
+
+import numpy as np
+import pytest
+
+from visloc_ros.core.geometry import SE3
+from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose
+from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera
+
+SIGMA = 5e-3
+OWN = SIGMA**2 * np.eye(6)
+ANCHOR = 1e-2**2 * np.eye(6)
+
+
+def at(metres):
+    return SE3(np.eye(3), np.array([metres, 0.0, 0.0]))
+
+
+def choose(agreement, places, expected=None):
+    """Names of the cameras that are believed; each says that the body is at a place, and is there itself."""
+    poses = {name: PoseByCamera(at(metres), np.eye(6), OWN) for name, metres in places.items()}
+    own = {name: OwnPose(at(metres), OWN) for name, metres in places.items()}
+    where = None if expected is None else (at(expected), OWN)
+    return sorted(agreement.choose(poses, own, ANCHOR, where))
+
+
+@pytest.fixture
+def agreement():
+    """The front camera leads, and has agreed with the left one."""
+    made = Agreement("front")
+    assert choose(made, {"front": 0.0, "left": 0.002}) == ["front", "left"]
+    return made
+
+
+def test_a_camera_that_stands_while_the_other_one_moves_is_left_out_whichever_leads(agreement):
+    assert choose(agreement, {"front": 0.0, "left": 0.2}) == ["left"]
+    assert not agreement.is_trusted("front")
+    other = Agreement("left")
+    choose(other, {"front": 0.0, "left": 0.0})
+    assert choose(other, {"front": 0.0, "left": 0.2}) == ["left"]
+
+
+def test_of_two_that_move_the_one_is_believed_that_is_where_the_motion_leads(agreement):
+    assert choose(agreement, {"front": -0.3, "left": 0.1}, expected=0.1) == ["left"]
+
+
+def test_without_a_reason_the_leading_camera_is_believed(agreement):
+    assert choose(agreement, {"front": 0.1, "left": 0.5}) == ["front"]
+    assert not agreement.is_trusted("left")
+
+
+def test_three_cameras_decide_by_their_number():
+    agreement = Agreement("front")
+    choose(agreement, {"front": 0.0, "left": 0.0, "rear": 0.0})
+    assert choose(agreement, {"front": 0.5, "left": 0.1, "rear": 0.1}) == ["left", "rear"]
+
+
+def test_trust_comes_back_with_agreement_in_motion_not_at_rest(agreement):
+    choose(agreement, {"front": 0.1, "left": 0.5})
+    agreement.restart("left", is_seen=False)  # by another anchor it is where the others are, until they move
+    assert choose(agreement, {"front": 0.1, "left": 0.1}) == ["front"]
+    assert not agreement.is_trusted("left")
+    choose(agreement, {"front": 0.3, "left": 0.3})
+    assert agreement.is_trusted("left")
+    assert choose(agreement, {"front": 0.4, "left": 0.4}) == ["front", "left"]
+
+
+def test_a_camera_alone_that_is_not_trusted_gives_no_pose_until_the_map_is_seen_in_it(agreement):
+    choose(agreement, {"front": 0.1, "left": 0.5})
+    assert choose(agreement, {"left": 0.5}) == []
+    agreement.restart("left", is_seen=True)
+    assert choose(agreement, {"left": 0.5}) == ["left"]
+
+
+def test_a_camera_that_always_differs_a_little_counts_less():
+    rng = np.random.default_rng(0)
+    straight, bent = Agreement("front"), Agreement("front")
+    for _ in range(60):
+        noise = dict(zip(("front", "left"), rng.normal(scale=SIGMA, size=2), strict=True))
+        choose(straight, noise)
+        choose(bent, {**noise, "left": noise["left"] + 4.0 * SIGMA})
+    poses = {name: PoseByCamera(at(0.0), np.eye(6), OWN) for name in ("front", "left")}
+    own = {name: OwnPose(at(0.0), OWN) for name in poses}
+    widths = [one.choose(poses, own, ANCHOR)["left"].own[0, 0] for one in (straight, bent)]
+    assert widths[0] < 2.0 * SIGMA**2
+    assert widths[1] > 5.0 * SIGMA**2
