@@ -142,3 +142,39 @@ def test_a_prediction_that_is_too_uncertain_is_not_localized():
     far = motion.at(13 * FRAME_NS)
     assert far.state is State.DEGRADED
     assert far.reason is Reason.OVERLOADED
+
+
+def walk_in(motion, poses):
+    return [motion.add(estimate_at(index, pose)) for index, pose in enumerate(poses)]
+
+
+def test_a_motion_that_stops_or_leaps_between_two_frames_is_as_uncertain_as_it_is_unlikely():
+    motion = new_motion()
+    walked = walk_in(motion, [steady(index) for index in range(20)])
+    assert all(np.allclose(one.covariance, 1e-8 * np.eye(6)) for one in walked[3:])
+    stopped = motion.add(estimate_at(20, steady(19)))  # 3 cm and 1 degree behind
+    assert squared_error(stopped, steady(20)) < 12.0
+    again = motion.add(estimate_at(21, steady(19)))
+    walked = [motion.add(estimate_at(index, steady(19))) for index in range(22, 25)]
+    assert np.trace(again.covariance) < 2.0 * np.trace(stopped.covariance)
+    assert np.allclose(walked[-1].covariance, 1e-8 * np.eye(6))
+
+
+def test_images_that_leap_to_and_fro_do_not_become_usual():
+    motion = new_motion()
+    walk_in(motion, [steady(index) for index in range(20)])
+    for index in range(20, 60):
+        is_old = index % 3 == 0
+        shown = motion.add(estimate_at(index, steady(index - 15 if is_old else index)))
+        if is_old:
+            assert squared_error(shown, steady(index)) < 30.0, index
+            assert shown.state is not State.LOCALIZED
+
+
+def test_a_shaken_camera_is_no_surprise():
+    widened = []
+    for seed in range(20):
+        motion = new_motion()
+        estimates = walk_in(motion, shaken(seed, 120))
+        widened += [one.covariance[0, 0] > 1e-7 for one in estimates[20:]]
+    assert np.mean(widened) < 0.01

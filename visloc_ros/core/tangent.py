@@ -32,6 +32,12 @@ def pose_difference(a: SE3, b: SE3) -> Array:
     return np.concatenate([a.translation - b.translation, rotation_vector(a.rotation @ b.rotation.T)])
 
 
+def covariance_of_doubt(error: Array) -> Array:
+    """Covariance (6, 6) of a pose that may be off by as much as an error (6,), in any direction."""
+    lengths = np.linalg.norm(error.reshape(2, 3), axis=1)
+    return np.diag(np.repeat(np.square(lengths), 3))
+
+
 def pose_differences(positions: Array, rotations: Array, from_positions: Array, from_rotations: Array) -> Array:
     """Errors (N, 6) of poses given by positions (N, 3) and rotations (N, 3, 3), as ``pose_difference``."""
     turns = rotation_vector(rotations @ np.swapaxes(from_rotations, -1, -2))

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.tangent import covariance_of_doubt, pose_difference
 from visloc_ros.core.types import (
     ACCEPTED,
     PENDING,
@@ -310,7 +310,7 @@ class Fuser(Estimator):
     def _contradicted_by(self, tracked: TrackedPose, sample: OdometrySample, alignment: ActiveAlignment) -> None:
         """Followed points and odometry contradict each other: until they agree the pose may be off by as much."""
         error = pose_difference(tracked.map_from_camera, alignment.at(sample).state.map_from_camera)
-        self._contradiction = np.outer(error, error)
+        self._contradiction = covariance_of_doubt(error)
 
     def _judge_loop(self, loop: LoopClosure) -> Verdict:
         """Join a loop that odometry closed.

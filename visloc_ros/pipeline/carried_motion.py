@@ -10,7 +10,7 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.statistics import chi_square_quantile
-from visloc_ros.core.tangent import axes_jacobian, move_covariance, pose_difference
+from visloc_ros.core.tangent import covariance_of_doubt, move_covariance, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Estimate, Reason, State, Support
 from visloc_ros.fusion.config import StateConfig
@@ -139,11 +139,10 @@ class CarriedMotion:
         return predicted.noise + np.diag(np.repeat(squares * np.square(_USUAL * predicted.growth), 3))
 
     def _widened(self, estimate: Estimate, error: Array) -> Estimate:
-        """An estimate that may be off by an error (6,) about the axes of the odometry's frame."""
-        if estimate.covariance is None or estimate.map_from_odom is None:
+        """An estimate that may be off by an error (6,)."""
+        if estimate.covariance is None:
             return estimate
-        in_map = axes_jacobian(estimate.map_from_odom.rotation) @ error
-        widened = replace(estimate, covariance=estimate.covariance + np.outer(in_map, in_map))
+        widened = replace(estimate, covariance=estimate.covariance + covariance_of_doubt(error))
         return replace(widened, state=max(estimate.state, self._judged(widened), key=_STATES.index))
 
     def _judged(self, carried: Estimate) -> State:

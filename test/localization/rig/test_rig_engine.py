@@ -203,3 +203,26 @@ def test_one_camera_gives_what_the_engine_of_single_images_gives(room, body):
     assert of_rig.map_from_camera.is_close(single.map_from_camera, 1e-3, 0.05)
     assert np.allclose(np.sqrt(np.diag(of_rig.covariance)), np.sqrt(np.diag(single.covariance)), rtol=0.1)
     assert answer.probability == pytest.approx(single.probability)
+
+
+def test_a_camera_that_stands_while_another_one_moves_is_left_out(room, body):
+    rig = RigInRoom(room)
+    first = rig.images(body)
+    assert set(rig.rig_engine.localize(1_000, first).by_camera) == {"front", "left"}
+    moved = body @ MOVED
+    for frozen, live in (("front", "left"), ("left", "front")):
+        images = rig.images(moved) | {frozen: first[frozen]}
+        answer = rig.rig_engine.localize(2_000, images)
+        assert set(answer.by_camera) == {live}
+        assert answer.left_out[frozen].reason is Reason.RIG_MISMATCH
+        assert error_m(answer, moved) < 0.02
+    assert set(rig.rig_engine.localize(3_000, rig.images(moved)).by_camera) == {"front", "left"}
+
+
+def test_of_two_that_see_different_places_the_one_is_believed_that_is_where_the_rig_was(room, body):
+    rig = RigInRoom(room)
+    images = rig.images(body) | {"front": rig.image("front", OTHER_PLACE)}
+    assert isinstance(rig.rig_engine.localize(1_000, images), Rejection)
+    answer = rig.rig_engine.localize(2_000, images, body)
+    assert set(answer.by_camera) == {"left"}
+    assert error_m(answer, body) < 0.02
