@@ -106,6 +106,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         """Start tracking."""
         self.undo(self._odometry.reset)  # done last, when tracking has ended
         self._leading, self._followed_camera = LeadingCamera(MAIN), MAIN
+        self._rig: RigMapTracker | None = None
         self._images = self._images_of_rig() if self._cameras and self._followed is not None else None
         tracker = None if self._followed is None else self._make_tracker(self._followed.map)
         self._remote = RemoteBackend(self, tracker if self._fusion is None else None)
@@ -150,7 +151,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def _is_trusted(self, name: str) -> bool:
         """Whether what a camera sees may be followed: it does not contradict the others."""
-        return self._images is None or not isinstance(self._tracker, RigMapTracker) or self._tracker.is_trusted(name)
+        return self._rig is None or self._rig.is_trusted(name)
 
     @property
     def _load(self) -> CameraLoad:
@@ -197,24 +198,23 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
             else:
                 self._localizer.process(frame)
-        self._note_sight(name, frame.stamp_ns, self._sees(self._output.statistics.last))
+        last, stamp_ns = self._output.statistics.last, frame.stamp_ns
+        is_outdone = self._rig is not None and self._rig.is_outdone
+        if last is None or not sees(last) or (is_outdone and isinstance(last, Rejection)):
+            self._leading.missed(name, stamp_ns)
+        elif is_outdone:
+            self._leading.outdone(name, stamp_ns)
+        else:
+            self._leading.tracked(name, stamp_ns)
+        self._give_up_contradicted(name)
 
-    def _sees(self, last: OdometryPose | Rejection | None) -> bool:
-        """Whether the leading camera sees something; not if only another one still gives poses."""
-        if last is None or not sees(last):
-            return False
-        return isinstance(last, OdometryPose) or not (
-            isinstance(self._tracker, RigMapTracker) and self._tracker.is_outdone
-        )
-
-    def _note_sight(self, name: str, stamp_ns: int, is_seeing: bool) -> None:
-        """Let another camera lead soon if this one sees nothing, and at once if it contradicts the others."""
-        (self._leading.tracked if is_seeing else self._leading.missed)(name, stamp_ns)
-        if self._images is None or not isinstance(self._tracker, RigMapTracker):
+    def _give_up_contradicted(self, name: str) -> None:
+        """Let another camera lead at once if this one contradicts the others."""
+        if self._rig is None:
             return
         if self._localizer.disagreements >= CONTRADICTIONS:
-            self._tracker.distrust(name)
-        if not self._tracker.is_trusted(name):
+            self._rig.distrust(name)
+        if not self._rig.is_trusted(name):
             self._leading.give_up(name)
 
     def _wants_colour(self) -> bool:
@@ -234,7 +234,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 return
             camera_frame = self._input.camera_frame or ""
             self._output.set_input(camera_frame, self._received, self._input.dropped)
-            self._note_sight(name, stamp_ns, reason is not Reason.FROZEN)
+            (self._leading.missed if reason is Reason.FROZEN else self._leading.tracked)(name, stamp_ns)
             with self._backend_in_use(camera_frame, stamp_ns):
                 self._localizer.skip(stamp_ns, reason)
 
@@ -252,9 +252,10 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def _make_tracker(self, map_: Map) -> MapTracker | RigMapTracker:
         config = self.config.map_tracking
-        self._tracker: MapTracker | RigMapTracker = (
-            MapTracker(map_, config) if self._images is None else RigMapTracker(map_, config, self._images)
-        )
+        if self._images is None:
+            self._tracker: MapTracker | RigMapTracker = MapTracker(map_, config)
+        else:
+            self._tracker = self._rig = RigMapTracker(map_, config, self._images)
         return self._tracker
 
     def _awaits_calibration(self, frame: Frame) -> bool:

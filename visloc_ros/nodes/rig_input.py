@@ -177,7 +177,7 @@ class RigInput:
     def localize(
         self, engine: AnchorEngine, frame: Frame, camera_frame: str, prior: SE3 | None
     ) -> AnchorPose | Rejection | None:
-        """Find ``map_from_camera`` of a frame that was given by all cameras; None without images of others.
+        """Find ``map_from_camera`` of a frame that was given by all cameras; None where those of others have no place.
 
         Another camera than that of the frame may lead meanwhile.
         """
@@ -185,7 +185,7 @@ class RigInput:
         name = next((one for one, its_frame in self._frames().items() if its_frame == camera_frame), "")
         others = {one: self._image_at(one, frame.stamp_ns) for one in places if one != name}
         images = {one: image for one, image in others.items() if image is not None}
-        if not images or name not in places or not _is_calibrated(frame):
+        if len(places) < 2 or name not in places or not _is_calibrated(frame):
             return None
         search = self._search_of(engine, places)
         search.active, search.newest, search.motion = name, images, self._motion_of(places, images, frame.stamp_ns)

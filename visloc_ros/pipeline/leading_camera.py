@@ -14,7 +14,7 @@ from visloc_ros.core.types import OdometryPose, Reason, Rejection
 LOST_NS = 300_000_000
 """Without odometry, after which another camera leads: a pose is carried on as long through frames that are missing."""
 _MISSING = 3.5  # frames in a row: a slow camera takes longer to be lost
-_PATIENCE_NS = 2 * NANOSECONDS  # for odometry to begin
+_PATIENCE_NS = 2 * NANOSECONDS  # for odometry to begin, and for a camera that sees nothing of the map
 _KEPT = 8  # intervals between the images of a camera
 _LATE = 1.5  # usual intervals without an image: it does not come any more
 _SLOW = 1.5  # times the interval of another camera: then that one gives more poses
@@ -134,6 +134,12 @@ class LeadingCamera:
         """Note an image in which odometry saw nothing."""
         with self._lock:
             self._is_blind = self._is_blind or (camera == self._lead.camera and self._lead.is_lost(stamp_ns))
+
+    def outdone(self, camera: str, stamp_ns: int) -> None:
+        """Note an image in which odometry saw something, but only other cameras the map."""
+        with self._lock:
+            is_long = stamp_ns - self._lead.tracked_ns > _PATIENCE_NS
+            self._is_blind = self._is_blind or (camera == self._lead.camera and is_long)
 
     def give_up(self, camera: str) -> None:
         """What a camera shows is wrong: another one leads as soon as it has an image."""
