@@ -83,6 +83,30 @@ def test_a_missing_image_is_noticed_by_the_next_but_one_of_another_camera():
     assert not leading.is_missing("left", 1200 * MS)
 
 
+def test_frames_that_there_is_no_time_for_show_as_much_as_the_one_before():
+    for saw in (True, False):
+        leading = LeadingCamera("front")
+        both(leading, 0, 1000)
+        (leading.tracked if saw else leading.missed)("front", 1000 * MS)
+        for ms in range(1050, 1500, 50):
+            leading.arrived("front", ms * MS)
+            leading.skipped("front", ms * MS)
+        leading.missed("front", 1500 * MS)
+        assert leading.takes("left", 1500 * MS) is not saw
+
+
+def test_a_camera_that_sees_nothing_of_the_map_leads_no_longer_than_two_seconds():
+    leading = LeadingCamera("front")
+    both(leading, 0, 1000)
+    taken = []
+    for ms in range(1000, 3200, 50):
+        leading.arrived("front", ms * MS)
+        leading.outdone("front", ms * MS)
+        leading.arrived("left", ms * MS)
+        taken.append(leading.takes("left", ms * MS))
+    assert 2000 <= 50 * taken.index(True) <= 2100
+
+
 def test_what_contradicts_leads_no_more_and_an_untrusted_camera_never():
     leading = LeadingCamera("front")
     both(leading, 0, 1000)

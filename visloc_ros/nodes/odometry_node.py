@@ -144,10 +144,14 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         return RigImages(self, lambda: self._leading.name, lambda name: self._inputs[name].camera_frame)
 
     def _is_wanted(self, name: str, stamp_ns: int) -> bool:
-        """Whether an image is decoded: for odometry, or, while there is time for it, to follow map points in it."""
+        """Whether an image is decoded: for odometry, or to follow map points in it.
+
+        Where there is no time for all, those of other cameras count less than odometry, unless that has no pose.
+        """
         if not self._cameras or self._leading.takes(name, stamp_ns, may_lead=self._is_trusted(name)):
             return True
-        return self._images is not None and not self._load.is_overloaded
+        has_odometry = isinstance(self._output.statistics.last, OdometryPose)
+        return self._images is not None and not (self._load.is_overloaded and has_odometry)
 
     def _is_trusted(self, name: str) -> bool:
         """Whether what a camera sees may be followed: it does not contradict the others."""
@@ -234,7 +238,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 return
             camera_frame = self._input.camera_frame or ""
             self._output.set_input(camera_frame, self._received, self._input.dropped)
-            (self._leading.missed if reason is Reason.FROZEN else self._leading.tracked)(name, stamp_ns)
+            (self._leading.missed if reason is Reason.FROZEN else self._leading.skipped)(name, stamp_ns)
             with self._backend_in_use(camera_frame, stamp_ns):
                 self._localizer.skip(stamp_ns, reason)
 

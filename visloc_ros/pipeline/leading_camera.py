@@ -76,7 +76,7 @@ class LeadingCamera:
     """
 
     def __init__(self, first: str) -> None:
-        self._lead, self._is_blind = Lead(first, -1, -1), False
+        self._lead, self._saw, self._is_blind = Lead(first, -1, -1), True, False
         self._arrivals = {first: self._lead.arrivals}
         self._since_ns: dict[str, int] = {}  # first stamps of other cameras since the lead's newest image
         self._lock = threading.Lock()
@@ -128,18 +128,26 @@ class LeadingCamera:
         with self._lock:
             if camera == self._lead.camera:
                 self._lead.tracked_ns = max(stamp_ns, self._lead.tracked_ns)
-                self._is_blind = False
+                self._saw, self._is_blind = True, False
+
+    def skipped(self, camera: str, stamp_ns: int) -> None:
+        """Note an image that there was no time for: it shows as much as the one before."""
+        with self._lock:
+            if camera == self._lead.camera and self._saw:
+                self._lead.tracked_ns = max(stamp_ns, self._lead.tracked_ns)
 
     def missed(self, camera: str, stamp_ns: int) -> None:
         """Note an image in which odometry saw nothing."""
         with self._lock:
-            self._is_blind = self._is_blind or (camera == self._lead.camera and self._lead.is_lost(stamp_ns))
+            if camera == self._lead.camera:
+                self._saw, self._is_blind = False, self._is_blind or self._lead.is_lost(stamp_ns)
 
     def outdone(self, camera: str, stamp_ns: int) -> None:
         """Note an image in which odometry saw something, but only other cameras the map."""
         with self._lock:
-            is_long = stamp_ns - self._lead.tracked_ns > _PATIENCE_NS
-            self._is_blind = self._is_blind or (camera == self._lead.camera and is_long)
+            if camera == self._lead.camera:
+                is_long = stamp_ns - self._lead.tracked_ns > _PATIENCE_NS
+                self._saw, self._is_blind = False, self._is_blind or is_long
 
     def give_up(self, camera: str) -> None:
         """What a camera shows is wrong: another one leads as soon as it has an image."""
@@ -166,5 +174,5 @@ class LeadingCamera:
 
     def _begin(self, camera: str, stamp_ns: int) -> None:
         arrivals = self._arrivals.setdefault(camera, Arrivals())
-        self._lead, self._is_blind = Lead(camera, stamp_ns, stamp_ns, arrivals), False
+        self._lead, self._saw, self._is_blind = Lead(camera, stamp_ns, stamp_ns, arrivals), True, False
         self._since_ns.clear()
