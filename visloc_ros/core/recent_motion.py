@@ -46,6 +46,11 @@ class RecentMotion:
         """The last poses by stamp."""
         return tuple(self._poses)
 
+    def is_known(self, now_ns: int) -> bool:
+        """Whether a pose is of about this time, and errors are known."""
+        newest_ns = self._poses[-1][0] if self._poses else -_OLDEST_NS
+        return self._weight >= _FEWEST and now_ns - newest_ns < _OLDEST_NS
+
     def since(self, then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
         """``now_from_then`` and its covariance (6, 6) about the axes of the body now; None where that is not known.
 

@@ -147,7 +147,9 @@ class RigInput:
             self._hear_odometry(stamp_ns)
             if self._leading.takes(name, stamp_ns):
                 return self._wants(stamp_ns)
-            return not self._is_searching and self._wants(stamp_ns + _AHEAD_NS)
+            # Without a known motion only images of one time can be searched together: each may be of the next one.
+            is_of_use = not self._is_searching or not self._motion.is_known(stamp_ns)
+            return is_of_use and self._wants(stamp_ns + _AHEAD_NS)
 
     def _hear_odometry(self, stamp_ns: int) -> None:
         """Follow the camera that odometry follows; without odometry another one leads if the first sends nothing."""
@@ -177,7 +179,7 @@ class RigInput:
     def localize(
         self, engine: AnchorEngine, frame: Frame, camera_frame: str, prior: SE3 | None
     ) -> AnchorPose | Rejection | None:
-        """Find ``map_from_camera`` of a frame that was given by all cameras; None where those of others have no place.
+        """Find ``map_from_camera`` of a frame that was given by all cameras; None without images of others.
 
         Another camera than that of the frame may lead meanwhile.
         """
@@ -185,7 +187,7 @@ class RigInput:
         name = next((one for one, its_frame in self._frames().items() if its_frame == camera_frame), "")
         others = {one: self._image_at(one, frame.stamp_ns) for one in places if one != name}
         images = {one: image for one, image in others.items() if image is not None}
-        if len(places) < 2 or name not in places or not _is_calibrated(frame):
+        if not images or name not in places or not _is_calibrated(frame):
             return None
         search = self._search_of(engine, places)
         search.active, search.newest, search.motion = name, images, self._motion_of(places, images, frame.stamp_ns)

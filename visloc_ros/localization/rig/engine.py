@@ -72,11 +72,7 @@ class RigEngine:
         if not searched:
             return Rejection(stamp_ns, Reason.STALE, {"images": len(images)})
         found = [camera for camera in searched if isinstance(camera.answer, AnchorPose)]
-        astray = _astray(found, prior)
-        if astray and len(astray) == len(found) < len(self.rig.names):  # another camera is to confirm it
-            return Rejection(stamp_ns, Reason.RIG_MISMATCH, _inliers(searched), _stage_ms(searched))
-        astray = astray if len(astray) < len(found) else frozenset()  # the rig was moved, or the past was wrong
-        wrong = self._standing.contradicting(found, self.engine.config.pose.max_error_px) | astray
+        wrong = self._standing.contradicting(found, self.engine.config.pose.max_error_px) | _astray(found, prior)
         self.places.add([camera for camera in found if camera.name not in wrong])
         answer = self._judge(stamp_ns, searched, found, self.places.unusable | wrong)
         agreeing = answer.by_camera if isinstance(answer, RigPose) else ()
@@ -221,14 +217,15 @@ def _is_late(image: RigImage, stamp_ns: int) -> bool:
 
 
 def _astray(found: Sequence[CameraSearch], prior: SE3 | None) -> frozenset[str]:
-    """Names of the found cameras that see another place than predicted."""
+    """Names of cameras that see another place than predicted, if others see that one: they contradict the past, too."""
     if prior is None:
         return frozenset()
-    return frozenset(
+    elsewhere = {
         camera.name
         for camera in found
         if sees_elsewhere(camera.anchor.map_from_camera, camera.anchor.inlier_points, camera.map_from_camera(prior))
-    )
+    }
+    return frozenset(elsewhere) if len(elsewhere) < len(found) else frozenset()
 
 
 def _why_left_out(camera: CameraSearch) -> Rejection:
