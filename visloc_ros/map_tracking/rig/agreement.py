@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -13,6 +14,7 @@ from visloc_ros.core.tangent import axes_jacobian, pose_difference, turn_covaria
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera
 from visloc_ros.map_tracking.tracker import FARTHEST
 
+_RECENT = 3  # frames within which each camera has an image
 _KEPT = 0.95  # of the memory of a camera's disagreement with the others, by frame
 
 
@@ -68,6 +70,7 @@ class Agreement:
     def __init__(self, leading: str) -> None:
         self.leading = leading
         self._records: dict[str, _Record] = {}
+        self._recent: deque[frozenset[str]] = deque(maxlen=_RECENT)  # cameras with a pose in the last frames
 
     def is_trusted(self, name: str) -> bool:
         """Whether a camera has not contradicted the others since it last agreed with them."""
@@ -99,9 +102,12 @@ class Agreement:
             record.before = record.before or pose
         widened = {name: self._widened(name, pose) for name, pose in poses.items()}
         trusted = [name for name in widened if self._record(name).is_trusted]
-        near = {name for name in trusted if expected is not None and _is_near(widened[name], *expected, anchor)}
+        near = {name for name in trusted if expected is not None and _leads_to(widened[name], *expected, anchor)}
         moving = {name for name in trusted if self._moves(name, own)}
         chosen = self._largest_agreeing(trusted, widened, anchor, (near, moving, {self.leading}))
+        if len(chosen) == 1 and expected is not None and chosen[0] not in near and self._others_tracked(chosen[0]):
+            chosen = ()  # the next image of another camera will tell
+        self._recent.append(frozenset(poses))
         self._judge_others(chosen, widened, own, anchor)
         for name in chosen:
             if len(chosen) > 1:
@@ -109,6 +115,11 @@ class Agreement:
             if self.leading in chosen and name != self.leading:
                 self._record(name).learn(poses[name], poses[self.leading], anchor)
         return {name: widened[name] for name in chosen}
+
+    def _others_tracked(self, name: str) -> bool:
+        """Whether other trusted cameras had poses in the last frames."""
+        others = frozenset().union(*self._recent) - {name}
+        return any(self._record(other).is_trusted for other in others)
 
     def _widened(self, name: str, pose: PoseByCamera) -> PoseByCamera:
         if name == self.leading:
@@ -146,7 +157,12 @@ def _agree(poses: Mapping[str, PoseByCamera], names: Sequence[str], anchor: Arra
     return all(poses[a].squared_distance(poses[b], anchor) <= FARTHEST for a, b in combinations(names, 2))
 
 
-def _is_near(pose: PoseByCamera, expected: SE3, covariance: Array, anchor: Array) -> bool:
+def _leads_to(pose: PoseByCamera, expected: SE3, covariance: Array, anchor: Array) -> bool:
     """Whether a pose is where it is expected, perhaps by another anchor."""
-    step = pose_difference(pose.map_from_camera, expected)
-    return bool(step @ np.linalg.solve(pose.own + covariance + 2.0 * anchor, step) <= FARTHEST)
+    return is_near(pose.map_from_camera, expected, pose.own + covariance + 2.0 * anchor)
+
+
+def is_near(pose: SE3, expected: SE3, covariance: Array) -> bool:
+    """Whether a pose is where it is expected, given the covariance (6, 6) of the difference."""
+    step = pose_difference(pose, expected)
+    return bool(step @ np.linalg.solve(covariance, step) <= FARTHEST)

@@ -21,7 +21,7 @@ from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, TrackedPose
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose
+from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose, is_near
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
@@ -172,15 +172,17 @@ class RigMapTracker:
     ) -> TrackedPose | Rejection:
         """The joint pose of the leading camera's own result and what the other cameras see."""
         images = self._take_others(stamp_ns, predicted)
+        expected = self._joint.expected(stamp_ns)
+        is_leap = predicted is not None and expected is not None and not is_near(predicted, *expected)
         others = {
-            name: self._tracker_of(name).track(image, _of_other(predicted, place))
+            name: self._tracker_of(name).track(image, None if is_leap else _of_other(predicted, place))
             for name, (image, place) in images.items()
         }
         tracked = self._by_newest_anchor({self._cameras.leading: own, **others})
         self.is_outdone = bool(tracked) and isinstance(own, Rejection)
         if not tracked:
             return own
-        joint = self._join(stamp_ns, tracked, {name: place for name, (_, place) in images.items()})
+        joint = self._join(stamp_ns, tracked, {name: place for name, (_, place) in images.items()}, expected)
         return own if joint is None and isinstance(own, Rejection) else joint or _contradicted(stamp_ns)
 
     def follow(self, name: str, frame: Frame) -> None:
@@ -194,7 +196,11 @@ class RigMapTracker:
         return {name: one for name, one in tracked.items() if self._anchored[name].rig_stamp_ns == newest_ns}
 
     def _join(
-        self, stamp_ns: int, tracked: Mapping[str, TrackedPose], places: Mapping[str, _Place]
+        self,
+        stamp_ns: int,
+        tracked: Mapping[str, TrackedPose],
+        places: Mapping[str, _Place],
+        expected: tuple[SE3, Array] | None,
     ) -> TrackedPose | None:
         """One pose of the leading camera from those of several; None where those that are trusted have none."""
         assert self._anchor is not None
@@ -204,7 +210,7 @@ class RigMapTracker:
             return None
         poses = {name: self._by_camera(name, tracked[name], pose, places.get(name)) for name, pose in own.items()}
         of_anchor = anchor_error(self._anchor, next(iter(poses.values())).map_from_camera)
-        chosen = self._agreement.choose(poses, own, of_anchor, self._joint.expected(stamp_ns))
+        chosen = self._agreement.choose(poses, own, of_anchor, expected)
         if not chosen:
             return None
         joint, parts = join(list(chosen.values()), of_anchor), [tracked[name] for name in chosen]
