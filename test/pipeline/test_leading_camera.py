@@ -11,7 +11,7 @@ def come(leading, camera, stamp_ns, is_tracked=True):
     leading.arrived(camera, stamp_ns)
     is_taken = leading.takes(camera, stamp_ns)
     if is_taken:
-        (leading.tracked if is_tracked else leading.missed)(camera, stamp_ns)
+        leading.tracked(camera, stamp_ns) if is_tracked else leading.missed(camera)
     return is_taken
 
 
@@ -87,12 +87,24 @@ def test_frames_that_there_is_no_time_for_show_as_much_as_the_one_before():
     for saw in (True, False):
         leading = LeadingCamera("front")
         both(leading, 0, 1000)
-        (leading.tracked if saw else leading.missed)("front", 1000 * MS)
+        leading.tracked("front", 1000 * MS) if saw else leading.missed("front")
         for ms in range(1050, 1500, 50):
             leading.arrived("front", ms * MS)
             leading.skipped("front", ms * MS)
-        leading.missed("front", 1500 * MS)
+        leading.missed("front")
         assert leading.takes("left", 1500 * MS) is not saw
+
+
+def test_a_camera_whose_place_is_looked_for_long_is_lost_by_the_images_that_wait():
+    leading = LeadingCamera("front")
+    both(leading, 0, 1000)
+    leading.missed("front")
+    taken = []
+    for ms in range(1000, 1400, 50):
+        leading.arrived("front", ms * MS)
+        leading.arrived("left", ms * MS)
+        taken.append(leading.takes("left", ms * MS))
+    assert taken == [False] * 6 + [True] * 2
 
 
 def test_a_camera_that_sees_nothing_of_the_map_leads_no_longer_than_two_seconds():
@@ -101,7 +113,7 @@ def test_a_camera_that_sees_nothing_of_the_map_leads_no_longer_than_two_seconds(
     taken = []
     for ms in range(1000, 3200, 50):
         leading.arrived("front", ms * MS)
-        leading.outdone("front", ms * MS)
+        leading.outdone("front")
         leading.arrived("left", ms * MS)
         taken.append(leading.takes("left", ms * MS))
     assert 2000 <= 50 * taken.index(True) <= 2100

@@ -202,15 +202,18 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 self._localizer.miss(frame, Reason.UNKNOWN_INTRINSICS)
             else:
                 self._localizer.process(frame)
-        last, stamp_ns = self._output.statistics.last, frame.stamp_ns
-        is_outdone = self._rig is not None and self._rig.is_outdone
+        self._note_sight(name, frame.stamp_ns)
+        self._give_up_contradicted(name)
+
+    def _note_sight(self, name: str, stamp_ns: int) -> None:
+        """Let another camera lead soon if this one sees nothing."""
+        last, is_outdone = self._output.statistics.last, self._rig is not None and self._rig.is_outdone
         if last is None or not sees(last) or (is_outdone and isinstance(last, Rejection)):
-            self._leading.missed(name, stamp_ns)
+            self._leading.missed(name)
         elif is_outdone:
-            self._leading.outdone(name, stamp_ns)
+            self._leading.outdone(name)
         else:
             self._leading.tracked(name, stamp_ns)
-        self._give_up_contradicted(name)
 
     def _give_up_contradicted(self, name: str) -> None:
         """Let another camera lead at once if this one contradicts the others."""
@@ -238,7 +241,10 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
                 return
             camera_frame = self._input.camera_frame or ""
             self._output.set_input(camera_frame, self._received, self._input.dropped)
-            (self._leading.missed if reason is Reason.FROZEN else self._leading.skipped)(name, stamp_ns)
+            if reason is Reason.FROZEN:
+                self._leading.missed(name)
+            else:
+                self._leading.skipped(name, stamp_ns)
             with self._backend_in_use(camera_frame, stamp_ns):
                 self._localizer.skip(stamp_ns, reason)
 

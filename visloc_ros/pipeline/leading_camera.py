@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from statistics import median
 
 from visloc_ros.core.clock import CLOCK_JUMP_NS
@@ -62,6 +63,15 @@ class Lead:
         return now_ns - self.tracked_ns > (self.arrivals.lost_ns if has_begun else _PATIENCE_NS)
 
 
+class _Sight(Enum):
+    """What the newest image of the leading camera shows."""
+
+    SEES = auto()
+    NO_MAP = auto()
+    NOTHING = auto()
+    WRONG = auto()
+
+
 def sees(result: OdometryPose | Rejection) -> bool:
     """Whether the camera of an odometry sees something: without motion, or time, no camera would give a pose."""
     return isinstance(result, OdometryPose) or result.reason not in _BLIND
@@ -76,7 +86,7 @@ class LeadingCamera:
     """
 
     def __init__(self, first: str) -> None:
-        self._lead, self._saw, self._is_blind = Lead(first, -1, -1), True, False
+        self._lead, self._sight = Lead(first, -1, -1), _Sight.SEES
         self._arrivals = {first: self._lead.arrivals}
         self._since_ns: dict[str, int] = {}  # first stamps of other cameras since the lead's newest image
         self._lock = threading.Lock()
@@ -128,37 +138,44 @@ class LeadingCamera:
         with self._lock:
             if camera == self._lead.camera:
                 self._lead.tracked_ns = max(stamp_ns, self._lead.tracked_ns)
-                self._saw, self._is_blind = True, False
+                self._sight = _Sight.SEES
 
     def skipped(self, camera: str, stamp_ns: int) -> None:
         """Note an image that there was no time for: it shows as much as the one before."""
         with self._lock:
-            if camera == self._lead.camera and self._saw:
+            if camera == self._lead.camera and self._sight is _Sight.SEES:
                 self._lead.tracked_ns = max(stamp_ns, self._lead.tracked_ns)
 
-    def missed(self, camera: str, stamp_ns: int) -> None:
+    def missed(self, camera: str) -> None:
         """Note an image in which odometry saw nothing."""
-        with self._lock:
-            if camera == self._lead.camera:
-                self._saw, self._is_blind = False, self._is_blind or self._lead.is_lost(stamp_ns)
+        self._note(camera, _Sight.NOTHING)
 
-    def outdone(self, camera: str, stamp_ns: int) -> None:
+    def outdone(self, camera: str) -> None:
         """Note an image in which odometry saw something, but only other cameras the map."""
-        with self._lock:
-            if camera == self._lead.camera:
-                is_long = stamp_ns - self._lead.tracked_ns > _PATIENCE_NS
-                self._saw, self._is_blind = False, self._is_blind or is_long
+        self._note(camera, _Sight.NO_MAP)
 
     def give_up(self, camera: str) -> None:
         """What a camera shows is wrong: another one leads as soon as it has an image."""
+        self._note(camera, _Sight.WRONG)
+
+    def _note(self, camera: str, sight: _Sight) -> None:
         with self._lock:
-            self._is_blind = self._is_blind or camera == self._lead.camera
+            if camera == self._lead.camera:
+                self._sight = sight
 
     def _is_lost(self, camera: str, stamp_ns: int) -> bool:
         """Whether the camera that leads is lost at an image of another one."""
         arrivals = self._lead.arrivals
         lost_ns = arrivals.lost_ns if arrivals.newest_ns > 0 else _PATIENCE_NS
         return self._is_blind or self._is_slow(camera) or self._passed_ns(camera, stamp_ns) > lost_ns
+
+    @property
+    def _is_blind(self) -> bool:
+        """Whether the camera that leads has shown nothing for long, with the images that wait while it is looked at."""
+        lead, newest_ns = self._lead, self._lead.arrivals.newest_ns
+        if self._sight is _Sight.NO_MAP:
+            return newest_ns - lead.tracked_ns > _PATIENCE_NS
+        return self._sight is _Sight.WRONG or (self._sight is _Sight.NOTHING and lead.is_lost(newest_ns))
 
     def _is_slow(self, camera: str) -> bool:
         """Whether another camera sends far more images than the one that leads."""
@@ -174,5 +191,5 @@ class LeadingCamera:
 
     def _begin(self, camera: str, stamp_ns: int) -> None:
         arrivals = self._arrivals.setdefault(camera, Arrivals())
-        self._lead, self._saw, self._is_blind = Lead(camera, stamp_ns, stamp_ns, arrivals), True, False
+        self._lead, self._sight = Lead(camera, stamp_ns, stamp_ns, arrivals), _Sight.SEES
         self._since_ns.clear()
