@@ -294,9 +294,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/camera_faults"), help="folder for images")
     parser.add_argument("--busy", type=int, default=0, help="number of other programs that keep a processor busy")
     parser.add_argument("--faults", default=",".join(FAULTS), help="names of faults, separated by commas")
-    parser.add_argument(
-        "--robots", default="one camera,front,left", help="one camera; the camera with the fault of two"
-    )
+    parser.add_argument("--robots", default="one,leading,beside", help="one camera, or which of two has the fault")
     add_outputs(parser)
     arguments: argparse.Namespace = parser.parse_args()
     os.environ.update(LOOPBACK_ONLY | fast_dds_profile())
