@@ -1,7 +1,8 @@
-"""The newest images of several cameras on one body, for map tracking beside the camera that odometry follows."""
+"""The last images of several cameras on one body, for map tracking beside the camera that odometry follows."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,10 +12,15 @@ from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.transforms import StaticTransforms
 
 
+_KEPT = 16  # images of a camera: half a second at 30 a second
+_LATER_NS = 5_000_000  # that an image may be, of cameras that are triggered together
+
+
 class RigImages:
-    """Keeps the newest image of each camera; ``frame_of`` gives a camera's frame id, None before its first image.
+    """Keeps the last images of each camera; ``frame_of`` gives a camera's frame id, None before its first image.
 
     Nobody waits for an image: one that has not come when the leading camera's is tracked counts with the next one.
+    Where the leading camera's images wait, those of its time are taken, not newer ones.
     """
 
     def __init__(
@@ -22,7 +28,7 @@ class RigImages:
     ) -> None:
         self._leading, self._frame_of = leading, frame_of
         self._static = StaticTransforms(node)
-        self._newest: dict[str, Frame] = {}
+        self._kept: dict[str, deque[Frame]] = {}
 
     @property
     def leading(self) -> str:
@@ -31,17 +37,22 @@ class RigImages:
 
     def add(self, name: str, frame: Frame) -> None:
         """Keep an image of a camera; from its own thread."""
-        self._newest[name] = frame
+        self._kept.setdefault(name, deque(maxlen=_KEPT)).append(frame)
 
     def newest_ns(self, name: str) -> int | None:
         """The stamp of a camera's newest image, None before its first."""
-        return self._newest[name].stamp_ns if name in self._newest else None
+        kept = self._kept.get(name)
+        return kept[-1].stamp_ns if kept else None
 
     def others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
-        """The newest images of the other cameras; those of calibrated cameras with a known place alone."""
-        images = {name: image for name, image in self._newest.copy().items() if name != self.leading}
-        found = {name: self._beside(name, image) for name, image in images.items()}
-        return {name: other for name, other in found.items() if other is not None}
+        """The newest images of the other cameras at a stamp; those of calibrated cameras with a known place alone."""
+        found = dict[str, OtherImage]()
+        for name, kept in self._kept.copy().items():
+            image = next((one for one in reversed(kept.copy()) if one.stamp_ns <= stamp_ns + _LATER_NS), None)
+            other = None if name == self.leading or image is None else self._beside(name, image)
+            if other is not None:
+                found[name] = other
+        return found
 
     def _beside(self, name: str, image: Frame) -> OtherImage | None:
         frame, other = self._frame_of(self.leading), self._frame_of(name)
