@@ -146,12 +146,11 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def _is_wanted(self, name: str, stamp_ns: int) -> bool:
         """Whether an image is decoded: for odometry, or to follow map points in it.
 
-        Where there is no time for all, those of other cameras count less than odometry, unless that has no pose.
+        Where there is no time for all, those of other cameras count less than odometry, if the map confirms that.
         """
         if not self._cameras or self._leading.takes(name, stamp_ns, may_lead=self._is_trusted(name)):
             return True
-        has_odometry = isinstance(self._output.statistics.last, OdometryPose)
-        return self._images is not None and not (self._load.is_overloaded and has_odometry)
+        return self._rig is not None and not (self._load.is_overloaded and self._rig.sees_map)
 
     def _is_trusted(self, name: str) -> bool:
         """Whether what a camera sees may be followed: it does not contradict the others."""

@@ -11,7 +11,6 @@ from visloc_ros.map_tracking import OtherImage
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.transforms import StaticTransforms
 
-
 _KEPT = 16  # images of a camera: half a second at 30 a second
 _LATER_NS = 5_000_000  # that an image may be, of cameras that are triggered together
 

@@ -107,8 +107,8 @@ class RigMapTracker:
         self._anchored: dict[str, _Anchored] = {}
         self._images: dict[str, OtherImage] = {}  # the newest of each other camera
         self._motion, self._joint = RecentMotion(), RecentMotion()  # by the predicted poses; by the joint ones
-        self.is_outdone = False
-        """Whether another camera gave the newest frame its pose, and the leading one sees nothing of the map."""
+        self.sees_map, self.is_outdone = False, False
+        """Whether the leading camera sees the map in the newest frame, or else another one gave that its pose."""
         for tracker in self._trackers.values():
             tracker.reset()
 
@@ -179,7 +179,8 @@ class RigMapTracker:
             for name, (image, place) in images.items()
         }
         tracked = self._by_newest_anchor({self._cameras.leading: own, **others})
-        self.is_outdone = bool(tracked) and isinstance(own, Rejection)
+        self.sees_map = isinstance(own, TrackedPose)
+        self.is_outdone = bool(tracked) and not self.sees_map
         if not tracked:
             return own
         joint = self._join(stamp_ns, tracked, {name: place for name, (_, place) in images.items()}, expected)
@@ -272,7 +273,9 @@ class RigMapTracker:
         return {name: (newest[name].frame, places[name]) for name in is_new}
 
     def _place_of(self, image: OtherImage, stamp_ns: int) -> _Place | None:
-        moved = self._motion.since(image.frame.stamp_ns, stamp_ns)
+        """Its place by the predicted poses, or by those in the map while nothing in it confirms odometry."""
+        motion = self._motion if self.sees_map else self._joint
+        moved = motion.since(image.frame.stamp_ns, stamp_ns)
         return None if moved is None else _Place(image.frame.stamp_ns, *moved, image.camera_from_other)
 
 
