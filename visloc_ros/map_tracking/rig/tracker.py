@@ -184,7 +184,9 @@ class RigMapTracker:
         if not tracked:
             return own
         joint = self._join(stamp_ns, tracked, {name: place for name, (_, place) in images.items()}, expected)
-        return own if joint is None and isinstance(own, Rejection) else joint or _contradicted(stamp_ns)
+        if joint is None:
+            return own if isinstance(own, Rejection) else Rejection(stamp_ns, Reason.RIG_MISMATCH)
+        return joint
 
     def follow(self, name: str, frame: Frame) -> None:
         """Follow the points in an image of another camera while the leading one sends none: it may lead next."""
@@ -288,7 +290,3 @@ def _anchored_other(anchor: AnchorPose, place: _Place) -> _Anchored:
     moved, motion = anchor.of_other(place.camera_from_other), place.of_other(anchor.map_from_camera)
     its_anchor = replace(moved, stamp_ns=place.stamp_ns, covariance=moved.covariance + motion)
     return _Anchored(its_anchor, motion, anchor.stamp_ns)
-
-
-def _contradicted(stamp_ns: int) -> Rejection:
-    return Rejection(stamp_ns, Reason.RIG_MISMATCH)
