@@ -303,6 +303,23 @@ def test_a_first_fix_that_followed_points_refute_is_given_up_at_once():
     assert estimates[-1].state is State.LOCALIZED
 
 
+def test_points_that_contradict_odometry_make_the_pose_as_uncertain_until_both_agree_again():
+    scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
+    run, moved = simulate_run(scenario, 0), SE3(np.eye(3), np.array([0.0, 0.4, 0.0]))
+
+    class Contradicting(FollowedPoints):
+        def track(self, stamp_ns):
+            tracked = super().track(stamp_ns)
+            is_wrong = stamp_ns in run.stamps_ns[45:48] and not isinstance(tracked, Rejection)
+            return replace(tracked, map_from_camera=moved @ tracked.map_from_camera) if is_wrong else tracked
+
+    estimates = play(Fuser(CONFIG, metric=True), run, followed=Contradicting(scenario, run, 0))
+    sigmas = [np.sqrt(np.linalg.eigvalsh(one.covariance[:3, :3])[-1]) for one in estimates[40:52]]
+    assert max(sigmas[:5] + sigmas[8:]) < 0.05
+    assert all(0.3 < sigma < 0.6 for sigma in sigmas[5:8])
+    assert all(one.state is not State.LOCALIZED for one in estimates[45:48])
+
+
 def test_lookalike_places_do_not_pull_the_pose_away():
     for seed in range(3):
         run, estimates, _ = fused(replace(QUICK, alias_share=0.15), seed)

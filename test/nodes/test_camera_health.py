@@ -245,6 +245,16 @@ def test_a_clock_that_is_mended_is_good_again():
     assert health.warning(False) == ""
 
 
+def test_a_camera_that_sends_one_image_again_and_again_is_named_until_it_goes_on():
+    health = ImageHealth("/image", 0.0)
+    for index in range(100):
+        health.image(0.05 * index, 1000)
+        (health.repeated if 40 <= index < 80 else lambda _: health.changed())(0.05 * index)
+        problem = health.problem(0.05 * index, 1)
+        assert bool(problem) == (46 <= index < 80), (index, problem)
+        assert not problem or "frozen; restart it" in problem
+
+
 def test_a_clock_that_stands_still_is_reported_until_it_goes_on():
     clock = ClockHealth()
     assert clock.problem(0, 100.0, 1) == ""

@@ -109,7 +109,7 @@ class Fuser(Estimator):
         """Drop the alignment and search for a new one."""
         self._drop(self._candidates)
         self._alignment: ActiveAlignment | None = None
-        self._contradiction = _NONE  # of odometry and followed points, as a covariance (6, 6)
+        self._contradiction, self._contradicted_ns = _NONE, 0  # of odometry and followed points: a covariance (6, 6)
         self._first_fix = FirstFix(self._config, again=self._output.has_begun)
 
     def _raw_map_from_odom(self) -> SE3 | None:
@@ -310,7 +310,7 @@ class Fuser(Estimator):
     def _contradicted_by(self, tracked: TrackedPose, sample: OdometrySample, alignment: ActiveAlignment) -> None:
         """Followed points and odometry contradict each other: until they agree the pose may be off by as much."""
         error = pose_difference(tracked.map_from_camera, alignment.at(sample).state.map_from_camera)
-        self._contradiction = covariance_of_doubt(error)
+        self._contradiction, self._contradicted_ns = covariance_of_doubt(error), tracked.stamp_ns
 
     def _judge_loop(self, loop: LoopClosure) -> Verdict:
         """Join a loop that odometry closed.
@@ -359,7 +359,8 @@ class Fuser(Estimator):
         if hypothesis is not None:
             self._start_alignment(hypothesis)
         elif innovation.accepted:
-            self._contradiction = _NONE
+            if fix.stamp_ns > self._contradicted_ns:
+                self._contradiction = _NONE
             self._update_output(alignment)
             self._map_only.agree(fix.anchor)
         else:
