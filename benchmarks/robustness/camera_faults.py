@@ -390,9 +390,9 @@ def cells(row: Figures) -> list[str]:
         str(row["localized"]),
         str(row["wrong"]),
         f"{row['largest']:.1f}",
-        f"{100.0 * row['median_m']:.1f} cm",
+        f"{100.0 * row['median_m']:.1f} cm" if row["poses"] else "–",
         str(row["leads"]),
-        "; ".join(row["says"])[:160],
+        "; ".join(sorted({words[:90] for words in row["says"]}))[:180],
     ]
 
 
