@@ -173,6 +173,8 @@ class Localizer:
             return None
         with self.processor("odometry"):
             odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why there is none
+        if isinstance(odometry, Rejection) and odometry.reason is Reason.FROZEN:
+            return self._leave_out(odometry)  # neither map points nor a search say where the camera is
         with self.processor("fusion"):
             estimate = self.backend.add_odometry(odometry)  # the pose goes out; anchors that have arrived join
         self._listener.on_odometry(frame, odometry)
@@ -201,10 +203,13 @@ class Localizer:
         """Skip a frame, for lack of time or one that is FROZEN, and predict its pose; None for one out of order."""
         if not self._accept_stamp(stamp_ns):
             return None
-        by_others = self._track_others(stamp_ns) if reason is Reason.FROZEN else None
+        return self._leave_out(Rejection(stamp_ns, reason))
+
+    def _leave_out(self, rejection: Rejection) -> Estimate | None:
+        is_frozen = rejection.reason is Reason.FROZEN
+        by_others = self._track_others(rejection.stamp_ns) if is_frozen else None
         if by_others is not None:
             return self._lead_by_others(by_others)
-        rejection = Rejection(stamp_ns, reason)
         estimate = self.backend.add_odometry(rejection)
         self._listener.on_skipped(rejection)
         return estimate

@@ -1,0 +1,283 @@
+"""A camera whose images stand still while a gyroscope or wheels show that it moves: it is frozen, or shows a picture.
+
+What such a sensor says counts as much as it has agreed with the images before: in proportion to the motion, and by its
+clock, which may be late where the robot stops. A gyroscope that the images contradict, and wheels whose last step did,
+say nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from visloc_ros.core.geometry import Array, rotation_vector
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Frame, OdometryPose, Rejection
+from visloc_ros.odometry.gyroscope import Gyroscope
+from visloc_ros.odometry.standstill import StandstillDetector
+from visloc_ros.odometry.wheel_scale import WheelScale
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_NS = NANOSECONDS // 2  # that images stand: the bias of a gyroscope would count for more than a slow turn
+_COMPARED_NS = (NANOSECONDS // 2, 2 * NANOSECONDS)  # shortest and longest time in which motions are compared
+_SURE = 4.0  # standard deviations: 99.9 % of a vector (3,)
+_SEEN = 0.25  # of a motion: images that show so much of it do not stand
+_FORGET = 0.98  # of what was compared before: half a minute
+
+_TURN_SIGMA = 0.003  # rad: as much as a camera may tremble and its images still stand
+_BIAS_SIGMA = 0.01  # rad/s, by which the bias changes at once where a motor begins to shake the gyroscope
+_WAY_SIGMA = 0.02  # m: wheels turn a little where a robot stands on a carpet, or begins to push against something
+
+_USUAL_SHARE, _USUAL_DELAY_S = 0.1, 0.3  # of an unknown sensor: as wheels slip, and as clocks differ unsynchronized
+_USUAL_WAY, _USUAL_CHANGE = 0.1, 0.1  # motion, and change of speed, that these count as: in rad or m, and a second
+
+
+class Agreement:
+    """How far a sensor's motions (N,) were from those that the images showed."""
+
+    def __init__(self) -> None:
+        self._shares = _Ratio(_USUAL_SHARE, _USUAL_WAY)
+        self._delays = _Ratio(_USUAL_DELAY_S, _USUAL_CHANGE)
+        self._rate: Array | None = None
+
+    def learn(self, seen: Array, moved: Array, seconds: float, sigma: float) -> None:
+        """Take one motion by images and sensor, and the standard deviation of their difference."""
+        rate, before = moved / seconds, self._rate
+        self._rate = rate
+        if before is None:
+            return
+        change, size = float(np.linalg.norm(rate - before)), float(np.linalg.norm(moved))
+        excess = max(0.0, float(np.linalg.norm(seen - moved)) - 2.0 * sigma)
+        if change * _USUAL_DELAY_S > _USUAL_SHARE * size:  # of the two, what may explain more
+            self._delays.add(excess, change)
+        else:
+            self._shares.add(excess, size)
+
+    def interrupt(self) -> None:
+        """The next motion does not follow on the last one."""
+        self._rate = None
+
+    def is_sure(self, moved: float, fastest: float, sigma: float) -> bool:
+        """Whether a motion is one: no noise, no slip, and none before the images stopped, by a clock that is late."""
+        return moved * (1.0 - _SURE * self._shares.value) > _SURE * sigma + 2.0 * self._delays.value * fastest
+
+
+class _Ratio:
+    """Root mean square of a sum over another one, with what is usual before any is known."""
+
+    def __init__(self, usual: float, counts_as: float) -> None:
+        self._above, self._below = (usual * counts_as) ** 2, counts_as**2
+
+    def add(self, above: float, below: float) -> None:
+        self._above = _FORGET * self._above + above**2
+        self._below = _FORGET * self._below + below**2
+
+    @property
+    def value(self) -> float:
+        return float(np.sqrt(self._above / self._below))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sight:
+    """A frame, and its pose by the images where it has one."""
+
+    frame: Frame
+    pose: OdometryPose | None
+
+
+@dataclass(frozen=True)
+class _Sensor:
+    """``moved`` between two stamps (N,), None where unknown, up to the newest sample's; ``seen`` so by the images.
+
+    ``sigma`` of the difference over so many seconds.
+    """
+
+    name: str
+    newest_ns: Callable[[], int | None]
+    moved: Callable[[int, int], Array | None]
+    seen: Callable[[OdometryPose, OdometryPose], Array | None]
+    sigma: Callable[[float], float]
+
+
+class Witness:
+    """One sensor: compares its motions with those by the images, and says whether it contradicts images that stand."""
+
+    def __init__(self, sensor: _Sensor) -> None:
+        self.name = sensor.name
+        self._sensor, self._agreement = sensor, Agreement()
+        self.forget()
+
+    def forget(self) -> None:
+        """Start again with the images."""
+        self._waiting: deque[OdometryPose] = deque(maxlen=256)
+        self._begin: OdometryPose | None = None
+        self._agreement.interrupt()
+
+    def follow(self, pose: OdometryPose) -> None:
+        """Take the next pose by images in which nothing is wrong."""
+        newest_ns = self._sensor.newest_ns()
+        if newest_ns is None:
+            return
+        self._waiting.append(pose)
+        while self._waiting and self._waiting[0].stamp_ns <= newest_ns:
+            self._compare(self._waiting.popleft())
+
+    def contradicts(self, begin: _Sight, end: _Sight) -> bool:
+        """Whether the camera has moved, and the poses do not show it; the images are not compared."""
+        begin_ns, newest_ns = begin.frame.stamp_ns, self._sensor.newest_ns()
+        end_ns = min(end.frame.stamp_ns, begin_ns if newest_ns is None else newest_ns)
+        if end_ns <= begin_ns:
+            return False
+        moved = self._sensor.moved(begin_ns, end_ns)
+        if moved is None:
+            return False
+        size, seen = float(np.linalg.norm(moved)), None
+        if begin.pose is not None and end.pose is not None and begin.pose.segment == end.pose.segment:
+            seen = self._sensor.seen(begin.pose, end.pose)
+        if seen is not None and np.linalg.norm(seen) > _SEEN * size:
+            return False
+        seconds = (end_ns - begin_ns) / NANOSECONDS
+        return self._agreement.is_sure(size, self._fastest(begin_ns, end_ns), self._sensor.sigma(seconds))
+
+    def _fastest(self, begin_ns: int, end_ns: int) -> float:
+        """The highest speed, of the whole time and of its last tenth of a second."""
+        rates = [0.0]
+        for since_ns in {begin_ns, max(begin_ns, end_ns - NANOSECONDS // 10)}:
+            moved = self._sensor.moved(since_ns, end_ns)
+            if moved is not None:
+                rates.append(float(np.linalg.norm(moved)) * NANOSECONDS / (end_ns - since_ns))
+        return max(rates)
+
+    def _compare(self, pose: OdometryPose) -> None:
+        begin = self._begin
+        passed_ns = 0 if begin is None else pose.stamp_ns - begin.stamp_ns
+        if begin is None or begin.segment != pose.segment or not 0 <= passed_ns <= _COMPARED_NS[1]:
+            self._begin = pose
+            self._agreement.interrupt()
+            return
+        if passed_ns < _COMPARED_NS[0]:
+            return
+        self._begin = pose
+        moved, seen = self._sensor.moved(begin.stamp_ns, pose.stamp_ns), self._sensor.seen(begin, pose)
+        if moved is None or seen is None:
+            self._agreement.interrupt()
+            return
+        seconds = passed_ns / NANOSECONDS
+        self._agreement.learn(seen, moved, seconds, self._sensor.sigma(seconds))
+
+
+class FrozenCamera:
+    """Compares images that stand with what a gyroscope and wheels say.
+
+    ``against`` is the sensor that moves while the camera is frozen, "gyroscope" or "wheels", otherwise empty. A frozen
+    camera is so until its images move: the robot may stand meanwhile.
+    """
+
+    def __init__(self, gyroscope: Gyroscope, wheels: WheelScale) -> None:
+        self._witnesses = (Witness(_turns(gyroscope)), Witness(_ways(wheels)))
+        self._standstill = StandstillDetector()
+        self.num_frames = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Start again with the images; what is known of the sensors stays."""
+        self.against = ""
+        self._rest: _Sight | None = None
+        self._before: _Sight | None = None
+        for witness in self._witnesses:
+            witness.forget()
+
+    def still_shows(self, frame: Frame) -> bool:
+        """Whether a frozen camera shows in the next frame, too, what it did; otherwise it is none any more."""
+        if not self.against:
+            return False
+        if self._standstill.is_still(frame):
+            self.num_frames += 1
+            return True
+        _log.info("the images move again")
+        self.forget()
+        return False
+
+    def has_begun(self, frame: Frame, result: OdometryPose | Rejection) -> bool:
+        """Whether the next frame, with what odometry says of it, shows that the camera is frozen."""
+        here = _Sight(frame, result if isinstance(result, OdometryPose) else None)
+        for begin in (self._before, self._rest):
+            if begin is not None and self._stands(begin, here):
+                self.num_frames += 1
+                _log.warning("%s", self.words)
+                return True
+        self._keep(here)
+        if here.pose is not None:
+            for witness in self._witnesses:
+                witness.follow(here.pose)
+        return False
+
+    @property
+    def words(self) -> str:
+        """What is wrong, and what to do about it; empty while nothing is."""
+        return _WORDS.get(self.against, "")
+
+    def _stands(self, begin: _Sight, here: _Sight) -> bool:
+        against = next((one.name for one in self._witnesses if one.contradicts(begin, here)), "")
+        if not against:
+            return False
+        self._standstill.forget()
+        self._standstill.is_still(begin.frame)
+        self.against = against if self._standstill.is_still(here.frame) else ""
+        return bool(self.against)
+
+    def _keep(self, here: _Sight) -> None:
+        """The frame that images stand since: no longer than half a second ago, and the pose has not moved since."""
+        rest = self._rest
+        if rest is None or here.frame.stamp_ns - rest.frame.stamp_ns > _LONGEST_NS or _has_moved(rest, here):
+            self._rest = here
+        self._before = here
+
+
+_WORDS = {
+    "gyroscope": "The images stand still while the gyroscope turns: the camera is frozen, or shows a picture; "
+    "restart it.",
+    "wheels": "The images stand still while the wheels drive: the camera is frozen, or the wheels spin; restart the "
+    "camera, or free the robot.",
+}
+
+
+def _has_moved(begin: _Sight, end: _Sight) -> bool:
+    if begin.pose is None or end.pose is None:
+        return begin.pose is not end.pose
+    if begin.pose.segment != end.pose.segment:
+        return True
+    return float(np.linalg.norm(_turn_seen(begin.pose, end.pose))) > _TURN_SIGMA
+
+
+def _turn_seen(begin: OdometryPose, end: OdometryPose) -> Array:
+    """The camera's turn by the images: a rotation vector (3,) in its axes at the beginning."""
+    return rotation_vector(begin.odom_from_camera.rotation.T @ end.odom_from_camera.rotation)
+
+
+def _turns(gyroscope: Gyroscope) -> _Sensor:
+    def moved(begin_ns: int, end_ns: int) -> Array | None:
+        turn = gyroscope.turn(begin_ns, end_ns)
+        return None if turn is None else rotation_vector(turn.T)
+
+    def sigma(seconds: float) -> float:
+        return float(np.hypot(_TURN_SIGMA, np.hypot(_BIAS_SIGMA, gyroscope.bias_sigma) * seconds))
+
+    return _Sensor("gyroscope", lambda: gyroscope.samples.newest_ns, moved, _turn_seen, sigma)
+
+
+def _ways(wheels: WheelScale) -> _Sensor:
+    """Distances (1,) in metres: where the camera is on the base may be unknown."""
+
+    def seen(begin: OdometryPose, end: OdometryPose) -> Array | None:
+        if wheels.scale is None:
+            return None
+        units = end.odom_from_camera.translation - begin.odom_from_camera.translation
+        return np.array([wheels.scale.metres_per_unit * float(np.linalg.norm(units))])
+
+    return _Sensor("wheels", lambda: wheels.wheels.newest_ns, wheels.way, seen, lambda _: _WAY_SIGMA)
