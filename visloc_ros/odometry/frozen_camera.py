@@ -29,57 +29,45 @@ _SURE = 4.0  # standard deviations: 99.9 % of a vector (3,)
 _SEEN = 0.25  # of a motion: images that show so much of it do not stand
 _FORGET = 0.98  # of what was compared before: half a minute
 
-_TURN_SIGMA = 0.003  # rad: as much as a camera may tremble and its images still stand
 _BIAS_SIGMA = 0.01  # rad/s, by which the bias changes at once where a motor begins to shake the gyroscope
-_WAY_SIGMA = 0.02  # m: wheels turn a little where a robot stands on a carpet, or begins to push against something
-
-_USUAL_SHARE, _USUAL_DELAY_S = 0.1, 0.3  # of an unknown sensor: as wheels slip, and as clocks differ unsynchronized
-_USUAL_WAY, _USUAL_CHANGE = 0.1, 0.1  # motion, and change of speed, that these count as: in rad or m, and a second
+_STANDING = 0.003  # rad, that a camera may tremble by while its images stand
+_USUAL_DELAY_S = 0.3  # of clocks that are not synchronized
+_USUAL_COUNT = 5.0  # motions, that what is usual counts as
+_RATE_NS = NANOSECONDS // 10  # that a speed is the mean of: vibration counts for less
 
 
 class Agreement:
-    """How far a sensor's motions (N,) were from those that the images showed."""
+    """How far a sensor's motions (N,) were from those that the images showed, at other times than these too.
 
-    def __init__(self) -> None:
-        self._shares = _Ratio(_USUAL_SHARE, _USUAL_WAY)
-        self._delays = _Ratio(_USUAL_DELAY_S, _USUAL_CHANGE)
-        self._rate: Array | None = None
+    ``usual`` is the standard deviation before any is known, ``least`` is the smallest that is believed.
+    """
 
-    def learn(self, seen: Array, moved: Array, seconds: float, sigma: float) -> None:
-        """Take one motion by images and sensor, and the standard deviation of their difference."""
-        rate, before = moved / seconds, self._rate
-        self._rate = rate
-        if before is None:
-            return
-        change, size = float(np.linalg.norm(rate - before)), float(np.linalg.norm(moved))
-        excess = max(0.0, float(np.linalg.norm(seen - moved)) - 2.0 * sigma)
-        if change * _USUAL_DELAY_S > _USUAL_SHARE * size:  # of the two, what may explain more
-            self._delays.add(excess, change)
-        else:
-            self._shares.add(excess, size)
-
-    def interrupt(self) -> None:
-        """The next motion does not follow on the last one."""
-        self._rate = None
-
-    def is_sure(self, moved: float, fastest: float, sigma: float) -> bool:
-        """Whether a motion is one: no noise, no slip, and none before the images stopped, by a clock that is late."""
-        return moved * (1.0 - _SURE * self._shares.value) > _SURE * sigma + 2.0 * self._delays.value * fastest
-
-
-class _Ratio:
-    """Root mean square of a sum over another one, with what is usual before any is known."""
-
-    def __init__(self, usual: float, counts_as: float) -> None:
-        self._above, self._below = (usual * counts_as) ** 2, counts_as**2
-
-    def add(self, above: float, below: float) -> None:
-        self._above = _FORGET * self._above + above**2
-        self._below = _FORGET * self._below + below**2
+    def __init__(self, usual: float, least: float) -> None:
+        self._least = least
+        self._squares, self._count = _USUAL_COUNT * usual**2, _USUAL_COUNT
+        self._delay_sum = self._delay_weight = 0.0
 
     @property
-    def value(self) -> float:
-        return float(np.sqrt(self._above / self._below))
+    def sigma(self) -> float:
+        """Standard deviation of a difference, by slip and noise."""
+        return float(np.sqrt(self._squares / self._count))
+
+    @property
+    def delay_s(self) -> float:
+        """How much the sensor's clock may be late or early."""
+        weight = self._delay_weight + (self.sigma / _USUAL_DELAY_S) ** 2
+        return abs(self._delay_sum) / weight + 2.0 * self.sigma / float(np.sqrt(weight))
+
+    def learn(self, difference: Array, change: Array) -> None:
+        """Take how one motion by the images differs from the sensor's, and how its speed has changed meanwhile."""
+        self._squares = _FORGET * self._squares + float(difference @ difference)
+        self._count = _FORGET * self._count + 1.0
+        self._delay_sum = _FORGET * self._delay_sum + float(change @ difference)
+        self._delay_weight = _FORGET * self._delay_weight + float(change @ change)
+
+    def is_sure(self, moved: float, fastest: float, drift: float) -> bool:
+        """Whether a motion is one: no noise, no slip, and none before the images stopped, by a clock that is late."""
+        return moved > _SURE * float(np.hypot(max(self.sigma, self._least), drift)) + self.delay_s * fastest
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +82,16 @@ class _Sight:
 class _Sensor:
     """``moved`` between two stamps (N,), None where unknown, up to the newest sample's; ``seen`` so by the images.
 
-    ``sigma`` of the difference over so many seconds.
+    ``drift`` is the standard deviation, after so many seconds, of what adds up. For ``usual`` and ``least`` see Agreement.
     """
 
     name: str
     newest_ns: Callable[[], int | None]
     moved: Callable[[int, int], Array | None]
     seen: Callable[[OdometryPose, OdometryPose], Array | None]
-    sigma: Callable[[float], float]
+    drift: Callable[[float], float]
+    usual: float
+    least: float
 
 
 class Witness:
@@ -109,14 +99,13 @@ class Witness:
 
     def __init__(self, sensor: _Sensor) -> None:
         self.name = sensor.name
-        self._sensor, self._agreement = sensor, Agreement()
+        self._sensor, self._agreement = sensor, Agreement(sensor.usual, sensor.least)
         self.forget()
 
     def forget(self) -> None:
         """Start again with the images."""
         self._waiting: deque[OdometryPose] = deque(maxlen=256)
         self._begin: OdometryPose | None = None
-        self._agreement.interrupt()
 
     def follow(self, pose: OdometryPose) -> None:
         """Take the next pose by images in which nothing is wrong."""
@@ -142,33 +131,33 @@ class Witness:
         if seen is not None and np.linalg.norm(seen) > _SEEN * size:
             return False
         seconds = (end_ns - begin_ns) / NANOSECONDS
-        return self._agreement.is_sure(size, self._fastest(begin_ns, end_ns), self._sensor.sigma(seconds))
+        return self._agreement.is_sure(size, self._fastest(begin_ns, end_ns), self._sensor.drift(seconds))
 
     def _fastest(self, begin_ns: int, end_ns: int) -> float:
-        """The highest speed, of the whole time and of its last tenth of a second."""
-        rates = [0.0]
-        for since_ns in {begin_ns, max(begin_ns, end_ns - NANOSECONDS // 10)}:
-            moved = self._sensor.moved(since_ns, end_ns)
-            if moved is not None:
-                rates.append(float(np.linalg.norm(moved)) * NANOSECONDS / (end_ns - since_ns))
-        return max(rates)
+        """The higher speed, of the whole time and of its end."""
+        whole = self._speed(begin_ns, end_ns)
+        end = self._speed(end_ns - _RATE_NS, end_ns)
+        return max(float(np.linalg.norm(one)) for one in (whole, end) if one is not None)
+
+    def _speed(self, begin_ns: int, end_ns: int) -> Array | None:
+        moved = self._sensor.moved(begin_ns, end_ns)
+        return None if moved is None else moved * (NANOSECONDS / (end_ns - begin_ns))
 
     def _compare(self, pose: OdometryPose) -> None:
         begin = self._begin
-        passed_ns = 0 if begin is None else pose.stamp_ns - begin.stamp_ns
+        passed_ns = -1 if begin is None else pose.stamp_ns - begin.stamp_ns
         if begin is None or begin.segment != pose.segment or not 0 <= passed_ns <= _COMPARED_NS[1]:
             self._begin = pose
-            self._agreement.interrupt()
             return
         if passed_ns < _COMPARED_NS[0]:
             return
         self._begin = pose
+        if self._sensor.drift(passed_ns / NANOSECONDS) > 2.0 * self._sensor.usual:
+            return  # the bias is not known yet
         moved, seen = self._sensor.moved(begin.stamp_ns, pose.stamp_ns), self._sensor.seen(begin, pose)
-        if moved is None or seen is None:
-            self._agreement.interrupt()
-            return
-        seconds = passed_ns / NANOSECONDS
-        self._agreement.learn(seen, moved, seconds, self._sensor.sigma(seconds))
+        first, last = (self._speed(one.stamp_ns - _RATE_NS, one.stamp_ns) for one in (begin, pose))
+        if moved is not None and seen is not None and first is not None and last is not None:
+            self._agreement.learn(seen - moved, last - first)
 
 
 class FrozenCamera:
@@ -179,7 +168,9 @@ class FrozenCamera:
     """
 
     def __init__(self, gyroscope: Gyroscope, wheels: WheelScale) -> None:
-        self._witnesses = (Witness(_turns(gyroscope)), Witness(_ways(wheels)))
+        self._witnesses = tuple(
+            Witness(sensor) for sensor in (_turns(gyroscope), _ways(wheels), _wheel_turns(wheels))
+        )
         self._standstill = StandstillDetector()
         self.num_frames = 0
         self.forget()
@@ -252,7 +243,7 @@ def _has_moved(begin: _Sight, end: _Sight) -> bool:
         return begin.pose is not end.pose
     if begin.pose.segment != end.pose.segment:
         return True
-    return float(np.linalg.norm(_turn_seen(begin.pose, end.pose))) > _TURN_SIGMA
+    return float(np.linalg.norm(_turn_seen(begin.pose, end.pose))) > _STANDING
 
 
 def _turn_seen(begin: OdometryPose, end: OdometryPose) -> Array:
@@ -265,19 +256,38 @@ def _turns(gyroscope: Gyroscope) -> _Sensor:
         turn = gyroscope.turn(begin_ns, end_ns)
         return None if turn is None else rotation_vector(turn.T)
 
-    def sigma(seconds: float) -> float:
-        return float(np.hypot(_TURN_SIGMA, np.hypot(_BIAS_SIGMA, gyroscope.bias_sigma) * seconds))
+    def drift(seconds: float) -> float:
+        return float(np.hypot(_BIAS_SIGMA, gyroscope.bias_sigma)) * seconds
 
-    return _Sensor("gyroscope", lambda: gyroscope.samples.newest_ns, moved, _turn_seen, sigma)
+    return _Sensor("gyroscope", lambda: gyroscope.samples.newest_ns, moved, _turn_seen, drift, usual=0.003, least=0.001)
 
 
 def _ways(wheels: WheelScale) -> _Sensor:
-    """Distances (1,) in metres: where the camera is on the base may be unknown."""
+    """Distances (1,) in metres."""
+
+    def moved(begin_ns: int, end_ns: int) -> Array | None:
+        motion = wheels.moved(begin_ns, end_ns)
+        return None if motion is None else _size(motion.translation)
 
     def seen(begin: OdometryPose, end: OdometryPose) -> Array | None:
-        if wheels.scale is None:
-            return None
         units = end.odom_from_camera.translation - begin.odom_from_camera.translation
-        return np.array([wheels.scale.metres_per_unit * float(np.linalg.norm(units))])
+        return None if wheels.scale is None else wheels.scale.metres_per_unit * _size(units)
 
-    return _Sensor("wheels", lambda: wheels.wheels.newest_ns, wheels.way, seen, lambda _: _WAY_SIGMA)
+    return _Sensor("wheels", lambda: wheels.wheels.newest_ns, moved, seen, lambda _: 0.0, usual=0.01, least=0.01)
+
+
+def _wheel_turns(wheels: WheelScale) -> _Sensor:
+    """Angles (1,) in rad: where the camera is on the base may be unknown."""
+
+    def moved(begin_ns: int, end_ns: int) -> Array | None:
+        motion = wheels.moved(begin_ns, end_ns)
+        return None if motion is None else _size(rotation_vector(motion.rotation))
+
+    def seen(begin: OdometryPose, end: OdometryPose) -> Array:
+        return _size(_turn_seen(begin, end))
+
+    return _Sensor("wheels", lambda: wheels.wheels.newest_ns, moved, seen, lambda _: 0.0, usual=0.01, least=0.005)
+
+
+def _size(vector: Array) -> Array:
+    return np.array([np.linalg.norm(vector)])

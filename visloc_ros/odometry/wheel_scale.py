@@ -84,19 +84,17 @@ class WheelScale:
         """The scale of the segment; None while unknown."""
         return self._scale
 
-    def way(self, begin_ns: int, end_ns: int) -> Array | None:
-        """The camera's distance (1,) in metres between two stamps; None where the images contradict the wheels.
+    def moved(self, begin_ns: int, end_ns: int) -> SE3 | None:
+        """``begin_from_end`` of the camera in metres between two stamps; None where the images contradict the wheels.
 
         So it is where samples are missing, and before the scale is known: a robot on a stand, whose wheels turn, is not
-        believed to drive. Where the camera's place is not known, it moves as the base does.
+        believed to drive. Where the camera's place is not known, it is that of the base.
         """
         begin, end = self._wheels_at(begin_ns), self._wheels_at(end_ns)
         if begin is None or end is None or self._scale is None or not self._is_confirmed:
             return None
-        places = [
-            (one.odom_from_base @ (one.base_from_camera or SE3.identity())).translation for one in (begin, end)
-        ]
-        return np.array([np.linalg.norm(places[1] - places[0])])
+        first, last = (one.odom_from_base @ (one.base_from_camera or SE3.identity()) for one in (begin, end))
+        return first.inverse @ last
 
     def follow(self, pose: OdometryPose) -> OdometryScale | None:
         """Take the next pose; gives the scale of its segment, unchanged while nothing moves, None while unknown."""
