@@ -36,38 +36,50 @@ _USUAL_COUNT = 5.0  # motions, that what is usual counts as
 _RATE_NS = NANOSECONDS // 10  # that a speed is the mean of: vibration counts for less
 
 
-class Agreement:
-    """How far a sensor's motions (N,) were from those that the images showed, at other times than these too.
+class SensorClock:
+    """How much the clock of a sensor may differ from the camera's: then the images lag where the speed changes."""
 
-    ``usual`` is the standard deviation before any is known, ``least`` is the smallest that is believed.
-    """
-
-    def __init__(self, usual: float, least: float) -> None:
-        self._least = least
-        self._squares, self._count = _USUAL_COUNT * usual**2, _USUAL_COUNT
-        self._delay_sum = self._delay_weight = 0.0
-
-    @property
-    def sigma(self) -> float:
-        """Standard deviation of a difference, by slip and noise."""
-        return float(np.sqrt(self._squares / self._count))
+    def __init__(self) -> None:
+        self._sum, self._weight = 0.0, 0.0
 
     @property
     def delay_s(self) -> float:
-        """How much the sensor's clock may be late or early."""
-        weight = self._delay_weight + (self.sigma / _USUAL_DELAY_S) ** 2
-        return abs(self._delay_sum) / weight + 2.0 * self.sigma / float(np.sqrt(weight))
+        """The delay, or lead, that two standard deviations do not rule out."""
+        weight = self._weight + 1.0 / _USUAL_DELAY_S**2
+        return abs(self._sum) / weight + 2.0 / float(np.sqrt(weight))
 
-    def learn(self, difference: Array, change: Array) -> None:
-        """Take how one motion by the images differs from the sensor's, and how its speed has changed meanwhile."""
+    def learn(self, difference: Array, change: Array, sigma: float) -> None:
+        """Take by how much two motions differ, by how much the speed has changed meanwhile, and the noise."""
+        self._sum = _FORGET * self._sum + float(change @ difference) / sigma**2
+        self._weight = _FORGET * self._weight + float(change @ change) / sigma**2
+
+
+class Agreement:
+    """How far a sensor's motions (N,) were from those that the images showed.
+
+    ``usual`` is the standard deviation before any is known, ``least`` the smallest that a motion is compared with.
+    """
+
+    def __init__(self, clock: SensorClock, usual: float, least: float) -> None:
+        self._clock, self._least = clock, least
+        self._squares, self._count = _USUAL_COUNT * usual**2, _USUAL_COUNT
+
+    def learn(self, seen: Array, moved: Array, change: Array) -> None:
+        """Take one motion by the images and by the sensor, and how its speed has changed meanwhile."""
+        difference = seen - moved
         self._squares = _FORGET * self._squares + float(difference @ difference)
         self._count = _FORGET * self._count + 1.0
-        self._delay_sum = _FORGET * self._delay_sum + float(change @ difference)
-        self._delay_weight = _FORGET * self._delay_weight + float(change @ change)
+        self._clock.learn(difference, change, self._sigma)
 
     def is_sure(self, moved: float, fastest: float, drift: float) -> bool:
         """Whether a motion is one: no noise, no slip, and none before the images stopped, by a clock that is late."""
-        return moved > _SURE * float(np.hypot(max(self.sigma, self._least), drift)) + self.delay_s * fastest
+        noise = float(np.hypot(max(self._sigma, self._least), drift))
+        return moved > _SURE * noise + self._clock.delay_s * fastest
+
+    @property
+    def _sigma(self) -> float:
+        """Standard deviation of a difference, by slip and noise."""
+        return float(np.sqrt(self._squares / self._count))
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +109,9 @@ class _Sensor:
 class Witness:
     """One sensor: compares its motions with those by the images, and says whether it contradicts images that stand."""
 
-    def __init__(self, sensor: _Sensor) -> None:
+    def __init__(self, sensor: _Sensor, clock: SensorClock) -> None:
         self.name = sensor.name
-        self._sensor, self._agreement = sensor, Agreement(sensor.usual, sensor.least)
+        self._sensor, self._agreement = sensor, Agreement(clock, sensor.usual, sensor.least)
         self.forget()
 
     def forget(self) -> None:
@@ -157,7 +169,7 @@ class Witness:
         moved, seen = self._sensor.moved(begin.stamp_ns, pose.stamp_ns), self._sensor.seen(begin, pose)
         first, last = (self._speed(one.stamp_ns - _RATE_NS, one.stamp_ns) for one in (begin, pose))
         if moved is not None and seen is not None and first is not None and last is not None:
-            self._agreement.learn(seen - moved, last - first)
+            self._agreement.learn(seen, moved, last - first)
 
 
 class FrozenCamera:
@@ -168,8 +180,11 @@ class FrozenCamera:
     """
 
     def __init__(self, gyroscope: Gyroscope, wheels: WheelScale) -> None:
-        self._witnesses = tuple(
-            Witness(sensor) for sensor in (_turns(gyroscope), _ways(wheels), _wheel_turns(wheels))
+        of_wheels = SensorClock()
+        self._witnesses = (
+            Witness(_turns(gyroscope), SensorClock()),
+            Witness(_ways(wheels), of_wheels),
+            Witness(_wheel_turns(wheels), of_wheels),
         )
         self._standstill = StandstillDetector()
         self.num_frames = 0
