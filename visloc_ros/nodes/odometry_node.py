@@ -203,9 +203,9 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         """Whether the leading camera sees something; not if only another one still gives poses."""
         if last is None or not sees(last):
             return False
-        return isinstance(last, OdometryPose) or not (
-            isinstance(self._tracker, RigMapTracker) and self._tracker.is_outdone
-        )
+        if isinstance(last, OdometryPose) or self._images is None:
+            return True
+        return not (isinstance(self._tracker, RigMapTracker) and self._tracker.is_outdone)
 
     def _note_sight(self, name: str, stamp_ns: int, is_seeing: bool) -> None:
         """Let another camera lead soon if this one sees nothing, and at once if it contradicts the others."""
@@ -305,6 +305,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         """Level and message of the diagnostics."""
         if self._input.health.problem:
             return "error", self._input.health.problem
+        if self._odometry.problem:
+            return "error", self._odometry.problem
         if last is None:
             return "warn", "no frame tracked yet"
         if isinstance(last, Rejection) and last.reason is Reason.UNKNOWN_INTRINSICS:
