@@ -64,7 +64,7 @@ def show(path, until=20.0, turns=(), drives=(), freezes_s=np.inf, late=0.0, imag
     gyroscope, visual = Gyroscope(), Seeing(path, freezes_s)
     odometry = AidedOdometry(visual, gyroscope, ImuConfig(), WheelConfig())
     turns, drives, results = list(turns), list(drives), []
-    for index, image in zip(range(round(until * RATE_HZ)), images or repeat(PICTURE)):
+    for index, image in zip(range(round(until * RATE_HZ)), images or repeat(PICTURE), strict=False):
         stamp_ns = ns(index / RATE_HZ)
         while turns and turns[0].stamp_ns <= stamp_ns - ns(late):
             odometry.add_imu(turns.pop(0))

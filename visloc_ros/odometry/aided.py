@@ -32,6 +32,7 @@ from visloc_ros.odometry.up import UpEstimator
 from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
 from visloc_ros.sources.measurements import Measurements
 
+
 @dataclass(frozen=True)
 class ImuConfig(Config):
     """Options of an IMU."""

@@ -94,7 +94,7 @@ class _Sight:
 class _Sensor:
     """``moved`` between two stamps (N,), None where unknown, up to the newest sample's; ``seen`` so by the images.
 
-    ``drift`` is the standard deviation, after so many seconds, of what adds up. For ``usual`` and ``least`` see Agreement.
+    ``drift`` is the standard deviation, after so many seconds, of what adds up; ``usual`` and ``least``: see Agreement.
     """
 
     name: str
