@@ -143,13 +143,9 @@ class Witness:
         if seen is not None and np.linalg.norm(seen) > _SEEN * size:
             return False
         seconds = (end_ns - begin_ns) / NANOSECONDS
-        return self._agreement.is_sure(size, self._fastest(begin_ns, end_ns), self._sensor.drift(seconds))
-
-    def _fastest(self, begin_ns: int, end_ns: int) -> float:
-        """The higher speed, of the whole time and of its end."""
-        whole = self._speed(begin_ns, end_ns)
-        end = self._speed(end_ns - _RATE_NS, end_ns)
-        return max(float(np.linalg.norm(one)) for one in (whole, end) if one is not None)
+        newest = self._speed(end_ns - _RATE_NS, end_ns)
+        fastest = max(size / seconds, 0.0 if newest is None else float(np.linalg.norm(newest)))
+        return self._agreement.is_sure(size, fastest, self._sensor.drift(seconds))
 
     def _speed(self, begin_ns: int, end_ns: int) -> Array | None:
         moved = self._sensor.moved(begin_ns, end_ns)
@@ -212,7 +208,7 @@ class FrozenCamera:
     def has_begun(self, frame: Frame, result: OdometryPose | Rejection) -> bool:
         """Whether the next frame, with what odometry says of it, shows that the camera is frozen."""
         here = _Sight(frame, result if isinstance(result, OdometryPose) else None)
-        for begin in (self._before, self._rest):
+        for begin in dict.fromkeys((self._before, self._rest)):
             if begin is not None and self._stands(begin, here):
                 self.num_frames += 1
                 _log.warning("%s", self.words)
