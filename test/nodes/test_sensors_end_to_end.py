@@ -1,5 +1,7 @@
 """A robot drives through the simulated room: over DDS its odometry learns metres and up, and sends keyframes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from test_sensor_input import BASE_FROM_CAMERA, BASE_FROM_IMU, Robot
 
 from visloc_ros.core.geometry import rotation_vector, umeyama
 from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Reason
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.qos import RELIABLE
@@ -58,6 +61,20 @@ def rgb_image(frame):
     return image
 
 
+def drive_on_with_a_stuck_camera(robot, film, last):
+    """Send the last scene with other noise, until two images have been left out; within half a second."""
+    rng, reasons = np.random.default_rng(0), []
+    for index in range(len(film), len(film) + 8):
+        image = np.clip(last.image + rng.normal(0.0, 2.0, last.image.shape), 0, 255).astype(np.uint8)
+        robot.send(rgb_image(replace(last, stamp_ns=film.stamp_ns(index), image=image)))
+        reasons.append(robot.wait_for_status(film.stamp_ns(index)).reason)
+        if reasons.count(Reason.FROZEN.value) == 2:
+            return
+        send_sensors(robot, film, index)
+        robot.wait_for(lambda: robot.counts, "wheel poses", index + 1)
+    raise AssertionError(reasons)
+
+
 def test_a_drive_over_dds(film, ros_domain):
     film, frames = film
     poses: list[Odometry] = []
@@ -81,20 +98,27 @@ def test_a_drive_over_dds(film, ros_domain):
         harness.wait_for(lambda: len(poses) == sum(one.tracked for one in robot.statuses), "all poses")
         harness.wait_for(lambda: len(keyframes) == harness.node._output.keyframes_sent, "all keyframes")
         level, message, _ = harness.node._report()
+        driven, kept = list(poses), list(keyframes)
+        drive_on_with_a_stuck_camera(robot, film, frames[-1])
+        frozen_level, frozen_message, frozen_values = harness.node._report()
+        failures = dict(harness.node.guard.failures)
 
+    assert (frozen_level, frozen_values["frames frozen"]) == ("error", 2)
+    assert not failures
+    assert frozen_message.startswith("The images stand still while the ")
     assert status.tracked
     assert (level, message) == ("ok", "Tracking.")
     truth = {film.stamp_ns(index): film.pose(index) for index in range(len(film))}
-    true = [truth[ros_messages.stamp_from_msg(one.header.stamp)].translation for one in poses]
-    estimated = [ros_messages.pose_from_msg(one.pose.pose).translation for one in poses]
+    true = [truth[ros_messages.stamp_from_msg(one.header.stamp)].translation for one in driven]
+    estimated = [ros_messages.pose_from_msg(one.pose.pose).translation for one in driven]
     map_from_odom = umeyama(true, estimated)
     assert status.metres_per_unit == pytest.approx(map_from_odom.scale, rel=0.05)
     assert 0.0 < status.scale_log_sigma < 0.05
     up = map_from_odom.rotation @ [status.up.x, status.up.y, status.up.z]
     assert np.degrees(np.arccos(up @ UP)) < 3.0
 
-    sent = [ros_messages.stamp_from_msg(one.header.stamp) for one in keyframes]
+    sent = [ros_messages.stamp_from_msg(one.header.stamp) for one in kept]
     assert set(sent) <= set(truth)
     assert min(np.diff(sent)) >= 0.3 * NANOSECONDS
     assert max(np.diff(sent)) <= 1.5 * NANOSECONDS
-    assert all(conversions.image_from_msg(one).shape == frames[0].image.shape for one in keyframes)
+    assert all(conversions.image_from_msg(one).shape == frames[0].image.shape for one in kept)

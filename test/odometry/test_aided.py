@@ -13,8 +13,8 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, OdometryScale, Reason, Rejection
 from visloc_ros.odometry import AidedOdometry, ImuConfig, ImuSample, Odometry, SensorPlayback, WheelConfig
-from visloc_ros.odometry.aided import StandstillDetector
 from visloc_ros.odometry.gyroscope import Gyroscope
+from visloc_ros.odometry.standstill import StandstillDetector
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import open_source

@@ -201,6 +201,24 @@ def test_a_camera_that_is_frozen_is_left_out_at_once_and_found_again():
     assert searched.isdisjoint(run.stamps_ns[begin:end])
 
 
+def test_what_odometry_finds_frozen_is_neither_searched_nor_followed_nor_carried_on():
+    run = simulate_run(SCENARIO, 0)
+    recorder, odometry, points = Recorder(), SimulatedOdometry(run), SimulatedPoints(run)
+    backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5), listener=recorder)
+    localizer = Localizer(odometry, backend, points, recorder)
+    frozen = run.stamps_ns[len(run.stamps_ns) // 3 : len(run.stamps_ns) // 2]
+    for stamp_ns in frozen:  # it is looked at once, and then left out at once
+        stages = {"track": 5.0} if stamp_ns == frozen[0] else {}
+        odometry.results[stamp_ns] = Rejection(stamp_ns, Reason.FROZEN, stage_ms=stages)
+    estimates = {stamp_ns: localizer.process(frame_at(stamp_ns)) for stamp_ns in run.stamps_ns}
+    assert {estimates[stamp_ns].reason for stamp_ns in frozen} == {Reason.FROZEN}
+    assert State.LOCALIZED not in {estimates[stamp_ns].state for stamp_ns in frozen}
+    assert all(estimates[stamp_ns].map_from_camera is None for stamp_ns in frozen)
+    assert estimates[run.stamps_ns[-1]].state is State.LOCALIZED
+    used = {result.stamp_ns for result, _ in (*recorder.anchors, *recorder.tracked)}
+    assert used.isdisjoint(frozen)
+
+
 def test_a_simulators_images_may_repeat():
     run = simulate_run(SCENARIO, 0)
     backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))

@@ -26,7 +26,8 @@ ADVICE: Mapping[Reason, str] = {
     Reason.STALE: "the last pose in the map is long ago, or time stamps run backwards; come back to the mapped place, "
     "check the camera's clock",
     Reason.OVERLOADED: "there was no time to follow the frame; leave the nodes more processor time, send fewer images",
-    Reason.FROZEN: "the camera sends the same image again and again; restart it or its driver. A simulator's camera "
+    Reason.FROZEN: "the camera sends the same image again and again, or its images stand still while the gyroscope or "
+    "the wheels move; restart it or its driver. A simulator's camera "
     "without noise does so while it stands: set camera.is_noiseless",
     Reason.UNCERTAIN: "the pose is too uncertain; come back to the mapped place",
     Reason.NO_ODOMETRY: "odometry has no pose; show things with texture in good light",

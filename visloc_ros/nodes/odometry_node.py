@@ -315,6 +315,8 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         """Level and message of the diagnostics."""
         if self._input.health.problem:
             return "error", self._input.health.problem
+        if self._odometry.problem:
+            return "error", self._odometry.problem
         if last is None:
             return "warn", "no frame tracked yet"
         if isinstance(last, Rejection) and last.reason is Reason.UNKNOWN_INTRINSICS:

@@ -11,12 +11,8 @@ from functools import partial
 from heapq import merge
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import pycolmap
-from numpy.typing import NDArray
 
-from visloc_ros.core.camera import is_same_camera
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.plausibility import (
@@ -27,21 +23,14 @@ from visloc_ros.core.plausibility import (
     is_plausible_vector,
 )
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Frame, Image, OdometryPose, Reason, Rejection
+from visloc_ros.core.types import Frame, OdometryPose, Reason, Rejection
 from visloc_ros.odometry.backend import Odometry, OdometryAround
+from visloc_ros.odometry.frozen_camera import FrozenCamera
 from visloc_ros.odometry.gyroscope import Gyroscope
+from visloc_ros.odometry.standstill import StandstillDetector
 from visloc_ros.odometry.up import UpEstimator
 from visloc_ros.odometry.wheel_scale import WheelConfig, WheelPose, WheelScale
 from visloc_ros.sources.measurements import Measurements
-
-# The camera stands still while its images, made small and of even light, do not move.
-_WIDTH = 320  # of the images compared: quick, and less noisy than larger ones
-# Median motion there: 3 mrad for most cameras, a hundredth of a metre three metres away. What is followed is a hundred
-# times as exact, but a robot that stands may tremble: a drone's rotors make half of it.
-_STILL_PX = 0.75
-_CORNERS, _LEAST_CORNERS = 100, 20
-_SPACING_PX = 8
-_MEAN, _DEVIATION = 128.0, 40.0  # of all images compared, so that the light may change
 
 
 @dataclass(frozen=True)
@@ -72,7 +61,7 @@ class AidedOdometry(OdometryAround):
 
     Measurements may be added from another thread. A frame never waits for them: late ones join the next frames. Those
     out of order or implausible are refused and counted. The wheels' scale overrides the visual odometry's own one (from
-    depth), which is less certain.
+    depth), which is less certain. A camera whose images stand still while the sensors move is FROZEN.
     """
 
     def __init__(self, visual: Odometry, gyroscope: Gyroscope, imu: ImuConfig, wheels: WheelConfig) -> None:
@@ -80,6 +69,7 @@ class AidedOdometry(OdometryAround):
         self._gyroscope = gyroscope
         self._up, self._wheels = UpEstimator(), WheelScale(wheels)
         self._standstill = StandstillDetector()
+        self._frozen = FrozenCamera(gyroscope, self._wheels)
         self._imu_offset_ns = round(imu.time_offset * NANOSECONDS)
         self._implausible = 0
 
@@ -107,7 +97,13 @@ class AidedOdometry(OdometryAround):
 
     def track(self, frame: Frame) -> OdometryPose | Rejection:
         """Give the unscaled ``odom_from_camera`` of the next frame, or the reason why there is none."""
+        if self._frozen.still_shows(frame):
+            return Rejection(frame.stamp_ns, Reason.FROZEN)
         result = _sure(self._visual.track(frame))
+        if self._frozen.has_begun(frame, result):
+            self._standstill.forget()
+            self._gyroscope.forget_views()  # those that still wait for samples may show the frozen image
+            return Rejection(frame.stamp_ns, Reason.FROZEN, stage_ms=result.stage_ms)
         if isinstance(result, Rejection):
             return self._rejected(frame, result)
         self._standstill.forget()
@@ -119,6 +115,7 @@ class AidedOdometry(OdometryAround):
         """Forget the images; the next pose belongs to a new segment. The gyroscope's bias stays."""
         self._visual.reset()
         self._standstill.forget()
+        self._frozen.forget()
         self._gyroscope.forget_views()
         self._up.reset()
         self._wheels.reset()
@@ -137,6 +134,7 @@ class AidedOdometry(OdometryAround):
             "wheel steps": wheels.counts["steps"],
             "wheel steps contradicted": wheels.counts["contradicted"],
             "measurements implausible": self._implausible,
+            "frames frozen": self._frozen.num_frames,
         }
         return {name: count for name, count in counts.items() if count} | dict(self._visual.counts)
 
@@ -146,6 +144,11 @@ class AidedOdometry(OdometryAround):
             self._standstill.forget()
             return rejection
         return replace(rejection, reason=Reason.STANDING_STILL) if self._standstill.is_still(frame) else rejection
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with a camera that stands still while another sensor moves, and what to do; or nothing."""
+        return self._frozen.words
 
     @property
     def gyroscope_is_trusted(self) -> bool:
@@ -158,54 +161,6 @@ def _sure(result: OdometryPose | Rejection) -> OdometryPose | Rejection:
     if isinstance(result, Rejection) or result.covariance is None or covariance_fault(result.covariance) is None:
         return result
     return Rejection(result.stamp_ns, Reason.UNCERTAIN, {"tracked": result.num_tracked}, result.stage_ms)
-
-
-@dataclass(frozen=True, eq=False)
-class _Rest:
-    """The image with which a standstill began, its camera, and its corners (N, 1, 2)."""
-
-    camera: pycolmap.Camera
-    grey: Image
-    corners: NDArray[np.float32]
-
-
-class StandstillDetector:
-    """Compares each image with the one that a standstill began with, so that creeping does not count as standing."""
-
-    def __init__(self) -> None:
-        self._rest: _Rest | None = None
-
-    def forget(self) -> None:
-        """Start again with the next image."""
-        self._rest = None
-
-    def is_still(self, frame: Frame) -> bool:
-        """Whether the camera has not moved since an earlier image; false for the first one, and without corners."""
-        grey = _comparable(frame.grey)
-        rest = self._rest
-        if rest is None or not is_same_camera(rest.camera, frame.camera) or not _is_same_view(rest, grey):
-            corners = cv2.goodFeaturesToTrack(grey, _CORNERS, 0.01, _SPACING_PX)
-            self._rest = None if corners is None else _Rest(frame.camera, grey, np.asarray(corners, np.float32))
-            return False
-        return True
-
-
-def _comparable(grey: Image) -> Image:
-    """A small image of even brightness and contrast."""
-    size = _WIDTH, max(1, round(_WIDTH * grey.shape[0] / grey.shape[1]))
-    small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
-    even = (small - small.mean()) * (_DEVIATION / max(1.0, float(small.std()))) + _MEAN
-    return np.asarray(np.clip(even, 0, 255), np.uint8)
-
-
-def _is_same_view(rest: _Rest, grey: Image) -> bool:
-    if len(rest.corners) < _LEAST_CORNERS or rest.grey.shape != grey.shape:
-        return False
-    found, status, _ = cv2.calcOpticalFlowPyrLK(rest.grey, grey, rest.corners, rest.corners.copy())
-    good = status.ravel() == 1
-    if np.count_nonzero(good) < max(_LEAST_CORNERS, len(good) // 2):
-        return False
-    return float(np.median(np.linalg.norm((found - rest.corners)[good, 0], axis=1))) <= _STILL_PX
 
 
 _Delivery = tuple[int, Callable[[], None]]

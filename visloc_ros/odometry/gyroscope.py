@@ -62,6 +62,11 @@ class Gyroscope:
         """Whether it agrees with the images."""
         return self._doubts < _MOST_DOUBTS
 
+    @property
+    def bias_sigma(self) -> float:
+        """Standard deviation in rad/s of the bias about each axis."""
+        return float(np.sqrt(self._variance))
+
     def turn(self, begin_ns: int, end_ns: int) -> Array | None:
         """Rotation ``later_from_earlier`` (3, 3) of the camera between two stamps; None where samples are missing.
 

@@ -77,6 +77,24 @@ class WheelScale:
         self._begin: _WheelFrame | None = None
         self._steps: deque[_Step] = deque(maxlen=self._config.window)
         self._scale: OdometryScale | None = None
+        self._is_confirmed = False  # by the last step
+
+    @property
+    def scale(self) -> OdometryScale | None:
+        """The scale of the segment; None while unknown."""
+        return self._scale
+
+    def moved(self, begin_ns: int, end_ns: int) -> SE3 | None:
+        """``begin_from_end`` of the camera in metres between two stamps; None where the images contradict the wheels.
+
+        So it is where samples are missing, and before the scale is known: a robot on a stand, whose wheels turn, is not
+        believed to drive. Where the camera's place is not known, it is that of the base.
+        """
+        begin, end = self._wheels_at(begin_ns), self._wheels_at(end_ns)
+        if begin is None or end is None or self._scale is None or not self._is_confirmed:
+            return None
+        first, last = (one.odom_from_base @ (one.base_from_camera or SE3.identity()) for one in (begin, end))
+        return first.inverse @ last
 
     def follow(self, pose: OdometryPose) -> OdometryScale | None:
         """Take the next pose; gives the scale of its segment, unchanged while nothing moves, None while unknown."""
@@ -104,7 +122,7 @@ class WheelScale:
         if np.linalg.norm(metres) < self._config.step:
             return
         step = self._compare(self._begin, here, metres)
-        self._begin = here
+        self._begin, self._is_confirmed = here, step is not None
         if step is not None:
             self._steps.append(step)
             self._estimate()

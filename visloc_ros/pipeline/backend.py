@@ -183,7 +183,8 @@ class Backend(PoseBackend):
 
         Anchors are late anyway, and joining one takes as long as many poses. A frame whose pose comes with its tracked
         map points waits for these, until the next frame at the latest. A frame that was not followed, OVERLOADED or
-        FROZEN, gets the pose before it, carried on, without the estimator.
+        FROZEN, gets the pose before it, carried on, without the estimator. Not so one that odometry took time to find
+        FROZEN by other sensors: the images before it have stood already, and the motion is not known.
         """
         with self._lock:
             self._publish_withheld()
@@ -191,7 +192,7 @@ class Backend(PoseBackend):
             if not self._accept_stamp(result.stamp_ns):
                 return None
             is_followed = not isinstance(result, Rejection) or result.reason not in NOT_FOLLOWED
-            if isinstance(result, Rejection) and not is_followed:
+            if isinstance(result, Rejection) and not is_followed and not result.stage_ms:
                 carried = self._carry_on(result)
                 if carried is not None:
                     return carried

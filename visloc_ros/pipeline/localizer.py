@@ -132,7 +132,8 @@ class Localizer:
     Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` returns whether a
     newer frame waits already: its odometry then comes before this frame's map points, but not for long. Once map points
     have held the pose for a second they are followed every 60 ms, until they fail once. A frame whose image is the one
-    before once more is FROZEN, and skipped, unless the images are ``is_noiseless``, as those of a simulator.
+    before once more is FROZEN, and skipped, unless the images are ``is_noiseless``, as those of a simulator. What
+    odometry finds FROZEN by other sensors is neither searched, nor are map points followed in it.
     """
 
     def __init__(
@@ -173,6 +174,8 @@ class Localizer:
             return None
         with self.processor("odometry"):
             odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why there is none
+        if isinstance(odometry, Rejection) and odometry.reason is Reason.FROZEN:
+            return self._leave_out(odometry)  # neither map points nor a search say where the camera is
         with self.processor("fusion"):
             estimate = self.backend.add_odometry(odometry)  # the pose goes out; anchors that have arrived join
         self._listener.on_odometry(frame, odometry)
@@ -201,10 +204,13 @@ class Localizer:
         """Skip a frame, for lack of time or one that is FROZEN, and predict its pose; None for one out of order."""
         if not self._accept_stamp(stamp_ns):
             return None
-        by_others = self._track_others(stamp_ns) if reason is Reason.FROZEN else None
+        return self._leave_out(Rejection(stamp_ns, reason))
+
+    def _leave_out(self, rejection: Rejection) -> Estimate | None:
+        is_frozen = rejection.reason is Reason.FROZEN
+        by_others = self._track_others(rejection.stamp_ns) if is_frozen else None
         if by_others is not None:
             return self._lead_by_others(by_others)
-        rejection = Rejection(stamp_ns, reason)
         estimate = self.backend.add_odometry(rejection)
         self._listener.on_skipped(rejection)
         return estimate
