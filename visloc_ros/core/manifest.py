@@ -25,8 +25,8 @@ from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 from visloc_ros.core.plausibility import LARGEST_SIGMA, covariance_fault
 
 FORMAT_VERSION = 1
-UNCERTAINTY_VERSION = 2  # of how a map's own error is estimated; an estimate of an unknown version is made again
-WITHOUT_ADJUSTMENT = 1  # the version before, of which only ``adjustment_covariance`` is missing
+UNCERTAINTY_VERSION = 3  # of how a map's own error is estimated; an estimate of an earlier one is made again
+_OLDEST_UNCERTAINTY = 1  # the first version that can be read: without ``adjustment_covariance`` and ``shared_error``
 MANIFEST_NAME, MODEL_FOLDER = "manifest.json", "sfm"
 _MAX_MANIFEST_BYTES = 32 << 20
 _MOST_VERSIONS_EVER = 10**9
@@ -61,7 +61,8 @@ class UncertaintyInfo:
     which the view changes by ``nearest_change`` radians. ``validated_change`` is the largest view change over which
     images were found again, in radians; 0 where that is not known. ``adjustment_covariance``, too, is (6, 6) in camera
     axes: what the noise of keypoints adds to the error of poses that were estimated from the images. It is empty where
-    poses were given, and not known ``WITHOUT_ADJUSTMENT``.
+    poses were given. ``shared_error`` is the share of the variance by errors that keypoints close together have in
+    common (``PoseSolution.shared_covariance``) that images which are left out show, from 0 to 1.
     """
 
     position_rate: float
@@ -71,6 +72,7 @@ class UncertaintyInfo:
     nearest_change: float
     validated_change: float = 0.0
     adjustment_covariance: Sequence[Sequence[float]] = field(default_factory=list)
+    shared_error: float = 1.0
     version: int = UNCERTAINTY_VERSION
 
     @property
@@ -85,7 +87,11 @@ class UncertaintyInfo:
             return False
         are_plausible = bool(((rates >= 0.0) & (rates <= LARGEST_SIGMA**2)).all())  # NaN is neither
         has_faults = any(covariance_fault(one, is_part=True) is not None for one in covariances)
-        return are_plausible and not has_faults and self.nearest_change > 0.0
+        return are_plausible and not has_faults and self.nearest_change > 0.0 and self._is_share(self.shared_error)
+
+    @staticmethod
+    def _is_share(value: object) -> bool:
+        return isinstance(value, int | float) and 0.0 <= value <= 1.0
 
 
 @dataclass(frozen=True)
@@ -309,7 +315,7 @@ def _built_images_of_older(manifest: Manifest) -> int:
 
 def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | None:
     """The estimate of a map's own error; None where it is missing, or of an unknown version of the estimation."""
-    if values is None or values["version"] not in (WITHOUT_ADJUSTMENT, UNCERTAINTY_VERSION):
+    if values is None or values["version"] not in range(_OLDEST_UNCERTAINTY, UNCERTAINTY_VERSION + 1):
         return None
     return UncertaintyInfo(**values)
 

@@ -31,13 +31,15 @@ _MAX_CONDITION = 1e6  # of a point's normal equations: beyond, its rays are para
 
 @dataclass(frozen=True, eq=False)
 class LeaveOneOutResult:
-    """An image localized without itself: its error (6,) and the covariance (6, 6) of its pose, as in ``core.types``.
+    """An image localized without itself: its error (6,) and the covariances (6, 6) of its pose, as in ``core.types``.
 
-    ``view_change`` in radians is that to the nearest view that was not left out, ``depth`` the distance of the points.
+    ``own`` takes the errors of all keypoints as independent; ``shared`` is what they add that keypoints close together
+    may have in common (``PoseSolution``). ``view_change`` in radians is that to the nearest view that was not left out, ``depth`` the distance of the points.
     """
 
     error: Array
-    claimed: Array
+    own: Array
+    shared: Array
     view_change: float
     depth: float
 
@@ -91,7 +93,7 @@ class LeaveOneOut:
         changes[row] = -1.0  # nothing is nearer
         return changes
 
-    def _find(self, row: int, left_out: Sequence[int]) -> tuple[Array, Array] | None:
+    def _find(self, row: int, left_out: Sequence[int]) -> tuple[Array, Array, Array] | None:
         image = self._map.images[row]
         if len(self._triangulation.observations(row).rows) < _MIN_POINTS:
             return None
@@ -101,15 +103,15 @@ class LeaveOneOut:
         return np.asarray((error.reshape(2, 3) @ self._map.images[row].map_from_camera.rotation).ravel())
 
 
-def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array] | None:
-    """Error (6,) and claimed covariance (6, 6) of an image found by points; None where these are too few."""
+def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array, Array] | None:
+    """Error (6,), own and shared covariance (6, 6) of an image found by points; None where these are too few."""
     if len(points) < _MIN_POINTS:
         return None
     known = image.map_from_camera
     solution = solve_pose(pixels, points, image.camera, config, known)
     if solution is None or solution.num_inliers < _MIN_POINTS:
         return None
-    return pose_difference(known, solution.map_from_camera), solution.covariance
+    return pose_difference(known, solution.map_from_camera), solution.own_covariance, solution.shared_covariance
 
 
 @dataclass(frozen=True, eq=False)
