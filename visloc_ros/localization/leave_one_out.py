@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import NO_POINT, Map, MapImage
-from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.tangent import pose_difference, turn_covariance
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.uncertainty import pixel_by_point, reprojection_residuals
@@ -46,10 +46,15 @@ class LeaveOneOutResult:
 
 @dataclass(frozen=True, eq=False)
 class NeighbourErrors:
-    """Errors (6,) of an image and of the nearest one, each localized without itself, in the axes of each camera."""
+    """Errors (6,) of an image and of the nearest one, each localized without itself, in the axes of each camera.
+
+    ``own`` and ``own_of_nearest`` (6, 6) are the covariances of what the noise of their own keypoints adds to these.
+    """
 
     error: Array
     of_nearest: Array
+    own: Array
+    own_of_nearest: Array
     view_change: float
 
 
@@ -85,8 +90,8 @@ class LeaveOneOut:
             nearest = int(np.argsort(changes, kind="stable")[1])
             found, other = self._alone(row), self._alone(nearest)
             if found is not None and other is not None:
-                error, of_nearest = self._in_camera(row, found[0]), self._in_camera(nearest, other[0])
-                yield NeighbourErrors(error, of_nearest, float(changes[nearest]))
+                (error, own), (of_nearest, own_of_nearest) = self._in_camera(row, found), self._in_camera(nearest, other)
+                yield NeighbourErrors(error, of_nearest, own, own_of_nearest, float(changes[nearest]))
 
     def _changes_from(self, row: int) -> Array:
         changes = self._views.changes(self._map.images[row].map_from_camera)
@@ -99,8 +104,10 @@ class LeaveOneOut:
             return None
         return _find(image, *self._triangulation.without(left_out, row), self._config)
 
-    def _in_camera(self, row: int, error: Array) -> Array:
-        return np.asarray((error.reshape(2, 3) @ self._map.images[row].map_from_camera.rotation).ravel())
+    def _in_camera(self, row: int, found: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        """Error (6,) and own covariance (6, 6) of an image that was found, in its axes."""
+        rotation = self._map.images[row].map_from_camera.rotation
+        return np.asarray((found[0].reshape(2, 3) @ rotation).ravel()), turn_covariance(found[1], rotation.T)
 
 
 def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array, Array] | None:

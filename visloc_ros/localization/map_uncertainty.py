@@ -5,7 +5,8 @@ reference poses and a wrong calibration warp a map, and all points seen from one
 well an image of another walk is localized, images of the map are left out with their neighbours until their nearest
 view is as far away as that image's (nearest neighbour distance matching, Mila et al. 2022). The error is modelled as a
 random walk over the view change to the nearest image. The error of images that are left out alone is that of their
-poses; its change from an image to the nearest one is that of the map from place to place. Poses that were estimated
+poses; its change from an image to the nearest one is that of the map from place to place; both beyond what the noise of
+an image's own keypoints explains, which is no part of the map. Poses that were estimated
 from the images err together with these, by which no image that is left out differs: their bundle adjustment shows it
 (``map_adjustment.py``).
 
@@ -38,7 +39,7 @@ _MIN_TRIALS = 20
 _SHARE_WITHIN = 0.9
 _SHARE_SEEN = 0.975  # that many of 40 images, to be 95 % sure of the share above: a tolerance bound (Wilks 1941)
 _SHARE_VALIDATED = 0.95  # of the view changes: the largest ones are few
-_SHARED_ERRORS = (np.linspace(0.0, 1.0, 11) ** 2).tolist()  # tenths of the standard deviation
+_SHARED_ERRORS = (np.linspace(0.1, 1.0, 10) ** 2).tolist()  # tenths of the standard deviation
 _RATES = (1e-12, 1.0)
 _LEAST_CHANGE = 1e-6
 
@@ -137,8 +138,10 @@ def measure_map_uncertainty(map_: Map, config: PoseConfig | None = None) -> Unce
     return UncertaintyInfo(
         model.position_rate,
         model.rotation_rate,
-        _mean_square([pair.error for pair in pairs]).tolist(),
-        _mean_square([pair.error - pair.of_nearest for pair in pairs]).tolist(),
+        _beyond([pair.error for pair in pairs], [pair.own for pair in pairs]).tolist(),
+        _beyond(
+            [pair.error - pair.of_nearest for pair in pairs], [pair.own + pair.own_of_nearest for pair in pairs]
+        ).tolist(),
         max(float(np.median([pair.view_change for pair in pairs])), _LEAST_CHANGE) if pairs else 1.0,
         validated,
         np.mean(adjusted, axis=0).tolist() if adjusted else [],
@@ -209,6 +212,12 @@ def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
     return float(np.exp(brentq(excess, least, largest, xtol=1e-3)))
 
 
-def _mean_square(errors: Sequence[Array]) -> Array:
-    stacked = np.array(errors).reshape(-1, 6)
-    return np.asarray(stacked.T @ stacked / max(len(stacked), 1))
+def _beyond(errors: Sequence[Array], noise: Sequence[Array]) -> Array:
+    """Covariance (6, 6) of what errors (6,) hold beyond noise of covariances (6, 6): none in any direction of less."""
+    if not errors:
+        return np.zeros((6, 6))
+    root = np.linalg.cholesky(np.mean(noise, axis=0))
+    whitened = np.linalg.solve(root, np.array(errors).T)
+    variances, axes = np.linalg.eigh(whitened @ whitened.T / len(errors))
+    along = root @ axes
+    return np.asarray((along * np.maximum(variances - 1.0, 0.0)) @ along.T)
