@@ -53,6 +53,26 @@ class FileInfo:
 
 
 @dataclass(frozen=True)
+class OwnError:
+    """How far a map is off, for people: medians over ``images`` that were localized without themselves.
+
+    ``position`` and ``point`` in map units, the latter of the points that they see, ``depth`` away; ``rotation_deg``.
+    """
+
+    images: int
+    position: float
+    rotation_deg: float
+    point: float
+    depth: float
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether these numbers are plausible."""
+        values = np.array([self.images, self.position, self.rotation_deg, self.point, self.depth], dtype=np.float64)
+        return bool(((values >= 0.0) & (values <= LARGEST_SIGMA)).all())  # NaN is neither
+
+
+@dataclass(frozen=True)
 class UncertaintyInfo:
     """A map's own error (``localization/map_uncertainty.py``), stored so that it is not estimated at every opening.
 
@@ -62,7 +82,9 @@ class UncertaintyInfo:
     images were found again, in radians; 0 where that is not known. ``adjustment_covariance``, too, is (6, 6) in camera
     axes: what the noise of keypoints adds to the error of poses that were estimated from the images. It is empty where
     poses were given. ``shared_error`` is the share of the variance by errors that keypoints close together have in
-    common (``PoseSolution.shared_covariance``) that images which are left out show, from 0 to 1.
+    common (``PoseSolution.shared_covariance``) that images which are left out show, from 0 to 1; all of it where their
+    poses were estimated. ``own_error`` is for people, and no part of any covariance; None of an earlier version, and of
+    a map of a few images.
     """
 
     position_rate: float
@@ -73,12 +95,15 @@ class UncertaintyInfo:
     validated_change: float = 0.0
     adjustment_covariance: Sequence[Sequence[float]] = field(default_factory=list)
     shared_error: float = 1.0
+    own_error: OwnError | None = None
     version: int = UNCERTAINTY_VERSION
 
     @property
     def is_sound(self) -> bool:
         """Whether these numbers are plausible."""
         try:
+            is_share = 0.0 <= self.shared_error <= 1.0
+            is_error_sound = self.own_error is None or self.own_error.is_sound
             changes = [self.nearest_change, self.validated_change]
             rates = np.array([self.position_rate, self.rotation_rate, *changes], dtype=np.float64)
             added = [self.adjustment_covariance] if len(self.adjustment_covariance) else []
@@ -87,11 +112,7 @@ class UncertaintyInfo:
             return False
         are_plausible = bool(((rates >= 0.0) & (rates <= LARGEST_SIGMA**2)).all())  # NaN is neither
         has_faults = any(covariance_fault(one, is_part=True) is not None for one in covariances)
-        return are_plausible and not has_faults and self.nearest_change > 0.0 and self._is_share(self.shared_error)
-
-    @staticmethod
-    def _is_share(value: object) -> bool:
-        return isinstance(value, int | float) and 0.0 <= value <= 1.0
+        return are_plausible and not has_faults and self.nearest_change > 0.0 and is_share and is_error_sound
 
 
 @dataclass(frozen=True)
@@ -317,7 +338,8 @@ def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | No
     """The estimate of a map's own error; None where it is missing, or of an unknown version of the estimation."""
     if values is None or values["version"] not in range(_OLDEST_UNCERTAINTY, UNCERTAINTY_VERSION + 1):
         return None
-    return UncertaintyInfo(**values)
+    error = values.get("own_error")
+    return UncertaintyInfo(**(values | {"own_error": None if error is None else OwnError(**error)}))
 
 
 def _parse_reduced(values: Mapping[str, Any] | None) -> ReducedInfo | None:

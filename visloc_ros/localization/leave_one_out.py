@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.manifest import OwnError
 from visloc_ros.core.map import NO_POINT, Map, MapImage
 from visloc_ros.core.tangent import pose_difference, turn_covariance
 from visloc_ros.localization.config import PoseConfig
@@ -25,6 +26,7 @@ from visloc_ros.localization.view_change import Viewpoints
 _MOST_IMAGES = 40
 _NEIGHBOURS_LEFT_OUT = (0, 1, 2, 4, 8)
 _MIN_POINTS = 30
+_FEWEST_IMAGES = 5  # whose errors have a median
 _MIN_OBSERVATIONS = 2
 _MAX_CONDITION = 1e6  # of a point's normal equations: beyond, its rays are parallel
 
@@ -93,6 +95,16 @@ class LeaveOneOut:
                 (error, own), (of_nearest, own_of_nearest) = self._in_camera(row, found), self._in_camera(nearest, other)
                 yield NeighbourErrors(error, of_nearest, own, own_of_nearest, float(changes[nearest]))
 
+    def own_error(self) -> OwnError | None:
+        """The errors of the images without themselves, and of the points; None where too few were found."""
+        alone = {row: found for row in self._changes if (found := self._alone(row)) is not None}
+        if len(alone) < _FEWEST_IMAGES:
+            return None
+        errors = np.array([found[0] for found in alone.values()]).reshape(-1, 2, 3)
+        position, rotation = np.median(np.linalg.norm(errors, axis=2), axis=0).tolist()
+        depth = float(np.median(self._views.depths[list(alone)]))
+        return OwnError(len(alone), position, float(np.degrees(rotation)), self._triangulation.point_error(), depth)
+
     def _changes_from(self, row: int) -> Array:
         changes = self._views.changes(self._map.images[row].map_from_camera)
         changes[row] = -1.0  # nothing is nearer
@@ -123,12 +135,16 @@ def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Observations:
-    """Points at rows (n,) as one image sees them: pixels (n, 2), information (n, 3, 3), gradient (n, 3)."""
+    """Points at rows (n,) as one image sees them: pixels (n, 2), information (n, 3, 3), gradient (n, 3).
+
+    ``squares`` (n,) are the squared residuals.
+    """
 
     rows: NDArray[np.int32]
     pixels: Array
     information: Array
     gradient: Array
+    squares: Array
 
     @staticmethod
     def of(image: MapImage, points: Array, wanted: NDArray[np.bool_]) -> _Observations:
@@ -141,7 +157,8 @@ class _Observations:
         rows, pixels, residuals = rows[seen], pixels[seen], residuals[seen]
         jacobians = pixel_by_point(camera_from_map @ points[rows], image.camera) @ camera_from_map.rotation
         information = np.einsum("nki,nkj->nij", jacobians, jacobians)
-        return _Observations(rows, pixels, information, np.einsum("nki,nk->ni", jacobians, residuals))
+        gradient = np.einsum("nki,nk->ni", jacobians, residuals)
+        return _Observations(rows, pixels, information, gradient, np.square(residuals).sum(axis=1))
 
 
 class _Triangulation:
@@ -154,15 +171,30 @@ class _Triangulation:
         self._information = np.zeros((len(self._points), 3, 3))
         self._gradient = np.zeros((len(self._points), 3))
         self._counts = np.zeros(len(self._points), dtype=np.int64)
+        self._squares = np.zeros(len(self._points))
         sharing = (row for row, image in enumerate(map_.images) if self._wanted[image.point_rows].any())
         for observations in map(self.observations, sharing):
             np.add.at(self._information, observations.rows, observations.information)
             np.add.at(self._gradient, observations.rows, observations.gradient)
             np.add.at(self._counts, observations.rows, 1)
+            np.add.at(self._squares, observations.rows, observations.squares)
 
     def observations(self, row: int) -> _Observations:
         """The normal equations of the points by one image; computed each time, to save memory in large maps."""
         return _Observations.of(self._images[row], self._points, self._wanted)
+
+    def point_error(self) -> float:
+        """Median standard deviation of a point's place, by the rays to it and by how far these miss it; 0 if unknown.
+
+        Errors of poses are in it as far as they differ from image to image; those that all images share are not.
+        """
+        held = self._counts > _MIN_OBSERVATIONS
+        held[held] = np.linalg.cond(self._information[held]) < _MAX_CONDITION
+        if not held.any():
+            return 0.0
+        variance = self._squares[held].sum() / (2 * self._counts[held] - 3).sum()
+        traces = np.trace(np.linalg.inv(self._information[held]), axis1=1, axis2=2)
+        return float(np.sqrt(variance * np.median(traces)))
 
     def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:
         """Pixels (K, 2) of one image, and their points (K, 3) as the images that are not left out see them."""

@@ -11,8 +11,9 @@ from the images err together with these, by which no image that is left out diff
 (``map_adjustment.py``).
 
 How far keypoints close together err together is a property of the map, too. In one whose images stand where they claim
-little of it is left; in one that is warped, or seen with a wrong calibration, they do entirely. The share is that by
-which the images that are left out are foretold best.
+they hardly do; in one that is warped, or seen with a wrong calibration, they do entirely. The share is that by which
+the images that are left out are foretold best. Where their poses were estimated, these bend with the points, and hide
+it: then they are taken to err together entirely.
 
 The estimate is a part of a map's manifest, made when the map is written.
 """
@@ -131,7 +132,7 @@ def measure_map_uncertainty(map_: Map, config: PoseConfig | None = None) -> Unce
     config = config or PoseConfig()
     validation = LeaveOneOut(map_, config)
     trials = list(validation.trials())
-    model = _ErrorModel.of(trials)
+    model = _ErrorModel.of(trials, _SHARED_ERRORS if map_.manifest.has_given_poses else (1.0,))
     validated = float(np.quantile([one.view_change for one in trials], _SHARE_VALIDATED)) if trials else 0.0
     pairs = list(validation.pairs())
     adjusted = [] if map_.manifest.has_given_poses else list(adjustment_covariances(map_, config.shared_error))
@@ -146,6 +147,7 @@ def measure_map_uncertainty(map_: Map, config: PoseConfig | None = None) -> Unce
         validated,
         np.mean(adjusted, axis=0).tolist() if adjusted else [],
         model.shared_error,
+        validation.own_error(),
     )
 
 
@@ -162,7 +164,7 @@ class _ErrorModel:
     score: float
 
     @staticmethod
-    def of(trials: Sequence[LeaveOneOutResult]) -> _ErrorModel:
+    def of(trials: Sequence[LeaveOneOutResult], shared_errors: Sequence[float]) -> _ErrorModel:
         """The model that foretells the errors of images best; the widest one where too few images were found.
 
         All models that compete keep what they promise: their rates are the least at which, with 95 % confidence, 90 %
@@ -174,7 +176,7 @@ class _ErrorModel:
         errors, own, shared = (np.array([getattr(one, name) for one in trials]) for name in ("error", "own", "shared"))
         changes, depths = (np.array([getattr(one, name) for one in trials]) for name in ("view_change", "depth"))
         growths = np.stack([changes * np.square(depths), changes])
-        models = [_fitted(share, errors, own + share * shared, growths) for share in _SHARED_ERRORS]
+        models = [_fitted(share, errors, own + share * shared, growths) for share in shared_errors]
         return max(models, key=lambda model: model.score)
 
 
