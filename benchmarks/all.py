@@ -95,6 +95,7 @@ BENCHMARKS = (
     Benchmark("odometry.live_turns", (*DATA, *ODOMETRY), threads=1),
     Benchmark("odometry.uncertainty", (*DATA, *ODOMETRY), threads=1),
     Benchmark("rig", ("--markdown", "{results}/rigs.md"), threads=1),
+    Benchmark("consistency", (*DATA, "--markdown", "{results}/consistency.md"), threads=1),
     Benchmark("map_tracking", (*DATA, "--markdown", "{results}/map_tracking.md"), threads=1),
     Benchmark(
         "fusion.simulated_runs",

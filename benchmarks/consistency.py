@@ -38,7 +38,17 @@ from visloc_ros.sources import FrameSource, SourceConfig, open_source
 from visloc_ros.sources.measurements import Measurements
 
 SECTION = "Whether covariances are honest"
-HEADER = ("place", "poses", "count", "error, cm / °", "one sigma, cm / °", "NEES, mean", "median", "> 3 sigma", "> 5 sigma")
+HEADER = (
+    "place",
+    "poses",
+    "count",
+    "error, cm / °",
+    "one sigma, cm / °",
+    "NEES, mean",
+    "median",
+    "> 3 sigma",
+    "> 5 sigma",
+)
 BEYOND = {sigmas: chi_square_quantile(math.erf(sigmas / math.sqrt(2.0)), POSE_DOF) for sigmas in (3, 5)}
 RUN = replace(RunConfig(causal=True), anchor_period_s=1.0, anchor_latency_s=0.32)
 MAP_RATE_HZ = 2.0
@@ -130,7 +140,12 @@ def walks(arguments: argparse.Namespace) -> list[Walk]:
     return found
 
 
-ROOMS = {"demo map": (0, "auto"), "room": (0, "auto"), "room, at night": (0, "night"), "painted": (PAINTED_SEED, "auto")}
+ROOMS = {
+    "demo map": (0, "auto"),
+    "room": (0, "auto"),
+    "room, at night": (0, "night"),
+    "painted": (PAINTED_SEED, "auto"),
+}
 REAL = {
     "redkitchen": ("7scenes_redkitchen", 0, 499, 10),
     "euroc_mh05": ("euroc_mh05", 0, -1, 10),
@@ -211,7 +226,15 @@ def row_of(one: Figures) -> list[str]:
     """A line of the table."""
     lengths = [f"{100 * one[f'{name}_m']:.2f} / {one[f'{name}_deg']:.2f}" for name in ("error", "sigma")]
     beyond = [f"{100 * one[f'beyond_{sigmas}_sigma']:.1f} %" for sigmas in BEYOND]
-    return [one["place"], one["poses"], str(one["count"]), *lengths, f"{one['nees']:.1f}", f"{one['median']:.1f}", *beyond]
+    return [
+        one["place"],
+        one["poses"],
+        str(one["count"]),
+        *lengths,
+        f"{one['nees']:.1f}",
+        f"{one['median']:.1f}",
+        *beyond,
+    ]
 
 
 if __name__ == "__main__":

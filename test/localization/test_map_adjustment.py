@@ -14,7 +14,7 @@ from visloc_ros.core.tangent import pose_difference, turn_covariance
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.leave_one_out import LeaveOneOut
 from visloc_ros.localization.map_adjustment import adjustment_covariances
-from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty, measure_map_uncertainty
+from visloc_ros.localization.map_uncertainty import MapUncertainty, measure_map_uncertainty
 from visloc_ros.mapping.scale import align_to_references, transform
 from visloc_ros.mapping.sfm_database import registered_poses
 

@@ -180,7 +180,9 @@ def test_what_a_map_is_off_by_is_stated_for_people(world, warped):
 
 def test_points_are_as_good_as_their_rays(world, noisy):
     errors = np.linalg.norm(noisy.points - world.points, axis=1)
-    assert measure_map_uncertainty(noisy, TOGETHER).own_error.point == pytest.approx(np.sqrt(np.mean(errors**2)), rel=0.5)
+    assert measure_map_uncertainty(noisy, TOGETHER).own_error.point == pytest.approx(
+        np.sqrt(np.mean(errors**2)), rel=0.5
+    )
 
 
 def test_an_earlier_estimate_is_made_again_where_the_map_has_its_images(world):

@@ -78,13 +78,13 @@ class UncertaintyInfo:
 
     ``position_rate`` and ``rotation_rate`` in radians squared per radian of view change. The covariances (6, 6), as in
     ``core.types`` but in camera axes, are of the error of an image's pose, and of its difference to that of the nearest
-    image, from which the view changes by ``nearest_change`` radians. ``validated_change`` is the largest view change over which
-    images were found again, in radians; 0 where that is not known. ``adjustment_covariance``, too, is (6, 6) in camera
-    axes: what the noise of keypoints adds to the error of poses that were estimated from the images. It is empty where
-    poses were given. ``shared_error`` is the share of the variance by errors that keypoints close together have in
-    common (``PoseSolution.shared_covariance``) that images which are left out show, from 0 to 1; all of it where their
-    poses were estimated. ``own_error`` is for people, and no part of any covariance; None of an earlier version, and of
-    a map of a few images.
+    image, from which the view changes by ``nearest_change`` radians. ``validated_change`` is the largest view change
+    over which images were found again, in radians; 0 where that is not known. ``adjustment_covariance``, too, is (6, 6)
+    in camera axes: what the noise of keypoints adds to the error of poses that were estimated from the images. It is
+    empty where poses were given. ``shared_error`` is the share of the variance by errors that keypoints close together
+    have in common (``PoseSolution.shared_covariance``) that images which are left out show, from 0 to 1; all of it
+    where their poses were estimated. ``own_error`` is for people, and no part of any covariance; None of an earlier
+    version, and of a map of a few images.
     """
 
     position_rate: float

@@ -36,7 +36,8 @@ class LeaveOneOutResult:
     """An image localized without itself: its error (6,) and the covariances (6, 6) of its pose, as in ``core.types``.
 
     ``own`` takes the errors of all keypoints as independent; ``shared`` is what they add that keypoints close together
-    may have in common (``PoseSolution``). ``view_change`` in radians is that to the nearest view that was not left out, ``depth`` the distance of the points.
+    may have in common (``PoseSolution``). ``view_change`` in radians is that to the nearest view that was not left out,
+    ``depth`` the distance of the points.
     """
 
     error: Array
@@ -92,7 +93,10 @@ class LeaveOneOut:
             nearest = int(np.argsort(changes, kind="stable")[1])
             found, other = self._alone(row), self._alone(nearest)
             if found is not None and other is not None:
-                (error, own), (of_nearest, own_of_nearest) = self._in_camera(row, found), self._in_camera(nearest, other)
+                (error, own), (of_nearest, own_of_nearest) = (
+                    self._in_camera(row, found),
+                    self._in_camera(nearest, other),
+                )
                 yield NeighbourErrors(error, of_nearest, own, own_of_nearest, float(changes[nearest]))
 
     def own_error(self) -> OwnError | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from visloc_ros.core.manifest import Manifest
 
-UNKNOWN = "not known: it was measured by an earlier version, or the map has too few images; 'visloc build-map' measures it"
+UNKNOWN = "not known: a build measures it, of five images or more; build the map again"
 
 
 def own_error_in_words(manifest: Manifest) -> str:
@@ -12,7 +12,9 @@ def own_error_in_words(manifest: Manifest) -> str:
     error = None if manifest.uncertainty is None else manifest.uncertainty.own_error
     if error is None:
         return UNKNOWN
-    point, depth, position = (length_in_words(one, manifest.metric) for one in (error.point, error.depth, error.position))
+    point, depth, position = (
+        length_in_words(one, manifest.metric) for one in (error.point, error.depth, error.position)
+    )
     by_images = "" if manifest.has_given_poses else "; errors that all images share do not show"
     return (
         f"points are good to {point} at {depth}, poses near its images to {position} and {error.rotation_deg:.2g}° "
