@@ -339,7 +339,7 @@ def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | No
     if values is None or values["version"] not in range(_OLDEST_UNCERTAINTY, UNCERTAINTY_VERSION + 1):
         return None
     error = values.get("own_error")
-    return UncertaintyInfo(**(values | {"own_error": None if error is None else OwnError(**error)}))
+    return UncertaintyInfo(**{**values, "own_error": None if error is None else OwnError(**error)})
 
 
 def _parse_reduced(values: Mapping[str, Any] | None) -> ReducedInfo | None:

@@ -183,7 +183,7 @@ class _ErrorModel:
 def _fitted(shared_error: float, errors: Array, claimed: Array, growths: Array) -> _ErrorModel:
     """The rates for errors (N, 6), claimed covariances (N, 6, 6) and growths (2, N) of variances at rates of one."""
     halves = slice(0, 3), slice(3, 6)
-    rates = [
+    position_rate, rotation_rate = rates = [
         _least_rate(errors[:, half], claimed[:, half, half], growth)
         for half, growth in zip(halves, growths, strict=True)
     ]
@@ -192,7 +192,7 @@ def _fitted(shared_error: float, errors: Array, claimed: Array, growths: Array) 
         covariances[:, half, half] += rate * growth[:, None, None] * np.eye(3)
     squared = np.einsum("ni,ni->n", errors, np.linalg.solve(covariances, errors[:, :, None])[:, :, 0])
     score = -0.5 * float(np.mean(squared + np.linalg.slogdet(covariances)[1]))
-    return _ErrorModel(shared_error, *rates, score)
+    return _ErrorModel(shared_error, position_rate, rotation_rate, score)
 
 
 def _least_rate(errors: Array, claimed: Array, growths: Array) -> float:
