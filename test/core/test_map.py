@@ -200,7 +200,7 @@ class TestBrokenFolder:
             {"difference_covariance": "none"},
             {"adjustment_covariance": [[0.0] * 6] * 5},
             {"adjustment_covariance": 1.0},
-            {"shared_error": 1.1},
+            {"shared_error": -0.1},
             {"shared_error": float("nan")},
             {"own_error": {"images": 3}},
             {"own_error": {"images": 3, "position": "far", "rotation_deg": 0.0, "point": 0.0, "depth": 1.0}},

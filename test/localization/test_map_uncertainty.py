@@ -135,10 +135,10 @@ def test_a_few_images_give_no_estimate(world, warped):
 
 
 def test_keypoints_err_together_as_far_as_the_map_shows(world, warped, noisy):
-    """Where each errs for itself, the error that they might share is not counted; in a warped map all of it is."""
+    """Where each errs for itself, the error that they might share is not counted; in a warped map more than it is."""
     exact, wrong = (measure_map_uncertainty(map_, TOGETHER) for map_ in (noisy, part(world, warped)))
     assert exact.shared_error < 0.1
-    assert wrong.shared_error == 1.0
+    assert wrong.shared_error >= 1.0
     pose = world.map.images[0].map_from_camera
     known = replace(exact, position_rate=0.0, rotation_rate=0.0)
     assert MapUncertainty(known, world.map).of_pose(pose, NOTHING, OF_POSE, world.points) == pytest.approx(

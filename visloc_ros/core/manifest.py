@@ -81,9 +81,9 @@ class UncertaintyInfo:
     image, from which the view changes by ``nearest_change`` radians. ``validated_change`` is the largest view change
     over which images were found again, in radians; 0 where that is not known. ``adjustment_covariance``, too, is (6, 6)
     in camera axes: what the noise of keypoints adds to the error of poses that were estimated from the images. It is
-    empty where poses were given. ``shared_error`` is the share of the variance by errors that keypoints close together
-    have in common (``PoseSolution.shared_covariance``) that images which are left out show, from 0 to 1; all of it
-    where their poses were estimated. ``own_error`` is for people, and no part of any covariance; None of an earlier
+    empty where poses were given. ``shared_error`` is the factor on the variance by errors that keypoints close together
+    have in common (``PoseSolution.shared_covariance``) that images which are left out show; 1 where their poses were
+    estimated. ``own_error`` is for people, and no part of any covariance; None of an earlier
     version, and of a map of a few images.
     """
 
@@ -102,17 +102,17 @@ class UncertaintyInfo:
     def is_sound(self) -> bool:
         """Whether these numbers are plausible."""
         try:
-            is_share = 0.0 <= self.shared_error <= 1.0
             is_error_sound = self.own_error is None or self.own_error.is_sound
             changes = [self.nearest_change, self.validated_change]
-            rates = np.array([self.position_rate, self.rotation_rate, *changes], dtype=np.float64)
+            factors = [self.position_rate, self.rotation_rate, self.shared_error]
+            rates = np.array([*factors, *changes], dtype=np.float64)
             added = [self.adjustment_covariance] if len(self.adjustment_covariance) else []
             covariances = np.array([self.image_covariance, self.difference_covariance, *added], dtype=np.float64)
         except (TypeError, ValueError):
             return False
         are_plausible = bool(((rates >= 0.0) & (rates <= LARGEST_SIGMA**2)).all())  # NaN is neither
         has_faults = any(covariance_fault(one, is_part=True) is not None for one in covariances)
-        return are_plausible and not has_faults and self.nearest_change > 0.0 and is_share and is_error_sound
+        return are_plausible and not has_faults and self.nearest_change > 0.0 and is_error_sound
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from the images err together with these, by which no image that is left out diff
 (``map_adjustment.py``).
 
 How far keypoints close together err together is a property of the map, too. In one whose images stand where they claim
-they hardly do; in one that is warped, or seen with a wrong calibration, they do entirely. The share is that by which
-the images that are left out are foretold best. Where their poses were estimated, these bend with the points, and hide
-it: then they are taken to err together entirely.
+they hardly do; in one that is warped, or seen with a wrong calibration, they do entirely, and more than their residuals
+show. The factor is that by which the images that are left out are foretold best. Where their poses were estimated,
+these bend with the points, and hide it: then it is one, as if all keypoints of a cell erred as one.
 
 The estimate is a part of a map's manifest, made when the map is written.
 """
@@ -40,7 +40,7 @@ _MIN_TRIALS = 20
 _SHARE_WITHIN = 0.9
 _SHARE_SEEN = 0.975  # that many of 40 images, to be 95 % sure of the share above: a tolerance bound (Wilks 1941)
 _SHARE_VALIDATED = 0.95  # of the view changes: the largest ones are few
-_SHARED_ERRORS = (np.linspace(0.1, 1.0, 10) ** 2).tolist()  # tenths of the standard deviation
+_SHARED_ERRORS = (np.linspace(0.1, 3.0, 30) ** 2).tolist()  # tenths of the standard deviation
 _RATES = (1e-12, 1.0)
 _LEAST_CHANGE = 1e-6
 
@@ -59,8 +59,8 @@ class MapUncertainty:
     def of_pose(self, map_from_camera: SE3, own: Array, shared: Array, points: Array) -> Array:
         """Covariance (6, 6) of the error that a pose found by points (N, 3) shares with poses nearby.
 
-        It adds to ``own`` (6, 6), by errors that are independent from keypoint to keypoint. Of ``shared`` (6, 6), by
-        errors that keypoints close together may have in common, it is the share that the map's images show.
+        It adds to ``own`` (6, 6), by errors that are independent from keypoint to keypoint. ``shared`` (6, 6), by errors
+        that keypoints close together may have in common, is in it with the factor that the map's images show.
 
         Where the images of the map agree as well as they claim, and where the camera is that of one of them, the rest
         is that of the map's adjustment alone: zero, if the poses of its images were given. For view changes beyond
@@ -176,7 +176,7 @@ class _ErrorModel:
         errors, own, shared = (np.array([getattr(one, name) for one in trials]) for name in ("error", "own", "shared"))
         changes, depths = (np.array([getattr(one, name) for one in trials]) for name in ("view_change", "depth"))
         growths = np.stack([changes * np.square(depths), changes])
-        models = [_fitted(share, errors, own + share * shared, growths) for share in shared_errors]
+        models = [_fitted(factor, errors, own + factor * shared, growths) for factor in shared_errors]
         return max(models, key=lambda model: model.score)
 
 
