@@ -110,6 +110,8 @@ def main() -> None:
         place = open_map(walk.map)
         lines.append(f"- {walk.name}: {own_error_in_words(place.manifest)}.")
         for kind, poses in run(place, walk).items():
+            if not poses:
+                continue
             figures.append({"place": walk.name, "poses": kind, **summarize(poses, known_truth(walk.source))})
             rows.append(row_of(figures[-1]))
             print(rows[-1], flush=True)
