@@ -63,11 +63,11 @@ def test_images_that_stop_are_an_error_and_so_are_images_without_stamps(ros_doma
     with started(OdometryNode) as harness:
         listener, node = Listener(harness), "visloc/odometry_node"
         images, infos = harness.publisher(Image, "image"), harness.publisher(CameraInfo, "camera_info")
-        pixels = np.random.default_rng(0).integers(0, 256, (240, 320), dtype=np.uint8).tobytes()
-        steps = count()
+        steps, rng = count(), np.random.default_rng(0)
 
         def send(stamp_ns):
             header = conversions.header(stamp_ns and stamp_ns + next(steps) * 50_000_000, "camera")
+            pixels = rng.integers(0, 256, (240, 320), dtype=np.uint8).tobytes()
             images.publish(Image(header=header, height=240, width=320, encoding="mono8", step=320, data=pixels))
 
         infos.publish(conversions.camera_to_msg(BEGIN_NS, "camera", CAMERA))

@@ -160,7 +160,7 @@ def test_a_motion_that_stops_or_leaps_between_two_frames_is_as_uncertain_as_it_i
     assert np.allclose(walked[-1].covariance, 1e-8 * np.eye(6))
 
 
-def test_images_that_leap_to_and_fro_do_not_become_usual():
+def test_images_that_leap_back_and_forth_do_not_become_usual():
     motion = new_motion()
     walk_in(motion, [steady(index) for index in range(20)])
     for index in range(20, 60):

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_CONTRAST = 4.0
+"""Standard deviation of an image that shows something: a camera's noise has 1 to 3."""
+
 
 class RepeatedImages:
     """Compares each image of one camera with the one before; the noise of a sensor makes every two differ."""
@@ -20,3 +23,8 @@ class RepeatedImages:
         middle = len(image) // 2  # where two images differ, nearly all of them do here: the rest is not looked at
         part = slice(middle, middle + (1 if image.ndim > 1 else 1024))
         return np.array_equal(before[part], image[part]) and np.array_equal(before, image)
+
+
+def shows_nothing(image: NDArray[np.uint8]) -> bool:
+    """Whether an image (H, W) or (H, W, 3) is of one colour, as each of a covered camera's may be: it is not frozen."""
+    return image.size == 0 or float(np.std(image)) < LEAST_CONTRAST

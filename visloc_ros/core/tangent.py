@@ -32,9 +32,12 @@ def pose_difference(a: SE3, b: SE3) -> Array:
     return np.concatenate([a.translation - b.translation, rotation_vector(a.rotation @ b.rotation.T)])
 
 
+_MOST_DOUBT = np.array([1e3, np.pi])  # metres, radians: a pose that may be off by more is none
+
+
 def covariance_of_doubt(error: Array) -> Array:
     """Covariance (6, 6) of a pose that may be off by as much as an error (6,), in any direction."""
-    lengths = np.linalg.norm(error.reshape(2, 3), axis=1)
+    lengths = np.minimum(np.linalg.norm(error.reshape(2, 3), axis=1), _MOST_DOUBT)
     return np.diag(np.repeat(np.square(lengths), 3))
 
 

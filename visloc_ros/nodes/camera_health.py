@@ -13,6 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from visloc_ros.core.repeated_images import LEAST_CONTRAST
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame
 from visloc_ros.core.types import Image as ImageArray
@@ -156,14 +157,14 @@ class ImageHealth:
         silent_s = now_s - self._images[-1]
         if silent_s > STALE_S and not self._are_keyframes:
             return f"No image has come for {silent_s:.0f} s on {self._topic}: is the camera still running?"
+        if self._unused_since_s is not None and now_s - self._unused_since_s > STALE_S:
+            return f"Images come on {self._topic}, but none can be used: {self._why_unused}"
         if self._repeated_since_s is not None and now_s - self._repeated_since_s > FROZEN_S:
             return (
                 f"The same image comes again and again on {self._topic} since {now_s - self._repeated_since_s:.1f} s:"
                 " the camera, or its driver, is frozen; restart it. For a simulator whose images have no noise set"
                 " camera.is_noiseless."
             )
-        if self._unused_since_s is not None and now_s - self._unused_since_s > STALE_S:
-            return f"Images come on {self._topic}, but none can be used: {self._why_unused}"
         return "" if self._are_keyframes else self._too_few(now_s, overloaded)
 
     def _never(self, num_publishers: int, overloaded: str) -> str:
@@ -203,7 +204,6 @@ PATIENCE_S = 3.0  # a camera's exposure adapts within it, and a person seldom st
 _STEP = 4  # every fourth pixel of every fourth row suffices
 _DARK, _BRIGHT = 30, 250  # of 255: below are only shadows, above nothing can be distinguished
 _MOST_BRIGHT = 0.5  # share of the pixels
-_LEAST_CONTRAST = 4.0  # standard deviation: a camera's noise has 1 to 3
 _WIDTH = 640  # that images are reduced to before their detail is compared: noise hides less of it
 _LEAST_DETAIL = 0.2  # of a scale, against that of the scale twice as coarse. Natural scenes have about as much in each:
 # at the least 0.26 in single images of thirteen places, in motion, too; out of focus by 2.5 pixels 0.08 to 0.2.
@@ -237,7 +237,7 @@ def _what_is_wrong(pixels: ImageArray) -> str:
         return "Images are dark: more light, a longer exposure, or is something before the lens?"
     if np.mean(pixels >= _BRIGHT) > _MOST_BRIGHT:
         return "Images are overexposed: a shorter exposure, or let the camera choose it."
-    if float(np.std(pixels)) < _LEAST_CONTRAST:
+    if float(np.std(pixels)) < LEAST_CONTRAST:
         return "Images show nothing: is something before the lens, or is it out of focus?"
     return ""
 

@@ -20,7 +20,7 @@ from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, gu
 from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
-from visloc_ros.core.repeated_images import RepeatedImages
+from visloc_ros.core.repeated_images import RepeatedImages, shows_nothing
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Frame, Reason
 from visloc_ros.nodes.base import VislocNode
@@ -135,6 +135,7 @@ class CameraInput:
             are_keyframes=config.are_keyframes,
         )
         self._depth, self._repeated = BitDepth(), None if config.is_noiseless else RepeatedImages()
+        self._repeated_nothing: bool | None = None  # whether the image that repeats shows nothing
         self._rectification = RectificationCheck(None)
         self._had_problem = False
         node.subscription(kind, topic, self._take_image, IMAGE[config.qos], from_outside=True)
@@ -204,7 +205,7 @@ class CameraInput:
             self._leave_out("unstamped", "an image has no stamp and was left out")
             return
         stamp_ns = stamp_from_msg(message.header.stamp)
-        if self._repeated is not None and self._repeated.repeats(np.frombuffer(message.data, dtype=np.uint8)):
+        if self._is_frozen(message):
             self.health.repeated()
             self._on_skipped(stamp_ns, Reason.FROZEN)
             return
@@ -231,6 +232,19 @@ class CameraInput:
         self.camera_frame = message.header.frame_id
         self._say_calibration(frame.calibration)
         self._on_frame(frame, message.header.frame_id)
+
+    def _is_frozen(self, message: Image | CompressedImage) -> bool:
+        """Whether an image that shows something is the one before once more."""
+        if self._repeated is None or not self._repeated.repeats(np.frombuffer(message.data, dtype=np.uint8)):
+            self._repeated_nothing = None
+            return False
+        if self._repeated_nothing is None:
+            try:
+                frame = frame_from_msg(message, self._choice.of_images, False, self._depth)
+            except VislocError:  # counted where it is to be used
+                return False
+            self._repeated_nothing = shows_nothing(frame.image)
+        return not self._repeated_nothing
 
     def _say_calibration(self, calibration: CameraCalibration | None) -> None:
         """Log once which calibration is used from now on."""

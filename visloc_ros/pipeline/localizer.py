@@ -8,7 +8,7 @@ from typing import Protocol
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.repeated_images import RepeatedImages
+from visloc_ros.core.repeated_images import RepeatedImages, shows_nothing
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import (
     ACCEPTED,
@@ -168,7 +168,7 @@ class Localizer:
 
         Its pose is published as soon as odometry has it. The later steps improve the frames after it.
         """
-        if self._repeated is not None and self._repeated.repeats(frame.image):
+        if self._repeated is not None and self._repeated.repeats(frame.image) and not shows_nothing(frame.image):
             return self.skip(frame.stamp_ns, Reason.FROZEN)
         if not self._accept_stamp(frame.stamp_ns):
             return None
