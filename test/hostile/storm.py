@@ -395,6 +395,7 @@ def main(map_path, folder, messages, calls, seed):
             "outputs": storm.received,
             "absurd_outputs": len(storm.absurd),
             "recoveries_s": storm.recoveries_s,
+            "last_status": "" if storm.status is None else f"{storm.status.state} {storm.status.reason}",
             "memory_mb": {name: [one[name] for one in memory] for name in memory[0]},  # after each tenth
         }
     print(json.dumps(figures))
