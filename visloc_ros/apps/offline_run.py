@@ -15,6 +15,7 @@ from visloc_ros.core.errors import VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map
 from visloc_ros.core.progress import track
+from visloc_ros.core.repeated_images import NOISELESS_MEANING
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import (
     ACCEPTED,
@@ -68,9 +69,7 @@ class RunConfig(Config):
         "in a causal run, the time of a search in the map, after which its anchor joins, in seconds",
         minimum=0.0,
     )
-    is_noiseless: bool = option(
-        False, "images are a simulator's without noise: equal ones are of a camera that stands, not of a frozen one"
-    )
+    is_noiseless: bool = option(False, NOISELESS_MEANING)
     odometry: OdometryConfig = section(OdometryConfig)
     anchor: AnchorConfig = section(AnchorConfig)
     map_tracking: MapTrackingConfig = section(MapTrackingConfig)

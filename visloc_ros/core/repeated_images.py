@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+NOISELESS_MEANING = (
+    "images are a simulator's without noise: equal ones are of a camera that stands, not of a frozen one"
+)
 LEAST_CONTRAST = 4.0
 """Standard deviation of an image that shows something: a camera's noise has 1 to 3."""
 

@@ -20,7 +20,7 @@ from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, gu
 from visloc_ros.core.camera_load import CameraLoad
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
-from visloc_ros.core.repeated_images import RepeatedImages, shows_nothing
+from visloc_ros.core.repeated_images import NOISELESS_MEANING, RepeatedImages, shows_nothing
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Frame, Reason
 from visloc_ros.nodes.base import VislocNode
@@ -59,9 +59,7 @@ class CameraInputConfig(Config):
         "images come rectified, as image_proc gives them: their camera is P of camera_info, not K and D; false goes by "
         "the names of topic and frame (image_rect)",
     )
-    is_noiseless: bool = option(
-        False, "images are a simulator's without noise: equal ones are of a camera that stands, not of a frozen one"
-    )
+    is_noiseless: bool = option(False, NOISELESS_MEANING)
     are_keyframes: bool = option(
         False, "images are keyframes of an odometry node, which come as the camera moves: none for a while is no fault"
     )

@@ -54,7 +54,7 @@ class SensorClock:
         self._weight = _FORGET * self._weight + float(change @ change) / sigma**2
 
 
-class Agreement:
+class MotionErrors:
     """How far a sensor's motions (N,) were from those that the images showed.
 
     ``usual`` is the standard deviation before any is known, ``least`` the smallest that a motion is compared with.
@@ -94,7 +94,7 @@ class _Sight:
 class _Sensor:
     """``moved`` between two stamps (N,), None where unknown, up to the newest sample's; ``seen`` so by the images.
 
-    ``drift`` is the standard deviation, after so many seconds, of what adds up; ``usual`` and ``least``: see Agreement.
+    ``drift`` is the standard deviation, after so many seconds, of what adds up; ``usual``, ``least``: see MotionErrors.
     """
 
     name: str
@@ -111,7 +111,7 @@ class Witness:
 
     def __init__(self, sensor: _Sensor, clock: SensorClock) -> None:
         self.name = sensor.name
-        self._sensor, self._agreement = sensor, Agreement(clock, sensor.usual, sensor.least)
+        self._sensor, self._errors = sensor, MotionErrors(clock, sensor.usual, sensor.least)
         self.forget()
 
     def forget(self) -> None:
@@ -145,7 +145,7 @@ class Witness:
         seconds = (end_ns - begin_ns) / NANOSECONDS
         newest = self._speed(end_ns - _RATE_NS, end_ns)
         fastest = max(size / seconds, 0.0 if newest is None else float(np.linalg.norm(newest)))
-        return self._agreement.is_sure(size, fastest, self._sensor.drift(seconds))
+        return self._errors.is_sure(size, fastest, self._sensor.drift(seconds))
 
     def _speed(self, begin_ns: int, end_ns: int) -> Array | None:
         moved = self._sensor.moved(begin_ns, end_ns)
@@ -165,7 +165,7 @@ class Witness:
         moved, seen = self._sensor.moved(begin.stamp_ns, pose.stamp_ns), self._sensor.seen(begin, pose)
         first, last = (self._speed(one.stamp_ns - _RATE_NS, one.stamp_ns) for one in (begin, pose))
         if moved is not None and seen is not None and first is not None and last is not None:
-            self._agreement.learn(seen, moved, last - first)
+            self._errors.learn(seen, moved, last - first)
 
 
 class FrozenCamera:

@@ -21,9 +21,7 @@ _LONGEST_STEP = 4.0  # times the interval that the velocity is taken from
 # Standard deviations of a coordinate of the acceleration, m/s2 and rad/s2, before any is observed: wheels and walking
 # people reach about three times as much, and a hand or a head turns its camera about a joint half a metre away.
 _USUAL = np.array([1.0, 2.0])
-_MOST = (
-    5.0  # usual accelerations: hands and heads that shake a camera reach them, images that leap back and forth far more
-)
+_MOST = 5.0  # usual accelerations, of a camera that is shaken by hand; images that leap back and forth show far more
 _TRUST, _REMEMBERED = 2.0, 15.0  # predictions: those that the usual acceleration counts as, and those that are averaged
 _SURE = 0.999  # of a difference that accelerations explain
 _STATES = (State.LOCALIZED, State.DEGRADED, State.LOST)
