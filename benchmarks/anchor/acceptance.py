@@ -187,8 +187,9 @@ class OpenSearch:
         solution = evidence.solution
         assert solution is not None
         points = self._map.points[evidence.correspondences.point_rows[solution.inliers]]
-        of_map = self._map_uncertainty.of_pose(solution.map_from_camera, solution.covariance, points)
-        return PoseAccuracy.of(solution.map_from_camera, solution.covariance + of_map, truth)
+        pose, own = solution.map_from_camera, solution.own_covariance
+        of_map = self._map_uncertainty.of_pose(pose, own, solution.shared_covariance, points)
+        return PoseAccuracy.of(pose, own + of_map, truth)
 
 
 def strongest(features: LocalFeatures, count: int) -> LocalFeatures:

@@ -36,8 +36,8 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.tangent import pose_difference, turn_covariance
 from visloc_ros.evaluation.machine import peak_rss_mb, provenance
 from visloc_ros.localization.config import PoseConfig
+from visloc_ros.localization.leave_one_out import LeaveOneOut
 from visloc_ros.localization.map_adjustment import adjustment_covariances
-from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
 from visloc_ros.mapping.camera_knowledge import focal_sigma
 from visloc_ros.mapping.scale import align_to_references, transform
 from visloc_ros.mapping.sfm_database import registered_poses
@@ -130,7 +130,8 @@ def measure_poses(seed: int, focal_factor: float, noise: Noise) -> dict[str, tup
     transform(scene, align_to_references(registered_poses(scene), truth))
     map_ = map_of(scene)
     times.append(time.process_time())
-    left_out = np.array(measure_map_uncertainty(map_).image_covariance)
+    found = np.array([pair.error for pair in LeaveOneOut(map_, PoseConfig()).pairs()])
+    left_out = found.T @ found / len(found)
     times.append(time.process_time())
     around = np.mean(list(adjustment_covariances(map_, PoseConfig().shared_error)), axis=0)
     times.append(time.process_time())

@@ -53,8 +53,12 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["room", "packed.tar.gz"])
 def test_a_map_is_described(folder, name):
     shown = maps("info", folder / name).output
-    assert all(word in shown for word in ("made from", "reprojection error", "aliked-n16", "metres", "yes"))
-    assert json.loads(maps("info", folder / name, "--json").output)["gravity_aligned"] is True
+    assert all(
+        word in shown for word in ("made from", "reprojection error", "own error", "aliked-n16", "metres", "yes")
+    )
+    figures = json.loads(maps("info", folder / name, "--json").output)
+    assert figures["gravity_aligned"] is True
+    assert figures["own_error"] is None  # of a map that an earlier version built
 
 
 def test_a_changed_file_is_found_by_the_check(folder):

@@ -15,7 +15,7 @@ from small_map import MANIFEST
 
 from visloc_ros.core.colmap_model import read_colmap_model
 from visloc_ros.core.errors import MapError, OutputError
-from visloc_ros.core.manifest import WITHOUT_ADJUSTMENT, UncertaintyInfo, file_info, read_manifest, write_manifest
+from visloc_ros.core.manifest import OwnError, UncertaintyInfo, file_info, read_manifest, write_manifest
 from visloc_ros.core.map import NO_POINT, open_map, save_map
 from visloc_ros.core.map_writer import staged_folder
 
@@ -200,6 +200,10 @@ class TestBrokenFolder:
             {"difference_covariance": "none"},
             {"adjustment_covariance": [[0.0] * 6] * 5},
             {"adjustment_covariance": 1.0},
+            {"shared_error": -0.1},
+            {"shared_error": float("nan")},
+            {"own_error": {"images": 3}},
+            {"own_error": {"images": 3, "position": "far", "rotation_deg": 0.0, "point": 0.0, "depth": 1.0}},
             {"surprise": 1.0},
         ],
     )
@@ -213,12 +217,18 @@ class TestBrokenFolder:
         write_uncertainty(broken, change)
         assert (open_map(broken).manifest.uncertainty is not None) == known
 
-    def test_an_uncertainty_without_the_adjustment_is_read(self, broken):
-        write_uncertainty(broken, {"version": WITHOUT_ADJUSTMENT})
+    def test_an_uncertainty_of_an_earlier_version_is_read(self, broken):
+        write_uncertainty(broken, {"version": 1})
         values = json.loads((broken / "manifest.json").read_text())
-        del values["uncertainty"]["adjustment_covariance"]
+        for added_later in ("adjustment_covariance", "shared_error", "own_error"):
+            del values["uncertainty"][added_later]
         (broken / "manifest.json").write_text(json.dumps(values))
-        assert open_map(broken).manifest.uncertainty.version == WITHOUT_ADJUSTMENT
+        read = open_map(broken).manifest.uncertainty
+        assert (read.version, read.shared_error, read.own_error) == (1, 1.0, None)
+
+    def test_what_the_map_is_off_by_is_read_as_written(self, broken):
+        write_uncertainty(broken, {"own_error": asdict(OwnError(40, 0.002, 0.03, 0.001, 3.9))})
+        assert open_map(broken).manifest.uncertainty.own_error == OwnError(40, 0.002, 0.03, 0.001, 3.9)
 
     @pytest.mark.parametrize("place", ["nowhere", "nowhere/at/all"])
     def test_no_map_at_all(self, tmp_path, place):

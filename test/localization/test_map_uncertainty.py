@@ -8,15 +8,20 @@ from synthetic_map import World
 
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
+from visloc_ros.core.manifest import UNCERTAINTY_VERSION, ReducedInfo
 from visloc_ros.core.map import NO_POINT
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.localization import leave_one_out as leave_one_out_module
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty
+from visloc_ros.localization.map_uncertainty import MapUncertainty, map_uncertainty, measure_map_uncertainty
 from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.view_change import Viewpoints, view_change
 
 OF_POSE = np.diag([1e-4, 2e-4, 3e-4, 1e-5, 2e-5, 3e-5])
+NOTHING = np.zeros((6, 6))
 CONFIG = PoseConfig(shared_error=0.0, max_error_px=40.0)
+TOGETHER = PoseConfig(max_error_px=40.0)
+NOISE_PX = 0.7
 TURN, SHIFT = np.deg2rad(0.4), 0.04
 
 
@@ -59,6 +64,18 @@ def part(world, images):
 
 
 @pytest.fixture(scope="module")
+def noisy(world):
+    """The map as it is when its images stand where they claim, and each keypoint errs for itself."""
+    rng = np.random.default_rng(1)
+    images = []
+    for image in world.map.images:
+        noise = rng.normal(0.0, NOISE_PX, image.features.keypoints.shape)
+        features = replace(image.features, keypoints=(image.features.keypoints + noise).astype(np.float32))
+        images.append(replace(image, features=features))
+    return part(world, tuple(images))
+
+
+@pytest.fixture(scope="module")
 def exact(world):
     return map_uncertainty(world.map, CONFIG)
 
@@ -73,14 +90,16 @@ def nees(images, map_, warp):
         pose, known = found.map_from_camera, image.map_from_camera
         turn = rotation_vector(known.rotation @ pose.rotation.T)
         error = np.concatenate([known.translation - pose.translation, turn])
-        covariance = found.covariance + (0.0 if warp is None else warp.of_pose(pose, found.covariance, points))
+        own, shared = found.own_covariance, found.shared_covariance
+        covariance = found.covariance if warp is None else own + warp.of_pose(pose, own, shared, points)
         squares.append(error @ np.linalg.solve(covariance, error))
     return np.array(squares)
 
 
 def test_an_exact_map_has_no_warp(world, exact):
     assert (exact.info.position_rate, exact.info.rotation_rate) == (0.0, 0.0)
-    assert not exact.of_pose(world.map.images[0].map_from_camera, OF_POSE, world.points).any()
+    assert not exact.of_pose(world.map.images[0].map_from_camera, OF_POSE, NOTHING, world.points).any()
+    assert exact.info.own_error.position < 1e-3
 
 
 def test_images_that_the_map_does_not_hold_err_as_its_own_do(world, warped):
@@ -95,8 +114,8 @@ def test_images_that_the_map_does_not_hold_err_as_its_own_do(world, warped):
 def test_the_error_grows_with_the_view_change(world, warped):
     warp = map_uncertainty(part(world, warped), CONFIG)
     pose = warped[0].map_from_camera
-    there = warp.of_pose(pose, OF_POSE, world.points)
-    away = warp.of_pose(turned(pose, 0.05), OF_POSE, world.points)
+    there = warp.of_pose(pose, OF_POSE, NOTHING, world.points)
+    away = warp.of_pose(turned(pose, 0.05), OF_POSE, NOTHING, world.points)
     assert np.trace(away) > np.trace(there)
     assert there == pytest.approx(0.0, abs=1e-12)
 
@@ -105,13 +124,73 @@ def test_farther_off_than_its_own_images_validate_all_errors_grow_in_proportion(
     pose, alone = world.map.images[0].map_from_camera, replace(world.map, images=world.map.images[:1])
     uncertainty = MapUncertainty(replace(exact.info, validated_change=0.2), alone)
     assert exact.info.validated_change > 0.2
-    assert uncertainty.of_pose(turned(pose, 0.19), OF_POSE, world.points) == pytest.approx(np.zeros((6, 6)))
-    assert uncertainty.of_pose(turned(pose, 0.6), OF_POSE, world.points) == pytest.approx(8.0 * OF_POSE)
+    assert uncertainty.of_pose(turned(pose, 0.19), OF_POSE, NOTHING, world.points) == pytest.approx(np.zeros((6, 6)))
+    assert uncertainty.of_pose(turned(pose, 0.6), OF_POSE, NOTHING, world.points) == pytest.approx(8.0 * OF_POSE)
 
 
 def test_a_few_images_give_no_estimate(world, warped):
     warp = map_uncertainty(part(world, warped[:3]), CONFIG)
-    assert (warp.info.position_rate, warp.info.rotation_rate) == (0.0, 0.0)
+    assert (warp.info.position_rate, warp.info.rotation_rate, warp.info.shared_error) == (0.0, 0.0, 1.0)
+    assert warp.info.own_error is None
+
+
+def test_keypoints_err_together_as_far_as_the_map_shows(world, warped, noisy):
+    """Where each errs for itself, the error that they might share is not counted; in a warped map more than it is."""
+    exact, wrong = (measure_map_uncertainty(map_, TOGETHER) for map_ in (noisy, part(world, warped)))
+    assert exact.shared_error < 0.1
+    assert wrong.shared_error >= 1.0
+    pose = world.map.images[0].map_from_camera
+    known = replace(exact, position_rate=0.0, rotation_rate=0.0)
+    assert MapUncertainty(known, world.map).of_pose(pose, NOTHING, OF_POSE, world.points) == pytest.approx(
+        exact.shared_error * OF_POSE
+    )
+
+
+def test_poses_in_a_map_of_exact_poses_err_as_stated(world, noisy):
+    """Without the map's own measure they would claim ten times the variance."""
+    uncertainty, squares, before = MapUncertainty(measure_map_uncertainty(noisy, TOGETHER), noisy), [], []
+    rng = np.random.default_rng(2)
+    for image in world.map.images:
+        kept, pose = np.flatnonzero(image.point_rows != NO_POINT), image.map_from_camera
+        pixels = image.features.keypoints[kept] + rng.normal(0.0, NOISE_PX, (len(kept), 2))
+        points = noisy.points[image.point_rows[kept]]
+        found = solve_pose(pixels, points, image.camera, TOGETHER)
+        error, own = pose_difference(pose, found.map_from_camera), found.own_covariance
+        stated = own + uncertainty.of_pose(pose, own, found.shared_covariance, points)
+        squares.append(error @ np.linalg.solve(stated, error))
+        before.append(error @ np.linalg.solve(found.covariance, error))
+    assert np.mean(before) < 1.0
+    assert 2.0 < np.mean(squares) < 9.0
+
+
+def test_the_noise_of_keypoints_is_no_error_of_the_map(world, warped, noisy):
+    exact, wrong = (measure_map_uncertainty(map_, TOGETHER) for map_ in (noisy, part(world, warped)))
+    assert np.sqrt(np.trace(np.array(exact.image_covariance)[:3, :3])) < 0.5 * exact.own_error.position
+    assert np.sqrt(np.trace(np.array(wrong.image_covariance)[:3, :3])) > 0.5 * wrong.own_error.position
+
+
+def test_what_a_map_is_off_by_is_stated_for_people(world, warped):
+    error = measure_map_uncertainty(part(world, warped), CONFIG).own_error
+    assert error.images == len(warped)
+    assert 0.5 * SHIFT < error.position < 4.0 * SHIFT
+    assert 0.5 * np.degrees(TURN) < error.rotation_deg < 4.0 * np.degrees(TURN)
+    assert error.depth == pytest.approx(np.median(Viewpoints.of(warped, world.points).depths), rel=0.2)
+    assert 0.0 < error.point < error.depth / 10.0
+
+
+def test_points_are_as_good_as_their_rays(world, noisy):
+    errors = np.linalg.norm(noisy.points - world.points, axis=1)
+    assert measure_map_uncertainty(noisy, TOGETHER).own_error.point == pytest.approx(
+        np.sqrt(np.mean(errors**2)), rel=0.5
+    )
+
+
+def test_an_earlier_estimate_is_made_again_where_the_map_has_its_images(world):
+    stored = replace(world.map.manifest.uncertainty, version=UNCERTAINTY_VERSION - 1)
+    earlier = replace(world.map.manifest, uncertainty=stored)
+    assert map_uncertainty(replace(world.map, manifest=earlier)).info.version == UNCERTAINTY_VERSION
+    reduced = replace(earlier, reduced=ReducedInfo("landmarks", {}))
+    assert map_uncertainty(replace(world.map, images=(), manifest=reduced)).info is stored
 
 
 def test_what_the_manifest_states_is_not_measured_again(world, warped):

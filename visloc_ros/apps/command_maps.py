@@ -25,6 +25,7 @@ from visloc_ros.core.finding import Level
 from visloc_ros.core.manifest import MANIFEST_NAME, Manifest
 from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_map
 from visloc_ros.localization.searchable_map import reduce_map_to, searches_of
+from visloc_ros.mapping.own_error import own_error_in_words
 
 app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce, pull and delete maps.")
 
@@ -158,14 +159,16 @@ def figures(entry: MapEntry) -> dict[str, Any]:
     known = {"path": str(entry.path), "name": entry.path.name, "bytes": entry.size, "problem": entry.problem}
     if entry.manifest is None:
         return known
-    manifest = asdict(entry.manifest)
+    manifest, error = asdict(entry.manifest), None
+    if entry.manifest.uncertainty is not None and entry.manifest.uncertainty.own_error is not None:
+        error = asdict(entry.manifest.uncertainty.own_error)
     for left_out in ("files", "uncertainty", "config", "reduced"):
         del manifest[left_out]
     reduced = entry.manifest.reduced
     if is_atlas(entry.manifest):
         manifest["maps"] = {one.name: to_mapping(one) for one in read_atlas_file(entry.path / ATLAS_NAME)}
     searches = {"searches": searches_of(entry.manifest), "reduced": reduced is not None}
-    return known | manifest | searches
+    return known | manifest | searches | {"own_error": error}
 
 
 def _readable(path: Path) -> MapEntry:
@@ -196,6 +199,7 @@ def _facts(entry: MapEntry, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "made from", manifest.created_from
     yield "images, points", f"{manifest.counts.get('images', 0)}, {manifest.counts.get('points', 0)}"
     yield "reprojection error", f"{manifest.reprojection_error_px:.2f} px"
+    yield "own error", own_error_in_words(manifest)
     yield "size", f"{entry.size / 1e6:.1f} MB"
     only = "" if manifest.reduced is None else " only, the rest of the map is not here"
     yield "searched by", f"{', '.join(searches_of(manifest))}{only}"

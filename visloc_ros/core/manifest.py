@@ -25,8 +25,8 @@ from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 from visloc_ros.core.plausibility import LARGEST_SIGMA, covariance_fault
 
 FORMAT_VERSION = 1
-UNCERTAINTY_VERSION = 2  # of how a map's own error is estimated; an estimate of an unknown version is made again
-WITHOUT_ADJUSTMENT = 1  # the version before, of which only ``adjustment_covariance`` is missing
+UNCERTAINTY_VERSION = 3  # of how a map's own error is estimated; an estimate of an earlier one is made again
+_OLDEST_UNCERTAINTY = 1  # the first version that can be read: without ``adjustment_covariance`` and ``shared_error``
 MANIFEST_NAME, MODEL_FOLDER = "manifest.json", "sfm"
 _MAX_MANIFEST_BYTES = 32 << 20
 _MOST_VERSIONS_EVER = 10**9
@@ -53,15 +53,38 @@ class FileInfo:
 
 
 @dataclass(frozen=True)
+class OwnError:
+    """How far a map is off, for people: medians over ``images`` that were localized without themselves.
+
+    ``position`` and ``point`` in map units, the latter of the points that they see, ``depth`` away; ``rotation_deg``.
+    """
+
+    images: int
+    position: float
+    rotation_deg: float
+    point: float
+    depth: float
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether these numbers are plausible."""
+        values = np.array([self.images, self.position, self.rotation_deg, self.point, self.depth], dtype=np.float64)
+        return bool(((values >= 0.0) & (values <= LARGEST_SIGMA)).all())  # NaN is neither
+
+
+@dataclass(frozen=True)
 class UncertaintyInfo:
     """A map's own error (``localization/map_uncertainty.py``), stored so that it is not estimated at every opening.
 
     ``position_rate`` and ``rotation_rate`` in radians squared per radian of view change. The covariances (6, 6), as in
-    ``core.types`` but in camera axes, are of an image's pose, and of its difference to that of the nearest image, from
-    which the view changes by ``nearest_change`` radians. ``validated_change`` is the largest view change over which
-    images were found again, in radians; 0 where that is not known. ``adjustment_covariance``, too, is (6, 6) in camera
-    axes: what the noise of keypoints adds to the error of poses that were estimated from the images. It is empty where
-    poses were given, and not known ``WITHOUT_ADJUSTMENT``.
+    ``core.types`` but in camera axes, are of the error of an image's pose, and of its difference to that of the nearest
+    image, from which the view changes by ``nearest_change`` radians. ``validated_change`` is the largest view change
+    over which images were found again, in radians; 0 where that is not known. ``adjustment_covariance``, too, is (6, 6)
+    in camera axes: what the noise of keypoints adds to the error of poses that were estimated from the images. It is
+    empty where poses were given. ``shared_error`` is the factor on the variance by errors that keypoints close together
+    have in common (``PoseSolution.shared_covariance``) that images which are left out show; 1 where their poses were
+    estimated. ``own_error`` is for people, and no part of any covariance; None of an earlier
+    version, and of a map of a few images.
     """
 
     position_rate: float
@@ -71,21 +94,25 @@ class UncertaintyInfo:
     nearest_change: float
     validated_change: float = 0.0
     adjustment_covariance: Sequence[Sequence[float]] = field(default_factory=list)
+    shared_error: float = 1.0
+    own_error: OwnError | None = None
     version: int = UNCERTAINTY_VERSION
 
     @property
     def is_sound(self) -> bool:
         """Whether these numbers are plausible."""
         try:
+            is_error_sound = self.own_error is None or self.own_error.is_sound
             changes = [self.nearest_change, self.validated_change]
-            rates = np.array([self.position_rate, self.rotation_rate, *changes], dtype=np.float64)
+            factors = [self.position_rate, self.rotation_rate, self.shared_error]
+            rates = np.array([*factors, *changes], dtype=np.float64)
             added = [self.adjustment_covariance] if len(self.adjustment_covariance) else []
             covariances = np.array([self.image_covariance, self.difference_covariance, *added], dtype=np.float64)
         except (TypeError, ValueError):
             return False
         are_plausible = bool(((rates >= 0.0) & (rates <= LARGEST_SIGMA**2)).all())  # NaN is neither
         has_faults = any(covariance_fault(one, is_part=True) is not None for one in covariances)
-        return are_plausible and not has_faults and self.nearest_change > 0.0
+        return are_plausible and not has_faults and self.nearest_change > 0.0 and is_error_sound
 
 
 @dataclass(frozen=True)
@@ -309,9 +336,10 @@ def _built_images_of_older(manifest: Manifest) -> int:
 
 def _parse_uncertainty(values: Mapping[str, Any] | None) -> UncertaintyInfo | None:
     """The estimate of a map's own error; None where it is missing, or of an unknown version of the estimation."""
-    if values is None or values["version"] not in (WITHOUT_ADJUSTMENT, UNCERTAINTY_VERSION):
+    if values is None or values["version"] not in range(_OLDEST_UNCERTAINTY, UNCERTAINTY_VERSION + 1):
         return None
-    return UncertaintyInfo(**values)
+    error = values.get("own_error")
+    return UncertaintyInfo(**{**values, "own_error": None if error is None else OwnError(**error)})
 
 
 def _parse_reduced(values: Mapping[str, Any] | None) -> ReducedInfo | None:

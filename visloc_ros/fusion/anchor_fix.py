@@ -22,8 +22,9 @@ class AnchorFix:
     """An anchor together with the odometry at its image's stamp, and the ``risk``: the probability that it is wrong.
 
     ``covariance`` (6, 6) is of its independent error, larger the greater the risk; ``map_covariance`` (6, 6) of the
-    map's error there, which anchors nearby share; both include the floor of the configuration. ``tracked_motion`` is
-    the camera's motion since, by the map points that were tracked through later frames.
+    map's error there, which anchors nearby share. Where the anchor does not state the latter, both include the floor of
+    the configuration. ``tracked_motion`` is the camera's motion since, by the map points that were tracked through
+    later frames.
     """
 
     sample: OdometrySample
@@ -46,10 +47,11 @@ class AnchorFix:
 
 def make_fix(sample: OdometrySample, anchor: AnchorPose, config: AnchorNoiseConfig) -> AnchorFix:
     """Pair an anchor with odometry, and split its covariance into its own part and that of the map."""
-    floor = np.diag(np.repeat([config.position_floor**2, np.deg2rad(config.rotation_floor_deg) ** 2], 3))
-    of_map = np.zeros((6, 6)) if anchor.map_covariance is None else anchor.map_covariance
+    of_map, floor = anchor.map_covariance, np.zeros((6, 6))
+    if of_map is None:
+        of_map = floor = np.diag(np.repeat([config.position_floor**2, np.deg2rad(config.rotation_floor_deg) ** 2], 3))
     if anchor.probability is None:
-        return AnchorFix(sample, anchor, anchor.own_covariance + floor, of_map + floor, UNKNOWN_RISK)
+        return AnchorFix(sample, anchor, anchor.own_covariance + floor, of_map, UNKNOWN_RISK)
     probability = max(anchor.probability, LEAST_PROBABILITY)
     of_itself = anchor.own_covariance / probability  # it is information only if it is right
-    return AnchorFix(sample, anchor, of_itself + floor, of_map + floor, max(LEAST_RISK, 1.0 - probability))
+    return AnchorFix(sample, anchor, of_itself + floor, of_map, max(LEAST_RISK, 1.0 - probability))

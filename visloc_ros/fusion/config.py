@@ -90,8 +90,12 @@ class AlignmentConfig(Config):
 class AnchorNoiseConfig(Config):
     """Errors of anchors beyond the covariance of the pose solver: those of the map, and outliers."""
 
-    position_floor: float = option(0.003, "Least position error of the map, in metres.", minimum=1e-9)
-    rotation_floor_deg: float = option(0.05, "Least rotation error of the map, in degrees.", minimum=1e-9)
+    position_floor: float = option(
+        0.003, "Position error of a map whose anchors do not state what it is off by, in metres.", minimum=1e-9
+    )
+    rotation_floor_deg: float = option(
+        0.05, "Rotation error of a map whose anchors do not state what it is off by, in degrees.", minimum=1e-9
+    )
     correlation_distance: float = option(
         1.0, "Distance in metres over which the error that neighbouring anchors have in common changes.", minimum=1e-3
     )

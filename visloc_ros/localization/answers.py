@@ -31,12 +31,11 @@ def accept(
     solution, support = evidence.solution, evidence.support
     assert solution is not None
     assert support is not None
-    shared = of_map.of_pose(solution.map_from_camera, solution.covariance, points[solution.inliers])
+    pose, seen = solution.map_from_camera, points[solution.inliers]
+    shared = of_map.of_pose(pose, solution.own_covariance, solution.shared_covariance, seen)
     if calibration.focal_sigma > 0:
-        pose, seen = solution.map_from_camera, points[solution.inliers]
         shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)
-    covariance = solution.covariance + shared + _by_smear(query, solution, pixels, points)
-    shared = solution.shared_covariance + shared
+    covariance = solution.own_covariance + shared + _by_smear(query, solution, pixels, points)
     if shared_covariance_fault(covariance, shared):
         return reject(query, Reason.UNCERTAIN, evidence)
     return AnchorPose(

@@ -48,5 +48,6 @@ class AtlasPoses:
 
     def _covariance(self, solution: PoseSolution, rows: Rows) -> Array:
         pose = solution.map_from_camera
-        of_maps = self._of_maps.of_pose(pose, solution.covariance, self._points[rows])
-        return solution.covariance + of_maps + self._atlas.map_of(rows).estimate.of_pose(pose)
+        own, shared = solution.own_covariance, solution.shared_covariance
+        of_atlas = self._atlas.map_of(rows).estimate.of_pose(pose)
+        return own + self._of_maps.of_pose(pose, own, shared, self._points[rows]) + of_atlas

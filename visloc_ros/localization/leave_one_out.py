@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import Array
+from visloc_ros.core.manifest import OwnError
 from visloc_ros.core.map import NO_POINT, Map, MapImage
-from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.tangent import pose_difference, turn_covariance
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import solve_pose
 from visloc_ros.localization.uncertainty import pixel_by_point, reprojection_residuals
@@ -25,29 +26,38 @@ from visloc_ros.localization.view_change import Viewpoints
 _MOST_IMAGES = 40
 _NEIGHBOURS_LEFT_OUT = (0, 1, 2, 4, 8)
 _MIN_POINTS = 30
+_FEWEST_IMAGES = 5  # whose errors have a median
 _MIN_OBSERVATIONS = 2
 _MAX_CONDITION = 1e6  # of a point's normal equations: beyond, its rays are parallel
 
 
 @dataclass(frozen=True, eq=False)
 class LeaveOneOutResult:
-    """An image localized without itself: its error (6,) and the covariance (6, 6) of its pose, as in ``core.types``.
+    """An image localized without itself: its error (6,) and the covariances (6, 6) of its pose, as in ``core.types``.
 
-    ``view_change`` in radians is that to the nearest view that was not left out, ``depth`` the distance of the points.
+    ``own`` takes the errors of all keypoints as independent; ``shared`` is what they add that keypoints close together
+    may have in common (``PoseSolution``). ``view_change`` in radians is that to the nearest view that was not left out,
+    ``depth`` the distance of the points.
     """
 
     error: Array
-    claimed: Array
+    own: Array
+    shared: Array
     view_change: float
     depth: float
 
 
 @dataclass(frozen=True, eq=False)
 class NeighbourErrors:
-    """Errors (6,) of an image and of the nearest one, each localized without itself, in the axes of each camera."""
+    """Errors (6,) of an image and of the nearest one, each localized without itself, in the axes of each camera.
+
+    ``own`` and ``own_of_nearest`` (6, 6) are the covariances of what the noise of their own keypoints adds to these.
+    """
 
     error: Array
     of_nearest: Array
+    own: Array
+    own_of_nearest: Array
     view_change: float
 
 
@@ -83,43 +93,62 @@ class LeaveOneOut:
             nearest = int(np.argsort(changes, kind="stable")[1])
             found, other = self._alone(row), self._alone(nearest)
             if found is not None and other is not None:
-                error, of_nearest = self._in_camera(row, found[0]), self._in_camera(nearest, other[0])
-                yield NeighbourErrors(error, of_nearest, float(changes[nearest]))
+                (error, own), (of_nearest, own_of_nearest) = (
+                    self._in_camera(row, found),
+                    self._in_camera(nearest, other),
+                )
+                yield NeighbourErrors(error, of_nearest, own, own_of_nearest, float(changes[nearest]))
+
+    def own_error(self) -> OwnError | None:
+        """The errors of the images without themselves, and of the points; None where too few were found."""
+        alone = {row: found for row in self._changes if (found := self._alone(row)) is not None}
+        if len(alone) < _FEWEST_IMAGES:
+            return None
+        errors = np.array([found[0] for found in alone.values()]).reshape(-1, 2, 3)
+        position, rotation = np.median(np.linalg.norm(errors, axis=2), axis=0).tolist()
+        depth = float(np.median(self._views.depths[list(alone)]))
+        return OwnError(len(alone), position, float(np.degrees(rotation)), self._triangulation.point_error(), depth)
 
     def _changes_from(self, row: int) -> Array:
         changes = self._views.changes(self._map.images[row].map_from_camera)
         changes[row] = -1.0  # nothing is nearer
         return changes
 
-    def _find(self, row: int, left_out: Sequence[int]) -> tuple[Array, Array] | None:
+    def _find(self, row: int, left_out: Sequence[int]) -> tuple[Array, Array, Array] | None:
         image = self._map.images[row]
         if len(self._triangulation.observations(row).rows) < _MIN_POINTS:
             return None
         return _find(image, *self._triangulation.without(left_out, row), self._config)
 
-    def _in_camera(self, row: int, error: Array) -> Array:
-        return np.asarray((error.reshape(2, 3) @ self._map.images[row].map_from_camera.rotation).ravel())
+    def _in_camera(self, row: int, found: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        """Error (6,) and own covariance (6, 6) of an image that was found, in its axes."""
+        rotation = self._map.images[row].map_from_camera.rotation
+        return np.asarray((found[0].reshape(2, 3) @ rotation).ravel()), turn_covariance(found[1], rotation.T)
 
 
-def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array] | None:
-    """Error (6,) and claimed covariance (6, 6) of an image found by points; None where these are too few."""
+def _find(image: MapImage, pixels: Array, points: Array, config: PoseConfig) -> tuple[Array, Array, Array] | None:
+    """Error (6,), own and shared covariance (6, 6) of an image found by points; None where these are too few."""
     if len(points) < _MIN_POINTS:
         return None
     known = image.map_from_camera
     solution = solve_pose(pixels, points, image.camera, config, known)
     if solution is None or solution.num_inliers < _MIN_POINTS:
         return None
-    return pose_difference(known, solution.map_from_camera), solution.covariance
+    return pose_difference(known, solution.map_from_camera), solution.own_covariance, solution.shared_covariance
 
 
 @dataclass(frozen=True, eq=False)
 class _Observations:
-    """Points at rows (n,) as one image sees them: pixels (n, 2), information (n, 3, 3), gradient (n, 3)."""
+    """Points at rows (n,) as one image sees them: pixels (n, 2), information (n, 3, 3), gradient (n, 3).
+
+    ``squares`` (n,) are the squared residuals.
+    """
 
     rows: NDArray[np.int32]
     pixels: Array
     information: Array
     gradient: Array
+    squares: Array
 
     @staticmethod
     def of(image: MapImage, points: Array, wanted: NDArray[np.bool_]) -> _Observations:
@@ -132,7 +161,8 @@ class _Observations:
         rows, pixels, residuals = rows[seen], pixels[seen], residuals[seen]
         jacobians = pixel_by_point(camera_from_map @ points[rows], image.camera) @ camera_from_map.rotation
         information = np.einsum("nki,nkj->nij", jacobians, jacobians)
-        return _Observations(rows, pixels, information, np.einsum("nki,nk->ni", jacobians, residuals))
+        gradient = np.einsum("nki,nk->ni", jacobians, residuals)
+        return _Observations(rows, pixels, information, gradient, np.square(residuals).sum(axis=1))
 
 
 class _Triangulation:
@@ -145,15 +175,30 @@ class _Triangulation:
         self._information = np.zeros((len(self._points), 3, 3))
         self._gradient = np.zeros((len(self._points), 3))
         self._counts = np.zeros(len(self._points), dtype=np.int64)
+        self._squares = np.zeros(len(self._points))
         sharing = (row for row, image in enumerate(map_.images) if self._wanted[image.point_rows].any())
         for observations in map(self.observations, sharing):
             np.add.at(self._information, observations.rows, observations.information)
             np.add.at(self._gradient, observations.rows, observations.gradient)
             np.add.at(self._counts, observations.rows, 1)
+            np.add.at(self._squares, observations.rows, observations.squares)
 
     def observations(self, row: int) -> _Observations:
         """The normal equations of the points by one image; computed each time, to save memory in large maps."""
         return _Observations.of(self._images[row], self._points, self._wanted)
+
+    def point_error(self) -> float:
+        """Median standard deviation of a point's place, by the rays to it and by how far these miss it; 0 if unknown.
+
+        Errors of poses are in it as far as they differ from image to image; those that all images share are not.
+        """
+        held = self._counts > _MIN_OBSERVATIONS
+        held[held] = np.linalg.cond(self._information[held]) < _MAX_CONDITION
+        if not held.any():
+            return 0.0
+        variance = self._squares[held].sum() / (2 * self._counts[held] - 3).sum()
+        traces = np.trace(np.linalg.inv(self._information[held]), axis1=1, axis2=2)
+        return float(np.sqrt(variance * np.median(traces)))
 
     def without(self, left_out: Sequence[int], row: int) -> tuple[Array, Array]:
         """Pixels (K, 2) of one image, and their points (K, 3) as the images that are not left out see them."""

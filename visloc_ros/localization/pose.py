@@ -58,6 +58,11 @@ class PoseSolution:
     is_by_chance: bool
 
     @property
+    def own_covariance(self) -> Array:
+        """The rest of the covariance (6, 6): by errors that are independent from keypoint to keypoint."""
+        return self.covariance - self.shared_covariance
+
+    @property
     def num_inliers(self) -> int:
         """Number of correspondences that agree with the pose."""
         return len(self.errors_px)

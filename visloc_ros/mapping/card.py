@@ -23,6 +23,7 @@ from visloc_ros.core.map_layout import CARD_NAME, THUMBNAIL_FOLDER, own_layout, 
 from visloc_ros.localization.coverage import Coverage
 from visloc_ros.mapping.coverage import MappedView, map_coverage
 from visloc_ros.mapping.coverage_view import draw_coverage
+from visloc_ros.mapping.own_error import own_error_in_words
 from visloc_ros.mapping.summary import MapSummary
 from visloc_ros.mapping.top_view import draw_top_view
 
@@ -64,6 +65,7 @@ def render_card(folder: Path, manifest: Manifest, summary: MapSummary, model: Co
         places=[(image, _picture(folder, image.name)) for image in _evenly(coverage, _PLACES_SHOWN)],
         tracks_by_image=_bars([image.track_length for image in coverage], coverage, "images a point"),
         longest_track=max(image.track_length for image in coverage),
+        own_error=own_error_in_words(manifest),
         config=json.dumps(manifest.config, indent=2),
     )
 

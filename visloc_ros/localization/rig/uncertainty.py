@@ -25,7 +25,8 @@ def rig_covariance(
     bound for others (Jensen's inequality). Smears by motion, and errors of the motion between images that were not
     taken at once, are each camera's own.
     """
-    shared, own = solution.shared_covariance, solution.covariance - solution.shared_covariance
+    by_pixels, by_noise = solution.shared_covariance, solution.covariance - solution.shared_covariance
+    shared, own = np.zeros((6, 6)), by_noise
     for view, rows, share in zip(views, solution.inliers, solution.shares, strict=True):
         if not rows.any():
             continue
@@ -33,7 +34,8 @@ def rig_covariance(
         map_from_camera = camera.map_from_camera(solution.map_from_rig)
         points, pixels = view.points[rows], view.pixels[rows]
         lever = map_from_camera.translation - solution.map_from_rig.translation
-        by_map = of_map.of_pose(map_from_camera, move_covariance(solution.covariance, lever), points)
+        noise_there, pixels_there = move_covariance(by_noise, lever), move_covariance(by_pixels, lever)
+        by_map = of_map.of_pose(map_from_camera, noise_there, pixels_there, points)
         shared = shared + weight * move_covariance(by_map, -lever)
         by_motion = _by_smear(camera, map_from_camera, pixels, points, lever) + _by_time(camera, solution.map_from_rig)
         own = own + share @ by_motion @ share.T

@@ -15,8 +15,8 @@ from visloc_ros.fusion.odometry_model.history import OdometryHistory
 ANCHOR = AnchorPose(0, SE3.identity(), 1e-2 * np.eye(6), 50, 80, 1.0, map_covariance=7e-3 * np.eye(6))
 
 
-def fix_of(anchor):
-    config = AnchorNoiseConfig(position_floor=1e-6, rotation_floor_deg=1e-6)
+def fix_of(anchor, config=None):
+    config = config or AnchorNoiseConfig(position_floor=1e-6, rotation_floor_deg=1e-6)
     sample = OdometryHistory(60.0, 0.25).append(OdometryPose(0, SE3.identity(), 0, 100))
     return make_fix(sample, anchor, config)
 
@@ -31,6 +31,16 @@ def test_an_anchor_without_map_covariance_has_its_covariance_for_itself():
     fix = fix_of(replace(ANCHOR, map_covariance=None))
     assert np.diag(fix.covariance) == pytest.approx(1e-2)
     assert np.diag(fix.map_covariance) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_map_that_states_its_error_is_not_taken_for_worse():
+    """A floor would hide how exact it is: it is for anchors of maps whose error nobody stated."""
+    wide = AnchorNoiseConfig(position_floor=0.5, rotation_floor_deg=20.0)
+    stated, unstated = fix_of(ANCHOR, wide), fix_of(replace(ANCHOR, map_covariance=None), wide)
+    assert np.diag(stated.covariance) == pytest.approx(3e-3)
+    assert np.diag(stated.map_covariance) == pytest.approx(7e-3)
+    assert np.diag(unstated.map_covariance)[:3] == pytest.approx(0.25)
+    assert np.diag(unstated.covariance)[:3] == pytest.approx(0.26)
 
 
 def test_an_anchor_that_is_right_with_half_the_chance_weighs_half_as_much():
