@@ -13,7 +13,9 @@ more, by different amounts, which fusion estimates while it runs (``fusion/smoot
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 
@@ -86,7 +88,7 @@ class MotionCovariance:
         self.value: Array | None = None
         self._step: Array | None = None
         self._step_px, self._moved_px = step_px, 0.0
-        self._usual: Array | None = None
+        self._usual = deque[float](maxlen=_SPAN)  # information of the steps that an adjustment assesses
         self._sum, self._count = np.zeros((6, 6)), 0
         self._position = np.zeros(3)
 
@@ -102,8 +104,9 @@ class MotionCovariance:
         self._sum, self._count = self._sum + information, self._count + 1
         if self.value is None or self._step is None:
             return
-        usual = self._sum / self._count if self._usual is None else self._usual
-        weakness = float(np.trace(np.linalg.solve(information, usual))) / 6.0
+        usual = median(self._usual) if self._usual else _log_det(self._sum / self._count)
+        # The mean over all directions, of logarithms: one in which the points say little would decide any other mean.
+        weakness = float(np.exp((usual - _log_det(information)) / 6.0))
         self.value = move_covariance(self.value, odom_from_camera.translation - self._position)
         self.value += moved_px / self._step_px * weakness * self._step
         self._position = odom_from_camera.translation
@@ -111,7 +114,8 @@ class MotionCovariance:
     def close_step(self) -> None:
         """The last pose became a keyframe."""
         self._step_px = 0.5 * (self._step_px + self._moved_px)
-        self._usual = self._sum / max(1, self._count)
+        if self._count:
+            self._usual.append(_log_det(self._sum / self._count))
         self._sum, self._count, self._moved_px = np.zeros((6, 6)), 0, 0.0
 
 
@@ -124,6 +128,10 @@ def pose_information(camera_from_odom: SE3, points: Array, rays: Array, pixels_p
     variance = max(float(np.mean(np.square(residuals))), _SHARED_ERROR_PX**2)
     to_odom = inverse_jacobian(camera_from_odom.rotation)
     return np.asarray(to_odom @ (jacobian @ jacobian.T) @ to_odom.T / variance)
+
+
+def _log_det(information: Array) -> float:
+    return float(np.linalg.slogdet(information)[1])
 
 
 def _motion(problem: BundleProblem, first: int) -> Array:
