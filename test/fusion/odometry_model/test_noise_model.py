@@ -127,3 +127,19 @@ def test_a_camera_that_stands_still_has_noise_too():
     covariance = StateEstimate(STATE, np.zeros((7, 7))).moved(still, CONFIG).covariance
     assert np.linalg.eigvalsh(covariance)[0] > 0
     assert np.sqrt(covariance[0, 0]) == pytest.approx(0.02 * 1e-2)
+
+
+def test_where_odometry_reports_more_than_it_mostly_does_there_is_as_much_more_noise():
+    """As at an image that is suddenly blurred: few points hold the pose there."""
+    there, usual = StateEstimate(STATE, np.zeros((7, 7))), (2e-4, 3e-5)
+    distance = effective_path_moments(MOTION.moments, STATE.scale, STATE.map_from_camera.rotation, CONFIG)[3, 3]
+    mostly = distance * np.array(usual) / [STATE.scale**2, 1.0]
+    config = replace(CONFIG, rotation_scale_sigma=0.0)
+    base = there.moved(MOTION, config).covariance
+
+    def reported(*factors):
+        return there.moved(replace(MOTION, reported_variances=mostly * factors), config, usual).covariance
+
+    np.testing.assert_allclose(reported(0.0, 0.5), base)
+    np.testing.assert_allclose(reported(50.0, 50.0), 50.0 * base)
+    np.testing.assert_allclose(reported(1.0, 50.0)[3:6, 3:6], 50.0 * base[3:6, 3:6])

@@ -90,6 +90,7 @@ class OdometrySample:
             moments_about(end, into_start, onward * (other.moments - self.moments)),
             into_start @ (other.rotation_derivative - self.rotation_derivative),
             into_start @ (other.translation_derivative - self.translation_derivative - skewed @ moved),
+            onward * (other.reported_variances - self.reported_variances),
         )
 
 
@@ -97,14 +98,15 @@ class OdometrySample:
 class RelativeMotion:
     """Unscaled motion between two samples and sums over the path between, about the axes of the camera at its start.
 
-    ``moments`` (4, 4, 4) have positions relative to the end, the derivatives (3,) by the rotation scale error are as in
-    ``OdometrySample``, from the start on.
+    ``moments`` (4, 4, 4) have positions relative to the end, the derivatives (3,) by the rotation scale error and the
+    ``reported_variances`` (2,) are as in ``OdometrySample``, from the start on.
     """
 
     camera_from_camera: SE3
     moments: Array
     rotation_derivative: Array
     translation_derivative: Array
+    reported_variances: Array = field(default_factory=lambda: np.zeros(2))
 
     @staticmethod
     def of_step(camera_from_camera: SE3, seconds: float) -> RelativeMotion:

@@ -18,6 +18,8 @@ from visloc_ros.fusion.config import OdometryNoiseConfig
 from visloc_ros.fusion.odometry_model.history import RelativeMotion
 
 RECOVERED_SHARE = 0.25  # of the step to a recovered pose: its error was 3 to 25 % over half a metre to four metres
+NOT_REPORTED = (np.inf, np.inf)
+USUAL: Array = np.ones(2)
 LEAST_DISTANCE = 1e-4  # a camera that stands still has noise, too: that of one odometry pose
 
 
@@ -53,25 +55,33 @@ class StateEstimate:
     state: CameraState
     covariance: Array
 
-    def moved(self, motion: RelativeMotion, config: OdometryNoiseConfig) -> StateEstimate:
+    def moved(
+        self, motion: RelativeMotion, config: OdometryNoiseConfig, usual: tuple[float, float] = NOT_REPORTED
+    ) -> StateEstimate:
         """Estimate at the other end of a relative motion, with the noise of odometry on the way added."""
         moved, pose = self.state.moved(motion), self.state.map_from_camera
         transition = transition_matrix(moved.map_from_camera.translation - pose.translation)
         moments = effective_path_moments(motion.moments, self.state.scale, pose.rotation, config)
-        noise = odometry_noise_covariance(moments, self.state.rotation_scale_jacobian(motion), config)
+        factors = unusual_noise(motion.reported_variances, self.state.scale, moments, usual)
+        noise = odometry_noise_covariance(moments, self.state.rotation_scale_jacobian(motion), config, factors)
         return StateEstimate(moved, transition @ self.covariance @ transition.T + noise)
 
 
 @dataclass(frozen=True)
 class OdometryModel:
-    """This run's odometry errors: its noise, and the share by which its rotations are too small."""
+    """This run's odometry errors: its noise, and the share by which its rotations are too small.
+
+    ``usual`` are the variances of position and rotation that odometry mostly reports, by effective distance: where it
+    reports more, there is as much more noise.
+    """
 
     noise: OdometryNoiseConfig
     rotation_scale_error: float
+    usual: tuple[float, float] = NOT_REPORTED
 
     def propagate(self, estimate: StateEstimate, motion: RelativeMotion) -> StateEstimate:
         """Estimate at the other end of a relative motion."""
-        return estimate.moved(motion.corrected(self.rotation_scale_error), self.noise)
+        return estimate.moved(motion.corrected(self.rotation_scale_error), self.noise, self.usual)
 
 
 def effective_path_moments(moments: Array, scale: Array | float, rotation: Array, config: OdometryNoiseConfig) -> Array:
@@ -91,6 +101,15 @@ def effective_path_moments(moments: Array, scale: Array | float, rotation: Array
     return np.asarray(path)
 
 
+def unusual_noise(reported_variances: Array, scale: Array | float, path: Array, usual: tuple[float, float]) -> Array:
+    """By how much the noise of motions exceeds the usual one: factors (..., 2) on variances, 1 or more.
+
+    Odometry reports more where few points hold it, or their places scatter: in blurred images, at a bare wall.
+    """
+    variances = reported_variances * np.stack(np.broadcast_arrays(np.square(scale), 1.0), axis=-1)
+    return np.asarray(np.maximum(1.0, variances / (np.array(usual) * path[..., 3, 3, None])))
+
+
 def transition_matrix(motion: Array) -> Array:
     """How an error (7,) at the start of a metric motion (..., 3) appears at its end: (..., 7, 7)."""
     matrix = np.zeros((*motion.shape[:-1], 7, 7))
@@ -100,19 +119,24 @@ def transition_matrix(motion: Array) -> Array:
     return matrix
 
 
-def odometry_noise_covariance(path: Array, rotation_scale_jacobian: Array, config: OdometryNoiseConfig) -> Array:
+def odometry_noise_covariance(
+    path: Array, rotation_scale_jacobian: Array, config: OdometryNoiseConfig, factors: Array = USUAL
+) -> Array:
     """Covariance (..., 7, 7) that odometry adds along a path (..., 4, 4) of ``effective_path_moments``.
 
-    ``rotation_scale_jacobian`` (..., 7) is the derivative of the end by the rotation scale error (``CameraState``).
+    ``rotation_scale_jacobian`` (..., 7) is the derivative of the end by the rotation scale error (``CameraState``),
+    ``factors`` (..., 2) those on the variances of position and rotation (``unusual_noise``).
     """
-    position, rotation, scale = np.square([config.position, np.deg2rad(config.rotation_deg), config.scale])
+    of_position, of_rotation = factors[..., 0, None, None], factors[..., 1, None, None]
+    position, scale = of_position * config.position**2, of_position * config.scale**2
+    rotation = of_rotation * np.deg2rad(config.rotation_deg) ** 2
     distance, ahead, ahead_squared = path[..., 3, 3][..., None, None], -path[..., :3, 3], path[..., :3, :3]
     across = np.trace(ahead_squared, axis1=-2, axis2=-1)[..., None, None] * np.eye(3) - ahead_squared
     column, row = rotation_scale_jacobian[..., :, None], rotation_scale_jacobian[..., None, :]
     covariance: Array = config.rotation_scale_sigma**2 * column * row
     covariance[..., :3, :3] += position * distance * np.eye(3) + rotation * across + scale * ahead_squared
     covariance[..., 3:6, 3:6] += rotation * distance * np.eye(3)
-    bent, stretched = -rotation * skew(ahead), scale * ahead
+    bent, stretched = -rotation * skew(ahead), scale[..., 0] * ahead
     covariance[..., :3, 3:6] += bent
     covariance[..., 3:6, :3] += np.swapaxes(bent, -1, -2)
     covariance[..., :3, 6] += stretched

@@ -23,7 +23,7 @@ from visloc_ros.fusion.config import FusionConfig, TrackingConfig
 from visloc_ros.fusion.odometry_model.history import OdometryHistory, OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import OdometryModel, StateEstimate
 from visloc_ros.fusion.smoothing.arrowhead import Solution
-from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, LinearisedGraph, index_by_stamp, odometry_model
+from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, LinearisedGraph, index_by_stamp
 from visloc_ros.fusion.smoothing.factors.anchor import AnchorFactors
 from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
 from visloc_ros.fusion.smoothing.factors.relative_motion import MotionMeasurement
@@ -62,6 +62,7 @@ class BatchSmoother:
         self._inliers, self._states, self._rotation_scale_error = inliers, states, 0.0
         self._components = VarianceComponents()
         self._solution: Solution
+        self._odometry: OdometryModel
         self._solve()
 
     @property
@@ -72,7 +73,7 @@ class BatchSmoother:
     @property
     def odometry(self) -> OdometryModel:
         """The noise and the rotation scale error of this recording's odometry."""
-        return odometry_model(self._config.odometry_noise, self._components, self._rotation_scale_error)
+        return self._odometry
 
     def estimate(self, index: int) -> StateEstimate:
         """State and covariance at one of the samples, the error that anchors have in common included."""
@@ -88,6 +89,7 @@ class BatchSmoother:
             self._inliers, self._components = inliers, components
             if has_settled:
                 break
+        self._odometry = graph.odometry_model(self._states, self._components, self._rotation_scale_error)
         self._covariances = self._solution.covariances.copy()
         anchors = self._anchors.only(self._inliers)
         common = anchors.common_covariances(len(self._states), self._components.common)

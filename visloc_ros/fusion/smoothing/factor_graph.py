@@ -20,7 +20,7 @@ import numpy as np
 
 from visloc_ros.core.types import LoopClosure
 from visloc_ros.fusion.anchor_fix import AnchorFix
-from visloc_ros.fusion.config import FusionConfig, OdometryNoiseConfig
+from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import OdometryModel
 from visloc_ros.fusion.smoothing.arrowhead import ArrowheadSystem, Solution
@@ -98,10 +98,18 @@ class FactorGraph:
     ) -> LinearFactors:
         """Relative motion between neighbouring states."""
         common = self.anchors.common_covariances(len(states), components.common)
-        odometry = odometry_model(self.config.odometry_noise, components, rotation_scale_error)
+        odometry = self.odometry_model(states, components, rotation_scale_error)
         distance, dof = self.config.anchor_noise.correlation_distance, self.odometry_degrees_of_freedom
         factors = self.relative_motions.linearise(states, odometry, common, distance)
         return factors if dof is None else factors.with_robust_weights(dof)
+
+    def odometry_model(
+        self, states: States, components: VarianceComponents, rotation_scale_error: float
+    ) -> OdometryModel:
+        """This run's odometry errors: the rotation scale error is estimated, and so no part of the noise."""
+        noise = self.config.odometry_noise
+        usual = self.relative_motions.usually_reported(states, noise)
+        return OdometryModel(replace(components.scaled(noise), rotation_scale_sigma=0.0), rotation_scale_error, usual)
 
     def estimate_components(
         self, linearised: LinearisedGraph, solution: Solution, components: VarianceComponents
@@ -155,10 +163,3 @@ class LinearisedGraph:
 def index_by_stamp(samples: Sequence[OdometrySample]) -> dict[int, int]:
     """Which row belongs to a stamp."""
     return {sample.stamp_ns: row for row, sample in enumerate(samples)}
-
-
-def odometry_model(
-    noise: OdometryNoiseConfig, components: VarianceComponents, rotation_scale_error: float
-) -> OdometryModel:
-    """This run's odometry errors: the rotation scale error is estimated, and so no part of the noise."""
-    return OdometryModel(replace(components.scaled(noise), rotation_scale_sigma=0.0), rotation_scale_error)

@@ -25,7 +25,7 @@ from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, OdometryModel, StateEstimate, transition_matrix
 from visloc_ros.fusion.smoothing.arrowhead import Solution
-from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, index_by_stamp, odometry_model
+from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, index_by_stamp
 from visloc_ros.fusion.smoothing.factors.relative_motion import MotionMeasurement
 from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors, update_with_sensors
 from visloc_ros.fusion.smoothing.states import FREE_SCALE_SIGMA, StatePrior, States
@@ -58,7 +58,7 @@ class FixedLagSmoother:
         self._prior = StatePrior.weak(self._states, scale_sigma, config.odometry_noise, one_segment)
         self._has_past = False
         self._components = VarianceComponents()
-        self._odometry = odometry_model(config.odometry_noise, self._components, self._rotation_scale_error)
+        self._odometry = OdometryModel(replace(config.odometry_noise, rotation_scale_sigma=0.0), 0.0)
         self._solution: Solution
         self._common_covariances: Array
         self._solve()
@@ -223,7 +223,7 @@ class FixedLagSmoother:
             self._components = graph.estimate_components(linearised, self._solution, before)
             if self._solution.largest_step < CONVERGED and self._components.is_close(before):
                 break
-        self._odometry = odometry_model(self._config.odometry_noise, self._components, self._rotation_scale_error)
+        self._odometry = graph.odometry_model(self._states, self._components, self._rotation_scale_error)
         self._common_covariances = graph.anchors.common_covariances(len(self._samples), self._components.common)
 
     def _loop_innovation_squared(self, loop: LoopClosure) -> float:

@@ -132,3 +132,25 @@ def test_jacobians_are_derivatives_where_the_residuals_are_small():
         before, after = linearise(exact), linearise(exact.plus(steps))
         fall = before.residuals_after(steps, 0.0)
         np.testing.assert_allclose(after.residuals, fall, atol=1e-10)
+
+
+def test_one_motion_that_odometry_reports_to_be_bad_is_so_and_no_other():
+    samples = samples_of()
+    states, noise = random_states(samples), CONFIG.odometry_noise
+    motions = replace(RelativeMotionFactors.between(samples), reported_variances=np.zeros((len(samples) - 1, 2)))
+    assert motions.usually_reported(states, noise) == (np.inf, np.inf)
+    alike = np.column_stack([motions.moments[:, 0, 3, 3]] * 2) * [1e-4, 1e-5]
+    factors = np.where(np.arange(len(alike)) == 2, 1000.0, 1.0)[:, None]
+    usual = replace(motions, reported_variances=alike).usually_reported(states, noise)
+    reported = replace(motions, reported_variances=alike * factors)
+    np.testing.assert_allclose(reported.usually_reported(states, noise), usual, rtol=0.3)
+    odometry = replace(ODOMETRY, usual=reported.usually_reported(states, noise))
+    ratios = [
+        np.linalg.inv(with_it)[0, 0] / np.linalg.inv(without)[0, 0]
+        for with_it, without in zip(
+            odometry_factors(reported, states, odometry).information, odometry_factors(motions, states).information,
+            strict=True,
+        )
+    ]  # fmt: skip
+    assert ratios[2] > 300.0
+    assert max(ratios[:2] + ratios[3:]) < 3.0

@@ -14,17 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array, rotation_matrix
+from visloc_ros.core.recent_motion import unobserved_motion_covariance
 from visloc_ros.core.tangent import pose_differences, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import LoopClosure
 from visloc_ros.fusion.config import OdometryNoiseConfig
-from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covariance
 from visloc_ros.fusion.odometry_model.history import OdometrySample, moments_about
 from visloc_ros.fusion.odometry_model.noise_model import (
     OdometryModel,
     effective_path_moments,
     odometry_noise_covariance,
     transition_matrix,
+    unusual_noise,
 )
 from visloc_ros.fusion.smoothing.factors.linear import LinearFactors, inverse
 from visloc_ros.fusion.smoothing.states import States
@@ -88,7 +89,8 @@ class RelativeMotionFactors:
         shared_jacobians[:, :3] = scales[:, None] * _rotated(starts, self.translation_derivatives)
         shared_jacobians[:, 3:6] = _rotated(starts, self.rotation_derivatives)
         paths = effective_path_moments(self.moments, scales, starts, odometry.noise)
-        noise = odometry_noise_covariance(paths, shared_jacobians, odometry.noise)
+        factors = unusual_noise(self.reported_variances, scales, paths, odometry.usual)
+        noise = odometry_noise_covariance(paths, shared_jacobians, odometry.noise, factors)
         if self.is_gap.any():
             noise[self.is_gap] = self._lost_covariances()
         changes = np.where(self.is_gap, 0.0, 1.0 - np.exp(-paths[:, 3, 3] / correlation_distance))
@@ -106,13 +108,25 @@ class RelativeMotionFactors:
 
     def reported_factors(self, states: States, expected: OdometryNoiseConfig) -> VarianceFactors:
         """The ratio of the variances that odometry reports to those expected; 1 where it reports none."""
-        scales = np.exp(states.log_scales[:-1])
-        distances = effective_path_moments(self.moments, scales, states.rotations[:-1], expected)[:, 3, 3]
+        variances, distances = self._reported(states, expected)
         rates = np.square([expected.position, np.deg2rad(expected.rotation_deg)])
-        variances = self.reported_variances * np.column_stack([np.square(scales), np.ones(len(scales))])
-        ratios = variances.sum(axis=0) / (rates * distances[~self.is_gap].sum())
+        ratios = variances.sum(axis=0) / (rates * distances.sum())
         position, rotation = np.where(ratios > 0.0, ratios, 1.0).tolist()
         return VarianceFactors(position, rotation)
+
+    def usually_reported(self, states: States, expected: OdometryNoiseConfig) -> tuple[float, float]:
+        """The variances of position and rotation that odometry mostly reports, by effective distance."""
+        variances, distances = self._reported(states, expected)
+        rates = variances / distances[:, None]
+        position, rotation = (float(np.median(one[one > 0.0])) if np.any(one > 0.0) else np.inf for one in rates.T)
+        return position, rotation
+
+    def _reported(self, states: States, expected: OdometryNoiseConfig) -> tuple[Array, Array]:
+        """Variances (M, 2) in map units that odometry reports for its motions, and their effective distances (M,)."""
+        scales, known = np.exp(states.log_scales[:-1]), ~self.is_gap
+        distances = effective_path_moments(self.moments, scales, states.rotations[:-1], expected)[known, 3, 3]
+        variances = self.reported_variances * np.column_stack([np.square(scales), np.ones(len(scales))])
+        return variances[known], distances
 
     def _residuals(self, states: States, motions: Array, rotation_scale_error: float) -> Array:
         """Errors (N - 1, 7) that take the state before each one, moved by odometry, to it."""
