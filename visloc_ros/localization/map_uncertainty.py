@@ -40,7 +40,9 @@ _MIN_TRIALS = 20
 _SHARE_WITHIN = 0.9
 _SHARE_SEEN = 0.975  # that many of 40 images, to be 95 % sure of the share above: a tolerance bound (Wilks 1941)
 _SHARE_VALIDATED = 0.95  # of the view changes: the largest ones are few
-_SHARED_ERRORS = (np.linspace(0.1, 3.0, 30) ** 2).tolist()  # tenths of the standard deviation
+# Tenths of the standard deviation; no less than 0.4, as images of another camera, or in another light, err together by
+# more than the map's own do (results/consistency.md).
+_SHARED_ERRORS = (np.linspace(0.4, 3.0, 27) ** 2).tolist()
 _RATES = (1e-12, 1.0)
 _LEAST_CHANGE = 1e-6
 
@@ -59,8 +61,8 @@ class MapUncertainty:
     def of_pose(self, map_from_camera: SE3, own: Array, shared: Array, points: Array) -> Array:
         """Covariance (6, 6) of the error that a pose found by points (N, 3) shares with poses nearby.
 
-        It adds to ``own`` (6, 6), by errors that are independent from keypoint to keypoint. ``shared`` (6, 6), by errors
-        that keypoints close together may have in common, is in it with the factor that the map's images show.
+        It adds to ``own`` (6, 6), by errors that are independent from keypoint to keypoint. ``shared`` (6, 6), by
+        errors that keypoints close together may have in common, is in it with the factor that the map's images show.
 
         Where the images of the map agree as well as they claim, and where the camera is that of one of them, the rest
         is that of the map's adjustment alone: zero, if the poses of its images were given. For view changes beyond
