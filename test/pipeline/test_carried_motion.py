@@ -178,3 +178,22 @@ def test_a_shaken_camera_is_no_surprise():
         estimates = walk_in(motion, shaken(seed, 120))
         widened += [one.covariance[0, 0] > 1e-7 for one in estimates[20:]]
     assert np.mean(widened) < 0.01
+
+
+def test_a_leap_is_in_doubt_until_one_leads_back_or_an_anchor_of_a_later_image():
+    """As where a camera begins to send another one's images: all motions after the first are smooth."""
+    leap = SE3.from_rotation_vector([0.0, np.radians(90.0), 0.0], [0.1, 0.0, 0.0])
+    motion = new_motion()
+    walk_in(motion, [steady(index) for index in range(20)])
+    after = [motion.add(estimate_at(index, leap @ steady(index))) for index in range(20, 40)]
+    assert all(squared_error(one, steady(index)) < 12.0 for index, one in enumerate(after, 20))
+    assert all(one.state is State.LOST for one in after)
+    carried = motion.at(41 * FRAME_NS)
+    assert squared_error(carried, steady(41)) < 12.0
+    assert carried.state is State.LOST
+    back = motion.add(estimate_at(40, steady(40)))
+    assert np.allclose(back.covariance, 1e-8 * np.eye(6))
+    assert back.state is State.LOCALIZED
+    assert motion.add(estimate_at(41, leap @ steady(41))).state is State.LOST
+    found = motion.add(replace(estimate_at(42, leap @ steady(42)), age_ns=0))
+    assert np.allclose(found.covariance, 1e-8 * np.eye(6))

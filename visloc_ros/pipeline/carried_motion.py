@@ -44,6 +44,10 @@ class CarriedMotion:
 
     The velocity is that between the last two frames that were followed. Where their motion was not measured it is
     unknown, and nothing is predicted.
+
+    A motion that no acceleration so far explains is a leap: the camera has met with something, or its image is not of
+    this time, or of another camera. It is no velocity, unless the next motions are like it. Poses are as uncertain as
+    all leaps together until an anchor of a later image is found.
     """
 
     def __init__(self, limits: StateConfig) -> None:
@@ -54,27 +58,27 @@ class CarriedMotion:
         """Forget everything: stamps may start again."""
         self._known: deque[tuple[Estimate, SE3]] = deque(maxlen=2)
         self._squares, self._weights = np.zeros(2), np.zeros(2)
+        self._leaps: SE3 | None = None  # takes poses in odom to where they would be in the map without them
+        self._leapt_ns = 0  # stamp of the newest one
+        self._before_leap: SE3 | None = None  # if the last motion was one
+        self._is_new = False  # the velocity: that of a leap, as which the motion after it was
 
     def add(self, estimate: Estimate) -> Estimate:
         """Take the estimate of a frame that was followed; one without a pose ends the known motion.
 
-        It is given back, as uncertain as the difference from the prediction where no acceleration so far explains that:
-        the camera has met with something, or its image is not of this time.
+        It is given back, as uncertain as the leaps since the newest anchor's image.
         """
         odom_from_camera, noise = estimate.odom_from_camera, estimate.motion_covariance
         predicted = self._predicted(estimate.stamp_ns)
+        if estimate.age_ns is not None and estimate.stamp_ns - estimate.age_ns > self._leapt_ns:
+            self._leaps = None
         if predicted is not None and odom_from_camera is not None and noise is not None:
-            error = pose_difference(odom_from_camera, predicted.odom_from_camera)
-            squared = float(error @ np.linalg.solve(self._growth(predicted) + noise, error))
-            excess = squared / chi_square_quantile(_SURE, 6)
-            if excess > 1.0:
-                estimate = self._widened(estimate, error)
-            self._learn(error / np.sqrt(max(1.0, excess)), predicted, noise)  # as much as is likely (Huber)
+            self._compare(estimate, odom_from_camera, noise, predicted)
         if noise is None:
             self._known.clear()
         if odom_from_camera is not None and estimate.covariance is not None:
             self._known.append((estimate, odom_from_camera))
-        return estimate
+        return self._widened(estimate)
 
     def at(self, stamp_ns: int, reason: Reason = Reason.OVERLOADED) -> Estimate | None:
         """The newest estimate carried on to a stamp for a reason; None where the motion is not known."""
@@ -97,12 +101,47 @@ class CarriedMotion:
             distance_since_fix=None if distance is None else distance + float(np.linalg.norm(step)),
             motion_covariance=None,
         )
-        return replace(carried, state=max(last.state, self._judged(carried), key=_STATES.index))
+        return self._widened(replace(carried, state=max(last.state, self._judged(carried), key=_STATES.index)))
 
-    def _predicted(self, stamp_ns: int) -> _Prediction | None:
+    def _compare(self, estimate: Estimate, odom_from_camera: SE3, noise: Array, predicted: _Prediction) -> None:
+        """Compare a motion with the predicted one: it is a leap, or shows the accelerations."""
+        error = pose_difference(odom_from_camera, predicted.odom_from_camera)
+        excess = self._excess(error, predicted, noise)
+        self._learn(error / np.sqrt(max(1.0, excess)), predicted, noise)  # as much as is likely (Huber)
+        if excess <= 1.0:
+            self._leaps = None if self._is_new else self._leaps
+            self._before_leap, self._is_new = None, False
+        elif not self._goes_on_as_it_leapt(estimate.stamp_ns, odom_from_camera, noise):
+            (last, start), leap = self._known[-1], predicted.odom_from_camera @ odom_from_camera.inverse
+            self._known[-1] = last, leap.inverse @ start  # the velocity stays
+            self._before_leap, self._is_new, self._leapt_ns = start, False, estimate.stamp_ns
+            before = self._leaps or last.map_from_odom
+            self._leaps = None if before is None else before @ leap
+        together = self._together(estimate)
+        if together is not None and estimate.covariance is not None:
+            known = noise + estimate.covariance  # it led back, or followed map points do so in the map
+            self._leaps = self._leaps if self._excess(together, predicted, known) > 1.0 else None
+
+    def _goes_on_as_it_leapt(self, stamp_ns: int, odom_from_camera: SE3, noise: Array) -> bool:
+        """Whether a motion is like the leap before it, which is a velocity from now on."""
+        predicted = None if self._before_leap is None else self._predicted(stamp_ns, self._before_leap)
+        if predicted is None:
+            return False
+        error = pose_difference(odom_from_camera, predicted.odom_from_camera)
+        self._before_leap, self._is_new = None, self._excess(error, predicted, noise) <= 1.0
+        return self._is_new
+
+    def _excess(self, error: Array, predicted: _Prediction, noise: Array) -> float:
+        """By how much the square of an error (6,) exceeds what accelerations and noise explain."""
+        squared = float(error @ np.linalg.solve(self._growth(predicted) + noise, error))
+        return squared / chi_square_quantile(_SURE, 6)
+
+    def _predicted(self, stamp_ns: int, first: SE3 | None = None) -> _Prediction | None:
+        """At a stamp, from the velocity since the frame before the last, or since another pose ``first`` there."""
         if len(self._known) < 2:
             return None
-        (earlier, first), (last, second) = self._known
+        (earlier, before), (last, second) = self._known
+        first = first or before
         interval_ns, passed_ns = last.stamp_ns - earlier.stamp_ns, stamp_ns - last.stamp_ns
         if not 0 < passed_ns <= min(LONGEST_NS, _LONGEST_STEP * interval_ns) or interval_ns > LONGEST_NS:
             return None
@@ -139,12 +178,20 @@ class CarriedMotion:
         squares = (_TRUST + np.maximum(self._squares, 0.0)) / (_TRUST + self._weights)
         return predicted.noise + np.diag(np.repeat(squares * np.square(_USUAL * predicted.growth), 3))
 
-    def _widened(self, estimate: Estimate, error: Array) -> Estimate:
-        """An estimate that may be off by an error (6,)."""
-        if estimate.covariance is None:
+    def _widened(self, estimate: Estimate) -> Estimate:
+        """An estimate that may be off by all leaps together."""
+        error = self._together(estimate)
+        if error is None or estimate.covariance is None:
             return estimate
         widened = replace(estimate, covariance=estimate.covariance + covariance_of_doubt(error))
         return replace(widened, state=max(estimate.state, self._judged(widened), key=_STATES.index))
+
+    def _together(self, estimate: Estimate) -> Array | None:
+        """All leaps together at the pose of an estimate: an error (6,); None without any."""
+        pose, odom_from_camera = estimate.map_from_camera, estimate.odom_from_camera
+        if self._leaps is None or pose is None or odom_from_camera is None:
+            return None
+        return pose_difference(pose, self._leaps @ odom_from_camera)
 
     def _judged(self, carried: Estimate) -> State:
         """State by what is known of the pose now; what contradicted the last one is in that one's state."""
