@@ -3,7 +3,7 @@
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.core.recent_motion import RecentMotion
+from visloc_ros.core.recent_motion import RecentMotion, unobserved_motion_covariance
 from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 
@@ -66,3 +66,12 @@ def test_a_motion_that_is_not_known_is_not_made_up():
     assert few.since(now_ns - FRAME_NS, now_ns) is None  # how uncertain it is was not seen yet
     motion.add(0, SE3.identity())  # the clock has jumped back
     assert motion.since(0, FRAME_NS) is None
+
+
+def test_if_the_motion_is_not_known_the_newest_pose_is_expected_with_that_of_any_motion():
+    motion = RecentMotion()
+    assert motion.expected(FRAME_NS) is None
+    motion.add(0, pose_at(0))
+    pose, covariance = motion.expected(FRAME_NS)
+    assert pose.is_close(pose_at(0))
+    np.testing.assert_allclose(covariance, unobserved_motion_covariance(0.05))

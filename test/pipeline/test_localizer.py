@@ -219,6 +219,25 @@ def test_what_odometry_finds_frozen_is_neither_searched_nor_followed_nor_carried
     assert used.isdisjoint(frozen)
 
 
+def test_while_odometry_is_lost_other_cameras_give_the_frames_that_there_is_no_time_for():
+    run = simulate_run(SCENARIO, 0)
+    odometry, points = SimulatedOdometry(run), SimulatedPoints(run)
+    backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))
+    localizer = Localizer(odometry, backend, points)
+    lost = len(run.stamps_ns) // 2
+    odometry.results[run.stamps_ns[lost]] = Rejection(run.stamps_ns[lost], Reason.BLURRED)
+    asked = []
+    points.track_others = lambda stamp_ns, predicted: asked.append(stamp_ns)
+    for index, stamp_ns in enumerate(run.stamps_ns[: lost + 1]):
+        if index in (lost - 2, lost - 4):
+            localizer.skip(stamp_ns)
+        else:
+            localizer.process(frame_at(stamp_ns))
+    assert not asked, "odometry follows the frames around these"
+    localizer.skip(run.stamps_ns[lost + 1])
+    assert asked == [run.stamps_ns[lost + 1]]
+
+
 def test_a_simulators_images_may_repeat():
     run = simulate_run(SCENARIO, 0)
     backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))

@@ -11,11 +11,19 @@ from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.tangent import move_covariance, pose_difference, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 
+SPEED = 0.5  # m/s, standard deviation of an unobserved motion: before the first fix odometry has no metric scale
+TURN_RATE = float(np.deg2rad(30.0))  # rad/s, likewise for a rotation across a loss of odometry
+
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
 _KEPT = 128  # poses
 _REMEMBERED = 15.0  # frames over which the errors are averaged
 _FEWEST = 2.0  # errors from which a mean is known, each of three coordinates
 _MOST_AHEAD = 4.0  # intervals between frames that the motion is carried on
+
+
+def unobserved_motion_covariance(seconds: float, speed: float = SPEED, turn_rate: float = TURN_RATE) -> Array:
+    """Covariance (6, 6) that an unobserved motion adds to a pose in some time."""
+    return np.diag(np.repeat([(speed * seconds) ** 2, (turn_rate * seconds) ** 2], 3))
 
 
 class RecentMotion:
@@ -69,13 +77,13 @@ class RecentMotion:
         return now[0].inverse @ then[0], np.diag(np.repeat(squares, 3))
 
     def expected(self, stamp_ns: int) -> tuple[SE3, Array] | None:
-        """The newest pose carried on to a later stamp, and the covariance (6, 6) of that motion; None if unknown."""
-        if not self._poses:
+        """The newest pose carried on to a later stamp, with the covariance (6, 6) of that; None without one."""
+        if not self._poses or stamp_ns <= self._poses[-1][0]:
             return None
         newest_ns, newest = self._poses[-1]
         moved = self.since(newest_ns, stamp_ns)
         if moved is None:
-            return None
+            return newest, unobserved_motion_covariance((stamp_ns - newest_ns) / NANOSECONDS)
         parent_from_now = newest @ moved[0].inverse
         covariance = move_covariance(moved[1], -moved[0].translation)
         return parent_from_now, turn_covariance(covariance, parent_from_now.rotation)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.recent_motion import unobserved_motion_covariance
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.config import OdometryNoiseConfig
-from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covariance
 from visloc_ros.fusion.odometry_model.history import RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import CameraState, StateEstimate
 

@@ -37,7 +37,7 @@ from visloc_ros.nodes.sensor_input import SensorInput
 from visloc_ros.nodes.tracking_output import TrackingOutput
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.pipeline import Localizer
-from visloc_ros.pipeline.leading_camera import LeadingCamera, sees
+from visloc_ros.pipeline.leading_camera import LeadingCamera, num_points, sees
 
 FOUND_CAMERA = "anchor_camera_info"
 RELIEF = "leave the nodes more processor time, or send fewer or smaller images."
@@ -210,16 +210,21 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         if last is None or not sees(last) or (is_outdone and isinstance(last, Rejection)):
             self._leading.missed(name)
         elif is_outdone:
-            self._leading.outdone(name)
+            self._leading.outdone(name, num_points(last))
         else:
-            self._leading.tracked(name, stamp_ns)
+            self._leading.tracked(name, stamp_ns, num_points(last))
 
     def _give_up_contradicted(self, name: str) -> None:
-        """Let another camera lead at once if this one contradicts the others."""
+        """Let another camera lead at once if this one contradicts the others.
+
+        If it sees the map points as they do, its odometry alone is wrong, and begins again.
+        """
         if self._rig is None:
             return
-        if self._localizer.disagreements >= CONTRADICTIONS:
+        if self._localizer.disagreements >= CONTRADICTIONS and self._rig.is_outdone:
             self._rig.distrust(name)
+        elif self._localizer.disagreements >= CONTRADICTIONS:
+            self._localizer.restart_odometry()
         if not self._rig.is_trusted(name):
             self._leading.give_up(name)
 

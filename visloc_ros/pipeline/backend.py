@@ -17,6 +17,7 @@ from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
+from visloc_ros.core.recent_motion import unobserved_motion_covariance
 from visloc_ros.core.tangent import pose_of_other
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -37,7 +38,7 @@ from visloc_ros.core.types import (
 )
 from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.fusion.frame_transform import FrameTransform, moved_anchor, moved_pose
-from visloc_ros.fusion.initialization.pose_prior import PosePrior, unobserved_motion_covariance
+from visloc_ros.fusion.initialization.pose_prior import PosePrior
 from visloc_ros.fusion.innovation import Innovation
 from visloc_ros.fusion.input_checks import is_valid_prior
 from visloc_ros.fusion.single_source import ESTIMATORS

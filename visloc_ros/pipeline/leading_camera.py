@@ -19,6 +19,7 @@ _PATIENCE_NS = 2 * NANOSECONDS  # for odometry to begin, and for a camera that s
 _KEPT = 8  # intervals between the images of a camera
 _LATE = 1.5  # usual intervals without an image: it does not come any more
 _SLOW = 1.5  # times the interval of another camera: then that one gives more poses
+_WEAK = 0.25  # of the points that odometry mostly follows: the rest of the image is out of focus, or covered
 _BLIND = (Reason.FEW_FEATURES, Reason.FEW_INLIERS, Reason.BLURRED, Reason.FROZEN)
 
 
@@ -56,6 +57,9 @@ class Lead:
     begin_ns: int
     tracked_ns: int
     arrivals: Arrivals = field(default_factory=Arrivals)
+    num_points: deque[int] = field(
+        default_factory=lambda: deque(maxlen=32)
+    )  # that odometry followed in the last frames
 
     def is_lost(self, now_ns: int) -> bool:
         """Whether odometry has had no pose for too long at a stamp, or has not begun."""
@@ -75,6 +79,11 @@ class _Sight(Enum):
 def sees(result: OdometryPose | Rejection) -> bool:
     """Whether the camera of an odometry sees something: without motion, or time, no camera would give a pose."""
     return isinstance(result, OdometryPose) or result.reason not in _BLIND
+
+
+def num_points(result: OdometryPose | Rejection) -> int:
+    """How many points an odometry follows."""
+    return result.num_tracked if isinstance(result, OdometryPose) else 0
 
 
 class LeadingCamera:
@@ -133,11 +142,12 @@ class LeadingCamera:
             if camera != self._lead.camera:
                 self._begin(camera, stamp_ns)
 
-    def tracked(self, camera: str, stamp_ns: int) -> None:
-        """Note an image of the camera that leads in which odometry saw something."""
+    def tracked(self, camera: str, stamp_ns: int, points: int = 0) -> None:
+        """Note an image of the camera that leads in which odometry saw something, and followed so many points."""
         with self._lock:
             if camera == self._lead.camera:
                 self._lead.tracked_ns = max(stamp_ns, self._lead.tracked_ns)
+                self._lead.num_points.append(points)
                 self._sight = _Sight.SEES
 
     def skipped(self, camera: str, stamp_ns: int) -> None:
@@ -150,9 +160,11 @@ class LeadingCamera:
         """Note an image in which odometry saw nothing."""
         self._note(camera, _Sight.NOTHING)
 
-    def outdone(self, camera: str) -> None:
-        """Note an image in which odometry saw something, but only other cameras the map."""
-        self._note(camera, _Sight.NO_MAP)
+    def outdone(self, camera: str, points: int = 0) -> None:
+        """Note an image in which odometry followed so many points, but only other cameras saw the map."""
+        with self._lock:
+            usual = median(self._lead.num_points) if self._lead.num_points else 0
+        self._note(camera, _Sight.WRONG if points < _WEAK * usual else _Sight.NO_MAP)
 
     def give_up(self, camera: str) -> None:
         """What a camera shows is wrong: another one leads as soon as it has an image."""

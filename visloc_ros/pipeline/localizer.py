@@ -152,6 +152,7 @@ class Localizer:
         self._is_behind = is_behind
         self._guard = StampGuard()
         self._map_tracked_ns = 0
+        self._is_lost = False  # odometry, at the last frame that it was given
         self._held: tuple[int, int] | None = None  # since when map points hold the pose, in which segment of odometry
         self.refused: Counter[str] = Counter()
         """Frames left out for their stamp, by reason, and how often the clock jumped back."""
@@ -174,6 +175,7 @@ class Localizer:
             return None
         with self.processor("odometry"):
             odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why there is none
+        self._is_lost = isinstance(odometry, Rejection)
         if isinstance(odometry, Rejection) and odometry.reason is Reason.FROZEN:
             return self._leave_out(odometry)  # neither map points nor a search say where the camera is
         with self.processor("fusion"):
@@ -207,8 +209,8 @@ class Localizer:
         return self._leave_out(Rejection(stamp_ns, reason))
 
     def _leave_out(self, rejection: Rejection) -> Estimate | None:
-        is_frozen = rejection.reason is Reason.FROZEN
-        by_others = self._track_others(rejection.stamp_ns) if is_frozen else None
+        is_blind = self._is_lost or rejection.reason is Reason.FROZEN
+        by_others = self._track_others(rejection.stamp_ns) if is_blind else None
         if by_others is not None:
             return self._lead_by_others(by_others)
         estimate = self.backend.add_odometry(rejection)
@@ -243,6 +245,10 @@ class Localizer:
 
     def change_camera(self) -> None:
         """Take the frames of another camera from now on, in whose images the map tracker follows points already."""
+        self.restart_odometry()
+
+    def restart_odometry(self) -> None:
+        """Begin odometry again from the next frame; followed map points hold the pose meanwhile."""
         self.odometry.reset()
         self._map_tracked_ns, self._held, self.disagreements = 0, None, 0
 

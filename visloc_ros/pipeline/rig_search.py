@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.recent_motion import RecentMotion
+from visloc_ros.core.recent_motion import RecentMotion, unobserved_motion_covariance
 from visloc_ros.core.repeated_images import RepeatedImages
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
-from visloc_ros.fusion.initialization.pose_prior import unobserved_motion_covariance
 from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
 from visloc_ros.localization.rig.engine import AT_ONCE_NS
 from visloc_ros.map_tracking import OtherImage

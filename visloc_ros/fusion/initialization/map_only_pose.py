@@ -16,12 +16,13 @@ from itertools import pairwise
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, carried_on, rotation_angle_deg
+from visloc_ros.core.recent_motion import unobserved_motion_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import ACCEPTED, AnchorPose, Reason, Rejection, TrackedPose, Verdict
 from visloc_ros.fusion.anchor_fix import make_fix
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.initialization.alignment_search import FirstFix
-from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior, unobserved_motion_covariance
+from visloc_ros.fusion.initialization.pose_prior import PosePrior, StampedPosePrior
 from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.recent_motion import unobserved_motion_covariance
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import pose_difference, pose_of_other
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.odometry_model.history import OdometrySample
 
-SPEED = 0.5  # m/s, standard deviation of an unobserved motion: before the first fix odometry has no metric scale
-TURN_RATE = float(np.deg2rad(30.0))  # rad/s, likewise for a rotation across a loss of odometry
 LARGEST_SIGMA = 10.0  # m, standard deviation of the position beyond which a prior no longer narrows a search down
 GATE = chi_square_quantile(0.95, 6)
 
@@ -63,8 +62,3 @@ class StampedPosePrior:
         rotation = pose.rotation @ self.sample.motion_to(sample).camera_from_camera.rotation
         covariance = self.prior.covariance + unobserved_motion_covariance(seconds, turn_rate=0.0)
         return PosePrior(SE3(rotation, pose.translation), covariance)
-
-
-def unobserved_motion_covariance(seconds: float, speed: float = SPEED, turn_rate: float = TURN_RATE) -> Array:
-    """Covariance (6, 6) that an unobserved motion adds to a pose in some time."""
-    return np.diag(np.repeat([(speed * seconds) ** 2, (turn_rate * seconds) ** 2], 3))
