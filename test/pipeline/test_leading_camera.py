@@ -1,9 +1,12 @@
 """Which of several cameras odometry follows."""
 
+import pytest
+
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.pipeline.leading_camera import LeadingCamera, sees
 
 MS = 1_000_000
+POINTS = 100
 
 
 def come(leading, camera, stamp_ns, is_tracked=True):
@@ -11,7 +14,7 @@ def come(leading, camera, stamp_ns, is_tracked=True):
     leading.arrived(camera, stamp_ns)
     is_taken = leading.takes(camera, stamp_ns)
     if is_taken:
-        leading.tracked(camera, stamp_ns) if is_tracked else leading.missed(camera)
+        leading.tracked(camera, stamp_ns, POINTS) if is_tracked else leading.missed(camera)
     return is_taken
 
 
@@ -87,7 +90,7 @@ def test_frames_that_there_is_no_time_for_show_as_much_as_the_one_before():
     for saw in (True, False):
         leading = LeadingCamera("front")
         both(leading, 0, 1000)
-        leading.tracked("front", 1000 * MS) if saw else leading.missed("front")
+        leading.tracked("front", 1000 * MS, POINTS) if saw else leading.missed("front")
         for ms in range(1050, 1500, 50):
             leading.arrived("front", ms * MS)
             leading.skipped("front", ms * MS)
@@ -113,10 +116,20 @@ def test_a_camera_that_sees_nothing_of_the_map_leads_no_longer_than_two_seconds(
     taken = []
     for ms in range(1000, 3200, 50):
         leading.arrived("front", ms * MS)
-        leading.outdone("front")
+        leading.outdone("front", POINTS)
         leading.arrived("left", ms * MS)
         taken.append(leading.takes("left", ms * MS))
     assert 2000 <= 50 * taken.index(True) <= 2100
+
+
+@pytest.mark.parametrize(("points", "leads_on"), [(POINTS // 2, True), (POINTS // 8, False)])
+def test_a_camera_whose_odometry_loses_most_of_its_points_and_the_map_leads_no_more(points, leads_on):
+    leading = LeadingCamera("front")
+    both(leading, 0, 1000)
+    leading.arrived("front", 1000 * MS)
+    leading.outdone("front", points)
+    leading.arrived("left", 1010 * MS)
+    assert leading.takes("left", 1010 * MS) is not leads_on
 
 
 def test_what_contradicts_leads_no_more_and_an_untrusted_camera_never():

@@ -142,7 +142,7 @@ class LeadingCamera:
             if camera != self._lead.camera:
                 self._begin(camera, stamp_ns)
 
-    def tracked(self, camera: str, stamp_ns: int, points: int = 0) -> None:
+    def tracked(self, camera: str, stamp_ns: int, points: int) -> None:
         """Note an image of the camera that leads in which odometry saw something, and followed so many points."""
         with self._lock:
             if camera == self._lead.camera:
@@ -160,7 +160,7 @@ class LeadingCamera:
         """Note an image in which odometry saw nothing."""
         self._note(camera, _Sight.NOTHING)
 
-    def outdone(self, camera: str, points: int = 0) -> None:
+    def outdone(self, camera: str, points: int) -> None:
         """Note an image in which odometry followed so many points, but only other cameras saw the map."""
         with self._lock:
             usual = median(self._lead.num_points) if self._lead.num_points else 0
