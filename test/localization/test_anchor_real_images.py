@@ -65,7 +65,9 @@ def truth():
 
 @pytest.fixture(scope="module")
 def engine(truth):
-    extractor, matcher = make_extractor(FeatureConfig()), make_matcher(MatcherConfig())
+    precision = "float32"  # on any processor alike
+    extractor = make_extractor(FeatureConfig(precision=precision))
+    matcher = make_matcher(MatcherConfig(precision=precision))
     features = [extractor.extract(read_frame(index, truth).image) for index in MAP_FRAMES]
     poses = [truth.poses[index] for index in MAP_FRAMES]
     points, rows = triangulate_pairs(poses, features, matcher)

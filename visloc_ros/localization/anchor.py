@@ -70,14 +70,17 @@ class AnchorEngine:
         self.extractor = extractor or make_extractor(self.config.features)
         check_models(map_, self.extractor, self.config.search)
         self._searcher = searcher or open_map_for_search(map_, self.config, self.extractor, matcher)
-        self.map = self._searcher.map
+        of_map, searched = map_uncertainty(map_, self.config.pose), self._searcher.map
+        self._is_reduced = searched.points is not map_.points
+        if self._is_reduced:  # its images show its points, not their own keypoints: nothing can be measured by them
+            searched = replace(searched, manifest=replace(searched.manifest, uncertainty=of_map.info))
+        self.map = searched
         """The map that the searcher uses: the whole one, or the one prepared for its way of searching."""
-        self._is_reduced = self.map.points is not map_.points
         self._solver = EvidenceSolver(self.map, self.config.pose)
         compare = similarity_beside(self._searcher.matcher)
         self._guided = GuidedSearch(self.map, self.config, self._searcher.min_similarity, compare)
         self.fit = FitToMap(map_, self.config.pose)
-        self.map_uncertainty = replace(map_uncertainty(map_, self.config.pose), map=self.map)
+        self.map_uncertainty = replace(of_map, map=self.map)
         self.map_uncertainty.prepare()
         self._estimators: WeakKeyDictionary[CameraCalibration, CameraEstimator] = WeakKeyDictionary()
         self._doubts = CalibrationDoubts(self.config.pose)

@@ -17,8 +17,8 @@ SAME = ((165, 207), (165, 210))
 @pytest.fixture(scope="module")
 def matched():
     """For each pair of views, their features and LightGlue's matches."""
-    building, extractor = OfficeBuilding(2), make_extractor(FeatureConfig(device="cpu"))
-    matcher = make_matcher(MatcherConfig(device="cpu"), "aliked-n16")
+    building, extractor = OfficeBuilding(2), make_extractor(FeatureConfig(device="cpu", precision="float32"))
+    matcher = make_matcher(MatcherConfig(device="cpu", precision="float32"), "aliked-n16")  # on any processor alike
     found = {}
     for pair in (*ACROSS, *SAME):
         a, b = (extractor.extract(next(building.images(row, row + 1))) for row in pair)
