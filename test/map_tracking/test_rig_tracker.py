@@ -88,6 +88,23 @@ def test_one_camera_alone_holds_the_pose_while_the_other_sees_nothing(room, righ
     assert max(errors_m(room, results)) < 0.03
 
 
+def test_poses_by_the_last_images_of_another_camera_are_as_uncertain_as_its_motion_since(room, rights):
+    """A pose that was predicted must not count as a motion that was seen."""
+    images, squared = Images(room, rights), []
+    tracker = RigMapTracker(room.map, CONFIG, images)
+    follow(room, tracker)
+    images.late = 1  # its image comes after the one that cannot be used
+    assert tracker.track_others(rights[LAST + 1].stamp_ns, None) is None
+    for index in (LAST + 2, LAST + 3):
+        result = tracker.track_others(rights[index].stamp_ns, None)
+        assert isinstance(result, TrackedPose)
+        error = error_of(result.map_from_camera, room.pose(index))
+        squared.append(float(error @ np.linalg.solve(result.covariance, error)))
+    assert max(squared) < 30.0
+    stamps_ns = [stamp_ns for stamp_ns, _ in tracker._joint.poses]
+    assert stamps_ns[-1] == rights[LAST + 2].stamp_ns
+
+
 def test_another_camera_leads_with_the_points_that_were_followed_in_it(room, rights):
     images = Images(room, rights)
     tracker = RigMapTracker(room.map, CONFIG, images)

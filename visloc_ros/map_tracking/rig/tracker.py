@@ -8,7 +8,7 @@ at its own stamp: the predicted poses move it to the frame of the leading camera
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -217,7 +217,7 @@ class RigMapTracker:
         if not chosen:
             return None
         joint, parts = join(list(chosen.values()), of_anchor), [tracked[name] for name in chosen]
-        self._joint.add(stamp_ns, joint.map_from_camera)
+        self._note_joint(stamp_ns, joint.map_from_camera, [places.get(name) for name in chosen])
         return replace(
             parts[0],
             stamp_ns=stamp_ns,
@@ -231,6 +231,12 @@ class RigMapTracker:
             stage_ms={stage: sum(part.stage_ms.get(stage, 0.0) for part in parts) for stage in parts[0].stage_ms},
             inlier_points=np.vstack([part.inlier_points for part in parts]),
         )
+
+    def _note_joint(self, stamp_ns: int, map_from_camera: SE3, chosen: Sequence[_Place | None]) -> None:
+        """Note where the leading camera was at the newest image that shows it: a prediction shows no motion."""
+        then = min((place or _now(stamp_ns) for place in chosen), key=lambda place: stamp_ns - place.stamp_ns)
+        if not self._joint.poses or then.stamp_ns > self._joint.poses[-1][0]:
+            self._joint.add(then.stamp_ns, map_from_camera @ then.motion)
 
     def _own_pose(self, name: str, tracked: TrackedPose) -> OwnPose:
         """The pose of a camera with what is independent of the anchor."""
@@ -279,6 +285,11 @@ class RigMapTracker:
         motion = self._motion if self.sees_map else self._joint
         moved = motion.since(image.frame.stamp_ns, stamp_ns)
         return None if moved is None else _Place(image.frame.stamp_ns, *moved, image.camera_from_other)
+
+
+def _now(stamp_ns: int) -> _Place:
+    """The leading camera itself."""
+    return _Place(stamp_ns, SE3.identity(), np.zeros((6, 6)), SE3.identity())
 
 
 def _of_other(map_from_camera: SE3 | None, place: _Place) -> SE3 | None:
