@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 import cv2
 import numpy as np
@@ -401,7 +402,7 @@ def cells(row: Figures) -> list[str]:
         f"{row['largest']:.1f}",
         f"{100.0 * row['median_m']:.1f} cm" if row["poses"] else "–",
         str(row["leads"]),
-        "; ".join(sorted({words[:90] for words in row["says"]}))[:180],
+        shorten("; ".join(sorted({shorten(words, 90) for words in row["says"]})), 180),
     ]
 
 

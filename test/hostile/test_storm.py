@@ -30,6 +30,7 @@ def test_the_nodes_outlive_a_storm(tmp_path, ros_domain):
     assert (figures["deaths"], figures["unanswered"], figures["absurd_outputs"]) == (0, 0, 0), figures
     failures = [line for line in done.stderr.splitlines() if "failed, " in line]  # as the guard tells them
     assert not failures, failures[0]
-    assert all(figures["recoveries_s"]), (figures["recoveries_s"], figures["last_status"], done.stderr[-3000:])
+    print(done.stderr[-20_000:])  # shown if this fails
+    assert all(figures["recoveries_s"]), (figures["recoveries_s"], figures["last_status"])
     if EXAMPLES:  # in a short storm memory is still being filled
         assert all(used[-1] < MOST_GROWTH * used[0] for used in figures["memory_mb"].values()), figures
