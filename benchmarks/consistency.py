@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.places import DEMO_MAP, PAINTED_SEED, known_truth
-from benchmarks.program import add_outputs, new_parser, run_visloc
+from benchmarks.places import DEMO_MAP, PAINTED_SEED, Place, known_truth
+from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.apps.offline_run import FrameRun, RunConfig, RunListener, make_backend, search_inline
 from visloc_ros.core.geometry import SE3, Array
@@ -52,6 +52,7 @@ HEADER = (
 BEYOND = {sigmas: chi_square_quantile(math.erf(sigmas / math.sqrt(2.0)), POSE_DOF) for sigmas in (3, 5)}
 RUN = replace(RunConfig(causal=True), anchor_period_s=1.0, anchor_latency_s=0.32)
 MAP_RATE_HZ = 2.0
+FPS = 1.0  # of searches: a run's own period counts
 SAME_NS = 2_000_000
 
 
@@ -69,7 +70,7 @@ class Walk:
     """A walk through a mapped place, of which the frames are left out that are a multiple of ``mapped_every``."""
 
     name: str
-    map: Path
+    map: Map
     source: FrameSource
     mapped_every: int | None = None
 
@@ -107,9 +108,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     rows, figures, lines = [], [], []
     for walk in walks(arguments):
-        place = open_map(walk.map)
-        lines.append(f"- {walk.name}: {own_error_in_words(place.manifest)}.")
-        for kind, poses in run(place, walk).items():
+        lines.append(f"- {walk.name}: {own_error_in_words(walk.map.manifest)}.")
+        for kind, poses in run(walk).items():
             if not poses:
                 continue
             figures.append({"place": walk.name, "poses": kind, **summarize(poses, known_truth(walk.source))})
@@ -129,16 +129,15 @@ def walks(arguments: argparse.Namespace) -> list[Walk]:
     found = []
     for name, config in ROOMS.items():
         if is_wanted(arguments, name):
-            mapped = DEMO_MAP if name == "demo map" else room_map(work, config.seed)
+            mapped = open_map(DEMO_MAP) if name == "demo map" else room_map(work, config.seed)
             found.append(Walk(name, mapped, open_source(room_walk(work, config))))
     for name, (folder, first, last, every) in REAL.items() if arguments.data is not None else ():
         if is_wanted(arguments, name):
-            recording = arguments.data / folder
-            whole = SourceConfig(first=first, last=last, every=every)
+            recording, frames = arguments.data / folder, SourceConfig(first=first, last=last, every=every)
             queries = SourceConfig(first=last + 1) if name == "redkitchen" else SourceConfig(last=last)
-            mapped = real_map(work, folder, whole, recording)
             between = None if name == "redkitchen" else every
-            found.append(Walk(name, mapped, open_source(recording, queries), between))
+            place = Place(folder, recording, frames, recording, queries, FPS)
+            found.append(Walk(name, place.open_map(work / "maps"), open_source(recording, queries), between))
     return found
 
 
@@ -168,10 +167,10 @@ def room_walk(work: Path, config: SimulationConfig) -> Path:
     return rendered(work / f"room_{config.seed}_{config.light}_{config.width}", config, "localize")
 
 
-def room_map(work: Path, seed: int) -> Path:
+def room_map(work: Path, seed: int) -> Map:
     """The map of a room by day."""
     folder = rendered(work / f"room_{seed}_map", SimulationConfig(seed=seed, rate_hz=MAP_RATE_HZ), "map")
-    return real_map(work, folder.name, SourceConfig(), folder)
+    return Place(folder.name, folder, SourceConfig(), folder, SourceConfig(), FPS).open_map(work / "maps")
 
 
 def rendered(folder: Path, config: SimulationConfig, pass_name: str) -> Path:
@@ -182,19 +181,10 @@ def rendered(folder: Path, config: SimulationConfig, pass_name: str) -> Path:
     return folder
 
 
-def real_map(work: Path, name: str, mapped: SourceConfig, folder: Path) -> Path:
-    """The map of a recording at its true poses; built if missing."""
-    path = work / "maps" / name
-    if not path.exists():
-        truth = next(folder.glob("groundtruth*.txt"))
-        frames = [f"--{option}={getattr(mapped, option)}" for option in ("first", "last", "every")]
-        run_visloc("build-map", folder, "-o", path, *frames, f"--reference-poses={truth}")
-    return path
-
-
-def run(place: Map, walk: Walk) -> dict[str, list[Stated]]:
+def run(walk: Walk) -> dict[str, list[Stated]]:
     """Anchors, tracked poses, and fused poses while LOCALIZED."""
-    engine, poses = AnchorEngine(place, RUN.anchor, most_turns=1), Poses()
+    place, poses = walk.map, Poses()
+    engine = AnchorEngine(place, RUN.anchor, most_turns=1)
     searches = search_inline(engine, RUN)
     localizer = FrameRun(place, RUN, engine, make_backend(RUN, searches, poses), poses, Measurements())
     fused = []

@@ -36,7 +36,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from benchmarks.busy_programs import SPINNING, beside
-from benchmarks.consistency import room_map
+from benchmarks.places import simulated_room
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_msgs.msg import LocalizationStatus, OdometryStatus
@@ -371,13 +371,15 @@ def running_nodes(names: tuple[str, ...], work: Path) -> Iterator[None]:
     cameras = " ".join(names[1:])
     nodes = ("odometry_node", "anchor_node")
     parameters.write_text("".join(f"/**/{one}:\n  ros__parameters:\n    cameras: '{cameras}'\n" for one in nodes))
+    place, maps = simulated_room(work), work / "maps"
+    place.open_map(maps)  # built as users' maps are, if missing
     command = [
         sys.executable,
         "-m",
         "visloc_ros.apps.cli",
         "up",
         "--map",
-        str(room_map(work, SimulationConfig.seed)),
+        str(maps / place.name),
         "--base-frame",
         "base",
     ]

@@ -17,7 +17,7 @@ from tf2_msgs.msg import TFMessage
 from visloc_msgs.msg import Anchor, Innovation, LocalizationStatus, OdometryStatus
 from visloc_msgs.msg import MapIdentity as MapIdentityMsg
 from visloc_msgs.msg import TrackedPose as TrackedPoseMsg
-from visloc_ros.core.coordinate_frame import CoordinateFrame
+from visloc_ros.core.coordinate_frame import CoordinateFrame, derived_uuid
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.types import Anchor as CoreAnchor
@@ -149,7 +149,7 @@ class Probe(Node):
 
     def map_of(self, name: str) -> MapIdentity:
         """A metric map in a frame of its own."""
-        return MapIdentity(name, metric=True, on_earth=self.on_earth, frame=CoordinateFrame(f"frame of the {name}"))
+        return MapIdentity(name, metric=True, on_earth=self.on_earth, frame=CoordinateFrame(derived_uuid(name)))
 
     def send_initial_pose(self, pose: SE3, frame_id: str = "map", sigma: float = 0.5) -> None:
         """As RViz does."""

@@ -23,6 +23,7 @@ from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from visloc_msgs.msg import LocalizationStatus, OdometryStatus
+from visloc_ros.core.coordinate_frame import derived_uuid
 from visloc_ros.core.geo_reference import GEO_SIGMA_M, GeoReference
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.plausibility import covariance_fault
@@ -194,7 +195,7 @@ def test_odom_never_jumps_when_another_map_is_loaded(ros_domain):
         assert (states[55], states[56]) == (LocalizationStatus.LOCALIZED, LocalizationStatus.INITIALIZING)
         assert states[99] == LocalizationStatus.LOCALIZED
         assert setup.probe.statuses[-1].map_name == "other room"
-        assert setup.probe.statuses[-1].map_frame_uuid == "frame of the other room"
+        assert setup.probe.statuses[-1].map_frame_uuid == derived_uuid("other room")
         assert not setup.probe.fixes  # neither map is on the earth
         assert largest_step(setup.probe.edge("odom", "base_link")) < 1.5 * largest_true_step(30, 100)
 
@@ -210,7 +211,7 @@ def test_no_pose_in_the_frame_before_is_published_once_another_map_is_announced(
         setup.settle()
         assert (len(setup.probe.poses), len(setup.probe.edge("map", "odom")), len(setup.probe.camera_poses)) == counts
         announced = setup.probe.maps_in_use[-1]
-        assert (announced.name, announced.frame_uuid) == ("other room", "frame of the other room")
+        assert (announced.name, announced.frame_uuid) == ("other room", derived_uuid("other room"))
         assert ros_messages.stamp_from_msg(announced.header.stamp) == stamp_of(49) + 1
 
 

@@ -53,6 +53,15 @@ class CoordinateFrame:
         return self.frame_from_earlier[common] @ other.frame_from_earlier[common].inverse
 
 
+def is_uuid(text: str) -> bool:
+    """Whether a text can be the UUID of a frame."""
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
 def new_uuid() -> str:
     """The UUID of a new frame."""
     return str(uuid.uuid4())

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from visloc_ros.core.coordinate_frame import CoordinateFrame
+from visloc_ros.core.coordinate_frame import CoordinateFrame, is_uuid
 from visloc_ros.core.errors import MapError, VislocError
 from visloc_ros.core.geo_reference import GeoReference
 from visloc_ros.core.geometry import SE3, Array, Sim3
@@ -180,18 +180,20 @@ def _frame_from_msg(message: Any) -> CoordinateFrame | None:
 
 
 def map_identity_from_msg(message: Any) -> MapIdentity:
-    """Inverse of ``map_identity_to_msg``."""
-    frame = None
-    if message.frame_uuid:
-        earlier = {one.uuid: _similarity_from_msg(one) for one in message.earlier_frames}
-        frame = CoordinateFrame(message.frame_uuid, earlier)
+    """Inverse of ``map_identity_to_msg``. Raises MessageError for a frame or a transform that is none.
+
+    A map that is believed replaces the one in use, and no anchor is accepted until another one is loaded.
+    """
+    if not is_uuid(message.frame_uuid):
+        raise MessageError(f"'{message.frame_uuid[:40]}' is no UUID of the frame of a map")
+    earlier = {one.uuid: _similarity_from_msg(one) for one in message.earlier_frames}
     return MapIdentity(
         message.name,
         message.metric,
         message.gravity_aligned,
         message.path,
         _origin_from_msg(message),
-        frame,
+        CoordinateFrame(message.frame_uuid, earlier),
         message.model_id,
     )
 
