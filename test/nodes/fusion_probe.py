@@ -105,10 +105,15 @@ class Probe(Node):
         self.static.publish(TFMessage(transforms=[mounting]))
 
     def send_odometry(
-        self, index: int, segment: int = 0, camera: SE3 | None = None, scale: OdometryScale | None = None
+        self,
+        index: int,
+        segment: int = 0,
+        camera: SE3 | None = None,
+        scale: OdometryScale | None = None,
+        frame_id: str = "camera",
     ) -> None:
         pose = OdometryPose(stamp_of(index), camera or odom_from_camera(index), segment, num_tracked=100, scale=scale)
-        self._send_status(conversions.odometry_status_to_msg(pose, "camera"))
+        self._send_status(conversions.odometry_status_to_msg(pose, frame_id))
 
     def _send_status(self, message: OdometryStatus) -> None:
         self.frames_received += 1

@@ -143,6 +143,14 @@ def test_a_bare_camera_is_its_own_base(ros_domain):
         assert last.is_close(map_from_camera(49), 0.01, 0.1)
 
 
+def test_an_image_without_a_frame_does_not_end_the_poses_of_the_next_ones(ros_domain):
+    with running(*parameters(base_frame="camera")) as setup:
+        setup.localize()
+        setup.send_frame(50, frame_id="")
+        setup.localize(begin=51)
+        assert setup.probe.edge("odom", "camera")[stamp_of(100)].is_close(map_from_camera(100), 0.05, 0.5)
+
+
 def test_odometry_of_another_node_is_corrected_at_the_frames_own_stamps(ros_domain):
     """With ``publish_odom_to_base_tf`` false, odom is another node's frame: its own origin, its own stamps, late."""
     other = SE3.from_rotation_vector([0.0, 0.0, -0.8], [7.0, 3.0, 0.0])

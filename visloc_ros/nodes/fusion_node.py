@@ -78,7 +78,7 @@ class FusionNode(VislocNode[FusionNodeConfig]):
         self._takes_odometry = takes_odometry
         self._lent: Backend | None = None  # while this node is active and its mode takes odometry
         self._lending = threading.Lock()
-        self.camera_frame = ""
+        self.camera_frame, self._has_camera = "", False  # of the newest odometry; whether any has named one
         ModeService(self)
 
     @contextmanager
@@ -144,10 +144,10 @@ class FusionNode(VislocNode[FusionNodeConfig]):
 
     def _follow_camera(self, camera_frame: str, stamp_ns: int) -> None:
         """Take note of the camera of the next odometry, which may be another one of the robot than before."""
-        if self.camera_frame and camera_frame != self.camera_frame:
+        if self._has_camera and camera_frame != self.camera_frame:
             self.get_logger().info(f"odometry follows the camera '{camera_frame}' from now on")
             self._backend.change_camera(stamp_ns, lambda: self._place_of(camera_frame))
-        self.camera_frame = camera_frame
+        self.camera_frame, self._has_camera = camera_frame, self._has_camera or bool(camera_frame)
 
     def _take_anchor(self, message: AnchorMsg) -> None:
         """Keep an anchor until the next frame's pose is out; without odometry it is published as it comes."""
