@@ -11,6 +11,7 @@ from visloc_ros.fusion.config import OdometryNoiseConfig
 from visloc_ros.fusion.odometry_model.history import ANGLE, DISTANCE, DURATION, OdometryHistory, RelativeMotion
 from visloc_ros.fusion.odometry_model.noise_model import (
     CameraState,
+    OdometryModel,
     StateEstimate,
     effective_path_moments,
     odometry_noise_covariance,
@@ -143,3 +144,14 @@ def test_where_odometry_reports_more_than_it_mostly_does_there_is_as_much_more_n
     np.testing.assert_allclose(reported(0.0, 0.5), base)
     np.testing.assert_allclose(reported(50.0, 50.0), 50.0 * base)
     np.testing.assert_allclose(reported(1.0, 50.0)[3:6, 3:6], 50.0 * base[3:6, 3:6])
+
+
+@pytest.mark.parametrize("usual", [(1e-2, 1e-2), (1e-9, 1e-9), (np.inf, np.inf)])
+def test_a_step_has_at_least_the_noise_that_odometry_reports(usual):
+    there, turn = StateEstimate(STATE, np.zeros((7, 7))), np.radians(3.0)
+    odometry = OdometryModel(replace(CONFIG, position=1e-3, rotation_deg=0.01, rotation_scale_sigma=0.0), 0.0, usual)
+    reported = replace(MOTION, reported_variances=np.array([0.0, turn**2]))
+    step = odometry.of_steps.propagate(there, reported).covariance
+    assert np.sqrt(step[3, 3]) > 0.999 * turn
+    quiet = odometry.of_steps.propagate(there, MOTION).covariance
+    np.testing.assert_allclose(quiet, odometry.propagate(there, MOTION).covariance)

@@ -8,7 +8,7 @@ Functions of arrays take any leading shape (...).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,6 +82,16 @@ class OdometryModel:
     def propagate(self, estimate: StateEstimate, motion: RelativeMotion) -> StateEstimate:
         """Estimate at the other end of a relative motion."""
         return estimate.moved(motion.corrected(self.rotation_scale_error), self.noise, self.usual)
+
+    @property
+    def of_steps(self) -> OdometryModel:
+        """The same for the next frames: with at least the noise that odometry reports.
+
+        It may have less over longer motions, as the next steps take much of a step's error back: when landmarks are new
+        and not yet adjusted.
+        """
+        position, rotation = np.square([self.noise.position, np.deg2rad(self.noise.rotation_deg)]).tolist()
+        return replace(self, usual=(min(self.usual[0], position), min(self.usual[1], rotation)))
 
 
 def effective_path_moments(moments: Array, scale: Array | float, rotation: Array, config: OdometryNoiseConfig) -> Array:

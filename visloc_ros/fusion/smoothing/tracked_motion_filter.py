@@ -110,14 +110,15 @@ class TrackedMotionFilter:
         if not self._steps:
             return TrackedMotionState.begin(odometry.propagate(scale, origin.motion_to(sample)))
         newest = self._steps[-1]
-        return newest.filtered.predicted(newest.motion.sample.motion_to(sample), odometry, config)
+        return newest.filtered.predicted(newest.motion.sample.motion_to(sample), odometry.of_steps, config)
 
     def propagate(self, anchor: StateEstimate, sample: OdometrySample, odometry: OdometryModel) -> StateEstimate | None:
         """Estimate at a frame from that at the anchor's; None before the first tracked motion."""
         step = self._at_or_before(sample.stamp_ns)
         if step is None:
             return None
-        return odometry.propagate(_composed(anchor, step.filtered.estimate), step.motion.sample.motion_to(sample))
+        motion = step.motion.sample.motion_to(sample)
+        return odometry.of_steps.propagate(_composed(anchor, step.filtered.estimate), motion)
 
     def motion_to(
         self, sample: OdometrySample, log_scale: float, max_gap_s: float, odometry: OdometryModel

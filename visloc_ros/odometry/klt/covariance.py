@@ -5,6 +5,10 @@ normal equations, which take every observation as independent, give several time
 landmark's whole track counts as one observation, and the scatter of the tracks' pulls on the solution is its
 covariance (the cluster-robust "sandwich" of Liang and Zeger, Biometrika 73, 1986).
 
+Landmarks that were made at the same keyframe share its error until an adjustment corrects it, so that the pose of a
+frame moves when new ones join, when old ones leave the image, and when the adjustment is done. By how much, groups of
+the same birth show, which pull the pose in different directions: the same sandwich, with groups as clusters.
+
 Two constants stand for errors that no residual shows; ``benchmarks/odometry/uncertainty.py`` measures their effect. An
 exact lens, global shutter and still scene need the least: simulated rooms need 1.2 to 2.9 times the visible variance
 (seeds 11 to 16, median error over 0.1 to 3 s), so that 4 is on the safe side for the best cameras. Real cameras need
@@ -79,7 +83,8 @@ class MotionCovariance:
     """Covariance of ``odom_from_camera`` since the segment's first frame, grown from frame to frame.
 
     Every frame gets the share of the last keyframe step that its features moved by, more where the pose rests on fewer
-    features than usual. The increments belong to the motion in between: the difference of two covariances, the earlier
+    features than usual, and the disagreement of its landmarks: all of it if the map has changed, else as much as the
+    share of the landmarks that are lost. The increments belong to the motion in between: the difference of two covariances, the earlier
     one carried along by ``move_covariance``, is the covariance of the motion from one to the other.
     """
 
@@ -91,24 +96,27 @@ class MotionCovariance:
         self._usual = deque[float](maxlen=_SPAN)  # information of the steps that an adjustment assesses
         self._sum, self._count = np.zeros((6, 6)), 0
         self._position = np.zeros(3)
+        self._before: PoseUncertainty | None = None
+        self._has_map_changed = False  # since then
 
     def learn(self, window: WindowUncertainty, position: Array) -> None:
         """Take over the covariances of an adjustment, which put the camera at ``position`` (3,)."""
         self.value = window.total if self.value is None else move_covariance(self.value, position - self._position)
-        self._step, self._position = window.step, position
+        self._step, self._position, self._has_map_changed = window.step, position, True
 
-    def move(self, odom_from_camera: SE3, moved_px: float, information: Array) -> None:
-        """Go on to the next pose, after a motion of the features, with ``information`` (6, 6) from points."""
+    def move(self, odom_from_camera: SE3, moved_px: float, pose: PoseUncertainty) -> None:
+        """Go on to the next pose, after a motion of the features, with what its landmarks say of it."""
         moved_px = min(moved_px, self._step_px)
         self._moved_px += moved_px
-        self._sum, self._count = self._sum + information, self._count + 1
+        self._sum, self._count = self._sum + pose.information, self._count + 1
+        jump = self._jump_to(pose)
         if self.value is None or self._step is None:
             return
         usual = median(self._usual) if self._usual else _log_det(self._sum / self._count)
         # The mean over all directions, of logarithms: one in which the points say little would decide any other mean.
-        weakness = float(np.exp((usual - _log_det(information)) / 6.0))
+        weakness = float(np.exp((usual - _log_det(pose.information)) / 6.0))
         self.value = move_covariance(self.value, odom_from_camera.translation - self._position)
-        self.value += moved_px / self._step_px * weakness * self._step
+        self.value += moved_px / self._step_px * weakness * self._step + jump
         self._position = odom_from_camera.translation
 
     def close_step(self) -> None:
@@ -117,17 +125,59 @@ class MotionCovariance:
         if self._count:
             self._usual.append(_log_det(self._sum / self._count))
         self._sum, self._count, self._moved_px = np.zeros((6, 6)), 0, 0.0
+        self._has_map_changed = True
+
+    def _jump_to(self, pose: PoseUncertainty) -> Array:
+        """Covariance (6, 6) of how far other landmarks, or moved ones, have moved the pose."""
+        before, has_changed = self._before, self._has_map_changed
+        self._before, self._has_map_changed = pose, False
+        if before is None:
+            return np.zeros((6, 6))
+        if has_changed:
+            return before.disagreement + pose.disagreement
+        return max(0.0, 1.0 - pose.num_landmarks / before.num_landmarks) * pose.disagreement
 
 
-def pose_information(camera_from_odom: SE3, points: Array, rays: Array, pixels_per_ray: Array) -> Array:
-    """Information (6, 6) on ``odom_from_camera`` in axes of odom, from points (N, 3) and where they are seen (N, 2)."""
-    x, y, z = (camera_from_odom @ points).T
-    u, v = x / z, y / z
-    residuals = (np.stack([u, v]) - rays.T) * pixels_per_ray
-    jacobian = (pose_jacobian(u, v, 1.0 / z) * pixels_per_ray).transpose(1, 0, 2).reshape(6, -1)
-    variance = max(float(np.mean(np.square(residuals))), _SHARED_ERROR_PX**2)
-    to_odom = inverse_jacobian(camera_from_odom.rotation)
-    return np.asarray(to_odom @ (jacobian @ jacobian.T) @ to_odom.T / variance)
+@dataclass(frozen=True, eq=False)
+class PoseUncertainty:
+    """What landmarks say of the pose ``odom_from_camera`` of one frame, in axes of odom.
+
+    ``information`` (6, 6) takes the landmarks as known, ``disagreement`` (6, 6) is the covariance of the pose by the
+    errors that landmarks made at the same keyframe share.
+    """
+
+    information: Array
+    disagreement: Array
+    num_landmarks: int
+
+    @staticmethod
+    def of(camera_from_odom: SE3, points: Array, rays: Array, pixels_per_ray: Array, born: Array) -> PoseUncertainty:
+        """By landmarks (N, 3), where they are seen (N, 2), and the keyframes (N,) that they were made at.
+
+        Those made at a keyframe below 0 are in no group.
+        """
+        x, y, z = (camera_from_odom @ points).T
+        u, v = x / z, y / z
+        residuals = (np.stack([u, v]) - rays.T) * pixels_per_ray
+        jacobian = pose_jacobian(u, v, 1.0 / z) * pixels_per_ray
+        variance = max(float(np.mean(np.square(residuals))), _SHARED_ERROR_PX**2)
+        flat = jacobian.transpose(1, 0, 2).reshape(6, -1)
+        to_odom = inverse_jacobian(camera_from_odom.rotation)
+        information = to_odom @ (flat @ flat.T) @ to_odom.T / variance
+        step = _scatter(jacobian[..., born >= 0], residuals[:, born >= 0], born[born >= 0])
+        return PoseUncertainty(information, to_odom @ step @ to_odom.T, len(points))
+
+
+def _scatter(jacobian: Array, residuals: Array, groups: Array) -> Array:
+    """Covariance (6, 6) of a step by residuals (2, N) with a Jacobian (2, 6, N) and one error for each group (N,)."""
+    numbers, group_rows = np.unique(groups, return_inverse=True)
+    if len(numbers) < 2:
+        return np.zeros((6, 6))
+    pulls = np.zeros((len(numbers), 6))
+    np.add.at(pulls, group_rows, np.einsum("ain,an->ni", jacobian, residuals))
+    hessian = np.einsum("ain,ajn->ij", jacobian, jacobian)
+    steps = np.linalg.solve(hessian, (pulls - pulls.mean(axis=0)).T)
+    return np.asarray(steps @ steps.T * len(numbers) / (len(numbers) - 1))
 
 
 def _log_det(information: Array) -> float:

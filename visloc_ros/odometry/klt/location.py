@@ -19,7 +19,7 @@ from visloc_ros.odometry.klt.rolling_shutter import ExpectedTurn, expect_turn, f
 from visloc_ros.odometry.klt.tracking import Features, Ids, measure, seen_points
 from visloc_ros.odometry.klt.triangulation import DEPTH_LOG_SIGMA, TRACK_SIGMA_PX
 from visloc_ros.odometry.klt.two_view import bearings
-from visloc_ros.tracking.pixels import Pixels
+from visloc_ros.tracking.pixels import Mask, Pixels
 from visloc_ros.tracking.robust_pose import fit_pose
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
@@ -75,6 +75,13 @@ class ViewLocator:
         _, known = self._map.landmarks.rows_of(features.ids)
         return int(np.count_nonzero(self._parallax.of(features.ids[known]) > _SUPPORTING_DEG))
 
+    def is_unsure(self, features: Features, rows: NDArray[np.intp]) -> Mask:
+        """Which features (N,), of landmarks (N,), have too little parallax for a depth.
+
+        Landmarks of the start were found together and share one error, which the unit absorbs.
+        """
+        return np.asarray((self._map.landmarks.born[rows] > 0) & (self._parallax.of(features.ids) < _SUPPORTING_DEG))
+
     def is_supported(self, features: Features, stamp_ns: int) -> bool:
         """Whether enough of a view's features have depths that the length of a translation can rest on them."""
         supporting = self.num_supporting(features)
@@ -104,10 +111,10 @@ class ViewLocator:
         """Steps (N, 3) along first views' rays by which landmarks with little parallax may be off; None for none.
 
         If they were taken as known, their depths would determine the length of a translation, and the scale would be
-        lost on a turn. Landmarks of the start were found together and share one error, which the unit absorbs.
+        lost on a turn.
         """
         landmarks, angles = self._map.landmarks, self._parallax.of(seen.ids)
-        unsure = np.flatnonzero((landmarks.born[rows] > 0) & (angles < _SUPPORTING_DEG))
+        unsure = np.flatnonzero(self.is_unsure(seen, rows))
         if len(unsure) == 0:
             return None
         by_parallax = TRACK_SIGMA_PX / seen.pixels_per_ray[unsure] / np.maximum(np.radians(angles[unsure]), _NO_ANGLE)

@@ -21,7 +21,7 @@ from visloc_ros.odometry.klt.adjustment import (
     snapshot_window,
 )
 from visloc_ros.odometry.klt.config import KltConfig
-from visloc_ros.odometry.klt.covariance import MotionCovariance, pose_information
+from visloc_ros.odometry.klt.covariance import MotionCovariance, PoseUncertainty
 from visloc_ros.odometry.klt.depth_prior import DepthMap, ScaleFilter, compare_depths
 from visloc_ros.odometry.klt.images import MIN_CORRELATION, PreparedImage, turn_between
 from visloc_ros.odometry.klt.initialization import Initialization
@@ -220,7 +220,7 @@ class Segment:
         now, seconds = located.camera_from_odom.inverse, (view.stamp_ns - self.stamp_ns) / NANOSECONDS
         self._path.move(self.camera_from_odom.inverse, now, seconds)
         self._motion.update(view.stamp_ns, located.camera_from_odom)
-        self._covariance.move(self.odom_from_camera, located.flow_px, self._information(located))
+        self._covariance.move(self.odom_from_camera, located.flow_px, self._uncertainty(located))
         self._features, self._previous = located.features, view
         is_thin = located.num_inliers < _LANDMARK_SHARE * len(located.features)
         if not is_thin and not self._wants_keyframe(located):
@@ -235,11 +235,12 @@ class Segment:
         num_supporting = self._locator.num_supporting(located.features)
         return is_next_keyframe(self._map.last, located, num_supporting, self._config.max_features)
 
-    def _information(self, located: LocatedFrame) -> Array:
-        """Information (6, 6) on the pose from the landmarks that agree with it."""
+    def _uncertainty(self, located: LocatedFrame) -> PoseUncertainty:
+        """What the landmarks that agree with a pose say of it; those of unsure depth have errors of their own."""
         rows, known = self._map.landmarks.rows_of(located.features.ids)
         seen, points = located.features[known], self._map.landmarks.points[rows[known]]
-        return pose_information(located.camera_from_odom, points, seen.rays, seen.pixels_per_ray)
+        born = np.where(self._locator.is_unsure(seen, rows[known]), -1, self._map.landmarks.born[rows[known]])
+        return PoseUncertainty.of(located.camera_from_odom, points, seen.rays, seen.pixels_per_ray, born)
 
     @property
     def has_new_keyframe(self) -> bool:
