@@ -88,6 +88,15 @@ def test_one_camera_alone_holds_the_pose_while_the_other_sees_nothing(room, righ
     assert max(errors_m(room, results)) < 0.03
 
 
+def test_a_frame_that_is_only_kept_is_no_more_evidence_against_the_leading_camera(room, rights):
+    """On a busy computer one image that could not be used would else hand over to another camera."""
+    tracker = RigMapTracker(room.map, CONFIG, Images(room, rights))
+    follow(room, tracker, blind=[LAST])
+    assert tracker.is_outdone
+    tracker.keep(room.frame(LAST + 1))
+    assert not tracker.is_outdone
+
+
 def test_poses_by_the_last_images_of_another_camera_are_as_uncertain_as_its_motion_since(room, rights):
     """A pose that was predicted must not count as a motion that was seen."""
     images, squared = Images(room, rights), []

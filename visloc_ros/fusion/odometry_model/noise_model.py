@@ -93,6 +93,17 @@ class OdometryModel:
         position, rotation = np.square([self.noise.position, np.deg2rad(self.noise.rotation_deg)]).tolist()
         return replace(self, usual=(min(self.usual[0], position), min(self.usual[1], rotation)))
 
+    def times(self, factor: float) -> OdometryModel:
+        """The same with a factor on the variances of its noise."""
+        share = float(np.sqrt(factor))
+        noise = replace(
+            self.noise,
+            position=share * self.noise.position,
+            rotation_deg=share * self.noise.rotation_deg,
+            scale=share * self.noise.scale,
+        )
+        return replace(self, noise=noise)
+
 
 def effective_path_moments(moments: Array, scale: Array | float, rotation: Array, config: OdometryNoiseConfig) -> Array:
     """Moments (..., 4, 4) of the effective distance along which noise grows, in metres about the end of the path.

@@ -34,6 +34,7 @@ from visloc_ros.fusion.odometry_model.noise_model import (
 
 MAX_REFUSED_FRAMES = 5  # in a row; noise alone fails the gate once in a thousand frames
 _DEGREES_OF_FREEDOM = 4.0  # of the Student t of slips of odometry
+_SLIPPING = _DEGREES_OF_FREEDOM / (_DEGREES_OF_FREEDOM - 2.0)  # variance of that over its squared scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +114,15 @@ class TrackedMotionFilter:
         return newest.filtered.predicted(newest.motion.sample.motion_to(sample), odometry.of_steps, config)
 
     def propagate(self, anchor: StateEstimate, sample: OdometrySample, odometry: OdometryModel) -> StateEstimate | None:
-        """Estimate at a frame from that at the anchor's; None before the first tracked motion."""
+        """Estimate at a frame from that at the anchor's; None before the first tracked motion.
+
+        Odometry since the last one may have slipped.
+        """
         step = self._at_or_before(sample.stamp_ns)
         if step is None:
             return None
         motion = step.motion.sample.motion_to(sample)
-        return odometry.of_steps.propagate(_composed(anchor, step.filtered.estimate), motion)
+        return odometry.of_steps.times(_SLIPPING).propagate(_composed(anchor, step.filtered.estimate), motion)
 
     def motion_to(
         self, sample: OdometrySample, log_scale: float, max_gap_s: float, odometry: OdometryModel

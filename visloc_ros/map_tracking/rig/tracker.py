@@ -149,7 +149,8 @@ class RigMapTracker:
                 self._agreement.restart(name, is_seen=is_seen)
 
     def keep(self, frame: Frame, predicted: SE3 | None = None) -> None:
-        """Keep a frame that is not tracked, for a later anchor of it."""
+        """Keep a frame that is not tracked, for a later anchor of it; no camera gives its pose by the map."""
+        self.is_outdone = False
         self._leading.keep(frame, predicted)
         for name, (image, place) in self._take_others(frame.stamp_ns, predicted).items():
             self._tracker_of(name).keep(image, _of_other(predicted, place))

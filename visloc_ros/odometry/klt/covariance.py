@@ -84,8 +84,9 @@ class MotionCovariance:
 
     Every frame gets the share of the last keyframe step that its features moved by, more where the pose rests on fewer
     features than usual, and the disagreement of its landmarks: all of it if the map has changed, else as much as the
-    share of the landmarks that are lost. The increments belong to the motion in between: the difference of two covariances, the earlier
-    one carried along by ``move_covariance``, is the covariance of the motion from one to the other.
+    share of the landmarks that are lost. The increments belong to the motion in between: the difference of two
+    covariances, the earlier one carried along by ``move_covariance``, is the covariance of the motion from one to the
+    other.
     """
 
     def __init__(self, step_px: float) -> None:
