@@ -270,6 +270,34 @@ def test_odometry_recovered_beside_its_true_place_gives_way_to_the_next_anchor()
     assert estimates[-1].map_from_camera.is_close(run.truth[-1], translation=1e-3, degrees=0.1)
 
 
+def test_a_step_that_odometry_reports_to_be_bad_is_published_as_bad():
+    """As of the first image out of focus: few points are left, and none of the map's."""
+    good = {"anchor_sigma": 0.005, "anchor_sigma_deg": 0.1, "delay_s": (0.2, 0.2), "rotation_scale_error": 0.0}
+    quiet = {"position_drift": 0.002, "rotation_drift_deg": 0.03, "scale_drift": 1e-3}
+    scenario = replace(QUICK, rate_hz=10.0, anchor_period_s=0.5, tracked=True, **good, **quiet)
+    values = []
+    for seed in range(3):
+        run, rng = simulate_run(scenario, seed), np.random.default_rng(seed)
+        followed, summed, odometry = FollowedPoints(scenario, run, seed), np.zeros((6, 6)), []
+        bad, turned = {100, 150, 200, 250}, SE3.identity()
+        for index, one in enumerate(run.odometry):
+            sigma_deg = 1.0 if index in bad else 0.03
+            summed = summed + np.diag(np.repeat([1e-6, np.radians(sigma_deg) ** 2], 3))
+            if index in bad:
+                turn = rotation_matrix(np.radians(sigma_deg) * rng.normal(size=3))
+                turned = turned @ one.odom_from_camera @ SE3(turn, np.zeros(3)) @ one.odom_from_camera.inverse
+            odometry.append(replace(one, odom_from_camera=turned @ one.odom_from_camera, covariance=summed))
+        missed = {run.stamps_ns[index] for index in bad}
+        followed.track = lambda stamp_ns, track=followed.track, missed=missed: (
+            Rejection(stamp_ns, Reason.FEW_MATCHES) if stamp_ns in missed else track(stamp_ns)
+        )
+        estimates = play(Fuser(CONFIG, metric=True), replace(run, odometry=odometry), followed=followed)
+        of_bad = replace(run, truth=[run.truth[index] for index in sorted(bad)])
+        values += squared_errors(of_bad, [estimates[index] for index in sorted(bad)]).tolist()
+    assert len(values) == 12
+    assert max(values) < 15.0
+
+
 def test_kidnapped_camera_is_found_after_hysteresis():
     run = simulate_run(replace(PERFECT, duration_s=30.0, delay_s=(0.0, 0.0), risk=(0.001, 0.001)), 0)
     jump = SE3(rotation_matrix([0, 0, 1.0]), np.array([8.0, 2.0, 0.0]))

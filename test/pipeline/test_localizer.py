@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pycolmap
 
+from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import ACCEPTED, AnchorPose, Frame, MapIdentity, Reason, Rejection, State, TrackedPose
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener, InlineAnchors, Localizer, TrackingListener
-from visloc_ros.simulation.fusion_replay import position_errors
+from visloc_ros.simulation.fusion_replay import position_errors, squared_errors
 from visloc_ros.simulation.fusion_runs import make_anchor, simulate_run
 from visloc_ros.simulation.fusion_scenario import FusionScenario
 
@@ -236,6 +237,31 @@ def test_while_odometry_is_lost_other_cameras_give_the_frames_that_there_is_no_t
     assert not asked, "odometry follows the frames around these"
     localizer.skip(run.stamps_ns[lost + 1])
     assert asked == [run.stamps_ns[lost + 1]]
+
+
+def test_odometry_that_goes_on_at_a_wrong_place_waits_for_points_that_were_followed_meanwhile():
+    """As of a leading camera whose image is upside down, while another one on the body sees the map."""
+    scenario = replace(SCENARIO, duration_s=20.0, tracked=True)
+    run, lost = simulate_run(scenario, 0), range(120, 130)
+    points = SimulatedPoints(run)
+    odometry = SimulatedOdometry(run)
+    turned = SE3(rotation_matrix([0.0, 0.0, np.radians(10.0)]), np.zeros(3))
+    before = run.odometry[lost[0] - 1].odom_from_camera
+    for index in lost:
+        odometry.results[run.stamps_ns[index]] = Rejection(run.stamps_ns[index], Reason.FEW_INLIERS)
+    for index in range(lost[-1] + 1, len(run.stamps_ns)):
+        pose = before @ turned @ before.inverse @ run.odometry[index].odom_from_camera
+        wrong = replace(run.odometry[index], odom_from_camera=pose, is_recovered=index == lost[-1] + 1)
+        odometry.results[wrong.stamp_ns] = wrong
+    backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))
+    localizer = Localizer(odometry, backend, points)
+    estimates = [localizer.process(frame_at(stamp_ns)) for stamp_ns in run.stamps_ns]
+    assert all(estimates[index].state is State.LOCALIZED for index in lost)
+    assert points.predictions[lost[-1] + 1] is None
+    after = slice(lost[-1] + 1, lost[-1] + 6)
+    squared = squared_errors(replace(run, truth=run.truth[after]), estimates[after])
+    assert len(squared) == 5
+    assert max(squared) < 25.0
 
 
 def test_a_simulators_images_may_repeat():

@@ -67,6 +67,7 @@ class Fuser(Estimator):
         self._output = FusedOutput(self._config)
         self._odometry_lost: Reason | None = None
         self._step: RelativeMotion | None = None  # of odometry, to the newest frame from the one before
+        self._recovered_ns: int | None = None  # when odometry last found where it was before it was lost
         self.relocalize()
 
     def restart(self) -> None:
@@ -191,8 +192,13 @@ class Fuser(Estimator):
             self._settle(anchor, Rejection(anchor.stamp_ns, Reason.STALE))
 
     def awaits_tracking(self, stamp_ns: int) -> bool:
-        """Whether the pose of the newest frame comes with its tracked map points, if these are found."""
-        return not self._is_led and self._map_only.awaits_tracking(stamp_ns)
+        """Whether the pose of the newest frame comes with its tracked map points, if these are found.
+
+        Odometry that was lost may go on at a wrong place: points that were followed meanwhile show that.
+        """
+        if self._is_led:
+            return stamp_ns == self._recovered_ns and self._map_only.was_followed_before(stamp_ns)
+        return self._map_only.awaits_tracking(stamp_ns)
 
     def take_innovations(self) -> Sequence[Innovation]:
         """The innovations of anchors and tracked poses since the last call."""
@@ -244,6 +250,8 @@ class Fuser(Estimator):
     def _advance(self, pose: OdometryPose, before_ns: int | None) -> None:
         previous = self._history.latest
         sample = self._history.append(pose)
+        if pose.is_recovered:
+            self._recovered_ns = pose.stamp_ns
         if previous is not None and previous.segment != sample.segment:
             self._start_search()
             self._output.scale = None

@@ -268,6 +268,8 @@ class Localizer:
             self._follow(tracker, anchor, has_scale, is_awaited)
             self._map_tracked_ns = 0
         is_known = estimate is None or estimate.map_from_odom is not None  # otherwise it is a prior of the search
+        if is_awaited and isinstance(odometry, OdometryPose) and odometry.is_recovered:
+            is_known = False  # the points are to show whether odometry was recovered in the right place
         predicted = self.backend.predict(frame.stamp_ns) if is_known else None
         is_recent = frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
         is_late = self._is_behind() and is_recent and not is_awaited

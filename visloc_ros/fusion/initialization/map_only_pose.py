@@ -188,8 +188,11 @@ class MapOnlyPose:
 
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with the map points followed into it, if these are found."""
-        is_newest = stamp_ns == self._newest_ns
-        return is_newest and self._before_ns in self._tracked and self.pose_at(stamp_ns) is None
+        return self.was_followed_before(stamp_ns) and self.pose_at(stamp_ns) is None
+
+    def was_followed_before(self, stamp_ns: int) -> bool:
+        """Whether map points were followed in the frame before the newest one, which is of this stamp."""
+        return stamp_ns == self._newest_ns and self._before_ns in self._tracked
 
     def pose_at(self, stamp_ns: int) -> MapOnlyEstimate | None:
         """The pose of the newest frame, None while it is not known."""

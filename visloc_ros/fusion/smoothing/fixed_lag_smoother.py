@@ -19,6 +19,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.core.statistics import chi_square_quantile
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import LoopClosure
 from visloc_ros.fusion.anchor_fix import AnchorFix
 from visloc_ros.fusion.config import FusionConfig
@@ -29,6 +30,7 @@ from visloc_ros.fusion.smoothing.factor_graph import FactorGraph, index_by_stamp
 from visloc_ros.fusion.smoothing.factors.relative_motion import MotionMeasurement
 from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors, update_with_sensors
 from visloc_ros.fusion.smoothing.states import FREE_SCALE_SIGMA, StatePrior, States
+from visloc_ros.fusion.smoothing.tracked_motion_filter import propagate_step
 from visloc_ros.fusion.smoothing.variance_components import CONSERVATIVE, VarianceComponents
 
 MAX_ITERATIONS = 10
@@ -157,7 +159,7 @@ class FixedLagSmoother:
     def _best_prediction(self, sample: OdometrySample) -> tuple[StateEstimate, int]:
         """Estimate without the common error, by odometry or by tracked points; and from which state it starts."""
         nearest = min(range(len(self._samples)), key=lambda i: abs(self._samples[i].stamp_ns - sample.stamp_ns))
-        best, from_index = self._predicted(nearest, sample), nearest
+        best, from_index = self._predicted_past(self._followed_after(nearest, sample), nearest, sample), nearest
         fixes = self.fix_at(self._samples[nearest].stamp_ns), self._tracked_before(sample.stamp_ns)
         for fix in dict.fromkeys(fix for fix in fixes if fix is not None):
             index = self._index(fix.stamp_ns)
@@ -165,6 +167,19 @@ class FixedLagSmoother:
             if other is not None and np.trace(other.covariance[:3, :3]) < np.trace(best.covariance[:3, :3]):
                 best, from_index = other, index
         return best, from_index
+
+    def _followed_after(self, index: int, sample: OdometrySample) -> OdometrySample | None:
+        """The newest frame since a state, and just before a sample, whose points were followed."""
+        fix, begin_ns = self._tracked_before(sample.stamp_ns), self._samples[index].stamp_ns
+        last = None if fix is None else fix.tracked_motion.followed_before(sample.stamp_ns)
+        gap_ns = round(self._config.max_gap_s * NANOSECONDS)
+        return last if last is not None and max(begin_ns, sample.stamp_ns - gap_ns) <= last.stamp_ns else None
+
+    def _predicted_past(self, last: OdometrySample | None, index: int, sample: OdometrySample) -> StateEstimate:
+        """Prediction from a state, past a frame after which odometry's errors count as those of single steps."""
+        if last is None:
+            return self._predicted(index, sample)
+        return propagate_step(self._predicted(index, last), last, sample, self.odometry)
 
     def _tracked_before(self, stamp_ns: int) -> AnchorFix | None:
         """The newest anchor, not newer than a stamp, whose points were tracked."""

@@ -114,15 +114,16 @@ class TrackedMotionFilter:
         return newest.filtered.predicted(newest.motion.sample.motion_to(sample), odometry.of_steps, config)
 
     def propagate(self, anchor: StateEstimate, sample: OdometrySample, odometry: OdometryModel) -> StateEstimate | None:
-        """Estimate at a frame from that at the anchor's; None before the first tracked motion.
-
-        Odometry since the last one may have slipped.
-        """
+        """Estimate at a frame from that at the anchor's; None before the first tracked motion."""
         step = self._at_or_before(sample.stamp_ns)
         if step is None:
             return None
-        motion = step.motion.sample.motion_to(sample)
-        return odometry.of_steps.times(_SLIPPING).propagate(_composed(anchor, step.filtered.estimate), motion)
+        return propagate_step(_composed(anchor, step.filtered.estimate), step.motion.sample, sample, odometry)
+
+    def followed_before(self, stamp_ns: int) -> OdometrySample | None:
+        """The newest frame, not later than a stamp, whose points were followed."""
+        step = self._at_or_before(stamp_ns)
+        return None if step is None else step.motion.sample
 
     def motion_to(
         self, sample: OdometrySample, log_scale: float, max_gap_s: float, odometry: OdometryModel
@@ -147,6 +148,13 @@ class TrackedMotionFilter:
     def _after(self, stamp_ns: int) -> _Step | None:
         index = bisect_right(self._steps, stamp_ns, key=lambda step: step.motion.sample.stamp_ns)
         return self._steps[index] if index < len(self._steps) else None
+
+
+def propagate_step(
+    estimate: StateEstimate, start: OdometrySample, end: OdometrySample, odometry: OdometryModel
+) -> StateEstimate:
+    """Estimate at one of the next frames, to which odometry may have slipped."""
+    return odometry.of_steps.times(_SLIPPING).propagate(estimate, start.motion_to(end))
 
 
 def _composed(anchor: StateEstimate, relative: StateEstimate) -> StateEstimate:
