@@ -97,6 +97,17 @@ def test_a_frame_that_is_only_kept_is_no_more_evidence_against_the_leading_camer
     assert not tracker.is_outdone
 
 
+def test_where_there_is_no_time_for_all_images_those_of_another_camera_are_needed_now_and_then(room, rights):
+    tracker = RigMapTracker(room.map, CONFIG, Images(room, rights))
+    stamps_ns = [frame.stamp_ns for frame in rights]
+    assert not tracker.needs("right", stamps_ns[0]), "no points are followed yet"
+    follow(room, tracker)
+    needed = [tracker.needs("right", stamps_ns[LAST] + milliseconds * 1_000_000) for milliseconds in (50, 150, 250)]
+    assert needed == [False, False, True]
+    tracker.track(replace(room.frame(LAST + 1), image=np.zeros_like(room.frame(0).image)), None)
+    assert tracker.needs("right", stamps_ns[LAST + 2])
+
+
 def test_poses_by_the_last_images_of_another_camera_are_as_uncertain_as_its_motion_since(room, rights):
     """A pose that was predicted must not count as a motion that was seen."""
     images, squared = Images(room, rights), []

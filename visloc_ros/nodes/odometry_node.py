@@ -146,11 +146,11 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def _is_wanted(self, name: str, stamp_ns: int) -> bool:
         """Whether an image is decoded: for odometry, or to follow map points in it.
 
-        Where there is no time for all, those of other cameras count less than odometry, if the map confirms that.
+        Where there is no time for all, those of other cameras count less than odometry.
         """
         if not self._cameras or self._leading.takes(name, stamp_ns, may_lead=self._is_trusted(name)):
             return True
-        return self._rig is not None and not (self._load.is_overloaded and self._rig.sees_map)
+        return self._rig is not None and (not self._load.is_overloaded or self._rig.needs(name, stamp_ns))
 
     def _is_trusted(self, name: str) -> bool:
         """Whether what a camera sees may be followed: it does not contradict the others."""

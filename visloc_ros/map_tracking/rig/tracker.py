@@ -19,11 +19,14 @@ from visloc_ros.core.map import Map
 from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.tangent import move_covariance, turn_covariance
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, TrackedPose
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose, is_near
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
+
+_UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +124,17 @@ class RigMapTracker:
     def is_trusted(self, name: str) -> bool:
         """Whether what a camera sees has not contradicted the other cameras lately."""
         return self._agreement.is_trusted(name)
+
+    def needs(self, name: str, stamp_ns: int) -> bool:
+        """Whether an image of another camera is of use where there is no time for all of them.
+
+        It is while the leading one sees nothing of the map, and now and then, since one camera alone does not show that
+        its scene stands still, or is another camera's.
+        """
+        if self._anchor is None:
+            return False
+        last = self._images.get(name)
+        return not self.sees_map or last is None or stamp_ns - last.frame.stamp_ns >= _UNCONFIRMED_NS
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
