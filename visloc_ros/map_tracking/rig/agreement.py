@@ -15,6 +15,7 @@ from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera
 from visloc_ros.map_tracking.tracker import FARTHEST
 
 _RECENT = 3  # frames within which each camera has an image
+_UNDECIDED = 3  # frames in a row in which nothing shows which of two cameras is wrong: then it is the one beside
 _KEPT = 0.95  # of the memory of a camera's disagreement with the others, by frame
 
 
@@ -37,6 +38,7 @@ class _Record:
 
     is_trusted: bool = True
     before: OwnPose | None = None
+    undecided: int = 0  # contradictions in a row of which nothing shows that they are this camera's fault
     number: float = 0.0
     squared: float = 0.0
     scatter: Array = field(default_factory=lambda: np.zeros((6, 6)))  # about the axes of the leading camera
@@ -63,8 +65,8 @@ class Agreement:
     """Judges the cameras of each frame; a camera that contradicts the others is left out until it agrees in motion.
 
     Of two that contradict each other the one is wrong that is not where the motion so far leads, or that stands while
-    the other one moves: what a camera sees may freeze, and nothing makes it move by itself. Else the leading one is
-    believed.
+    the other one moves: what a camera sees may freeze, and nothing makes it move by itself. Where neither shows, the
+    leading one is believed, and their motion is judged from there on.
     """
 
     def __init__(self, leading: str) -> None:
@@ -80,10 +82,10 @@ class Agreement:
         """Leave a camera out from now on."""
         self._record(name).is_trusted = False
 
-    def restart(self, name: str, *, is_seen: bool) -> None:
-        """Judge the motion of a camera from another anchor on, which ``is_seen`` in its own image."""
+    def restart(self, name: str, anchored: SE3, *, is_seen: bool) -> None:
+        """Judge the motion of a camera from where it was at another anchor on, which ``is_seen`` in its own image."""
         record = self._record(name)
-        record.before, record.is_trusted = None, record.is_trusted or is_seen
+        record.before, record.is_trusted = OwnPose(anchored, np.zeros((6, 6))), record.is_trusted or is_seen
 
     def choose(
         self,
@@ -108,7 +110,7 @@ class Agreement:
         if len(chosen) == 1 and expected is not None and chosen[0] not in near and self._others_tracked(chosen[0]):
             chosen = ()  # the next image of another camera will tell
         self._recent.append(frozenset(poses))
-        self._judge_others(chosen, widened, own, anchor)
+        self._judge_others(chosen, widened, own, anchor, (near, moving))
         for name in chosen:
             if len(chosen) > 1:
                 self._record(name).before = own[name]
@@ -138,12 +140,29 @@ class Agreement:
         return ()
 
     def _judge_others(
-        self, chosen: Sequence[str], poses: Mapping[str, PoseByCamera], own: Mapping[str, OwnPose], anchor: Array
+        self,
+        chosen: Sequence[str],
+        poses: Mapping[str, PoseByCamera],
+        own: Mapping[str, OwnPose],
+        anchor: Array,
+        evidence: Sequence[set[str]],
     ) -> None:
-        """Distrust cameras that contradict the chosen ones; trust those again that agree, and have moved."""
+        """Distrust cameras that contradict the chosen ones; trust those again that agree, and have moved.
+
+        Where nothing but the lead has decided, all of them are given some frames to show which one stands still.
+        """
         for name in poses.keys() - set(chosen) if chosen else ():
             record, agrees = self._record(name), all(_agree(poses, (name, one), anchor) for one in chosen)
+            is_open = all((name in one) == (not one.isdisjoint(chosen)) for one in evidence)
+            if record.is_trusted and not agrees and is_open and record.undecided + 1 < _UNDECIDED:
+                record.undecided += 1
+                for one in (name, *chosen):
+                    self._record(one).before = own[one]
+                continue
             record.is_trusted = agrees and (record.is_trusted or self._moves(name, own))
+            record.undecided = 0
+        for name in chosen if len(chosen) > 1 else ():
+            self._record(name).undecided = 0
 
     def _moves(self, name: str, own: Mapping[str, OwnPose]) -> bool:
         before = self._record(name).before

@@ -160,7 +160,7 @@ class RigMapTracker:
             if tracker.anchor_ns == anchored.anchor.stamp_ns:
                 self._anchored[name] = anchored
                 is_seen = name == leading and len(anchor.inlier_points) > 0
-                self._agreement.restart(name, is_seen=is_seen)
+                self._agreement.restart(name, anchored.anchor.map_from_camera, is_seen=is_seen)
 
     def keep(self, frame: Frame, predicted: SE3 | None = None) -> None:
         """Keep a frame that is not tracked, for a later anchor of it; no camera gives its pose by the map."""
