@@ -152,6 +152,15 @@ def test_a_pose_far_from_the_prediction_is_refused(room):
     assert results[LATENCY + 1].reason is Reason.ODOMETRY_DISAGREES
 
 
+def test_a_pose_far_from_the_prediction_may_be_asked_for_where_others_judge_it(room):
+    """As on a rig: what the leading camera predicts may be what is wrong."""
+    tracker, wrong = MapTracker(room.map, MapTrackingConfig(max_disagreement=0.005)), shifted(0.1, 2.0)
+    tracker.track(room.frame(0), wrong @ room.pose(0))
+    tracker.restart(room.anchor(0))
+    result = tracker.track(room.frame(1), wrong @ room.pose(1), may_disagree=True)
+    assert np.linalg.norm(error_of(result.map_from_camera, room.pose(1))[:3]) < 0.02
+
+
 def test_a_covered_lens_gives_a_reason_and_then_poses_again(room):
     _, tracker = follow(room, LATENCY + 5)
     last = room.frame(LATENCY + 5)

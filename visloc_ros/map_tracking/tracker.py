@@ -139,10 +139,13 @@ class MapTracker:
             self._begin(frame.camera)
         self._images.add(frame, predicted)
 
-    def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
+    def track(
+        self, frame: Frame, predicted: SE3 | None = None, *, may_disagree: bool = False
+    ) -> TrackedPose | Rejection:
         """Give ``map_from_camera`` of the next frame, or the reason why there is none.
 
-        ``predicted`` is a prediction of it by other sources; its changes from frame to frame matter most.
+        ``predicted`` is a prediction of it by other sources; its changes from frame to frame matter most. A pose far
+        from it is refused, unless it ``may_disagree``.
         """
         watch = Stopwatch()
         unusable = self._frames.refuse(frame)
@@ -161,7 +164,7 @@ class MapTracker:
             if guess.is_near and tracker.needs_view(image.picture, guess.map_from_camera):
                 tracker.add_view(known[-1])
                 self._references.forget()
-        return self._locate(tracker, image, guess, watch)
+        return self._locate(tracker, image, guess, watch, may_disagree)
 
     def track_others(self, stamp_ns: int, predicted: SE3 | None) -> TrackedPose | None:
         """The pose at the stamp of a frame that cannot be used, by other cameras; None, as there are none."""
@@ -189,14 +192,14 @@ class MapTracker:
             known.append(self._images.at(image.stamp_ns) or image)
 
     def _locate(
-        self, tracker: AnchorTracker, image: RecentImage, guess: PredictedPose, watch: Stopwatch
+        self, tracker: AnchorTracker, image: RecentImage, guess: PredictedPose, watch: Stopwatch, may_disagree: bool
     ) -> TrackedPose | Rejection:
         """Pose of an image by the anchor's points, corrected by reference images; or by these alone."""
         located = tracker.locate(image.picture, guess, watch)
         if isinstance(located, Rejection):
             return self._locate_by_references(tracker.anchor, image, guess, located, watch)
         pose = located.map_from_camera
-        if self._disagrees(image, located):
+        if not may_disagree and self._disagrees(image, located):
             return Rejection(image.stamp_ns, Reason.ODOMETRY_DISAGREES, {}, watch.stage_ms)
         of_anchor = anchor_error(tracker.anchor, pose)
         tracked = tracked_from_anchor(pose, tracker.update_depths(located), of_anchor)
