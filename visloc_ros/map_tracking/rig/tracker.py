@@ -190,7 +190,9 @@ class RigMapTracker:
         expected = self._joint.expected(stamp_ns)
         is_leap = predicted is not None and expected is not None and not is_near(predicted, *expected)
         others = {
-            name: self._tracker_of(name).track(image, None if is_leap else _of_other(predicted, place), may_disagree=True)
+            name: self._tracker_of(name).track(
+                image, None if is_leap else _of_other(predicted, place), may_disagree=True
+            )
             for name, (image, place) in images.items()
         }
         tracked = self._by_newest_anchor({self._cameras.leading: own, **others})
