@@ -104,6 +104,14 @@ def test_landmarks_of_one_keyframe_or_of_unsure_depth_disagree_with_nothing():
         np.testing.assert_array_equal(found.disagreement, 0.0)
 
 
+def test_two_landmarks_of_sure_depth_beside_many_others_do_not_end_odometry():
+    truth, points, born = sideways_pose(0.3), random_points(40), np.full(40, -1)
+    born[:2] = 3, 4
+    rays = rays_of(truth, points) + np.random.default_rng(0).normal(0.0, 1.0 / FOCAL_PX, (40, 2))
+    found = PoseUncertainty.of(truth, points, rays, np.full(40, FOCAL_PX), born)
+    assert np.trace(found.disagreement) < 2.0 * np.trace(np.linalg.inv(found.information))
+
+
 def uncertainty(information, disagreement=0.0, num_landmarks=100):
     return PoseUncertainty(information, disagreement * np.eye(6), num_landmarks)
 

@@ -163,21 +163,22 @@ class PoseUncertainty:
         jacobian = pose_jacobian(u, v, 1.0 / z) * pixels_per_ray
         variance = max(float(np.mean(np.square(residuals))), _SHARED_ERROR_PX**2)
         flat = jacobian.transpose(1, 0, 2).reshape(6, -1)
+        hessian = flat @ flat.T
         to_odom = inverse_jacobian(camera_from_odom.rotation)
-        information = to_odom @ (flat @ flat.T) @ to_odom.T / variance
-        step = _scatter(jacobian[..., born >= 0], residuals[:, born >= 0], born[born >= 0])
+        information = to_odom @ hessian @ to_odom.T / variance
+        pulls = np.einsum("ain,an->ni", jacobian, residuals)
+        step = _scatter(hessian, pulls[born >= 0], born[born >= 0])
         return PoseUncertainty(information, to_odom @ step @ to_odom.T, len(points))
 
 
-def _scatter(jacobian: Array, residuals: Array, groups: Array) -> Array:
-    """Covariance (6, 6) of a step by residuals (2, N) with a Jacobian (2, 6, N) and one error for each group (N,)."""
+def _scatter(hessian: Array, pulls: Array, groups: Array) -> Array:
+    """Covariance (6, 6) of a step by the pulls (N, 6) of landmarks, with one error for each group (N,) of them."""
     numbers, group_rows = np.unique(groups, return_inverse=True)
     if len(numbers) < 2:
         return np.zeros((6, 6))
-    pulls = np.zeros((len(numbers), 6))
-    np.add.at(pulls, group_rows, np.einsum("ain,an->ni", jacobian, residuals))
-    hessian = np.einsum("ain,ajn->ij", jacobian, jacobian)
-    steps = np.linalg.solve(hessian, (pulls - pulls.mean(axis=0)).T)
+    summed = np.zeros((len(numbers), 6))
+    np.add.at(summed, group_rows, pulls)
+    steps = np.linalg.solve(hessian, (summed - summed.mean(axis=0)).T)
     return np.asarray(steps @ steps.T * len(numbers) / (len(numbers) - 1))
 
 
