@@ -11,6 +11,7 @@ from small_map import MANIFEST, synthetic_parts
 from typer.testing import CliRunner
 
 from visloc_ros.apps.cli import app
+from visloc_ros.apps.console import console
 from visloc_ros.apps.server_process import running
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.file_chunks import CHUNK, chunks_of
@@ -151,6 +152,7 @@ class TestPull:
         assert finished.exit_code == 0, finished.output
         report = json.loads(finished.stdout)
         assert (report["version"], contents(here)) == (2, contents(there))
+        assert not console.stderr  # words of what this process prints next are not aside
 
 
 def _size(folder):

@@ -79,7 +79,6 @@ def common(
     # installs its own signal handlers.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     threadpool_limits(1, "blas")  # the matrices are small: more threads only spin
-    console.stderr = False  # until a command prints JSON
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     if not verbose and find_alias(context.invoked_subcommand or "").command not in LASTING:

@@ -111,8 +111,9 @@ class StageBars:
             self._bars.stop_task(self._current)
 
 
-def _put_words_aside(wanted: bool) -> bool:
+def _put_words_aside(context: typer.Context, wanted: bool) -> bool:
     console.stderr = wanted
+    context.call_on_close(lambda: setattr(console, "stderr", False))  # other commands of this process are not JSON
     return wanted
 
 
