@@ -10,7 +10,7 @@ from scipy.stats import chi2
 
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
-from visloc_ros.core.types import PENDING, OdometryPose, Reason, Rejection, State, Support
+from visloc_ros.core.types import PENDING, UNCONFIRMED_S, OdometryPose, Reason, Rejection, State, Support
 from visloc_ros.evaluation.consistency import Consistency
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import MAX_INNOVATIONS, Fuser
@@ -346,6 +346,22 @@ def test_points_that_contradict_odometry_make_the_pose_as_uncertain_until_both_a
     assert max(sigmas[:5] + sigmas[8:]) < 0.05
     assert all(0.3 < sigma < 0.6 for sigma in sigmas[5:8])
     assert all(one.state is not State.LOCALIZED for one in estimates[45:48])
+
+
+def test_a_camera_that_another_one_contradicts_makes_the_pose_as_uncertain_as_any_motion_since_they_agreed():
+    scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
+    run = simulate_run(scenario, 0)
+
+    class Contradicted(FollowedPoints):
+        def track(self, stamp_ns):
+            tracked, stamps = super().track(stamp_ns), run.stamps_ns[45:48]
+            seconds = (stamp_ns - stamps[0]) / SECOND + 0.4
+            return Rejection(stamp_ns, Reason.RIG_MISMATCH, {UNCONFIRMED_S: seconds}) if stamp_ns in stamps else tracked
+
+    estimates = play(Fuser(CONFIG, metric=True), run, followed=Contradicted(scenario, run, 0))
+    sigmas = [np.sqrt(np.linalg.eigvalsh(one.covariance[:3, :3])[-1]) for one in estimates[40:52]]
+    assert max(sigmas[:5] + sigmas[8:]) < 0.05
+    assert sigmas[5:8] == pytest.approx([0.2, 0.25, 0.3], abs=0.03)
 
 
 def test_lookalike_places_do_not_pull_the_pose_away():

@@ -10,18 +10,19 @@ from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera
 SIGMA = 5e-3
 OWN = SIGMA**2 * np.eye(6)
 ANCHOR = 1e-2**2 * np.eye(6)
+FRAME_NS = 100_000_000
 
 
 def at(metres):
     return SE3(np.eye(3), np.array([metres, 0.0, 0.0]))
 
 
-def choose(agreement, places, expected=None):
+def choose(agreement, places, expected=None, frame=0):
     """Names of the cameras that are believed; each says that the body is at a place, and is there itself."""
     poses = {name: PoseByCamera(at(metres), np.eye(6), OWN) for name, metres in places.items()}
     own = {name: OwnPose(at(metres), OWN) for name, metres in places.items()}
     where = None if expected is None else (at(expected), OWN)
-    return sorted(agreement.choose(poses, own, ANCHOR, where))
+    return sorted(agreement.choose(frame * FRAME_NS, poses, own, ANCHOR, where))
 
 
 @pytest.fixture
@@ -45,21 +46,71 @@ def test_of_two_that_move_the_one_is_believed_that_is_where_the_motion_leads(agr
 
 
 def contradict(agreement, start=0.1):
-    """Both move, and nothing shows which of the two is wrong."""
-    for step in range(3):
-        assert choose(agreement, {"front": start + 0.1 * step, "left": start + 0.4 + 0.1 * step}) == ["front"]
+    """Both move, and nothing shows which of the two is wrong: for two frames there is no pose."""
+    for step, chosen in enumerate([[], [], ["front"]]):
+        assert choose(agreement, {"front": start + 0.1 * step, "left": start + 0.4 + 0.1 * step}) == chosen
 
 
-def test_without_a_reason_the_leading_camera_is_believed(agreement):
+def test_without_a_reason_the_leading_camera_is_believed_after_some_frames(agreement):
     contradict(agreement)
     assert not agreement.is_trusted("left")
 
 
 def test_of_two_that_have_moved_the_one_that_moves_on_is_believed(agreement):
     """On a busy computer few frames are compared: a camera that has just stuck has moved since the last one."""
-    assert choose(agreement, {"front": 0.1, "left": 0.2}) == ["front"]
+    assert choose(agreement, {"front": 0.1, "left": 0.2}) == []
     assert choose(agreement, {"front": 0.1, "left": 0.4}) == ["left"]
     assert not agreement.is_trusted("front")
+
+
+def test_a_camera_that_stands_where_the_motion_so_far_leads_is_not_believed_before_the_other_one_moves_on(agreement):
+    """A robot that stood begins to move while one of its cameras sticks; a camera that slips once moves no farther."""
+    for places, chosen in (
+        ({"front": 0.0, "left": 0.1}, []),
+        ({"front": 0.0, "left": 0.2}, []),
+        ({"front": 0.0, "left": 0.3}, ["left"]),
+    ):
+        assert choose(agreement, places, expected=0.0) == chosen
+    slipped = Agreement("front")
+    choose(slipped, {"front": 0.0, "left": 0.0})
+    assert [choose(slipped, {"front": 0.0, "left": 0.1}, expected=0.0) for _ in range(2)] == [[], ["front"]]
+
+
+def test_a_camera_alone_that_leaves_the_motion_so_far_waits_for_the_other_one(agreement):
+    assert choose(agreement, {"front": 0.1}, expected=0.1, frame=1) == ["front"]
+    assert not agreement.needs_others
+    assert choose(agreement, {"front": 0.1}, expected=0.2, frame=2) == []
+    assert choose(agreement, {"front": 0.1}, expected=0.1, frame=3) == [], "it has become the motion so far"
+    assert agreement.needs_others
+    assert agreement.unconfirmed_s(3 * FRAME_NS) == pytest.approx(0.3)
+    assert choose(agreement, {"front": 0.1, "left": 0.1}, frame=4) == ["front", "left"]
+    assert choose(agreement, {"front": 0.2}, expected=0.2, frame=5) == ["front"]
+
+
+def test_nobody_waits_for_a_camera_that_does_not_see_the_map(agreement):
+    agreement.lost("left")
+    assert choose(agreement, {"front": 0.1}, expected=0.4, frame=1) == ["front"]
+    late = Agreement("front")
+    choose(late, {"front": 0.0, "left": 0.0})
+    assert choose(late, {"front": 0.1}, expected=0.4, frame=6) == ["front"], "it has not come for long"
+
+
+def test_other_cameras_are_needed_while_the_leading_one_stands(agreement):
+    assert choose(agreement, {"front": 0.0}, frame=1) == ["front"]
+    assert agreement.needs_others
+
+
+def test_images_that_stand_beside_others_that_move_are_not_believed_for_long(agreement):
+    for frame in (1, 2):
+        agreement.judge_images(frame * FRAME_NS, "left")
+        assert choose(agreement, {"front": 0.0}, frame=frame) == []
+        assert agreement.is_trusted("front"), "the clock of the other camera may be late"
+    agreement.judge_images(3 * FRAME_NS, None)
+    assert choose(agreement, {"front": 0.0}, frame=3) == ["front"]
+    agreement.distrust("left")
+    for frame in (4, 5, 6):
+        agreement.judge_images(frame * FRAME_NS, "left")
+    assert (agreement.is_trusted("front"), agreement.is_trusted("left")) == (False, True)
 
 
 def test_a_camera_that_has_not_moved_since_its_anchor_is_left_out_by_the_first_frame():
@@ -101,6 +152,6 @@ def test_a_camera_that_always_differs_a_little_counts_less():
         choose(bent, {**noise, "left": noise["left"] + 4.0 * SIGMA})
     poses = {name: PoseByCamera(at(0.0), np.eye(6), OWN) for name in ("front", "left")}
     own = {name: OwnPose(at(0.0), OWN) for name in poses}
-    widths = [one.choose(poses, own, ANCHOR)["left"].own[0, 0] for one in (straight, bent)]
+    widths = [one.choose(0, poses, own, ANCHOR)["left"].own[0, 0] for one in (straight, bent)]
     assert widths[0] < 2.0 * SIGMA**2
     assert widths[1] > 5.0 * SIGMA**2

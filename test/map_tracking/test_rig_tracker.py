@@ -15,6 +15,7 @@ from visloc_ros.simulation.path import PATHS, MountedPath
 
 FRONT_FROM_RIGHT = SE3(rotation_matrix([0.0, np.pi / 2, 0.0]), np.array([0.1, 0.0, -0.1]))
 LAST = RATE_HZ
+STUCK = 2 * RATE_HZ
 CONFIG = MapTrackingConfig()
 AS_GIVEN = SE3.identity()
 
@@ -24,14 +25,14 @@ def rights(room):
     """Frames of the other camera."""
     path = MountedPath(PATHS["localize"], FRONT_FROM_RIGHT)
     walk = simulate(room.walk.config, "localize", make_living_room(0), path)
-    return [walk.frame(index) for index in range(LAST + 4)]
+    return [walk.frame(index) for index in range(STUCK + 14)]
 
 
 class Images:
     """The other camera's images, some frames older than those of the front one, or none."""
 
     def __init__(self, room, rights, late=0, mounted=AS_GIVEN):
-        self.leading = "front"
+        self.leading, self.shown = "front", None  # instead of its own images
         self.rights, self.late, self.mounted, self.room = rights, late, mounted, room
 
     def others(self, stamp_ns):
@@ -39,7 +40,10 @@ class Images:
         then = index - self.late
         if self.leading == "right" or then < 0:
             return {}
-        return {"right": OtherImage(self.rights[then], FRONT_FROM_RIGHT @ self.mounted)}
+        frame = self.rights[then]
+        if self.shown is not None:
+            frame = replace(self.shown, stamp_ns=frame.stamp_ns)
+        return {"right": OtherImage(frame, FRONT_FROM_RIGHT @ self.mounted)}
 
 
 def follow(room, tracker, blind=()):
@@ -106,6 +110,80 @@ def test_where_there_is_no_time_for_all_images_those_of_another_camera_are_neede
     assert needed == [False, False, True]
     tracker.track(replace(room.frame(LAST + 1), image=np.zeros_like(room.frame(0).image)), None)
     assert tracker.needs("right", stamps_ns[LAST + 2])
+
+
+def with_a_scene_that_stands(room, rights, every, stuck="front"):
+    """Errors in standard deviations of poses while one camera shows one image with new stamps, and who is trusted.
+
+    The other camera's image comes where it is needed, but then, too, only every so many frames.
+    """
+    images = Images(room, rights)
+    tracker = RigMapTracker(room.map, CONFIG, images)
+    sigmas, newest = [], 0
+    for index in range(STUCK - RATE_HZ, STUCK + 14):
+        stamp_ns, seen = rights[index].stamp_ns, min(index, STUCK) if stuck == "front" else index
+        begins = index < STUCK - RATE_HZ + 6
+        if begins or (tracker.needs("right", stamp_ns) and index % every == 0):
+            newest = index
+        images.late = index - newest
+        images.shown = rights[min(newest, STUCK)] if stuck == "right" else None
+        result = tracker.track(replace(room.frame(seen), stamp_ns=stamp_ns), room.pose(seen))
+        if index == STUCK - RATE_HZ + 5:
+            tracker.restart(room.anchor(index))
+        if isinstance(result, TrackedPose):
+            error = error_of(result.map_from_camera, room.pose(index))
+            sigmas.append(np.sqrt(error @ np.linalg.solve(result.covariance, error)))
+    return sigmas, tracker.is_trusted("front"), tracker.is_trusted("right")
+
+
+@pytest.mark.parametrize("every", [1, 2, 6])
+def test_a_scene_that_stands_is_not_believed_though_the_other_camera_is_seldom_looked_at(room, rights, every):
+    """As on a busy computer: what the other camera shows has moved on far by then, and not as predicted."""
+    sigmas, *trusted = with_a_scene_that_stands(room, rights, every)
+    assert max(sigmas) < 5.0
+    assert trusted == [False, True]
+    sigmas, *trusted = with_a_scene_that_stands(room, rights, every, stuck="right")
+    assert max(sigmas) < 5.0
+    assert len(sigmas) == RATE_HZ - 6 + 14
+    assert trusted == [True, False]
+
+
+def test_a_camera_goes_on_with_the_anchor_before_if_the_newest_one_has_no_image_of_it(room, rights):
+    images = Images(room, rights)
+    tracker = RigMapTracker(room.map, CONFIG, images)
+    follow(room, tracker)
+    images.late = LAST + 2  # none comes any more
+    assert isinstance(tracker.track(room.frame(LAST + 1), room.pose(LAST + 1)), TrackedPose)
+    tracker.restart(room.anchor(LAST + 1))
+    images.late = 0
+    alone = tracker.track(replace(room.frame(LAST + 2), image=np.zeros_like(room.frame(0).image)), room.pose(LAST + 2))
+    assert isinstance(alone, TrackedPose)
+    assert alone.anchor_stamp_ns == rights[LAST + 1].stamp_ns
+    assert np.linalg.norm(error_of(alone.map_from_camera, room.pose(LAST + 2))[:3]) < 0.03
+    of_anchor = room.anchor(LAST + 1).covariance
+    assert np.trace((alone.covariance_since_anchor - alone.covariance)[:3, :3]) > 0.9 * np.trace(of_anchor[:3, :3])
+
+
+def test_an_anchor_whose_images_are_gone_changes_nothing(room, rights):
+    tracker = RigMapTracker(room.map, CONFIG, Images(room, rights))
+    follow(room, tracker)
+    tracker.restart(replace(room.anchor(0), stamp_ns=rights[LAST].stamp_ns + 1))
+    result = tracker.track(room.frame(LAST + 1), room.pose(LAST + 1))
+    assert result.anchor_stamp_ns == rights[0].stamp_ns
+
+
+def test_images_alone_show_that_one_camera_stands_while_the_other_one_moves(room, rights):
+    """Before an anchor, and wherever the map is not seen."""
+    images = Images(room, rights)
+    tracker = RigMapTracker(room.map, CONFIG, images)
+    for index in range(LAST):
+        result = tracker.track(replace(room.frame(0), stamp_ns=rights[index].stamp_ns), room.pose(0))
+    assert result.reason is Reason.RIG_MISMATCH
+    assert not tracker.is_trusted("front")
+    both = RigMapTracker(room.map, CONFIG, Images(room, rights))
+    for index in range(LAST):
+        both.track(room.frame(index), room.pose(index))
+    assert both.is_trusted("front")
 
 
 def test_poses_by_the_last_images_of_another_camera_are_as_uncertain_as_its_motion_since(room, rights):

@@ -279,6 +279,10 @@ class Anchor:
     map: MapIdentity
 
 
+UNCONFIRMED_S = "unconfirmed_s"
+"""Count of a RIG_MISMATCH of followed points: the seconds since two cameras last agreed."""
+
+
 @dataclass(frozen=True, eq=False)
 class TrackedPose:
     """``map_from_camera`` of one frame from map points that an accepted anchor saw and that were followed since.

@@ -94,7 +94,7 @@ class Estimator:
         """Judge the pose of a frame from map points followed since an anchor."""
         if isinstance(result, Rejection):
             verdict: Verdict = result
-            self._attempt(partial(self._miss_tracked, result.stamp_ns), None)
+            self._attempt(partial(self._miss_tracked, result), None)
         else:
             verdict = self._attempt(partial(self._judge_tracked, result), _broken(result.stamp_ns))
         self._count(self.tracked_counts, verdict)
@@ -156,7 +156,7 @@ class Estimator:
     def _judge_tracked(self, tracked: TrackedPose) -> Verdict:
         return Rejection(tracked.stamp_ns, self.missing)
 
-    def _miss_tracked(self, stamp_ns: int) -> None:
+    def _miss_tracked(self, rejection: Rejection) -> None:
         """Go on without the map points of a frame, which were not found."""
 
     def _judge_loop(self, loop: LoopClosure) -> Verdict:

@@ -13,10 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.recent_motion import unobserved_motion_covariance
 from visloc_ros.core.tangent import covariance_of_doubt, pose_difference
 from visloc_ros.core.types import (
     ACCEPTED,
     PENDING,
+    UNCONFIRMED_S,
     AnchorPose,
     Estimate,
     LoopClosure,
@@ -408,10 +410,14 @@ class Fuser(Estimator):
             self._output.advance(self._step.camera_from_camera, self._step_covariance())
         self._output.correct(latest.stamp_ns, newest.state.map_from_camera, alignment.stamp_ns)
 
-    def _miss_tracked(self, stamp_ns: int) -> None:
+    def _miss_tracked(self, rejection: Rejection) -> None:
+        if rejection.reason is Reason.RIG_MISMATCH:
+            # Odometry is by the camera that another one contradicts: since they agreed the motion may be any.
+            motion = unobserved_motion_covariance(rejection.counts.get(UNCONFIRMED_S, 0.0))
+            self._contradiction, self._contradicted_ns = motion, rejection.stamp_ns
         if not self._is_led:
-            self._map_only.miss(stamp_ns)
-            self._take_map_only(stamp_ns)
+            self._map_only.miss(rejection.stamp_ns)
+            self._take_map_only(rejection.stamp_ns)
 
     def _follow_map_only(self, tracked: TrackedPose) -> Verdict:
         verdict = self._map_only.follow(tracked)

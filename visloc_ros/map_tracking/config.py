@@ -12,7 +12,7 @@ class MapTrackingConfig(Config):
     """Options of following map points between anchors."""
 
     enabled: bool = option(True, "Track the map points of the last anchor from frame to frame.")
-    history_s: float = option(3.0, "Time for which images are kept for late anchors [s].", minimum=0.0, maximum=60.0)
+    history_s: float = option(10.0, "Time for which images are kept for late anchors [s].", minimum=0.0, maximum=60.0)
     history_images: int = option(100, "Largest number of images kept for late anchors.", minimum=2, maximum=2000)
     max_pixels: int = option(
         700_000, "Images with more pixels than this are tracked at half their size.", minimum=40_000

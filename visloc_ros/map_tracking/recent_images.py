@@ -60,6 +60,10 @@ class RecentImages:
         """The image of a frame, None where it is gone."""
         return next((image for image in reversed(self._images) if image.stamp_ns == stamp_ns), None)
 
+    def before(self, stamp_ns: int) -> RecentImage | None:
+        """The newest image that is no newer than a stamp, None where all are."""
+        return next((image for image in reversed(self._images) if image.stamp_ns <= stamp_ns), None)
+
     def locate(self, image: RecentImage, pose: SE3, covariance: Array, observed: PointObservations) -> None:
         """Note the tracked pose of one of the images."""
         index = self._images.index(image)

@@ -30,7 +30,7 @@ from visloc_ros.map_tracking.map_points import MapPoints
 from visloc_ros.map_tracking.patch_localization import LocatedImage
 from visloc_ros.map_tracking.recent_images import RecentImage, RecentImages
 from visloc_ros.map_tracking.reference_images import ReferenceImages, ReferenceLocalizer
-from visloc_ros.map_tracking.views import PointObservations
+from visloc_ros.map_tracking.views import GreyImage, PointObservations
 from visloc_ros.odometry.frame_check import FrameCheck
 from visloc_ros.tracking.lucas_kanade import fitted_window
 
@@ -131,6 +131,11 @@ class MapTracker:
         image = self._images.at(anchor.stamp_ns)
         return image is not None and self._distance(image, anchor.map_from_camera, anchor.inlier_points) <= 1.0
 
+    def images_since(self, stamp_ns: int) -> tuple[GreyImage, GreyImage] | None:
+        """The newest image, after the newest one that is no newer than a stamp; None where that is gone."""
+        earlier = self._images.before(stamp_ns)
+        return None if earlier is None else (earlier.picture, self._images.newest.picture)
+
     def keep(self, frame: Frame, predicted: SE3 | None = None) -> None:
         """Keep a frame that is not tracked, for a later anchor of it; ``predicted`` as for ``track``."""
         if self._frames.refuse(frame) is not None:
@@ -161,7 +166,7 @@ class MapTracker:
             return Rejection(frame.stamp_ns, Reason.FEW_MATCHES, {"expected": 0}, watch.stage_ms)
         guess = _guess(known, image, tracker.anchor)
         with watch("view"):
-            if guess.is_near and tracker.needs_view(image.picture, guess.map_from_camera):
+            if known and tracker.needs_view(image.picture, guess.map_from_camera):
                 tracker.add_view(known[-1])
                 self._references.forget()
         return self._locate(tracker, image, guess, watch, may_disagree)
@@ -196,6 +201,8 @@ class MapTracker:
     ) -> TrackedPose | Rejection:
         """Pose of an image by the anchor's points, corrected by reference images; or by these alone."""
         located = tracker.locate(image.picture, guess, watch)
+        if isinstance(located, Rejection) and may_disagree:
+            located = self._locate_by_own_motion(tracker, image, watch) or located
         if isinstance(located, Rejection):
             return self._locate_by_references(tracker.anchor, image, guess, located, watch)
         pose = located.map_from_camera
@@ -213,6 +220,17 @@ class MapTracker:
             self._references.forget()
             return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
         return self._note(tracker.anchor, combined, located, PointObservations.none(), watch)
+
+    def _locate_by_own_motion(
+        self, tracker: AnchorTracker, image: RecentImage, watch: Stopwatch
+    ) -> LocatedImage | None:
+        """Pose of an image by the anchor's points where the motion so far leads, whatever is predicted."""
+        known = self._images.with_pose()
+        if image.predicted is None or len(known) < 2:
+            return None
+        carried_on = PredictedPose(_carried_on(known, image.stamp_ns), False)
+        located = tracker.locate(image.picture, carried_on, watch)
+        return None if isinstance(located, Rejection) else located
 
     def _locate_by_references(
         self, anchor: AnchorPose, image: RecentImage, guess: PredictedPose, refusal: Rejection, watch: Stopwatch

@@ -6,20 +6,16 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from visloc_ros.core.sharpness import sharpness, shrink
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.mapping.config import SelectionConfig
+from visloc_ros.tracking.image_motion import measure_motion
 
 _log = logging.getLogger(__name__)
 
-_MAX_CORNERS = 150
-_SMOOTHING_PX = 2.0
-_MAX_RETURN_ERROR_PX = 1.0
 _STAMP_TOLERANCE = 0.05  # of a period: frames that come exactly at the rate are all taken
 
 
@@ -31,14 +27,6 @@ class Candidate:
     stamp_ns: int
     sharpness: float
     grey: Image
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Motion between two images: share of corners seen in both, their median shift in image widths."""
-
-    overlap: float
-    shift: float
 
 
 def select_frames(frames: Iterable[Frame], count: int, config: SelectionConfig) -> list[int]:
@@ -110,36 +98,3 @@ class FrameSelector:
     def _has_moved(self, last: Candidate, candidate: Candidate) -> bool:
         motion = measure_motion(last.grey, candidate.grey)
         return motion.shift >= self._config.min_motion or motion.overlap < self._config.min_overlap
-
-
-def measure_motion(before: Image, after: Image) -> Motion:
-    """Motion of corners from one image (H, W) to another, tracked forth and back (pyramidal Lucas-Kanade).
-
-    Without corners to track (a black or uniform image) the overlap is 0.
-    """
-    if before.shape != after.shape:
-        return Motion(0.0, 0.0)
-    # A blurred image of the same view is no motion: both are smoothed, so that it is still recognised.
-    first, second = smooth(before), smooth(after)
-    corners = np.asarray(cv2.goodFeaturesToTrack(first, _MAX_CORNERS, 0.01, 7), dtype=np.float32)
-    if corners.ndim == 0:  # OpenCV gives None, here NaN, where it finds none
-        return Motion(0.0, 0.0)
-    moved, forth = _track_corners(first, second, corners)
-    returned, back = _track_corners(second, first, moved)
-    good = forth & back & (np.linalg.norm((returned - corners).reshape(-1, 2), axis=1) < _MAX_RETURN_ERROR_PX)
-    if not good.any():
-        return Motion(0.0, 0.0)
-    shifts = np.linalg.norm((moved - corners).reshape(-1, 2)[good], axis=1)
-    return Motion(float(good.mean()), float(np.median(shifts)) / before.shape[1])
-
-
-def smooth(grey: Image) -> Image:
-    """Blur an image (H, W) slightly."""
-    return np.asarray(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING_PX), dtype=np.uint8)
-
-
-def _track_corners(
-    before: Image, after: Image, corners: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    moved, status, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None)  # type: ignore[call-overload]
-    return moved, np.asarray(status).ravel() == 1

@@ -219,6 +219,15 @@ def test_a_camera_that_stands_while_another_one_moves_is_left_out(room, body):
     assert set(rig.rig_engine.localize(3_000, rig.images(moved)).by_camera) == {"front", "left"}
 
 
+def test_a_prediction_by_a_camera_that_stands_still_is_no_evidence_for_it(room, body):
+    rig = RigInRoom(room)
+    first, moved = rig.images(body), body @ MOVED @ MOVED @ MOVED
+    rig.rig_engine.localize(1_000, first)
+    answer = rig.rig_engine.localize(2_000, rig.images(moved) | {"front": first["front"]}, body)
+    assert set(answer.by_camera) == {"left"}
+    assert error_m(answer, moved) < 0.02
+
+
 def test_of_two_that_see_different_places_the_one_is_believed_that_is_where_the_rig_was(room, body):
     rig = RigInRoom(room)
     images = rig.images(body) | {"front": rig.image("front", OTHER_PLACE)}

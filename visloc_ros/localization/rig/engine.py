@@ -72,7 +72,8 @@ class RigEngine:
         if not searched:
             return Rejection(stamp_ns, Reason.STALE, {"images": len(images)})
         found = [camera for camera in searched if isinstance(camera.answer, AnchorPose)]
-        wrong = self._standing.contradicting(found, self.engine.config.pose.max_error_px) | _astray(found, prior)
+        # A prior from a camera that stands still agrees with that one.
+        wrong = self._standing.contradicting(found, self.engine.config.pose.max_error_px) or _astray(found, prior)
         self.places.add([camera for camera in found if camera.name not in wrong])
         answer = self._judge(stamp_ns, searched, found, self.places.unusable | wrong)
         agreeing = answer.by_camera if isinstance(answer, RigPose) else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -11,11 +10,12 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.tangent import axes_jacobian, pose_difference, turn_covariance
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera
 from visloc_ros.map_tracking.tracker import FARTHEST
 
-_RECENT = 3  # frames within which each camera has an image
-_UNDECIDED = 3  # frames in a row in which nothing shows which of two cameras is wrong: then it is the one beside
+_RECENT_NS = NANOSECONDS // 2  # for which another camera has seen the map: its next image will tell
+_UNDECIDED = 3  # contradictions in a row of which nothing shows which camera is wrong: then it is the one beside
 _KEPT = 0.95  # of the memory of a camera's disagreement with the others, by frame
 
 
@@ -34,11 +34,16 @@ class OwnPose:
 
 @dataclass(eq=False)
 class _Record:
-    """What is known of one camera: where it was when it last agreed, and how much it differs from the others."""
+    """What is known of one camera: where it was when it last agreed, and how much it differs from the others.
+
+    ``has_moved`` is whether it certainly has since, ``seen_ns`` the stamp of the newest frame in which it saw the map,
+    None if its newest image does not show it.
+    """
 
     is_trusted: bool = True
     before: OwnPose | None = None
-    undecided: int = 0  # contradictions in a row of which nothing shows that they are this camera's fault
+    has_moved: bool = True
+    seen_ns: int | None = None
     number: float = 0.0
     squared: float = 0.0
     scatter: Array = field(default_factory=lambda: np.zeros((6, 6)))  # about the axes of the leading camera
@@ -64,15 +69,19 @@ class _Record:
 class Agreement:
     """Judges the cameras of each frame; a camera that contradicts the others is left out until it agrees in motion.
 
-    Of two that contradict each other the one is wrong that is not where the motion so far leads, or that stands while
-    the other one moves: what a camera sees may freeze, and nothing makes it move by itself. Where neither shows, the
-    leading one is believed, and their motion is judged from there on.
+    Of two that contradict each other the one is wrong that stands while the other one moves, or that is not where the
+    motion so far leads: what a camera sees may freeze, and nothing makes it move by itself. Where neither shows, or one
+    the contrary of the other, there is no pose, and the motion is judged from there on; after some such frames the
+    leading camera is believed. Nor is there a pose by one camera alone from where it has left the motion so far, until
+    another one has seen the map again: what stands still by a fault would soon be the motion so far.
     """
 
     def __init__(self, leading: str) -> None:
         self.leading = leading
         self._records: dict[str, _Record] = {}
-        self._recent: deque[frozenset[str]] = deque(maxlen=_RECENT)  # cameras with a pose in the last frames
+        self._undecided, self._is_in_doubt = 0, False
+        self._standing, self._standing_ns = 0, 0  # images in a row
+        self._agreed_ns: int | None = None
 
     def is_trusted(self, name: str) -> bool:
         """Whether a camera has not contradicted the others since it last agreed with them."""
@@ -82,13 +91,41 @@ class Agreement:
         """Leave a camera out from now on."""
         self._record(name).is_trusted = False
 
+    def judge_images(self, stamp_ns: int, moving: str | None) -> None:
+        """Take which camera shows a motion while what the leading one shows stands still, by the images alone.
+
+        A camera whose clock is late shows a motion after the robot has stopped, but not for long.
+        """
+        self._standing = self._standing + 1 if moving else 0
+        self._standing_ns = stamp_ns
+        if moving and self._standing >= _UNDECIDED:
+            self._record(self.leading).is_trusted, self._record(moving).is_trusted = False, True
+
+    def unconfirmed_s(self, stamp_ns: int) -> float:
+        """How long no two cameras have agreed, in seconds, 0 if they never have."""
+        return 0.0 if self._agreed_ns is None else (stamp_ns - self._agreed_ns) / NANOSECONDS
+
+    def is_standing(self, stamp_ns: int) -> bool:
+        """Whether what the leading camera shows has just stood still while what another one shows moved."""
+        return self._standing > 0 and stamp_ns - self._standing_ns < _RECENT_NS
+
     def restart(self, name: str, anchored: SE3, *, is_seen: bool) -> None:
         """Judge the motion of a camera from where it was at another anchor on, which ``is_seen`` in its own image."""
         record = self._record(name)
         record.before, record.is_trusted = OwnPose(anchored, np.zeros((6, 6))), record.is_trusted or is_seen
 
+    def lost(self, name: str) -> None:
+        """The newest image of a camera does not show the map: it confirms no other one."""
+        self._record(name).seen_ns = None
+
+    @property
+    def needs_others(self) -> bool:
+        """Whether another camera is to show soon whether the leading one moves."""
+        return self._is_in_doubt or not self._record(self.leading).has_moved
+
     def choose(
         self,
+        stamp_ns: int,
         poses: Mapping[str, PoseByCamera],
         own: Mapping[str, OwnPose],
         anchor: Array,
@@ -100,28 +137,49 @@ class Agreement:
         ``expected`` is the pose of the leading camera by the motion so far, with its covariance (6, 6).
         """
         for name, pose in own.items():
-            record = self._record(name)
-            record.before = record.before or pose
+            self._note(name, pose, stamp_ns)
         widened = {name: self._widened(name, pose) for name, pose in poses.items()}
         trusted = [name for name in widened if self._record(name).is_trusted]
         near = {name for name in trusted if expected is not None and _leads_to(widened[name], *expected, anchor)}
-        moving = {name for name in trusted if self._moves(name, own)}
-        chosen = self._largest_agreeing(trusted, widened, anchor, (near, moving, {self.leading}))
-        if len(chosen) == 1 and expected is not None and chosen[0] not in near and self._others_tracked(chosen[0]):
-            chosen = ()  # the next image of another camera will tell
-        self._recent.append(frozenset(poses))
-        self._judge_others(chosen, widened, own, anchor, (near, moving))
-        for name in chosen:
-            if len(chosen) > 1:
+        moving = {name for name in trusted if self._record(name).has_moved}
+        chosen = self._largest_agreeing(trusted, widened, anchor, (moving, near, {self.leading}))
+        if len(chosen) > 1:
+            self._undecided, self._is_in_doubt, self._agreed_ns = 0, False, stamp_ns
+        elif len(trusted) > 1:
+            self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), (moving, near))
+        elif trusted:
+            is_astray = expected is not None and not near
+            self._is_in_doubt = (is_astray or self._is_in_doubt) and self._others_see(trusted[0], stamp_ns)
+        is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
+        believed = () if self._is_in_doubt or is_standing else chosen
+        self._judge_others(believed, widened, anchor)
+        if len(trusted) > 1:  # judged from here on
+            for name in trusted if len(chosen) == 1 else chosen:
                 self._record(name).before = own[name]
-            if self.leading in chosen and name != self.leading:
+        if self.leading in believed:
+            for name in set(believed) - {self.leading}:
                 self._record(name).learn(poses[name], poses[self.leading], anchor)
-        return {name: widened[name] for name in chosen}
+        return {name: widened[name] for name in believed}
 
-    def _others_tracked(self, name: str) -> bool:
-        """Whether other trusted cameras had poses in the last frames."""
-        others = frozenset().union(*self._recent) - {name}
-        return any(self._record(other).is_trusted for other in others)
+    def _note(self, name: str, pose: OwnPose, stamp_ns: int) -> None:
+        record = self._record(name)
+        record.before, record.seen_ns = record.before or pose, stamp_ns
+        record.has_moved = pose.has_moved(record.before)
+
+    def _is_undecided(self, chosen: str, rivals: set[str], evidence: Sequence[set[str]]) -> bool:
+        """Whether nothing shows yet that one camera is right, and not those that contradict it."""
+        speaks_for = any(chosen in one and one.isdisjoint(rivals) for one in evidence)
+        speaks_against = any(chosen not in one and not one.isdisjoint(rivals) for one in evidence)
+        self._undecided += 1
+        if (speaks_for and not speaks_against) or self._undecided == _UNDECIDED:
+            self._undecided = 0
+            return False
+        return True
+
+    def _others_see(self, name: str, stamp_ns: int) -> bool:
+        """Whether another trusted camera has just seen the map, so that its next image will tell."""
+        others = (record for other, record in self._records.items() if other != name and record.is_trusted)
+        return any(other.seen_ns is not None and stamp_ns - other.seen_ns < _RECENT_NS for other in others)
 
     def _widened(self, name: str, pose: PoseByCamera) -> PoseByCamera:
         if name == self.leading:
@@ -139,34 +197,12 @@ class Agreement:
                 return max(agreeing, key=lambda some: tuple(not one.isdisjoint(some) for one in preferred))
         return ()
 
-    def _judge_others(
-        self,
-        chosen: Sequence[str],
-        poses: Mapping[str, PoseByCamera],
-        own: Mapping[str, OwnPose],
-        anchor: Array,
-        evidence: Sequence[set[str]],
-    ) -> None:
-        """Distrust cameras that contradict the chosen ones; trust those again that agree, and have moved.
-
-        Where nothing but the lead has decided, all of them are given some frames to show which one stands still.
-        """
+    def _judge_others(self, chosen: Sequence[str], poses: Mapping[str, PoseByCamera], anchor: Array) -> None:
+        """Distrust cameras that contradict the chosen ones; trust those again that agree, and have moved."""
         for name in poses.keys() - set(chosen) if chosen else ():
-            record, agrees = self._record(name), all(_agree(poses, (name, one), anchor) for one in chosen)
-            is_open = all((name in one) == (not one.isdisjoint(chosen)) for one in evidence)
-            if record.is_trusted and not agrees and is_open and record.undecided + 1 < _UNDECIDED:
-                record.undecided += 1
-                for one in (name, *chosen):
-                    self._record(one).before = own[one]
-                continue
-            record.is_trusted = agrees and (record.is_trusted or self._moves(name, own))
-            record.undecided = 0
-        for name in chosen if len(chosen) > 1 else ():
-            self._record(name).undecided = 0
-
-    def _moves(self, name: str, own: Mapping[str, OwnPose]) -> bool:
-        before = self._record(name).before
-        return before is not None and own[name].has_moved(before)
+            record = self._record(name)
+            agrees = all(_agree(poses, (name, one), anchor) for one in chosen)
+            record.is_trusted = agrees and (record.is_trusted or record.has_moved)
 
     def _record(self, name: str) -> _Record:
         return self._records.setdefault(name, _Record())

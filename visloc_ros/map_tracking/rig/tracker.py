@@ -20,10 +20,19 @@ from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import AnchorPose, Frame, MapIdentity, Reason, Rejection, TrackedPose
+from visloc_ros.core.types import (
+    UNCONFIRMED_S,
+    AnchorPose,
+    Frame,
+    MapIdentity,
+    Reason,
+    Rejection,
+    TrackedPose,
+)
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose, is_near
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
+from visloc_ros.map_tracking.rig.standing import stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
 _UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera
@@ -84,6 +93,14 @@ class _Anchored:
     of_place: Array
     rig_stamp_ns: int
 
+    def place_error_at(self, pose: SE3) -> Array:
+        """What the place adds to the covariance (6, 6) of a pose that moved on from the anchor exactly."""
+        return move_covariance(self.of_place, pose.translation - self.anchor.map_from_camera.translation)
+
+    def error_at(self, pose: SE3) -> Array:
+        """The same of the anchor's own error."""
+        return anchor_error(self.anchor, pose) - self.place_error_at(pose)
+
 
 class RigMapTracker:
     """Gives frames of the leading camera a pose by the map points in the images of all cameras; from one thread.
@@ -128,13 +145,14 @@ class RigMapTracker:
     def needs(self, name: str, stamp_ns: int) -> bool:
         """Whether an image of another camera is of use where there is no time for all of them.
 
-        It is while the leading one sees nothing of the map, and now and then, since one camera alone does not show that
-        its scene stands still, or is another camera's.
+        It is while the leading one sees nothing of the map, or does not move, and now and then: one camera alone does
+        not show that its scene stands still, or is another camera's.
         """
         if self._anchor is None:
             return False
         last = self._images.get(name)
-        return not self.sees_map or last is None or stamp_ns - last.frame.stamp_ns >= _UNCONFIRMED_NS
+        is_long_ago = last is None or stamp_ns - last.frame.stamp_ns >= _UNCONFIRMED_NS
+        return not self.sees_map or is_long_ago or self._agreement.needs_others
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
@@ -151,14 +169,13 @@ class RigMapTracker:
     def restart(self, anchor: AnchorPose, catch_up: bool = False) -> None:
         """Follow the points of an accepted anchor from now on, in each camera those that it should show."""
         leading = self._cameras.leading
-        self._anchor = anchor
         places = next((places for stamp_ns, places in self._beside if stamp_ns == anchor.stamp_ns), {})
         own = {name: _anchored_other(anchor, place) for name, place in places.items()}
         for name, anchored in {leading: _Anchored(anchor, np.zeros((6, 6)), anchor.stamp_ns), **own}.items():
             tracker = self._tracker_of(name)
             tracker.restart(anchored.anchor, catch_up)
             if tracker.anchor_ns == anchored.anchor.stamp_ns:
-                self._anchored[name] = anchored
+                self._anchor, self._anchored[name] = anchor, anchored
                 is_seen = name == leading and len(anchor.inlier_points) > 0
                 self._agreement.restart(name, anchored.anchor.map_from_camera, is_seen=is_seen)
 
@@ -195,25 +212,40 @@ class RigMapTracker:
             )
             for name, (image, place) in images.items()
         }
-        tracked = self._by_newest_anchor({self._cameras.leading: own, **others})
+        results = {self._cameras.leading: own, **others}
+        self._judge_by_images(stamp_ns, own, images)
+        tracked = {name: one for name, one in results.items() if isinstance(one, TrackedPose)}
+        for name in results.keys() - tracked.keys():
+            self._agreement.lost(name)
         self.sees_map = isinstance(own, TrackedPose)
         self.is_outdone = bool(tracked) and not self.sees_map
         if not tracked:
-            return own
+            return self._mismatch(stamp_ns) if self._agreement.is_standing(stamp_ns) else own
         joint = self._join(stamp_ns, tracked, {name: place for name, (_, place) in images.items()}, expected)
         if joint is None:
-            return own if isinstance(own, Rejection) else Rejection(stamp_ns, Reason.RIG_MISMATCH)
+            return own if isinstance(own, Rejection) else self._mismatch(stamp_ns)
         return joint
+
+    def _mismatch(self, stamp_ns: int) -> Rejection:
+        """The cameras contradict each other, since when is not known exactly."""
+        return Rejection(stamp_ns, Reason.RIG_MISMATCH, {UNCONFIRMED_S: self._agreement.unconfirmed_s(stamp_ns)})
+
+    def _judge_by_images(
+        self, stamp_ns: int, own: TrackedPose | Rejection, images: Mapping[str, tuple[Frame, _Place]]
+    ) -> None:
+        """Compare the images alone, which need not show the map, unless that shows that the leading camera moves."""
+        if isinstance(own, TrackedPose) and not self._agreement.needs_others:
+            self._agreement.judge_images(stamp_ns, None)
+        elif images:
+            newest = {name: image.stamp_ns for name, (image, _) in images.items()}
+            moving = (
+                n for n, newest_ns in newest.items() if stands_beside(self._leading, self._tracker_of(n), newest_ns)
+            )
+            self._agreement.judge_images(stamp_ns, next(moving, None))
 
     def follow(self, name: str, frame: Frame) -> None:
         """Follow the points in an image of another camera while the leading one sends none: it may lead next."""
         self._tracker_of(name).track(frame, None)
-
-    def _by_newest_anchor(self, results: Mapping[str, TrackedPose | Rejection]) -> dict[str, TrackedPose]:
-        """The poses by the newest anchor, whose error they share."""
-        tracked = {name: one for name, one in results.items() if isinstance(one, TrackedPose)}
-        newest_ns = None if self._anchor is None else self._anchor.stamp_ns
-        return {name: one for name, one in tracked.items() if self._anchored[name].rig_stamp_ns == newest_ns}
 
     def _join(
         self,
@@ -230,7 +262,7 @@ class RigMapTracker:
             return None
         poses = {name: self._by_camera(name, tracked[name], pose, places.get(name)) for name, pose in own.items()}
         of_anchor = anchor_error(self._anchor, next(iter(poses.values())).map_from_camera)
-        chosen = self._agreement.choose(poses, own, of_anchor, expected)
+        chosen = self._agreement.choose(stamp_ns, poses, own, of_anchor, expected)
         if not chosen:
             return None
         joint, parts = join(list(chosen.values()), of_anchor), [tracked[name] for name in chosen]
@@ -263,14 +295,25 @@ class RigMapTracker:
         return OwnPose(tracked.map_from_camera, 0.5 * (own + own.T))
 
     def _by_camera(self, name: str, tracked: TrackedPose, own: OwnPose, place: _Place | None) -> PoseByCamera:
-        """The pose of the leading camera by the image of a camera."""
+        """The pose of the leading camera by the image of a camera.
+
+        The error of an older anchor is independent of the newest one's, of which the camera has no image.
+        """
+        assert self._anchor is not None
+        anchored, by_camera = self._anchored[name], self._moved(name, tracked, own, place)
+        if anchored.rig_stamp_ns == self._anchor.stamp_ns:
+            return by_camera
+        of_anchor = anchored.error_at(by_camera.map_from_camera)
+        return replace(by_camera, anchor_share=np.zeros((6, 6)), own=by_camera.covariance(of_anchor))
+
+    def _moved(self, name: str, tracked: TrackedPose, own: OwnPose, place: _Place | None) -> PoseByCamera:
+        """A camera's own pose as one of the leading camera."""
         if place is None:
             return PoseByCamera(tracked.map_from_camera, tracked.anchor_share, own.covariance)
         moved = tracked.of_other(place.camera_from_other.inverse)
         pose, share = moved.map_from_camera, moved.anchor_share
         covariance = move_covariance(own.covariance, pose.translation - tracked.map_from_camera.translation)
-        anchored = self._anchored[name]
-        at_anchor = move_covariance(anchored.of_place, pose.translation - anchored.anchor.map_from_camera.translation)
+        at_anchor = self._anchored[name].place_error_at(pose)
         return PoseByCamera(pose, share, covariance + share @ at_anchor @ share.T + place.of_leading(pose))
 
     @property
