@@ -221,7 +221,7 @@ def test_a_camera_that_stands_while_another_one_moves_is_left_out(room, body):
 
 def test_a_prediction_by_a_camera_that_stands_still_is_no_evidence_for_it(room, body):
     rig = RigInRoom(room)
-    first, moved = rig.images(body), body @ MOVED @ MOVED @ MOVED
+    first, moved = rig.images(body), body @ MOVED @ MOVED @ MOVED @ MOVED @ MOVED
     rig.rig_engine.localize(1_000, first)
     answer = rig.rig_engine.localize(2_000, rig.images(moved) | {"front": first["front"]}, body)
     assert set(answer.by_camera) == {"left"}
