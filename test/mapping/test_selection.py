@@ -5,12 +5,12 @@ import numpy as np
 import pycolmap
 import pytest
 
+from visloc_ros.core.image_motion import measure_motion
 from visloc_ros.core.sharpness import sharpness, shrink
 from visloc_ros.core.types import Frame
 from visloc_ros.mapping.collection import encode_thumbnail
 from visloc_ros.mapping.config import SelectionConfig
 from visloc_ros.mapping.selection import select_frames as select_counted_frames
-from visloc_ros.tracking.image_motion import measure_motion
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=320, height=240, params=[300.0, 300.0, 160.0, 120.0])
 RATE_HZ = 30

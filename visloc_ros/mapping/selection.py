@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from visloc_ros.core.image_motion import measure_motion
 from visloc_ros.core.sharpness import sharpness, shrink
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.mapping.config import SelectionConfig
-from visloc_ros.tracking.image_motion import measure_motion
 
 _log = logging.getLogger(__name__)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from visloc_ros.core.image_motion import Motion, measure_motion
 from visloc_ros.core.sharpness import shrink
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.map_tracking.tracker import MapTracker
 from visloc_ros.map_tracking.views import GreyImage
-from visloc_ros.tracking.image_motion import Motion, measure_motion
 
 _LEAST_NS, _MOST_NS = NANOSECONDS // 10, NANOSECONDS // 2  # between the images of a camera that are compared
 _OVERLAP = 0.5  # least share of the corners that are found again
