@@ -80,3 +80,18 @@ def test_poses_that_differ_by_the_anchors_error_alone_are_near():
     followed = PoseByCamera(perturbed(TRUE, step), np.eye(6), own)
     assert followed.squared_distance(PoseByCamera(TRUE, NOTHING, own), anchor) < 12.0
     assert followed.squared_distance(PoseByCamera(TRUE, np.eye(6), own), anchor) > 50.0
+
+
+def test_poses_that_hardly_agree_make_one_that_is_less_sure():
+    """As while a camera's place on the rig has just changed, and the difference is not certain yet."""
+    sigma, anchor = 1e-2, 1e-4 * np.eye(6)
+    widths = []
+    for sigmas in (1.0, 4.5):
+        moved = perturbed(TRUE, np.array([sigmas * np.sqrt(2.0) * sigma, 0.0, 0.0, 0.0, 0.0, 0.0]))
+        poses = [PoseByCamera(pose, np.eye(6), sigma**2 * np.eye(6)) for pose in (TRUE, moved)]
+        joint = join(poses, anchor)
+        assert joint.map_from_camera.translation[0] - TRUE.translation[0] == pytest.approx(
+            sigmas * sigma / np.sqrt(2.0)
+        )
+        widths.append(np.sqrt(joint.own[0, 0]) / (sigma / np.sqrt(2.0)))
+    assert widths == pytest.approx([1.0, 4.5 / np.sqrt(12.59)], rel=1e-3)

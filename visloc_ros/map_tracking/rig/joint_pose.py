@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
+from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import perturbed, pose_difference
+
+_ORDINARY = 0.95  # share of the poses that agree, and differ no more than so by chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,8 @@ class PoseByCamera:
 def join(poses: Sequence[PoseByCamera], anchor: Array) -> PoseByCamera:
     """The best linear unbiased estimate of the motion since the anchor, of one or more poses.
 
-    ``anchor`` (6, 6) is the covariance of the anchor's own error, moved here.
+    ``anchor`` (6, 6) is the covariance of the anchor's own error, moved here. Poses that differ more than nearly all do
+    by chance widen what is independent in it by as much (Birge 1932).
     """
     first, number = poses[0], len(poses)
     if number == 1:
@@ -58,12 +62,15 @@ def join(poses: Sequence[PoseByCamera], anchor: Array) -> PoseByCamera:
         covariance[6 * index : 6 * index + 6, 6 * index : 6 * index + 6] += pose.own
     each = np.tile(np.eye(6), (number, 1))
     weighed = np.linalg.solve(covariance, each)
-    weights = np.split(np.linalg.solve(each.T @ weighed, weighed.T), number, axis=1)
-    steps = [pose_difference(pose.map_from_camera, first.map_from_camera) for pose in poses]
-    pairs = list(zip(weights, poses, strict=True))
+    weights = np.linalg.solve(each.T @ weighed, weighed.T)
+    steps = np.concatenate([pose_difference(pose.map_from_camera, first.map_from_camera) for pose in poses])
+    joint = weights @ steps
+    residual = steps - each @ joint
+    excess = float(residual @ np.linalg.solve(covariance, residual)) / chi_square_quantile(_ORDINARY, 6 * (number - 1))
+    pairs = list(zip(np.split(weights, number, axis=1), poses, strict=True))
     own = sum((weight @ pose.own @ weight.T for weight, pose in pairs), np.zeros((6, 6)))
     return PoseByCamera(
-        perturbed(first.map_from_camera, sum((w @ s for w, s in zip(weights, steps, strict=True)), np.zeros(6))),
+        perturbed(first.map_from_camera, joint),
         sum((weight @ pose.anchor_share for weight, pose in pairs), np.zeros((6, 6))),
-        0.5 * (own + own.T),
+        0.5 * max(1.0, excess) * (own + own.T),
     )
