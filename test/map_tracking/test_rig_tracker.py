@@ -186,6 +186,20 @@ def test_images_alone_show_that_one_camera_stands_while_the_other_one_moves(room
     assert both.is_trusted("front")
 
 
+def test_a_camera_that_is_not_trusted_leads_if_it_moves_and_the_other_one_sees_nothing(room, rights):
+    images = Images(room, rights)
+    tracker = RigMapTracker(room.map, CONFIG, images)
+    follow(room, tracker)
+    tracker.distrust("right")
+    assert not tracker.shows_motion("right")
+    for index in (LAST + 1, LAST + 2, LAST + 3):
+        assert not isinstance(tracker.track_others(rights[index].stamp_ns, None), TrackedPose)
+    assert tracker.shows_motion("right")
+    images.leading = "right"
+    tracker.keep(rights[LAST + 4])
+    assert tracker.is_trusted("right")
+
+
 def test_poses_by_the_last_images_of_another_camera_are_as_uncertain_as_its_motion_since(room, rights):
     """A pose that was predicted must not count as a motion that was seen."""
     images, squared = Images(room, rights), []

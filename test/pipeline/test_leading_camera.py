@@ -142,6 +142,22 @@ def test_what_contradicts_leads_no_more_and_an_untrusted_camera_never():
     assert leading.takes("left", 1150 * MS)
 
 
+def test_a_last_resort_leads_once_the_first_one_has_shown_nothing_for_two_seconds():
+    for step_ms in (50, 10_000):  # it sends images that show nothing; it sends none
+        leading, taken = LeadingCamera("front"), []
+        both(leading, 0, 1000)
+        leading.give_up("front")
+        assert not leading.takes("left", 1000 * MS, is_last_resort=True)
+        for ms in range(1000, 3500, 50):
+            if ms % step_ms == 0:
+                come(leading, "front", ms * MS, is_tracked=False)
+            leading.arrived("left", ms * MS)
+            if leading.takes("left", ms * MS, is_last_resort=True):
+                taken.append(ms)
+        assert taken
+        assert 2950 <= taken[0] <= 3050
+
+
 def test_odometry_may_take_two_seconds_to_begin():
     leading = LeadingCamera("front")
     assert [come(leading, "left", ms * MS) for ms in (0, 1900, 2100)] == [False, False, True]

@@ -148,13 +148,15 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
         Where there is no time for all, those of other cameras count less than odometry.
         """
-        if not self._cameras or self._leading.takes(name, stamp_ns, may_lead=self._is_trusted(name)):
+        if not self._cameras or self._takes(name, stamp_ns):
             return True
         return self._rig is not None and (not self._load.is_overloaded or self._rig.needs(name, stamp_ns))
 
-    def _is_trusted(self, name: str) -> bool:
-        """Whether what a camera sees may be followed: it does not contradict the others."""
-        return self._rig is None or self._rig.is_trusted(name)
+    def _takes(self, name: str, stamp_ns: int) -> bool:
+        """Whether odometry follows an image: a camera that contradicted the others leads if these show nothing."""
+        if self._rig is None or self._rig.is_trusted(name):
+            return self._leading.takes(name, stamp_ns)
+        return self._leading.takes(name, stamp_ns, may_lead=self._rig.shows_motion(name), is_last_resort=True)
 
     @property
     def _load(self) -> CameraLoad:

@@ -118,15 +118,19 @@ class LeadingCamera:
             if is_jump:
                 self._begin(camera, stamp_ns)
 
-    def takes(self, camera: str, stamp_ns: int, *, may_lead: bool = True) -> bool:
-        """Whether odometry is to follow an image of a camera, which leads from now on if the one before is lost."""
+    def takes(self, camera: str, stamp_ns: int, *, may_lead: bool = True, is_last_resort: bool = False) -> bool:
+        """Whether odometry is to follow an image of a camera, which leads from now on if the one before is lost.
+
+        A last resort leads once that one has shown nothing for two seconds.
+        """
         with self._lock:
             lead = self._lead
             if camera == lead.camera:
                 if lead.begin_ns < 0:
                     lead.begin_ns = lead.tracked_ns = stamp_ns
                 return True
-            if may_lead and self._is_lost(camera, stamp_ns):
+            is_lost = self._is_gone if is_last_resort else self._is_lost
+            if may_lead and is_lost(camera, stamp_ns):
                 self._begin(camera, stamp_ns)
             return camera == self._lead.camera
 
@@ -180,6 +184,13 @@ class LeadingCamera:
         arrivals = self._lead.arrivals
         lost_ns = arrivals.lost_ns if arrivals.newest_ns > 0 else _PATIENCE_NS
         return self._is_blind or self._is_slow(camera) or self._passed_ns(camera, stamp_ns) > lost_ns
+
+    def _is_gone(self, camera: str, stamp_ns: int) -> bool:
+        """Whether the camera that leads has long sent nothing, or shown nothing at all, at an image of another one."""
+        lead = self._lead
+        long_ns = max(_PATIENCE_NS, lead.arrivals.lost_ns)
+        shows_nothing = self._sight is _Sight.NOTHING and lead.arrivals.newest_ns - lead.tracked_ns > long_ns
+        return shows_nothing or self._passed_ns(camera, stamp_ns) > long_ns
 
     @property
     def _is_blind(self) -> bool:

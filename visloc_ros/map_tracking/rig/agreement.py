@@ -87,6 +87,10 @@ class Agreement:
         """Whether a camera has not contradicted the others since it last agreed with them."""
         return self._record(name).is_trusted
 
+    def lead(self, name: str) -> None:
+        """Another camera leads: it is trusted, since none is left that contradicts it."""
+        self.leading, self._record(name).is_trusted = name, True
+
     def distrust(self, name: str) -> None:
         """Leave a camera out from now on."""
         self._record(name).is_trusted = False

@@ -1,4 +1,4 @@
-"""Whether what one camera shows stands still while what another one shows moves, by the images alone."""
+"""Whether what cameras show stands still or moves, by the images alone."""
 
 from __future__ import annotations
 
@@ -18,15 +18,28 @@ def stands_beside(leading: MapTracker, other: MapTracker, now_ns: int) -> bool:
 
     Half of what is seen has to: a person who walks by is no motion of the camera.
     """
-    there = other.images_since(now_ns - _LEAST_NS)
+    there = _newest_pair(other, now_ns)
     here = None if there is None else leading.images_since(there[0].stamp_ns)
-    if here is None or there is None or now_ns - there[0].stamp_ns > _MOST_NS or here[1].stamp_ns < now_ns:
+    if there is None or here is None or here[1].stamp_ns < now_ns:
         return False
     standing = _motion_of(here)
-    if standing.overlap < _OVERLAP or standing.shift > _STANDS:
-        return False
-    moving = _motion_of(there)
-    return moving.overlap >= _OVERLAP and moving.shift > _MOVES
+    return standing.overlap >= _OVERLAP and standing.shift <= _STANDS and _moves(there)
+
+
+def moves(tracker: MapTracker, now_ns: int) -> bool:
+    """Whether what a camera shows has moved up to its newest image, which has this stamp."""
+    pair = _newest_pair(tracker, now_ns)
+    return pair is not None and _moves(pair)
+
+
+def _newest_pair(tracker: MapTracker, now_ns: int) -> tuple[GreyImage, GreyImage] | None:
+    pair = tracker.images_since(now_ns - _LEAST_NS)
+    return None if pair is None or now_ns - pair[0].stamp_ns > _MOST_NS else pair
+
+
+def _moves(pair: tuple[GreyImage, GreyImage]) -> bool:
+    motion = _motion_of(pair)
+    return motion.overlap >= _OVERLAP and motion.shift > _MOVES
 
 
 def _motion_of(pair: tuple[GreyImage, GreyImage]) -> Motion:

@@ -32,7 +32,7 @@ from visloc_ros.core.types import (
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose, is_near
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
-from visloc_ros.map_tracking.rig.standing import stands_beside
+from visloc_ros.map_tracking.rig.standing import moves, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
 _UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera
@@ -127,6 +127,7 @@ class RigMapTracker:
         self._anchored: dict[str, _Anchored] = {}
         self._images: dict[str, OtherImage] = {}  # the newest of each other camera
         self._motion, self._joint = RecentMotion(), RecentMotion()  # by the predicted poses; by the joint ones
+        self._moving: set[str] = set()  # cameras that are not trusted
         self.sees_map, self.is_outdone = False, False
         """Whether the leading camera sees the map in the newest frame, or else another one gave that its pose."""
         for tracker in self._trackers.values():
@@ -141,6 +142,10 @@ class RigMapTracker:
     def is_trusted(self, name: str) -> bool:
         """Whether what a camera sees has not contradicted the other cameras lately."""
         return self._agreement.is_trusted(name)
+
+    def shows_motion(self, name: str) -> bool:
+        """Whether what a camera shows moved while the leading one last saw nothing of the map."""
+        return name in self._moving
 
     def needs(self, name: str, stamp_ns: int) -> bool:
         """Whether an image of another camera is of use where there is no time for all of them.
@@ -237,6 +242,9 @@ class RigMapTracker:
         if isinstance(own, TrackedPose) and not self._agreement.needs_others:
             self._agreement.judge_images(stamp_ns, None)
         elif images:
+            if not isinstance(own, TrackedPose):
+                newest = {name: image.stamp_ns for name, (image, _) in images.items() if not self.is_trusted(name)}
+                self._moving = {name for name, stamp in newest.items() if moves(self._tracker_of(name), stamp)}
             newest = {name: image.stamp_ns for name, (image, _) in images.items()}
             moving = (
                 n for n, newest_ns in newest.items() if stands_beside(self._leading, self._tracker_of(n), newest_ns)
@@ -328,7 +336,7 @@ class RigMapTracker:
     def _take_others(self, stamp_ns: int, predicted: SE3 | None) -> dict[str, tuple[Frame, _Place]]:
         """Images of the other cameras that were not taken before, and where they were taken."""
         if self._cameras.leading != self._agreement.leading:
-            self._agreement.leading = self._cameras.leading
+            self._agreement.lead(self._cameras.leading)
             self._motion, self._joint = RecentMotion(), RecentMotion()
             self._images.clear()
         if predicted is not None:
