@@ -120,6 +120,15 @@ def test_a_camera_that_has_not_moved_since_its_anchor_is_left_out_by_the_first_f
     assert choose(agreement, {"front": 0.0, "left": 0.2}) == ["left"]
 
 
+def test_of_two_that_move_the_one_is_believed_that_saw_the_anchor_itself():
+    """A mirrored camera follows whatever is where points of an anchor by the other camera should be."""
+    agreement = Agreement("front")
+    agreement.restart("front", at(0.0), is_seen=False)
+    agreement.restart("left", at(0.0), is_seen=None)
+    assert choose(agreement, {"front": -0.2, "left": 0.2}) == ["left"]
+    assert not agreement.is_trusted("front")
+
+
 def test_three_cameras_decide_by_their_number():
     agreement = Agreement("front")
     choose(agreement, {"front": 0.0, "left": 0.0, "rear": 0.0})

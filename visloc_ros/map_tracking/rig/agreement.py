@@ -36,13 +36,15 @@ class OwnPose:
 class _Record:
     """What is known of one camera: where it was when it last agreed, and how much it differs from the others.
 
-    ``has_moved`` is whether it certainly has since, ``seen_ns`` the stamp of the newest frame in which it saw the map,
+    ``has_moved`` is whether it certainly has since, ``is_unseen`` whether its anchor was not found in its own image,
+    ``seen_ns`` the stamp of the newest frame in which it saw the map,
     None if its newest image does not show it.
     """
 
     is_trusted: bool = True
     before: OwnPose | None = None
     has_moved: bool = True
+    is_unseen: bool = False
     seen_ns: int | None = None
     number: float = 0.0
     squared: float = 0.0
@@ -69,11 +71,12 @@ class _Record:
 class Agreement:
     """Judges the cameras of each frame; a camera that contradicts the others is left out until it agrees in motion.
 
-    Of two that contradict each other the one is wrong that stands while the other one moves, or that is not where the
-    motion so far leads: what a camera sees may freeze, and nothing makes it move by itself. Where neither shows, or one
-    the contrary of the other, there is no pose, and the motion is judged from there on; after some such frames the
-    leading camera is believed. Nor is there a pose by one camera alone from where it has left the motion so far, until
-    another one has seen the map again: what stands still by a fault would soon be the motion so far.
+    Of two that contradict each other the one is wrong that stands while the other one moves, that is not where the
+    motion so far leads, or whose anchor only others saw: what a camera sees may freeze, and nothing makes it move by
+    itself. Where nothing shows which, or one thing the contrary of another, there is no pose, and the motion is judged
+    from there on; after some such frames the leading camera is believed. Nor is there a pose by one camera alone from
+    where it has left the motion so far, until another one has seen the map again: what stands still by a fault would
+    soon be the motion so far.
     """
 
     def __init__(self, leading: str) -> None:
@@ -113,10 +116,14 @@ class Agreement:
         """Whether what the leading camera shows has just stood still while what another one shows moved."""
         return self._standing > 0 and stamp_ns - self._standing_ns < _RECENT_NS
 
-    def restart(self, name: str, anchored: SE3, *, is_seen: bool) -> None:
-        """Judge the motion of a camera from where it was at another anchor on, which ``is_seen`` in its own image."""
+    def restart(self, name: str, anchored: SE3, *, is_seen: bool | None) -> None:
+        """Judge the motion of a camera from where it was at another anchor on, which ``is_seen`` in its own image.
+
+        Of an anchor that others saw a camera follows what its image should show, whatever that is. None: not known.
+        """
         record = self._record(name)
-        record.before, record.is_trusted = OwnPose(anchored, np.zeros((6, 6))), record.is_trusted or is_seen
+        record.before, record.is_unseen = OwnPose(anchored, np.zeros((6, 6))), is_seen is False
+        record.is_trusted = record.is_trusted or is_seen is True
 
     def lost(self, name: str) -> None:
         """The newest image of a camera does not show the map: it confirms no other one."""
@@ -146,11 +153,13 @@ class Agreement:
         trusted = [name for name in widened if self._record(name).is_trusted]
         near = {name for name in trusted if expected is not None and _leads_to(widened[name], *expected, anchor)}
         moving = {name for name in trusted if self._record(name).has_moved}
-        chosen = self._largest_agreeing(trusted, widened, anchor, (moving, near, {self.leading}))
+        seen = {name for name in trusted if not self._record(name).is_unseen}
+        evidence = (moving, near, seen)
+        chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         if len(chosen) > 1:
             self._undecided, self._is_in_doubt, self._agreed_ns = 0, False, stamp_ns
         elif len(trusted) > 1:
-            self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), (moving, near))
+            self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), evidence)
         elif trusted:
             is_astray = expected is not None and not near
             self._is_in_doubt = (is_astray or self._is_in_doubt) and self._others_see(trusted[0], stamp_ns)

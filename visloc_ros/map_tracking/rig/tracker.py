@@ -181,7 +181,7 @@ class RigMapTracker:
             tracker.restart(anchored.anchor, catch_up)
             if tracker.anchor_ns == anchored.anchor.stamp_ns:
                 self._anchor, self._anchored[name] = anchor, anchored
-                is_seen = name == leading and len(anchor.inlier_points) > 0
+                is_seen = len(anchor.inlier_points) > 0 if name == leading else None
                 self._agreement.restart(name, anchored.anchor.map_from_camera, is_seen=is_seen)
 
     def keep(self, frame: Frame, predicted: SE3 | None = None) -> None:
