@@ -111,6 +111,8 @@ def test_images_that_stand_beside_others_that_move_are_not_believed_for_long(agr
     for frame in (4, 5, 6):
         agreement.judge_images(frame * FRAME_NS, "left")
     assert (agreement.is_trusted("front"), agreement.is_trusted("left")) == (False, True)
+    agreement.lead("left")
+    assert choose(agreement, {"left": 0.3}, frame=7) == ["left"], "the one that leads now has not stood still"
 
 
 def test_a_camera_that_has_not_moved_since_its_anchor_is_left_out_by_the_first_frame():

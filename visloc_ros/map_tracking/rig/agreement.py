@@ -93,6 +93,7 @@ class Agreement:
     def lead(self, name: str) -> None:
         """Another camera leads: it is trusted, since none is left that contradicts it."""
         self.leading, self._record(name).is_trusted = name, True
+        self._standing, self._undecided, self._is_in_doubt = 0, 0, False
 
     def distrust(self, name: str) -> None:
         """Leave a camera out from now on."""
