@@ -101,12 +101,23 @@ def test_the_camera_that_saw_most_is_searched_first_and_a_blind_one_seldom():
     engine.seeing = {"front": 0, "left": 30}
     for index in range(3, 23):
         search.see({"front": frame(index), "left": frame(index)})
-        search.localize(frame(index))
+        search.localize(frame(index), LEFT.inverse)  # as the left camera sees it
     assert 2 <= sum("front" in names for names in engine.asked[3:]) <= 4
     engine.seeing = {}
     search.localize(frame(30))
     search.localize(frame(31))
     assert set(engine.asked[-1]) == {"front", "left"}  # where none sees the map all are tried
+
+
+def test_a_blind_camera_is_searched_too_to_confirm_a_pose_that_was_not_predicted():
+    elsewhere = SE3(np.eye(3), np.array([9.0, 0.0, 0.0]))
+    for prior in (None, elsewhere):
+        engine = Engine(front=0, left=30)
+        search = RigSearch(engine, "front")
+        for index in range(4):
+            search.see({"front": frame(index), "left": frame(index)})
+            search.localize(frame(index), prior)
+        assert engine.asked[1:] == [["left"], ["left", "front"]] * 3
 
 
 def test_a_camera_that_contradicts_the_others_is_searched_on_for_its_place_to_be_checked():

@@ -9,6 +9,7 @@ from visloc_ros.core.recent_motion import RecentMotion, unobserved_motion_covari
 from visloc_ros.core.repeated_images import RepeatedImages
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
+from visloc_ros.localization.evidence import sees_elsewhere
 from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
 from visloc_ros.localization.rig.engine import AT_ONCE_NS
 from visloc_ros.map_tracking import OtherImage
@@ -22,7 +23,8 @@ class RigSearch:
     """Keeps the newest image of each camera, and searches them together with one of the camera that odometry follows.
 
     ``active`` is the name of that camera: poses that are given and taken are its. The camera that saw most of the map
-    is searched first; one that saw nothing of it is left out for a while.
+    is searched first; one that saw nothing of it is left out for a while, unless a pose is to be confirmed that was not
+    predicted: the image of a camera may be that of another one.
     """
 
     def __init__(self, engine: RigEngine, active: str) -> None:
@@ -75,21 +77,32 @@ class RigSearch:
         expected = None if prior is None else prior @ rig_from_camera.inverse
         images = self._images(frame)
         self.engine.places.moved(self.active, self.motion.poses)
-        found = self.engine.localize(frame.stamp_ns, images, expected)
-        searched = [name for name in images if not _is_of_other_time(name, found)]
+        wanted = {name: image for name, image in images.items() if self._is_wanted(name)} or images
+        found = self.engine.localize(frame.stamp_ns, wanted, expected)
+        if isinstance(found, RigPose) and len(wanted) < len(images) and not self._is_expected(found, expected):
+            wanted = images
+            found = self.engine.localize(frame.stamp_ns, wanted, expected)
+        searched = [name for name in wanted if not _is_of_other_time(name, found)]
         self.inliers |= {name: _seen_by(name, found) for name in searched}
         self._left_out |= dict.fromkeys(searched, 0)
         return found.anchor_of(self.active, rig_from_camera) if isinstance(found, RigPose) else found
 
     def _images(self, frame: Frame) -> dict[str, RigImage]:
-        """Images to search, that of the active camera and the newest ones of the others, the most promising first."""
+        """The image of the active camera and the newest ones of the others, the most promising first."""
         images = {self.active: RigImage(frame)}
         for name, other in self.newest.items():
             if name != self.active and abs(other.stamp_ns - frame.stamp_ns) < _OLDEST_NS:
                 images[name] = self._moved(other, frame.stamp_ns)
-        wanted = [name for name in images if self._is_wanted(name)]
-        order = sorted(wanted or images, key=lambda name: -self.inliers.get(name, 0))
-        return {name: images[name] for name in order}
+        return dict(sorted(images.items(), key=lambda item: -self.inliers.get(item[0], 0)))
+
+    def _is_expected(self, found: RigPose, map_from_rig: SE3 | None) -> bool:
+        """Whether the cameras see the place that was predicted."""
+        return map_from_rig is not None and not any(
+            sees_elsewhere(
+                anchor.map_from_camera, anchor.inlier_points, map_from_rig @ self.engine.rig.rig_from_camera(name)
+            )
+            for name, anchor in found.by_camera.items()
+        )
 
     def _moved(self, other: Frame, now_ns: int) -> RigImage:
         """An image with the motion of the rig since; for a moment one that is not known is small."""
