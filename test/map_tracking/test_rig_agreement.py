@@ -95,6 +95,12 @@ def test_nobody_waits_for_a_camera_that_does_not_see_the_map(agreement):
     assert choose(late, {"front": 0.1}, expected=0.4, frame=6) == ["front"], "it has not come for long"
 
 
+def test_other_cameras_are_needed_once_the_leading_one_stops(agreement):
+    for frame, metres in enumerate((0.2, 0.4, 0.4), start=6):  # the other one has not seen the map for long
+        assert choose(agreement, {"front": metres}, frame=frame) == ["front"]
+    assert agreement.needs_others
+
+
 def test_other_cameras_are_needed_while_the_leading_one_stands(agreement):
     assert choose(agreement, {"front": 0.0}, frame=1) == ["front"]
     assert agreement.needs_others

@@ -36,14 +36,16 @@ class OwnPose:
 class _Record:
     """What is known of one camera: where it was when it last agreed, and how much it differs from the others.
 
-    ``has_moved`` is whether it certainly has since, ``is_unseen`` whether its anchor was not found in its own image,
-    ``seen_ns`` the stamp of the newest frame in which it saw the map,
-    None if its newest image does not show it.
+    ``has_moved`` is whether it certainly has since, ``moves`` whether it has since its ``last`` pose. ``is_unseen`` is
+    whether its anchor was not found in its own image, ``seen_ns`` the stamp of the newest frame in which it saw the
+    map, None if its newest image does not show it.
     """
 
     is_trusted: bool = True
     before: OwnPose | None = None
     has_moved: bool = True
+    last: OwnPose | None = None
+    moves: bool = True
     is_unseen: bool = False
     seen_ns: int | None = None
     number: float = 0.0
@@ -133,7 +135,8 @@ class Agreement:
     @property
     def needs_others(self) -> bool:
         """Whether another camera is to show soon whether the leading one moves."""
-        return self._is_in_doubt or not self._record(self.leading).has_moved
+        leading = self._record(self.leading)
+        return self._is_in_doubt or not (leading.has_moved and leading.moves)
 
     def choose(
         self,
@@ -179,6 +182,8 @@ class Agreement:
         record = self._record(name)
         record.before, record.seen_ns = record.before or pose, stamp_ns
         record.has_moved = pose.has_moved(record.before)
+        record.moves = record.last is None or pose.has_moved(record.last)
+        record.last = pose
 
     def _is_undecided(self, chosen: str, rivals: set[str], evidence: Sequence[set[str]]) -> bool:
         """Whether nothing shows yet that one camera is right, and not those that contradict it."""
