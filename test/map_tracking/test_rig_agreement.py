@@ -87,6 +87,13 @@ def test_a_camera_alone_that_leaves_the_motion_so_far_waits_for_the_other_one(ag
     assert choose(agreement, {"front": 0.2}, expected=0.2, frame=5) == ["front"]
 
 
+def test_cameras_that_never_agreed_are_unconfirmed_since_they_are_judged():
+    agreement = Agreement("front")
+    for frame in (3, 5):
+        agreement.judge_images(frame * FRAME_NS, "left")
+    assert agreement.unconfirmed_s(5 * FRAME_NS) == pytest.approx(0.2)
+
+
 def test_nobody_waits_for_a_camera_that_does_not_see_the_map(agreement):
     agreement.lost("left")
     assert choose(agreement, {"front": 0.1}, expected=0.4, frame=1) == ["front"]

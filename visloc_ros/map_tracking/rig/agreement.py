@@ -86,7 +86,7 @@ class Agreement:
         self._records: dict[str, _Record] = {}
         self._undecided, self._is_in_doubt = 0, False
         self._standing, self._standing_ns = 0, 0  # images in a row
-        self._agreed_ns: int | None = None
+        self._agreed_ns: int | None = None  # when two cameras last agreed, or judging began
 
     def is_trusted(self, name: str) -> bool:
         """Whether a camera has not contradicted the others since it last agreed with them."""
@@ -106,13 +106,14 @@ class Agreement:
 
         A camera whose clock is late shows a motion after the robot has stopped, but not for long.
         """
+        self._agreed_ns = stamp_ns if self._agreed_ns is None else self._agreed_ns
         self._standing = self._standing + 1 if moving else 0
         self._standing_ns = stamp_ns
         if moving and self._standing >= _UNDECIDED:
             self._record(self.leading).is_trusted, self._record(moving).is_trusted = False, True
 
     def unconfirmed_s(self, stamp_ns: int) -> float:
-        """How long no two cameras have agreed, in seconds, 0 if they never have."""
+        """How long no two cameras have agreed, or since they are judged, in seconds."""
         return 0.0 if self._agreed_ns is None else (stamp_ns - self._agreed_ns) / NANOSECONDS
 
     def is_standing(self, stamp_ns: int) -> bool:
@@ -151,6 +152,7 @@ class Agreement:
         ``own`` are poses of the cameras themselves, ``anchor`` (6, 6) is the covariance of their anchor, moved here.
         ``expected`` is the pose of the leading camera by the motion so far, with its covariance (6, 6).
         """
+        self._agreed_ns = stamp_ns if self._agreed_ns is None else self._agreed_ns
         for name, pose in own.items():
             self._note(name, pose, stamp_ns)
         widened = {name: self._widened(name, pose) for name, pose in poses.items()}

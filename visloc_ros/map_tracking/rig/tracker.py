@@ -242,13 +242,11 @@ class RigMapTracker:
         if isinstance(own, TrackedPose) and not self._agreement.needs_others:
             self._agreement.judge_images(stamp_ns, None)
         elif images:
+            newest = [(name, self._tracker_of(name), image.stamp_ns) for name, (image, _) in images.items()]
             if not isinstance(own, TrackedPose):
-                newest = {name: image.stamp_ns for name, (image, _) in images.items() if not self.is_trusted(name)}
-                self._moving = {name for name, stamp in newest.items() if moves(self._tracker_of(name), stamp)}
-            newest = {name: image.stamp_ns for name, (image, _) in images.items()}
-            moving = (
-                n for n, newest_ns in newest.items() if stands_beside(self._leading, self._tracker_of(n), newest_ns)
-            )
+                left_out = [one for one in newest if not self.is_trusted(one[0])]
+                self._moving = {name for name, tracker, newest_ns in left_out if moves(tracker, newest_ns)}
+            moving = (name for name, tracker, newest_ns in newest if stands_beside(self._leading, tracker, newest_ns))
             self._agreement.judge_images(stamp_ns, next(moving, None))
 
     def follow(self, name: str, frame: Frame) -> None:
