@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from visloc_ros.core.geometry import rotation_vector, umeyama
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix, rotation_vector, umeyama
 from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.types import OdometryPose
 from visloc_ros.odometry import OdometryConfig, make_odometry
 from visloc_ros.simulation import SimulationConfig, simulate
+from visloc_ros.simulation.path import PATHS, MountedPath
 
 RATE_HZ = 20
 CONFIG = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=10.0, rate_hz=RATE_HZ, samples=1)
@@ -86,3 +87,18 @@ def test_what_is_added_to_the_covariance_is_a_covariance(walk):
         motion = second.odom_from_camera.translation - first.odom_from_camera.translation
         added = second.covariance - move_covariance(first.covariance, motion)
         assert np.linalg.eigvalsh(added)[0] > -1e-12 * np.trace(second.covariance)
+
+
+def test_a_turn_past_a_near_wall_is_not_taken_for_a_motion_along_it():
+    """10 images a second of a camera to the side, 44 deg/s: half of the image is new after five of them."""
+    config = SimulationConfig(width=480, height=360, focal_px=360.0, duration_s=91.0, rate_hz=10.0, samples=1)
+    to_the_side = SE3(rotation_matrix([0.0, -np.pi / 2, 0.0]), np.array([-0.1, 0.0, -0.1]))
+    simulation = simulate(config, "localize", path=MountedPath(PATHS["localize"], to_the_side))
+    odometry = make_odometry(OdometryConfig())
+    results = {index: odometry.track(simulation.frame(index)) for index in range(865, 905)}
+    poses = {index: one.odom_from_camera for index, one in results.items() if isinstance(one, OdometryPose)}
+    assert len(poses) > 35
+    for index in poses.keys() & {one + 10 for one in poses}:
+        found = poses[index - 10].inverse @ poses[index]
+        true = simulation.pose(index - 10).inverse @ simulation.pose(index)
+        assert rotation_angle_deg(found.rotation, true.rotation) < 2.0

@@ -47,6 +47,7 @@ _PARALLAX_DEG = 2.0  # twice what a two-view start needs: new landmarks have a d
 _OVERLAP = 0.55  # share of the features still followed below which too few landmarks would join two keyframes
 _OVERLAP_UNSUPPORTED = 0.75  # the same while most features have no known depth: new depths must come before old ones go
 _SUPPORTED = 0.5  # share of the features whose depths are known
+_EXTENT = 0.8  # of the features' extent: on one side of the image alone they do not tell a turn from a motion across
 
 
 class Segment:
@@ -304,6 +305,13 @@ def is_next_keyframe(keyframe: Keyframe, located: LocatedFrame, num_supporting: 
     if np.count_nonzero(shared) < overlap * wanted:
         return True
     camera_from_keyframe = located.camera_from_odom.rotation @ keyframe.camera_from_odom.rotation.T
+    if np.any(_extent(features.pixels) < _EXTENT * _extent(keyframe.features.pixels)):
+        return True
     before = bearings(keyframe.features.rays[rows[shared]]) @ camera_from_keyframe.T
     angles = np.linalg.norm(before - bearings(features.rays[shared]), axis=1)
     return bool(np.degrees(np.median(angles)) > _PARALLAX_DEG)
+
+
+def _extent(pixels: Pixels) -> Array:
+    """Width and height (2,) of the part of the image that the pixels (N, 2) cover, a tenth of them left out in each."""
+    return np.asarray(np.ptp(np.quantile(pixels, [0.05, 0.95], axis=0), axis=0))
