@@ -113,6 +113,21 @@ def test_the_next_anchor_s_image_shows_the_points_of_the_one_before(room):
     assert tracker.link(room.anchor(LATENCY, shifted(1.5, 60.0))) is None
 
 
+def test_an_anchor_of_an_image_that_was_not_followed_keeps_the_views_since(room):
+    """Three seconds later its own image shows nothing of what the camera sees; the points followed since do."""
+    _, tracker = follow(room, LATENCY + 8)
+    asked, last = LATENCY + 9, 3 * RATE_HZ
+    tracker.keep(room.frame(asked))
+    for index in range(asked + 1, last):
+        assert isinstance(tracker.track(room.frame(index)), TrackedPose)
+    tracker.restart(room.anchor(asked))
+    result = tracker.track(room.frame(last))
+    assert isinstance(result, TrackedPose)
+    assert result.anchor_stamp_ns == room.frame(asked).stamp_ns
+    error = error_of(result.map_from_camera, room.pose(last))
+    assert error @ np.linalg.solve(result.covariance, error) < 30.0
+
+
 def test_points_are_followed_through_the_kept_images_where_the_motion_is_unknown(room):
     """After three seconds the camera is where the anchor's pose alone would not lead the search."""
     frames = [room.frame(index) for index in range(3 * RATE_HZ)]

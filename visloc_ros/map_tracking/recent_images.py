@@ -64,10 +64,11 @@ class RecentImages:
         """The newest image that is no newer than a stamp, None where all are."""
         return next((image for image in reversed(self._images) if image.stamp_ns <= stamp_ns), None)
 
-    def locate(self, image: RecentImage, pose: SE3, covariance: Array, observed: PointObservations) -> None:
-        """Note the tracked pose of one of the images."""
+    def locate(self, image: RecentImage, pose: SE3, covariance: Array, observed: PointObservations) -> RecentImage:
+        """Note the tracked pose of one of the images; returns it with that."""
         index = self._images.index(image)
         self._images[index] = replace(image, pose=pose, covariance=covariance, observed=observed)
+        return self._images[index]
 
     def with_pose(self) -> list[RecentImage]:
         """The images whose pose is known, oldest first."""

@@ -111,6 +111,8 @@ class MapTracker:
                 "the image of the anchor at %d ns is no longer kept: its points are not followed", anchor.stamp_ns
             )
             return
+        if image.covariance is None and self._tracker is not None:
+            image = self._found_late(image, self._tracker, anchor.map_from_camera)
         if self._newer is not None:
             self._use(self._newer)
             self._newer = None
@@ -184,6 +186,14 @@ class MapTracker:
         self._tracker = None
         self._window_px = fitted_window(self._config.window_px, camera.width, camera.height)
 
+    def _found_late(self, image: RecentImage, tracker: AnchorTracker, map_from_camera: SE3) -> RecentImage:
+        """A kept image with its pose by the points followed now, if they are found: views since hold on to it."""
+        located = tracker.locate(image.picture, PredictedPose(map_from_camera, False), Stopwatch())
+        if isinstance(located, Rejection):
+            return image
+        covariance = tracker.update_depths(located)
+        return self._images.locate(image, located.map_from_camera, covariance, tracker.observed(located))
+
     def _catch_up(self, tracker: AnchorTracker) -> None:
         """Follow an anchor's points through some of the images since, until they are lost."""
         anchored = self._images.at(tracker.anchor.stamp_ns)
@@ -193,8 +203,8 @@ class MapTracker:
             if isinstance(located, Rejection):
                 return
             covariance = tracker.update_depths(located)
-            self._images.locate(image, located.map_from_camera, covariance, tracker.observed(located))
-            known.append(self._images.at(image.stamp_ns) or image)
+            observed = tracker.observed(located)
+            known.append(self._images.locate(image, located.map_from_camera, covariance, observed))
 
     def _locate(
         self, tracker: AnchorTracker, image: RecentImage, guess: PredictedPose, watch: Stopwatch, may_disagree: bool
