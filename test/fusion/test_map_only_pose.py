@@ -355,6 +355,31 @@ def test_the_pose_goes_on_when_another_camera_of_the_body_leads(unseen):
         assert estimate.map_from_camera.is_close(expected, translation=0.03, degrees=1.5)
 
 
+def test_the_pose_goes_on_when_a_camera_leads_that_contradicted_the_odometry_of_the_one_before():
+    """What the leading camera sees stands still, odometry with it; points followed in another one's images move on."""
+    run = simulate_run(replace(EXACT, path="eight", duration_s=12.0, rate_hz=10.0, anchor_period_s=0.5), 3)
+    stuck, changes = 100, 105
+    camera_from_other = SE3(rotation_matrix([0.0, 1.5, 0.0]), np.array([0.1, 0.0, -0.2]))
+    fuser, followed, waiting = Fuser(CONFIG, metric=True), None, list(run.anchors)
+    for index, (stamp_ns, truth) in enumerate(zip(run.stamps_ns[:110], run.truth, strict=False)):
+        of_other = index >= changes
+        if index == changes:
+            fuser.change_camera(camera_from_other)
+        pose = replace(run.odometry[min(index, stuck)], stamp_ns=stamp_ns)
+        fuser.add_odometry(Rejection(stamp_ns, Reason.DEGENERATE_MOTION) if of_other else pose)
+        if followed is not None:
+            tracked = TrackedPose(stamp_ns, truth, 1e-4 * np.eye(6), followed, 1e-6 * np.eye(6), 50, 60, 0.5)
+            verdict = fuser.add_tracked(tracked.of_other(camera_from_other) if of_other else tracked)
+            assert not stuck < index < changes or verdict.reason is Reason.ODOMETRY_DISAGREES
+        while waiting and waiting[0][0] <= stamp_ns and index < stuck:
+            anchor = waiting.pop(0)[1]
+            followed = followed if isinstance(fuser.add_anchor(anchor), Rejection) else anchor.stamp_ns
+        if of_other:
+            estimate = fuser.estimate(stamp_ns)
+            assert estimate.state is State.LOCALIZED
+            assert estimate.map_from_camera.is_close(truth @ camera_from_other, translation=0.03, degrees=1.5)
+
+
 def check_motions(estimates, truth):
     """``odom`` moves as the camera does wherever it claims to know the motion, also as odometry takes over."""
     measured = 0

@@ -102,6 +102,16 @@ def test_nobody_waits_for_a_camera_that_does_not_see_the_map(agreement):
     assert choose(late, {"front": 0.1}, expected=0.4, frame=6) == ["front"], "it has not come for long"
 
 
+def test_the_motion_so_far_of_a_camera_that_left_it_alone_is_no_evidence_for_that_camera(agreement):
+    """The leading camera sticks while the other one does not see the map; at the next anchor both see it."""
+    agreement.lost("left")
+    assert choose(agreement, {"front": 0.1}, expected=0.4, frame=1) == ["front"]
+    for name in ("front", "left"):
+        agreement.restart(name, at(-0.3), is_seen=None)
+    assert choose(agreement, {"front": 0.1, "left": 0.5}, expected=0.1, frame=2) == []
+    assert choose(agreement, {"front": 0.1, "left": 0.8}, expected=0.1, frame=3) == ["left"]
+
+
 def test_other_cameras_are_needed_once_the_leading_one_stops(agreement):
     for frame, metres in enumerate((0.2, 0.4, 0.4), start=6):  # the other one has not seen the map for long
         assert choose(agreement, {"front": metres}, frame=frame) == ["front"]

@@ -84,8 +84,11 @@ class Fuser(Estimator):
         """Forget all measurements, which are of the camera before; the odometry's frame goes on.
 
         So does the pose by the map alone, where points of the same anchors are followed in the other camera's images.
+        If these contradicted the odometry, which ends, they were right.
         """
         map_only = self._map_only
+        if self._refused is not None:
+            map_only.follow(self._refused)
         self.restart()
         self._output.change_camera(camera_from_other)
         if camera_from_other is not None:
@@ -113,6 +116,7 @@ class Fuser(Estimator):
         self._drop(self._candidates)
         self._alignment: ActiveAlignment | None = None
         self._contradiction, self._contradicted_ns = _NONE, 0  # of odometry and followed points: a covariance (6, 6)
+        self._refused: TrackedPose | None = None  # the last one that contradicted odometry
         self._first_fix = FirstFix(self._config, again=self._output.has_begun)
 
     def _raw_map_from_odom(self) -> SE3 | None:
@@ -321,6 +325,7 @@ class Fuser(Estimator):
         """Followed points and odometry contradict each other: until they agree the pose may be off by as much."""
         error = pose_difference(tracked.map_from_camera, alignment.at(sample).state.map_from_camera)
         self._contradiction, self._contradicted_ns = covariance_of_doubt(error), tracked.stamp_ns
+        self._refused = tracked
 
     def _judge_loop(self, loop: LoopClosure) -> Verdict:
         """Join a loop that odometry closed.

@@ -85,6 +85,7 @@ class Agreement:
         self.leading = leading
         self._records: dict[str, _Record] = {}
         self._undecided, self._is_in_doubt = 0, False
+        self._strayed: set[str] = set()  # cameras that left the motion so far alone: it has become theirs
         self._standing, self._standing_ns = 0, 0  # images in a row
         self._agreed_ns: int | None = None  # when two cameras last agreed, or judging began
 
@@ -95,7 +96,7 @@ class Agreement:
     def lead(self, name: str) -> None:
         """Another camera leads: it is trusted, since none is left that contradicts it."""
         self.leading, self._record(name).is_trusted = name, True
-        self._standing, self._undecided, self._is_in_doubt = 0, 0, False
+        self._standing, self._undecided, self._is_in_doubt, self._strayed = 0, 0, False, set()
 
     def distrust(self, name: str) -> None:
         """Leave a camera out from now on."""
@@ -160,14 +161,15 @@ class Agreement:
         near = {name for name in trusted if expected is not None and _leads_to(widened[name], *expected, anchor)}
         moving = {name for name in trusted if self._record(name).has_moved}
         seen = {name for name in trusted if not self._record(name).is_unseen}
-        evidence = (moving, near, seen)
+        evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         if len(chosen) > 1:
-            self._undecided, self._is_in_doubt, self._agreed_ns = 0, False, stamp_ns
+            self._undecided, self._is_in_doubt, self._agreed_ns, self._strayed = 0, False, stamp_ns, set()
         elif len(trusted) > 1:
             self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), evidence)
         elif trusted:
             is_astray = expected is not None and not near
+            self._strayed |= set(trusted) if is_astray else set()
             self._is_in_doubt = (is_astray or self._is_in_doubt) and self._others_see(trusted[0], stamp_ns)
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
