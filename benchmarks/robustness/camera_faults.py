@@ -3,9 +3,10 @@
 ``visloc up`` runs as its own processes. A player sends the images of two cameras at right angles over DDS, ten a
 second, each image encoded anew; the room, the walk and the truth are the simulation's. A pose is wrong where it is
 LOCALIZED and off by more than five standard deviations, the largest ones of position and of rotation. The truth of a
-pose is that of the image with its stamp, the robot's body where the mount of either camera puts it. "stuck" is a
-scene that stands still with new noise. A camera with another clock has its poses by its own stamps. One robot runs all
-faults one after the other, with time to recover in between.
+pose is that of the image with its stamp, the robot's body where the mount of either camera puts it; images that are on
+their way when a mount changes may have either. "stuck" is a scene that stands still with new noise. A camera with
+another clock has its poses by its own stamps. One robot runs all faults one after the other, with time to recover in
+between.
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.robustness.camera_faults --markdown results/rigs.md
 """
@@ -59,6 +60,7 @@ FRONT_FROM_LEFT = SE3(rotation_matrix([0.0, -np.pi / 2, 0.0]), np.array([-0.1, 0
 TURNED = SE3(rotation_matrix([0.0, np.radians(3.0), 0.0]), np.zeros(3))
 RATE_HZ, FAULT_S, RECOVERY_S, BEGIN_S = 10.0, 6.0, 5.0, 15.0
 SIGMAS = 5.0
+ON_THEIR_WAY = 10  # images, at most
 HEADER = (
     "robot", "fault", "poses", "of images", "LOCALIZED", "wrong", "largest [sigma]", "median error", "other leads",
     "says",
@@ -180,7 +182,7 @@ class Client(Node):
 
     walk: Walk
     names: tuple[str, ...]
-    truth: dict[int, tuple[SE3, SE3]] = field(default_factory=dict)
+    truth: dict[int, tuple[SE3, ...]] = field(default_factory=dict)
     base_moved: SE3 = field(default_factory=SE3.identity)  # by a mount that is wrong
 
     def __post_init__(self) -> None:
@@ -217,6 +219,8 @@ class Client(Node):
         ]
         self._mounts.publish(TFMessage(transforms=transforms))
         self.base_moved = (places[turned] @ TURNED @ places[turned].inverse).inverse if turned else SE3.identity()
+        for stamp_ns in list(self.truth)[-ON_THEIR_WAY:]:
+            self.truth[stamp_ns] += (self.truth[stamp_ns][0] @ self.base_moved,)
 
     @property
     def leading(self) -> str:

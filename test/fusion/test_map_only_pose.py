@@ -252,6 +252,17 @@ def test_a_short_loss_of_the_points_is_bridged_with_a_covariance_that_says_so(mi
         assert estimates[index].covariance[0, 0] > 10.0 * estimates[79].covariance[0, 0]
 
 
+def test_a_pose_that_was_carried_on_is_not_the_begin_of_the_next_motion():
+    """The camera stops while no points are found; where it was taken to be shows no motion back."""
+    fuser = Fuser(CONFIG, metric=True)
+    move(fuser, range(50, 80))
+    for index, pose in ((80, None), (81, moved(79)), (82, None)):
+        fuser.add_odometry(Rejection(index * FRAME, Reason.DEGENERATE_MOTION))
+        fuser.add_tracked(tracked_at(index, 75, pose) if pose else Rejection(index * FRAME, Reason.FEW_INLIERS))
+        estimate = fuser.estimate(index * FRAME)
+    assert estimate.map_from_camera.is_close(moved(79), translation=0.01, degrees=0.5)
+
+
 def test_two_anchors_that_contradict_the_followed_points_end_it():
     def anchor_of(index):
         return anchor_at(index * FRAME, place=moved(index) if index <= 60 else ELSEWHERE)

@@ -57,6 +57,16 @@ def test_points_of_an_anchor_are_followed_until_the_clock_jumps_back(robot, walk
     assert robot.node._report()[2]["clock jump"] == 1
 
 
+def test_fused_poses_of_the_camera_before_that_are_still_on_their_way_are_no_prediction(robot):
+    of_front, of_left = SE3.identity(), SE3.from_rotation_vector([0.0, -1.5, 0.0], [0.0, 0.0, 0.0])
+    remote = robot.node._remote
+    remote.follow_camera("left", 3 * NANOSECONDS)
+    for stamp_ns, pose in ((int(2.9 * NANOSECONDS), of_front), (3 * NANOSECONDS, of_left)):
+        robot.predict(stamp_ns, pose)
+    robot.harness.wait_for(lambda: remote.predict(3 * NANOSECONDS) is not None, "fused pose")
+    assert remote.predict(int(3.1 * NANOSECONDS)).is_close(of_left), "not carried on from the other camera's"
+
+
 MOVED_FROM_MAP = SE3.from_rotation_vector([0.0, 0.0, 0.7], [3.0, -2.0, 0.5])
 
 

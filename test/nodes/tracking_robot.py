@@ -54,9 +54,7 @@ class Robot:
         """The node's answer to a frame."""
         count = len(self.results)
         if predicted is not None:
-            message = PoseWithCovarianceStamped(header=conversions.header(frame.stamp_ns, "map"))
-            message.pose.pose = conversions.pose_to_msg(predicted)
-            self._publishers["camera_pose"].publish(message)
+            self.predict(frame.stamp_ns, predicted)
             known = self.node._remote
             self.harness.wait_for(
                 lambda: (pose := known.predict(frame.stamp_ns)) is not None and pose.is_close(predicted), "prediction"
@@ -69,6 +67,12 @@ class Robot:
         )
         self.harness.wait_for(lambda: len(self.results) > count, "map_tracking")
         return self.results[-1]
+
+    def predict(self, stamp_ns, map_from_camera):
+        """Publish the fused pose of an image."""
+        message = PoseWithCovarianceStamped(header=conversions.header(stamp_ns, "map"))
+        message.pose.pose = conversions.pose_to_msg(map_from_camera)
+        self._publishers["camera_pose"].publish(message)
 
     def use(self, identity, since_ns=0):
         """Announce the map that fused poses are in, from an image on."""

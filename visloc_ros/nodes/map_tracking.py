@@ -116,6 +116,7 @@ def _opened_as(in_use: MapIdentity) -> Map:
 
 PREDICTIONS_KEPT = 8
 LONGEST_GAP_NS = NANOSECONDS // 2  # after the newest fused pose; later ones will not come
+_IN_FLIGHT_NS = 5 * NANOSECONDS  # at most, of a fused pose: an earlier stamp is of a clock that began again
 
 
 class RemoteBackend(PoseBackend):
@@ -130,7 +131,7 @@ class RemoteBackend(PoseBackend):
         self.tracker = tracker
         self._map: MapIdentity | None = None
         self._of_anchors: MapIdentity | None = None
-        self._since_ns = 0  # the first image whose fused pose is in that map
+        self._since_ns = 0  # the first image whose fused pose is in that map and of that camera
         self._camera_frame = ""  # of the camera that odometry follows, once it was another one before
         self._predictions = RecentPoses(PREDICTIONS_KEPT, LONGEST_GAP_NS)
         self._anchors: deque[Anchor] = deque(maxlen=1)
@@ -159,9 +160,9 @@ class RemoteBackend(PoseBackend):
         """``map_from_camera`` at a stamp by the fused poses just before it."""
         return self._predictions.at(stamp_ns)
 
-    def follow_camera(self, camera_frame: str) -> None:
-        """Forget poses of the camera that odometry followed before."""
-        self._camera_frame = camera_frame
+    def follow_camera(self, camera_frame: str, since_ns: int) -> None:
+        """Forget poses of the camera that odometry followed before, and those that are still on their way."""
+        self._camera_frame, self._since_ns = camera_frame, since_ns
         self._predictions.clear()
         self._anchors.clear()
 
@@ -179,7 +180,7 @@ class RemoteBackend(PoseBackend):
 
     def _take_prediction(self, message: PoseWithCovarianceStamped) -> None:
         stamp_ns = stamp_from_msg(message.header.stamp)
-        if stamp_ns >= self._since_ns:  # those before are in the frame before
+        if not 0 < self._since_ns - stamp_ns < _IN_FLIGHT_NS:  # those are in the map, or of the camera, before
             self._predictions.add(stamp_ns, pose_from_msg(message.pose.pose))
 
     def _contradicts(self, anchor: Anchor) -> bool:

@@ -192,7 +192,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         if name != self._followed_camera:
             self._followed_camera = name
             self._localizer.change_camera()
-            self._remote.follow_camera(camera_frame)
+            self._remote.follow_camera(camera_frame, frame.stamp_ns)
         if self._reset_asked.is_set():  # done here, between two frames, since tracking runs in another thread
             self._reset_asked.clear()
             self._odometry.reset()

@@ -88,7 +88,7 @@ class MapOnlyPose:
         self._is_contradicted = False
         self._unlinked: AnchorPose | None = None  # the newest anchor, while others agree
         self._tracked: dict[int, TrackedPose] = {}
-        self._found_ns = 0  # the last frame in which points were found
+        self._found_ns = deque[int](maxlen=2)  # the last frames whose pose is measured, not carried on
         self._before_ns, self._newest_ns = 0, 0
         self._led: tuple[int, PosePrior] | None = None  # the last frame whose pose odometry gave
 
@@ -161,7 +161,7 @@ class MapOnlyPose:
         if linked is not None and linked.stamp_ns not in self._agreeing and not self._confirms(linked, tracked):
             return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES)
         if tracked.stamp_ns == self._newest_ns:
-            self._found_ns = tracked.stamp_ns
+            self._found_ns.append(tracked.stamp_ns)
             self._tracked[tracked.stamp_ns] = tracked
             while (oldest_ns := next(iter(self._tracked))) < tracked.stamp_ns - KEPT_NS:
                 del self._tracked[oldest_ns]
@@ -169,11 +169,11 @@ class MapOnlyPose:
 
     def miss(self, stamp_ns: int) -> None:
         """Note that the newest frame shows no followed points: for a moment the last motion is continued."""
-        recent = list(self._tracked.values())[-2:]
-        if stamp_ns != self._newest_ns or len(recent) < 2 or stamp_ns - self._found_ns > LONGEST_GAP_NS:
+        found = [self._tracked[one] for one in self._found_ns if one in self._tracked]
+        if stamp_ns != self._newest_ns or len(found) < 2 or self._before_ns not in self._tracked:
             return
-        earlier, last = recent
-        if last.stamp_ns != self._before_ns:
+        earlier, last = found
+        if stamp_ns - last.stamp_ns > LONGEST_GAP_NS:
             return
         seconds = (stamp_ns - last.stamp_ns) / NANOSECONDS
         ratio = (stamp_ns - last.stamp_ns) / (last.stamp_ns - earlier.stamp_ns)
@@ -226,6 +226,7 @@ class MapOnlyPose:
         stamp_ns, pose = led
         if stamp_ns - last.stamp_ns <= LONGEST_GAP_NS:
             covariance = pose.covariance
+            self._found_ns.append(stamp_ns)
             self._tracked[stamp_ns] = replace(
                 last,
                 stamp_ns=stamp_ns,
