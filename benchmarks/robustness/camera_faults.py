@@ -3,10 +3,9 @@
 ``visloc up`` runs as its own processes. A player sends the images of two cameras at right angles over DDS, ten a
 second, each image encoded anew; the room, the walk and the truth are the simulation's. A pose is wrong where it is
 LOCALIZED and off by more than five standard deviations, the largest ones of position and of rotation. The truth of a
-pose is that of the image with its stamp, the robot's body where the mount of either camera puts it; images that are on
-their way when a mount changes may have either. "stuck" is a scene that stands still with new noise. A camera with
-another clock has its poses by its own stamps. One robot runs all faults one after the other, with time to recover in
-between.
+pose is that of the image with its stamp, or of that time by the other camera's clock, the robot's body where the mount
+of either camera puts it; images that are on their way when a mount changes may have either. "stuck" is a scene that
+stands still with new noise. One robot runs all faults one after the other, with time to recover in between.
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.robustness.camera_faults --markdown results/rigs.md
 """
@@ -162,6 +161,11 @@ class Walk:
         poses = [made["front"].pose(index) for index in range(config.num_frames)]
         return Walk(frames, poses, {name: simulation.camera for name, simulation in made.items()})
 
+    def pose_at(self, step: float) -> SE3:
+        """Where the front camera was between two steps, or at one."""
+        before = min(int(step), len(self.poses) - 2)
+        return self.poses[before].interpolate(self.poses[before + 1], step - before)
+
 
 @dataclass
 class Case:
@@ -237,8 +241,9 @@ class Client(Node):
             self._last[name] = encode_jpeg(np.clip(image + noise, 0, 255).astype(np.uint8), 92)
         infos, images = self._topics[name]
         if name == self.leading or stamp_ns not in self.truth:
-            truth = self.walk.poses[step - shown.stamped_ago]
-            self.truth[stamp_ns] = truth, truth @ self.base_moved
+            shown_at = self.walk.pose_at(step - shown.stamped_ago)
+            by_other_clock = self.walk.pose_at(step - shown.stamped_ago + shown.offset_ns * RATE_HZ / NANOSECONDS)
+            self.truth[stamp_ns] = shown_at, by_other_clock, shown_at @ self.base_moved
         infos.publish(camera_to_msg(stamp_ns, name, self.walk.cameras[name]))
         images.publish(CompressedImage(header=header(stamp_ns, name), format="jpeg", data=self._last[name]))
         self.sent[name].append(time.monotonic())

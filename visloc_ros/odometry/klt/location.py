@@ -23,6 +23,8 @@ from visloc_ros.tracking.pixels import Mask, Pixels
 from visloc_ros.tracking.robust_pose import fit_pose
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
+_LEFT_SHARE = 0.25  # of the last view's landmarks: with fewer, a pose needs ...
+_LEFT_FACTOR = 2  # times the usual number: the few that a sudden blur leaves are followed to wrong places together
 _NO_ANGLE = 1e-6  # radians: with less, parallax gives no depth
 _MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
 _LARGEST_FLOW_SHARE = 0.17  # of the width, from view to view: new features leave the image before their depth is known
@@ -50,6 +52,7 @@ class ViewLocator:
     def __init__(self, local_map: LocalMap, motion: MotionModel, parallax: ParallaxTable, config: KltConfig) -> None:
         self.counts: dict[str, float] = {}
         self._map, self._motion, self._parallax, self._config = local_map, motion, parallax, config
+        self._last_inliers = 0
         self._last_supported = 0  # number of the last keyframe while there was support
         self._last_known_ns = motion.stamp_ns  # when parallax last determined a translation
 
@@ -58,9 +61,23 @@ class ViewLocator:
     ) -> LocatedFrame | None:
         """Find the pose of a view from features (N,) followed to pixels (N, 2); None where they do not determine it."""
         self.counts = {"tracked": float(len(ids))}
+        located = self._judged(self._locate(view, ids, pixels, predicted, flow_px), view.stamp_ns)
+        self._last_inliers = self._last_inliers if located is None else located.num_inliers
+        return located
+
+    @property
+    def least_inliers(self) -> int:
+        """Least number of landmarks that a pose needs: more if nearly all were lost at once."""
+        least = self._config.min_tracked
+        return max(least, min(_LEFT_FACTOR * least, int(_LEFT_SHARE * self._last_inliers)))
+
+    def _locate(
+        self, view: PreparedImage, ids: Ids, pixels: Pixels, predicted: SE3, flow_px: float
+    ) -> LocatedFrame | None:
+        """The pose by its landmarks, with the turn while the image was read."""
         expected = self._expected_turn(view.stamp_ns, predicted)
         if expected is None:
-            return self._judged(self._fit(measure(view.camera, ids, pixels), predicted, flow_px), view.stamp_ns)
+            return self._fit(measure(view.camera, ids, pixels), predicted, flow_px)
         located = self._fit(measure(view.camera, ids, pixels, expected.mean), predicted, flow_px, expected.mean)
         for _ in range(_TURN_ROUNDS):
             turn = None if located is None else self._fitted_turn(view, located)
@@ -68,7 +85,7 @@ class ViewLocator:
                 return None
             features = measure(view.camera, ids, pixels, turn)
             located = self._fit(features, located.camera_from_odom, flow_px, turn)
-        return self._judged(located, view.stamp_ns)
+        return located
 
     def num_supporting(self, features: Features) -> int:
         """How many of the features are landmarks whose depths are known by parallax."""
@@ -101,7 +118,7 @@ class ViewLocator:
         where = replace(seen_points(points, seen, limit), spreads=self._spreads(seen, rows[known], start))
         fit = fit_pose(start, where, limit)
         self.counts["inliers"] = float(fit.num_inliers)
-        if fit.num_inliers < self._config.min_tracked:
+        if fit.num_inliers < self.least_inliers:
             return None
         agreeing = np.ones(len(features), dtype=bool)
         agreeing[np.flatnonzero(known)[~fit.inliers]] = False

@@ -203,7 +203,9 @@ class Segment:
     def recover(self, view: PreparedImage) -> LocatedFrame | None:
         """Find a view by the latest keyframes after the features were lost."""
         found = self._search.find(self._map, view)
-        if found is None or not self._locator.is_supported(found.features, view.stamp_ns):
+        if found is None or len(found.features) < self._locator.least_inliers:
+            return None
+        if not self._locator.is_supported(found.features, view.stamp_ns):
             return None
         return LocatedFrame(found.camera_from_odom, found.features, len(found.features), np.inf)
 
