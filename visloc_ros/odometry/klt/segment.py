@@ -316,4 +316,5 @@ def is_next_keyframe(keyframe: Keyframe, located: LocatedFrame, num_supporting: 
 
 def _extent(pixels: Pixels) -> Array:
     """Width and height (2,) of the part of the image that the pixels (N, 2) cover, a tenth of them left out in each."""
-    return np.asarray(np.ptp(np.quantile(pixels, [0.05, 0.95], axis=0), axis=0))
+    ordered, left_out = np.sort(pixels, axis=0), len(pixels) // 20
+    return np.asarray(ordered[-1 - left_out] - ordered[left_out])
