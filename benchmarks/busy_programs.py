@@ -18,7 +18,7 @@ from threading import Event
 
 import psutil
 
-LIMIT_S = 900.0  # a program ends by itself then, or when its parent has died
+LIMIT_S = 5400.0  # a program ends by itself then, longer than a soak, or when its parent has died
 PROGRAM = """
 import os, sys, time
 {prepare}

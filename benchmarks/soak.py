@@ -1,6 +1,7 @@
 """Runs all nodes for an hour, and reports deaths and memory that grows.
 
 Run: python -m benchmarks.soak --markdown results/ros.md --plot out/soak.png
+     python -m benchmarks.soak --busy 4 --markdown results/reliability.md
 
 The simulated camera plays without end to odometry, map tracking, fusion and anchors; every quarter of the hour the map
 builder also builds a map, the first time during the warm-up. The camera knows the truth. Memory is that of a node's
@@ -26,6 +27,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from benchmarks.busy_programs import SPINNING, beside
 from benchmarks.listener import count_wrong, read_lines
 from benchmarks.places import DEMO_MAP
 from benchmarks.program import add_outputs, new_parser
@@ -48,10 +50,11 @@ def main() -> None:
     """Run, and report the result."""
     parser = new_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=3600.0, help="how long all nodes run")
+    parser.add_argument("--busy", type=int, default=0, help="number of other programs that keep a processor busy")
     parser.add_argument("--plot", type=Path, help="picture of the memory")
     add_outputs(parser)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, beside(SPINNING, arguments.busy):
         figures = soak(Path(folder), arguments.seconds)
     show(figures, arguments)
     grown = [name for name, one in figures["memory"].items() if one["growth"] >= 0.02]
@@ -219,7 +222,8 @@ def show(figures: Figures, arguments: argparse.Namespace) -> None:
     if arguments.plot:
         arguments.plot.write_bytes(picture(figures["samples"]))
     length = "An hour" if arguments.seconds == 3600.0 else f"{arguments.seconds / 60.0:.0f} minutes"
-    write_outputs(arguments, f"{length} of all nodes", {**provenance(), **figures}, body)
+    load = f", beside {arguments.busy} busy programs" if arguments.busy else ""
+    write_outputs(arguments, f"{length} of all nodes{load}", {**provenance(), **figures}, body)
 
 
 def picture(samples: Mapping[str, list[tuple[float, float]]]) -> bytes:
