@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from visloc_ros.core.geometry import SE3, Array, carried_on
+from visloc_ros.core.geometry import SE3, Array, carried_on, nearest_rotation
 from visloc_ros.core.tangent import move_covariance, pose_difference, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 
@@ -45,7 +45,9 @@ class RecentMotion:
         """Take the pose of the next frame; an earlier stamp begins again."""
         if self._poses and stamp_ns <= self._poses[-1][0]:
             self.reset()
-        self._poses.append((stamp_ns, parent_from_body))
+        # Poses may be made of motions that came from here: rounding errors would grow fourfold from one to the next.
+        rotation = nearest_rotation(parent_from_body.rotation)
+        self._poses.append((stamp_ns, SE3(rotation, parent_from_body.translation)))
         if len(self._poses) >= 3:
             self._learn(*list(self._poses)[-3:])
 
