@@ -1,7 +1,8 @@
 """Cameras that go wrong on a robot with two, the leading one and the one beside it, and on a robot with one.
 
 ``visloc up`` runs as its own processes. A player sends the images of two cameras at right angles over DDS, ten a
-second, each image encoded anew; the room, the walk and the truth are the simulation's. A pose is wrong where it is
+second, those of the left one 37 ms after those of the front one unless a trigger takes them together, each image
+encoded anew; the room, the walk and the truth are the simulation's. A pose is wrong where it is
 LOCALIZED and off by more than five standard deviations, the largest ones of position and of rotation. The truth of a
 pose is that of the image with its stamp, or of that time by the other camera's clock, the robot's body where the mount
 of either camera puts it; images that are on their way when a mount changes may have either. "stuck" is a scene that
@@ -49,7 +50,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.conversions import camera_to_msg, header, transform_to_msg
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE, TF_STATIC
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.simulation.path import PATHS, MountedPath
+from visloc_ros.simulation.path import PATHS, MountedPath, PosePath
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
@@ -57,6 +58,7 @@ CAMERAS = ("front", "left")
 PREFIXES = {"front": "", "left": "left/"}
 FRONT_FROM_LEFT = SE3(rotation_matrix([0.0, -np.pi / 2, 0.0]), np.array([-0.1, 0.0, -0.1]))
 TURNED = SE3(rotation_matrix([0.0, np.radians(3.0), 0.0]), np.zeros(3))
+PHASE = 0.37  # of a frame, by which the left camera's image is taken later
 RATE_HZ, FAULT_S, RECOVERY_S, BEGIN_S = 10.0, 6.0, 5.0, 15.0
 SIGMAS = 5.0
 ON_THEIR_WAY = 10  # images, at most
@@ -128,27 +130,44 @@ OF_TWO = ("stuck", "upside down", "turned by 3 deg", "each third image an old on
 """What one camera alone, without other sensors, cannot tell from a motion or a mount."""
 
 
+@dataclass(frozen=True)
+class LaterPath:
+    """A path that is looked at some seconds later."""
+
+    path: PosePath
+    later_s: float
+
+    def pose(self, seconds: float) -> SE3:
+        """``map_from_camera`` at the later time."""
+        return self.path.pose(seconds + self.later_s)
+
+
 @dataclass
 class Walk:
-    """The images of both cameras, without noise, and where the front one was."""
+    """The images of both cameras, without noise, and where the front one was.
+
+    ``phases`` are the shares of a frame by which a camera's images are taken later.
+    """
 
     frames: dict[str, list[Image]]
     poses: list[SE3]
     cameras: dict[str, pycolmap.Camera]
+    phases: dict[str, float]
 
     @staticmethod
-    def make(seconds: float, work: Path) -> Walk:
+    def make(seconds: float, phase: float, work: Path) -> Walk:
         """Render the walk, or read it again."""
         config = SimulationConfig(
             width=480, height=360, focal_px=360.0, rate_hz=RATE_HZ, duration_s=seconds, samples=1, noise_std=0.0
         )
+        to_the_left = MountedPath(PATHS["localize"], FRONT_FROM_LEFT)
         made = {
             "front": simulate(config, "localize"),
-            "left": simulate(config, "localize", path=MountedPath(PATHS["localize"], FRONT_FROM_LEFT)),
+            "left": simulate(config, "localize", path=LaterPath(to_the_left, phase / RATE_HZ)),
         }
         frames = {}
         for name, simulation in made.items():
-            folder = work / name
+            folder = work / (f"{name}_{phase:.2f}" if name == "left" and phase else name)
             folder.mkdir(parents=True, exist_ok=True)
             for index in range(config.num_frames):
                 if not (folder / f"{index:05d}.png").exists():
@@ -159,7 +178,8 @@ class Walk:
                 for path in sorted(folder.iterdir())[: config.num_frames]
             ]
         poses = [made["front"].pose(index) for index in range(config.num_frames)]
-        return Walk(frames, poses, {name: simulation.camera for name, simulation in made.items()})
+        cameras = {name: simulation.camera for name, simulation in made.items()}
+        return Walk(frames, poses, cameras, {"front": 0.0, "left": phase})
 
     def pose_at(self, step: float) -> SE3:
         """Where the front camera was between two steps, or at one."""
@@ -241,8 +261,9 @@ class Client(Node):
             self._last[name] = encode_jpeg(np.clip(image + noise, 0, 255).astype(np.uint8), 92)
         infos, images = self._topics[name]
         if name == self.leading or stamp_ns not in self.truth:
-            shown_at = self.walk.pose_at(step - shown.stamped_ago)
-            by_other_clock = self.walk.pose_at(step - shown.stamped_ago + shown.offset_ns * RATE_HZ / NANOSECONDS)
+            taken = step - shown.stamped_ago + self.walk.phases[name]
+            shown_at = self.walk.pose_at(taken)
+            by_other_clock = self.walk.pose_at(taken + shown.offset_ns * RATE_HZ / NANOSECONDS)
             self.truth[stamp_ns] = shown_at, by_other_clock, shown_at @ self.base_moved
         infos.publish(camera_to_msg(stamp_ns, name, self.walk.cameras[name]))
         images.publish(CompressedImage(header=header(stamp_ns, name), format="jpeg", data=self._last[name]))
@@ -303,6 +324,7 @@ def main() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("--work", type=Path, default=Path("out/camera_faults"), help="folder for images")
     parser.add_argument("--busy", type=int, default=0, help="number of other programs that keep a processor busy")
+    parser.add_argument("--triggered", action="store_true", help="a trigger takes the images of both cameras together")
     parser.add_argument("--faults", default=",".join(FAULTS), help="names of faults, separated by commas")
     parser.add_argument("--robots", default="one,leading,beside", help="one camera, or which of two has the fault")
     add_outputs(parser)
@@ -312,15 +334,17 @@ def main() -> None:
     rows = []
     for robot in arguments.robots.split(","):
         chosen = [one for one in faults if robot != "one" or one not in OF_TWO]
-        rows += run(robot, chosen, arguments.work, arguments.busy)
+        rows += run(robot, chosen, arguments)
     name = f"Cameras that go wrong, beside {arguments.busy} busy programs"
+    name += ", with a trigger" if arguments.triggered else ""
     write_outputs(arguments, name, {**provenance(), "rows": rows}, table(HEADER, [cells(row) for row in rows]))
 
 
-def run(robot: str, faults: list[str], work: Path, busy: int) -> list[Figures]:
+def run(robot: str, faults: list[str], arguments: argparse.Namespace) -> list[Figures]:
     """All faults of one robot, one after the other."""
     names = CAMERAS[:1] if robot == "one" else CAMERAS
-    walk = Walk.make(BEGIN_S + len(faults) * (FAULT_S + RECOVERY_S) + 1.0, work)
+    phase = 0.0 if arguments.triggered else PHASE
+    walk = Walk.make(BEGIN_S + len(faults) * (FAULT_S + RECOVERY_S) + 1.0, phase, arguments.work)
     os.environ["ROS_DOMAIN_ID"] = str(free_domain_id())
     rclpy.init()
     client = Client(walk, names)
@@ -333,7 +357,7 @@ def run(robot: str, faults: list[str], work: Path, busy: int) -> list[Figures]:
         Case(robot, fault, *(round(RATE_HZ * s) for s in (begin_s, begin_s + FAULT_S)))
         for fault, begin_s in zip(faults, np.arange(len(faults)) * (FAULT_S + RECOVERY_S) + BEGIN_S, strict=True)
     ]
-    with running_nodes(names, work), beside(SPINNING, busy):
+    with running_nodes(names, arguments.work), beside(SPINNING, arguments.busy):
         play(client, cases)
         time.sleep(1.0)
     rows = [{"robot": robot, "fault": case.fault, **client.figures(case)} for case in cases]
@@ -350,9 +374,7 @@ def play(client: Client, cases: list[Case]) -> None:
         time.sleep(0.1)
     begin_s, begin_ns = time.monotonic(), time.time_ns()
     for step in range(cases[-1].last + round(RECOVERY_S * RATE_HZ)):
-        wait_s = begin_s + step / RATE_HZ - time.monotonic()
-        if wait_s > 0.0:
-            time.sleep(wait_s)
+        wait_until(begin_s + step / RATE_HZ)
         case = next((one for one in cases if one.first <= step < one.last), None)
         started = next((one for one in cases if one.first == step), None)
         ended = next((one for one in cases if one.last == step), None)
@@ -365,12 +387,18 @@ def play(client: Client, cases: list[Case]) -> None:
             started.faulty = other_than(client.leading) if started.robot == "beside" else client.leading
             if started.fault == "turned by 3 deg":
                 client.mount(started.faulty)
-        now_ns = begin_ns + round(step * NANOSECONDS / RATE_HZ)
         for name in client.names:
+            taken_s = (step + client.walk.phases[name]) / RATE_HZ
+            wait_until(begin_s + taken_s)
             fault = FAULTS[case.fault] if case is not None and name == case.faulty else FAULTS["none"]
             shown = fault(name, 0 if case is None else step - case.first)
             if shown is not None:
-                client.send(name, step, shown, now_ns)
+                client.send(name, step, shown, begin_ns + round(taken_s * NANOSECONDS))
+
+
+def wait_until(moment_s: float) -> None:
+    """Sleep until then, by the monotonic clock."""
+    time.sleep(max(0.0, moment_s - time.monotonic()))
 
 
 @contextmanager
