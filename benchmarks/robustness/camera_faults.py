@@ -50,7 +50,7 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.conversions import camera_to_msg, header, transform_to_msg
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE, TF_STATIC
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.simulation.path import PATHS, MountedPath, PosePath
+from visloc_ros.simulation.path import PATHS, LaterPath, MountedPath
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
 
@@ -128,18 +128,6 @@ FAULTS: dict[str, Fault] = {
 }
 OF_TWO = ("stuck", "upside down", "turned by 3 deg", "each third image an old one", "the image of the other camera")
 """What one camera alone, without other sensors, cannot tell from a motion or a mount."""
-
-
-@dataclass(frozen=True)
-class LaterPath:
-    """A path that is looked at some seconds later."""
-
-    path: PosePath
-    later_s: float
-
-    def pose(self, seconds: float) -> SE3:
-        """``map_from_camera`` at the later time."""
-        return self.path.pose(seconds + self.later_s)
 
 
 @dataclass

@@ -70,6 +70,26 @@ def test_poses_that_are_made_of_its_own_motions_stay_rotations():
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
 
 
+def test_a_velocity_is_not_that_of_a_far_shorter_interval():
+    """A camera beside the leading one takes its images at other times, and goes on alone: nothing was known after it."""
+    rng, squared = np.random.default_rng(0), []
+    for count in range(40, 140):
+        motion, newest_ns = motion_of(rng, 0.1, count)
+        then_ns = newest_ns + FRAME_NS // 5
+        motion.add(
+            then_ns,
+            motion.poses[-1][1]
+            @ pose_at(newest_ns, 0.1).inverse
+            @ perturbed(pose_at(then_ns, 0.1), rng.normal(size=6) * NOISE),
+        )
+        expected, covariance = motion.expected(then_ns + FRAME_NS)
+        truth = motion.poses[-1][1] @ pose_at(then_ns, 0.1).inverse @ pose_at(then_ns + FRAME_NS, 0.1)
+        error = pose_difference(expected, truth)
+        squared.append(error @ np.linalg.solve(covariance, error))
+        assert motion.since(then_ns + FRAME_NS, then_ns + 2 * FRAME_NS) is not None
+    assert np.mean(squared) / 6.0 < 1.3
+
+
 def test_a_motion_that_is_not_known_is_not_made_up():
     motion, now_ns = motion_of(np.random.default_rng(0), 0.0)
     assert motion.since(now_ns - NANOSECONDS, now_ns) is None  # of an unplugged camera

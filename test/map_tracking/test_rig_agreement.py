@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose
+from visloc_ros.map_tracking.rig.agreement import Agreement, ExpectedPose, OwnPose
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera
 
 SIGMA = 5e-3
@@ -17,12 +17,12 @@ def at(metres):
     return SE3(np.eye(3), np.array([metres, 0.0, 0.0]))
 
 
-def choose(agreement, places, expected=None, frame=0):
+def choose(agreement, places, expected=None, frame=0, odometry_agrees=None, earlier=frozenset()):
     """Names of the cameras that are believed; each says that the body is at a place, and is there itself."""
     poses = {name: PoseByCamera(at(metres), np.eye(6), OWN) for name, metres in places.items()}
     own = {name: OwnPose(at(metres), OWN) for name, metres in places.items()}
-    where = None if expected is None else (at(expected), OWN)
-    return sorted(agreement.choose(frame * FRAME_NS, poses, own, ANCHOR, where))
+    where = None if expected is None else ExpectedPose(at(expected), OWN, odometry_agrees)
+    return sorted(agreement.choose(frame * FRAME_NS, poses, own, ANCHOR, where, earlier))
 
 
 @pytest.fixture
@@ -85,6 +85,24 @@ def test_a_camera_alone_that_leaves_the_motion_so_far_waits_for_the_other_one(ag
     assert agreement.unconfirmed_s(3 * FRAME_NS) == pytest.approx(0.3)
     assert choose(agreement, {"front": 0.1, "left": 0.1}, frame=4) == ["front", "left"]
     assert choose(agreement, {"front": 0.2}, expected=0.2, frame=5) == ["front"]
+
+
+def test_a_camera_beside_alone_that_leaves_the_motion_so_far_is_not_believed_while_odometry_goes_on(agreement):
+    """Each third image is an old one, while the leading camera does not see the map."""
+    agreement.lost("front")
+    assert choose(agreement, {"left": -0.7}, expected=0.1, odometry_agrees=True, frame=1) == []
+    assert choose(agreement, {"left": 0.2}, expected=0.2, odometry_agrees=True, frame=2) == ["left"]
+    assert choose(agreement, {"left": 0.7}, expected=0.3, odometry_agrees=False, frame=3) == ["left"]
+
+
+def test_an_earlier_image_does_not_confirm_a_leap_of_odometry_by_which_it_was_moved(agreement):
+    """What the leading camera shows has just stuck."""
+    leap = {"expected": 0.1, "odometry_agrees": False}
+    assert choose(agreement, {"front": 0.0, "left": 0.0}, earlier={"left"}, frame=1, **leap) == []
+    assert choose(agreement, {"front": 0.0, "left": 0.2}, earlier={"left"}, frame=2, **leap) == ["left"]
+    stopped = Agreement("front")
+    choose(stopped, {"front": 0.0, "left": 0.0})
+    assert choose(stopped, {"front": 0.0, "left": 0.0}, frame=1, **leap) == ["front", "left"]
 
 
 def test_cameras_that_never_agreed_are_unconfirmed_since_they_are_judged():

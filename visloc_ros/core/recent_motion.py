@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import pairwise
+from itertools import islice, pairwise
+from statistics import median_low
 
 import numpy as np
 
@@ -14,16 +15,31 @@ from visloc_ros.core.trajectory import NANOSECONDS
 SPEED = 0.5  # m/s, standard deviation of an unobserved motion: before the first fix odometry has no metric scale
 TURN_RATE = float(np.deg2rad(30.0))  # rad/s, likewise for a rotation across a loss of odometry
 
+USUAL_ACCELERATION = np.array([1.0, 2.0])
+"""Standard deviations of a coordinate, m/s2 and rad/s2, before any is observed.
+
+Wheels and walking people reach about three times as much, and a hand or a head turns its camera about a joint half a
+metre away.
+"""
+
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
 _KEPT = 128  # poses
-_REMEMBERED = 15.0  # frames over which the errors are averaged
+_TRUST, _REMEMBERED = 2.0, 15.0  # errors that the usual acceleration counts as, and frames that they are averaged over
 _FEWEST = 2.0  # errors from which a mean is known, each of three coordinates
 _MOST_AHEAD = 4.0  # intervals between frames that the motion is carried on
+_SHORTEST = 0.75  # usual intervals that show a velocity
 
 
 def unobserved_motion_covariance(seconds: float, speed: float = SPEED, turn_rate: float = TURN_RATE) -> Array:
     """Covariance (6, 6) that an unobserved motion adds to a pose in some time."""
     return np.diag(np.repeat([(speed * seconds) ** 2, (turn_rate * seconds) ** 2], 3))
+
+
+def carried_from(parent_from_then: SE3, now_from_then: SE3, covariance: Array) -> tuple[SE3, Array]:
+    """A pose moved on by a motion, and what the covariance (6, 6) of that adds about the axes of the parent."""
+    parent_from_now = parent_from_then @ now_from_then.inverse
+    moved = move_covariance(covariance, -now_from_then.translation)
+    return parent_from_now, turn_covariance(moved, parent_from_now.rotation)
 
 
 class RecentMotion:
@@ -75,7 +91,7 @@ class RecentMotion:
             return None
         # Two steps of odometry differ by twice the variance that their middle has.
         steps = 2.0 * abs(now_ns - then_ns) / now[1]
-        squares = (steps + now[2] + then[2]) * self._squares / self._weight
+        squares = (steps + now[2] + then[2]) * self._square()
         return now[0].inverse @ then[0], np.diag(np.repeat(squares, 3))
 
     def expected(self, stamp_ns: int) -> tuple[SE3, Array] | None:
@@ -86,14 +102,18 @@ class RecentMotion:
         moved = self.since(newest_ns, stamp_ns)
         if moved is None:
             return newest, unobserved_motion_covariance((stamp_ns - newest_ns) / NANOSECONDS)
-        parent_from_now = newest @ moved[0].inverse
-        covariance = move_covariance(moved[1], -moved[0].translation)
-        return parent_from_now, turn_covariance(covariance, parent_from_now.rotation)
+        return carried_from(newest, *moved)
+
+    def _square(self) -> Array:
+        """Mean square of the errors of position and of rotation (2,), where frames have the usual interval."""
+        usual = np.square(USUAL_ACCELERATION * (self._usual_ns / NANOSECONDS) ** 2 / 2.0)
+        return np.asarray((_TRUST * usual + self._squares) / (_TRUST + self._weight))
 
     def _at(self, stamp_ns: int) -> tuple[SE3, int, float] | None:
         """The pose at a stamp, the interval of the frames there, and how far it is from what these show.
 
-        The latter is a factor on the variance, which grows with the square of that of the acceleration's effect.
+        The latter is a factor on the variance, which grows with the square of the acceleration's effect: that of a
+        usual interval is known.
         """
         pair = self._around(stamp_ns)
         if pair is None:
@@ -104,15 +124,27 @@ class RecentMotion:
         if fraction > 1.0 + _MOST_AHEAD:
             return None
         pose = carried_on(before, after, fraction - 1.0) if fraction > 1.0 else before.interpolate(after, fraction)
-        return pose, interval_ns, (fraction * (1.0 - fraction)) ** 2
+        longer = max(1.0, interval_ns / self._usual_ns)
+        return pose, interval_ns, (fraction * (1.0 - fraction) * longer**2) ** 2
+
+    @property
+    def _usual_ns(self) -> int:
+        """The median interval of the last poses, two at least."""
+        stamps = [stamp_ns for stamp_ns, _ in islice(reversed(self._poses), int(_REMEMBERED))]
+        return median_low(later - earlier for later, earlier in pairwise(stamps))
 
     def _around(self, stamp_ns: int) -> tuple[tuple[int, SE3], tuple[int, SE3]] | None:
-        """The poses before and after a stamp, or the last two for a later one."""
+        """The poses before and after a stamp, or those that show the newest velocity for a later one.
+
+        The latter are of about a usual interval: cameras that take their images at different times leave short ones.
+        """
         poses = list(self._poses)
         if len(poses) < 2 or stamp_ns < poses[0][0]:
             return None
-        pairs = (pair for pair in pairwise(poses) if pair[0][0] <= stamp_ns <= pair[1][0])
-        return next(pairs, (poses[-2], poses[-1]))
+        if stamp_ns > poses[-1][0]:
+            earlier = (one for one in reversed(poses) if poses[-1][0] - one[0] >= _SHORTEST * self._usual_ns)
+            return next(earlier), poses[-1]
+        return next(pair for pair in pairwise(poses) if pair[0][0] <= stamp_ns <= pair[1][0])
 
     def _learn(self, first: tuple[int, SE3], middle: tuple[int, SE3], last: tuple[int, SE3]) -> None:
         fraction = (middle[0] - first[0]) / (last[0] - first[0])

@@ -9,6 +9,7 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, carried_on
 from visloc_ros.core.plausibility import covariance_fault
+from visloc_ros.core.recent_motion import USUAL_ACCELERATION
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import covariance_of_doubt, move_covariance, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -18,9 +19,6 @@ from visloc_ros.fusion.health import PoseSupport, judge_pose
 
 LONGEST_NS = 300_000_000  # for which a pose is carried on: a hand or a robot may move differently after it
 _LONGEST_STEP = 4.0  # times the interval that the velocity is taken from
-# Standard deviations of a coordinate of the acceleration, m/s2 and rad/s2, before any is observed: wheels and walking
-# people reach about three times as much, and a hand or a head turns its camera about a joint half a metre away.
-_USUAL = np.array([1.0, 2.0])
 _MOST = 5.0  # usual accelerations, of a camera that is shaken by hand; images that leap back and forth show far more
 _TRUST, _REMEMBERED = 2.0, 15.0  # predictions: those that the usual acceleration counts as, and those that are averaged
 _SURE = 0.999  # of a difference that accelerations explain
@@ -160,7 +158,7 @@ class CarriedMotion:
 
         An error (6,) shows less of them the more noise is in it.
         """
-        usual = np.square(_USUAL * predicted.growth)
+        usual = np.square(USUAL_ACCELERATION * predicted.growth)
         noises = np.diag(predicted.noise + noise).reshape(2, 3).mean(axis=1) / usual
         squares = np.square(error).reshape(2, 3).mean(axis=1) / usual - noises
         weights, kept = np.square(1.0 / (1.0 + noises)), 1.0 - 1.0 / _REMEMBERED
@@ -176,7 +174,7 @@ class CarriedMotion:
     def _growth(self, predicted: _Prediction) -> Array:
         """Covariance (6, 6) of a predicted motion: by the velocity's error and by the accelerations so far."""
         squares = (_TRUST + np.maximum(self._squares, 0.0)) / (_TRUST + self._weights)
-        return predicted.noise + np.diag(np.repeat(squares * np.square(_USUAL * predicted.growth), 3))
+        return predicted.noise + np.diag(np.repeat(squares * np.square(USUAL_ACCELERATION * predicted.growth), 3))
 
     def _widened(self, estimate: Estimate) -> Estimate:
         """An estimate that may be off by all leaps together."""

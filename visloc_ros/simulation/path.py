@@ -58,6 +58,18 @@ class MountedPath:
 
 
 @dataclass(frozen=True)
+class LaterPath:
+    """The path of a camera that takes its images some seconds later than others."""
+
+    path: PosePath
+    later_s: float
+
+    def pose(self, seconds: float) -> SE3:
+        """Give ``map_from_camera`` at the later time."""
+        return self.path.pose(seconds + self.later_s)
+
+
+@dataclass(frozen=True)
 class Wave:
     """One coordinate over time: ``mean + rate t + sum of amplitude sin(2 pi t / period + phase)``."""
 

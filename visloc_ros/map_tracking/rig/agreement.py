@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
@@ -30,6 +30,18 @@ class OwnPose:
         """Whether the camera has certainly moved since an earlier pose."""
         step = pose_difference(self.map_from_camera, before.map_from_camera)
         return bool(step @ np.linalg.solve(self.covariance + before.covariance, step) > FARTHEST)
+
+
+@dataclass(frozen=True, eq=False)
+class ExpectedPose:
+    """``map_from_camera`` of the leading camera by the motion so far, with its covariance (6, 6).
+
+    ``odometry_agrees`` is whether odometry has moved so, too; None if that is not known.
+    """
+
+    map_from_camera: SE3
+    covariance: Array
+    odometry_agrees: bool | None = None
 
 
 @dataclass(eq=False)
@@ -78,7 +90,8 @@ class Agreement:
     itself. Where nothing shows which, or one thing the contrary of another, there is no pose, and the motion is judged
     from there on; after some such frames the leading camera is believed. Nor is there a pose by one camera alone from
     where it has left the motion so far, until another one has seen the map again: what stands still by a fault would
-    soon be the motion so far.
+    soon be the motion so far. Nor is there one by a camera beside that leaves it alone while odometry does not, nor
+    where odometry leaves it and the images of the others are older than that.
     """
 
     def __init__(self, leading: str) -> None:
@@ -146,31 +159,37 @@ class Agreement:
         poses: Mapping[str, PoseByCamera],
         own: Mapping[str, OwnPose],
         anchor: Array,
-        expected: tuple[SE3, Array] | None = None,
+        expected: ExpectedPose | None = None,
+        earlier: Set[str] = frozenset(),
     ) -> dict[str, PoseByCamera]:
         """The poses of cameras that agree, by name, each with what its place on the rig adds to its covariance.
 
         ``own`` are poses of the cameras themselves, ``anchor`` (6, 6) is the covariance of their anchor, moved here.
-        ``expected`` is the pose of the leading camera by the motion so far, with its covariance (6, 6).
+        ``earlier`` are cameras whose images were taken before the frame.
         """
         self._agreed_ns = stamp_ns if self._agreed_ns is None else self._agreed_ns
         for name, pose in own.items():
             self._note(name, pose, stamp_ns)
         widened = {name: self._widened(name, pose) for name, pose in poses.items()}
         trusted = [name for name in widened if self._record(name).is_trusted]
-        near = {name for name in trusted if expected is not None and _leads_to(widened[name], *expected, anchor)}
+        near = {name for name in trusted if expected is not None and _leads_to(widened[name], expected, anchor)}
         moving = {name for name in trusted if self._record(name).has_moved}
         seen = {name for name in trusted if not self._record(name).is_unseen}
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
-        if len(chosen) > 1:
+        agrees = None if expected is None else expected.odometry_agrees
+        if len(chosen) > 1 and agrees is False and earlier.issuperset(set(chosen) - {self.leading}):
+            self._is_in_doubt = True  # they were moved here by the leap that they are to confirm
+        elif len(chosen) > 1:
             self._undecided, self._is_in_doubt, self._agreed_ns, self._strayed = 0, False, stamp_ns, set()
         elif len(trusted) > 1:
             self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), evidence)
         elif trusted:
             is_astray = expected is not None and not near
             self._strayed |= set(trusted) if is_astray else set()
-            self._is_in_doubt = (is_astray or self._is_in_doubt) and self._others_see(trusted[0], stamp_ns)
+            contradicts_odometry = is_astray and agrees is True and trusted != [self.leading]
+            is_in_doubt = is_astray or self._is_in_doubt
+            self._is_in_doubt = contradicts_odometry or (is_in_doubt and self._others_see(trusted[0], stamp_ns))
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
         self._judge_others(believed, widened, anchor)
@@ -207,7 +226,7 @@ class Agreement:
     def _widened(self, name: str, pose: PoseByCamera) -> PoseByCamera:
         if name == self.leading:
             return pose
-        return replace(pose, own=pose.own + turn_covariance(self._record(name).excess, pose.map_from_camera.rotation))
+        return pose.widened(turn_covariance(self._record(name).excess, pose.map_from_camera.rotation))
 
     @staticmethod
     def _largest_agreeing(
@@ -235,9 +254,10 @@ def _agree(poses: Mapping[str, PoseByCamera], names: Sequence[str], anchor: Arra
     return all(poses[a].squared_distance(poses[b], anchor) <= FARTHEST for a, b in combinations(names, 2))
 
 
-def _leads_to(pose: PoseByCamera, expected: SE3, covariance: Array, anchor: Array) -> bool:
+def _leads_to(pose: PoseByCamera, expected: ExpectedPose, anchor: Array) -> bool:
     """Whether a pose is where it is expected, perhaps by another anchor."""
-    return is_near(pose.map_from_camera, expected, pose.own + covariance + 2.0 * anchor)
+    covariance = pose.own + expected.covariance + 2.0 * anchor
+    return is_near(pose.map_from_camera, expected.map_from_camera, covariance)
 
 
 def is_near(pose: SE3, expected: SE3, covariance: Array) -> bool:

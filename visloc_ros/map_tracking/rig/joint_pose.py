@@ -7,7 +7,7 @@ all where the map's own images correct them. What is left is independent from ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,6 +38,10 @@ class PoseByCamera:
     def covariance(self, anchor: Array) -> Array:
         """Covariance (6, 6) of the pose, given that of the anchor moved here; without the map's error."""
         return np.asarray(self.anchor_share @ anchor @ self.anchor_share.T + self.own)
+
+    def widened(self, added: Array) -> PoseByCamera:
+        """The pose with a larger own covariance (6, 6)."""
+        return replace(self, own=self.own + added)
 
     def squared_distance(self, other: PoseByCamera, anchor: Array) -> float:
         """Squared distance of two poses in standard deviations of their difference."""

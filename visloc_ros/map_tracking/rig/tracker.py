@@ -8,7 +8,7 @@ at its own stamp: the predicted poses move it to the frame of the leading camera
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,7 +17,7 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.plausibility import covariance_fault
-from visloc_ros.core.recent_motion import RecentMotion
+from visloc_ros.core.recent_motion import RecentMotion, carried_from
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -30,7 +30,7 @@ from visloc_ros.core.types import (
     TrackedPose,
 )
 from visloc_ros.map_tracking.config import MapTrackingConfig
-from visloc_ros.map_tracking.rig.agreement import Agreement, OwnPose, is_near
+from visloc_ros.map_tracking.rig.agreement import Agreement, ExpectedPose, OwnPose, is_near
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
 from visloc_ros.map_tracking.rig.standing import moves, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
@@ -127,6 +127,8 @@ class RigMapTracker:
         self._anchored: dict[str, _Anchored] = {}
         self._images: dict[str, OtherImage] = {}  # the newest of each other camera
         self._motion, self._joint = RecentMotion(), RecentMotion()  # by the predicted poses; by the joint ones
+        self._odometry_agrees: bool | None = None  # with the motion so far, after the joint pose at a stamp
+        self._compared_ns = -1
         self._moving: set[str] = set()  # cameras that are not trusted
         self.sees_map, self.is_outdone = False, False
         """Whether the leading camera sees the map in the newest frame, or else another one gave that its pose."""
@@ -209,8 +211,8 @@ class RigMapTracker:
     ) -> TrackedPose | Rejection:
         """The joint pose of the leading camera's own result and what the other cameras see."""
         images = self._take_others(stamp_ns, predicted)
-        expected = self._joint.expected(stamp_ns)
-        is_leap = predicted is not None and expected is not None and not is_near(predicted, *expected)
+        expected = self._expected(stamp_ns, predicted)
+        is_leap = expected is not None and expected.odometry_agrees is False
         others = {
             name: self._tracker_of(name).track(
                 image, None if is_leap else _of_other(predicted, place), may_disagree=True
@@ -226,10 +228,27 @@ class RigMapTracker:
         self.is_outdone = bool(tracked) and not self.sees_map
         if not tracked:
             return self._mismatch(stamp_ns) if self._agreement.is_standing(stamp_ns) else own
-        joint = self._join(stamp_ns, tracked, {name: place for name, (_, place) in images.items()}, expected)
+        beside = {name: place for name, (_, place) in images.items()}
+        joint = self._join(stamp_ns, tracked, beside, expected)
         if joint is None:
             return own if isinstance(own, Rejection) else self._mismatch(stamp_ns)
         return joint
+
+    def _expected(self, stamp_ns: int, predicted: SE3 | None) -> ExpectedPose | None:
+        """Where the motion so far leads: by odometry if it goes on like that, else at constant velocity."""
+        expected = self._joint.expected(stamp_ns)
+        if expected is None:
+            return None
+        newest_ns, newest = self._joint.poses[-1]
+        so_far = self._joint.since(newest_ns, stamp_ns)
+        by_odometry = None if predicted is None else self._motion.since(newest_ns, stamp_ns)
+        if newest_ns != self._compared_ns:  # later there is nothing new to compare odometry with
+            self._compared_ns, self._odometry_agrees = newest_ns, None
+            if so_far is not None and by_odometry is not None:
+                self._odometry_agrees = is_near(by_odometry[0], so_far[0], by_odometry[1] + so_far[1])
+        if self._odometry_agrees and by_odometry is not None:
+            expected = carried_from(newest, *by_odometry)
+        return ExpectedPose(*expected, self._odometry_agrees)
 
     def _mismatch(self, stamp_ns: int) -> Rejection:
         """The cameras contradict each other, since when is not known exactly."""
@@ -258,7 +277,7 @@ class RigMapTracker:
         stamp_ns: int,
         tracked: Mapping[str, TrackedPose],
         places: Mapping[str, _Place],
-        expected: tuple[SE3, Array] | None,
+        expected: ExpectedPose | None,
     ) -> TrackedPose | None:
         """One pose of the leading camera from those of several; None where those that are trusted have none."""
         assert self._anchor is not None
@@ -268,11 +287,26 @@ class RigMapTracker:
             return None
         poses = {name: self._by_camera(name, tracked[name], pose, places.get(name)) for name, pose in own.items()}
         of_anchor = anchor_error(self._anchor, next(iter(poses.values())).map_from_camera)
-        chosen = self._agreement.choose(stamp_ns, poses, own, of_anchor, expected)
+        earlier = {name for name, place in places.items() if place.stamp_ns < stamp_ns}
+        was_trusted = self.is_trusted(self._cameras.leading)
+        chosen = self._agreement.choose(stamp_ns, poses, own, of_anchor, expected, earlier)
+        if was_trusted and not self.is_trusted(self._cameras.leading):
+            places = self._places_without_odometry(stamp_ns, chosen)
+            chosen = {
+                name: self._by_camera(name, tracked[name], own[name], place).widened(chosen[name].own - poses[name].own)
+                for name, place in places.items()
+            }
         if not chosen:
             return None
-        joint, parts = join(list(chosen.values()), of_anchor), [tracked[name] for name in chosen]
+        joint = join(list(chosen.values()), of_anchor)
         self._note_joint(stamp_ns, joint.map_from_camera, [places.get(name) for name in chosen])
+        return self._joint_pose(stamp_ns, joint, of_anchor, [tracked[name] for name in chosen])
+
+    def _joint_pose(
+        self, stamp_ns: int, joint: PoseByCamera, of_anchor: Array, parts: Sequence[TrackedPose]
+    ) -> TrackedPose:
+        """The joint pose of poses by several cameras."""
+        assert self._anchor is not None
         return replace(
             parts[0],
             stamp_ns=stamp_ns,
@@ -286,6 +320,11 @@ class RigMapTracker:
             stage_ms={stage: sum(part.stage_ms.get(stage, 0.0) for part in parts) for stage in parts[0].stage_ms},
             inlier_points=np.vstack([part.inlier_points for part in parts]),
         )
+
+    def _places_without_odometry(self, stamp_ns: int, names: Iterable[str]) -> dict[str, _Place]:
+        """Where other cameras were, once it shows that the odometry that moved their images is wrong."""
+        places = {name: self._place_of(self._images[name], stamp_ns) for name in names}
+        return {name: place for name, place in places.items() if place is not None}
 
     def _note_joint(self, stamp_ns: int, map_from_camera: SE3, chosen: Sequence[_Place | None]) -> None:
         """Note where the leading camera was at the newest image that shows it: a prediction shows no motion."""
@@ -347,9 +386,11 @@ class RigMapTracker:
         return {name: (newest[name].frame, places[name]) for name in is_new}
 
     def _place_of(self, image: OtherImage, stamp_ns: int) -> _Place | None:
-        """Its place by the predicted poses, or by those in the map while nothing in it confirms odometry."""
-        motion = self._motion if self.sees_map else self._joint
-        moved = motion.since(image.frame.stamp_ns, stamp_ns)
+        """Its place by the predicted poses, or by those in the map, if known, while nothing in it confirms odometry."""
+        then_ns, is_trusted = image.frame.stamp_ns, self.is_trusted(self._cameras.leading)
+        moved = None if self.sees_map and is_trusted else self._joint.since(then_ns, stamp_ns)
+        if moved is None and is_trusted:
+            moved = self._motion.since(then_ns, stamp_ns)
         return None if moved is None else _Place(image.frame.stamp_ns, *moved, image.camera_from_other)
 
 
