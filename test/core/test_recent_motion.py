@@ -90,6 +90,25 @@ def test_a_velocity_is_not_that_of_a_far_shorter_interval():
     assert np.mean(squared) / 6.0 < 1.3
 
 
+def test_a_leap_counts_once_the_next_pose_does_not_leap_back():
+    """Images of another camera, or old ones, among the right ones."""
+    motion, now_ns = motion_of(np.random.default_rng(0), 0.1)
+    _, before = motion.since(now_ns - FRAME_NS, now_ns)
+    motion.add(now_ns + FRAME_NS, pose_at(0))
+    assert motion.has_leapt
+    motion.add(now_ns + 2 * FRAME_NS, pose_at(now_ns + 2 * FRAME_NS, 0.1))
+    assert not motion.has_leapt
+    moved, covariance = motion.since(now_ns + FRAME_NS, now_ns + 2 * FRAME_NS)
+    truth = pose_at(now_ns + 2 * FRAME_NS, 0.1).inverse @ pose_at(now_ns + FRAME_NS, 0.1)
+    error = pose_difference(moved, truth)
+    assert error @ np.linalg.solve(covariance, error) < 22.0
+    assert covariance[0, 0] < 4.0 * before[0, 0]
+    for index in (3, 4, 5):  # it stands still, elsewhere
+        motion.add(now_ns + index * FRAME_NS, pose_at(0))
+    assert not motion.has_leapt
+    assert motion.poses[-1][1].is_close(pose_at(0))
+
+
 def test_a_motion_that_is_not_known_is_not_made_up():
     motion, now_ns = motion_of(np.random.default_rng(0), 0.0)
     assert motion.since(now_ns - NANOSECONDS, now_ns) is None  # of an unplugged camera

@@ -99,7 +99,7 @@ def test_an_earlier_image_does_not_confirm_a_leap_of_odometry_by_which_it_was_mo
     """What the leading camera shows has just stuck."""
     leap = {"expected": 0.1, "odometry_agrees": False}
     assert choose(agreement, {"front": 0.0, "left": 0.0}, earlier={"left"}, frame=1, **leap) == []
-    assert choose(agreement, {"front": 0.0, "left": 0.2}, earlier={"left"}, frame=2, **leap) == ["left"]
+    assert choose(agreement, {"front": 0.0, "left": 0.2}, expected=0.1, earlier={"left"}, frame=2) == ["left"]
     stopped = Agreement("front")
     choose(stopped, {"front": 0.0, "left": 0.0})
     assert choose(stopped, {"front": 0.0, "left": 0.0}, frame=1, **leap) == ["front", "left"]

@@ -27,6 +27,7 @@ _KEPT = 128  # poses
 _TRUST, _REMEMBERED = 2.0, 15.0  # errors that the usual acceleration counts as, and frames that they are averaged over
 _FEWEST = 2.0  # errors from which a mean is known, each of three coordinates
 _MOST_AHEAD = 4.0  # intervals between frames that the motion is carried on
+_MOST = 5.0  # times the usual error: what is larger is a leap, as of another camera's image
 _SHORTEST = 0.75  # usual intervals that show a velocity
 
 
@@ -50,11 +51,13 @@ class RecentMotion:
 
     def __init__(self) -> None:
         self._poses: deque[tuple[int, SE3]] = deque(maxlen=_KEPT)
+        self._leap: tuple[int, SE3] | None = None
         self._squares, self._weight = np.zeros(2), 0.0  # of the position and of the rotation, a coordinate
 
     def reset(self) -> None:
         """Forget everything: stamps may start again, or poses be of another camera."""
         self._poses.clear()
+        self._leap = None
         self._squares, self._weight = np.zeros(2), 0.0
 
     def add(self, stamp_ns: int, parent_from_body: SE3) -> None:
@@ -62,10 +65,19 @@ class RecentMotion:
         if self._poses and stamp_ns <= self._poses[-1][0]:
             self.reset()
         # Poses may be made of motions that came from here: rounding errors would grow fourfold from one to the next.
-        rotation = nearest_rotation(parent_from_body.rotation)
-        self._poses.append((stamp_ns, SE3(rotation, parent_from_body.translation)))
-        if len(self._poses) >= 3:
-            self._learn(*list(self._poses)[-3:])
+        pose = SE3(nearest_rotation(parent_from_body.rotation), parent_from_body.translation)
+        leap, self._leap = self._leap, None
+        if self._is_leap(stamp_ns, pose):
+            if leap is None:
+                self._leap = stamp_ns, pose
+                return
+            self._append(*leap)
+        self._append(stamp_ns, pose)
+
+    @property
+    def has_leapt(self) -> bool:
+        """Whether no acceleration so far explains the newest pose, which counts if the next one does not leap back."""
+        return self._leap is not None
 
     @property
     def poses(self) -> tuple[tuple[int, SE3], ...]:
@@ -146,9 +158,22 @@ class RecentMotion:
             return next(earlier), poses[-1]
         return next(pair for pair in pairwise(poses) if pair[0][0] <= stamp_ns <= pair[1][0])
 
+    def _is_leap(self, stamp_ns: int, pose: SE3) -> bool:
+        carried = self._at(stamp_ns) if self._weight >= _FEWEST else None
+        if carried is None:
+            return False
+        squares = np.square(pose_difference(carried[0], pose)).reshape(2, 3).mean(axis=1)
+        return bool(np.any(squares > _MOST**2 * (2.0 + carried[2]) * self._square()))
+
+    def _append(self, stamp_ns: int, pose: SE3) -> None:
+        self._poses.append((stamp_ns, pose))
+        if len(self._poses) >= 3:
+            self._learn(*list(self._poses)[-3:])
+
     def _learn(self, first: tuple[int, SE3], middle: tuple[int, SE3], last: tuple[int, SE3]) -> None:
         fraction = (middle[0] - first[0]) / (last[0] - first[0])
         error = pose_difference(first[1].interpolate(last[1], fraction), middle[1])
         kept = 1.0 - 1.0 / _REMEMBERED
-        self._squares = kept * self._squares + np.square(error).reshape(2, 3).mean(axis=1)
+        squares = np.square(error).reshape(2, 3).mean(axis=1)
+        self._squares = kept * self._squares + np.minimum(squares, _MOST**2 * self._square())
         self._weight = kept * self._weight + 1.0

@@ -36,7 +36,7 @@ class OwnPose:
 class ExpectedPose:
     """``map_from_camera`` of the leading camera by the motion so far, with its covariance (6, 6).
 
-    ``odometry_agrees`` is whether odometry has moved so, too; None if that is not known.
+    ``odometry_agrees`` is whether odometry has moved so, too: False if it has just leapt, None if that is not known.
     """
 
     map_from_camera: SE3
@@ -178,8 +178,8 @@ class Agreement:
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         agrees = None if expected is None else expected.odometry_agrees
-        if len(chosen) > 1 and agrees is False and earlier.issuperset(set(chosen) - {self.leading}):
-            self._is_in_doubt = True  # they were moved here by the leap that they are to confirm
+        if len(trusted) > 1 and agrees is False and earlier.issuperset(set(trusted) - {self.leading}):
+            self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
             self._undecided, self._is_in_doubt, self._agreed_ns, self._strayed = 0, False, stamp_ns, set()
         elif len(trusted) > 1:
@@ -193,7 +193,7 @@ class Agreement:
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
         self._judge_others(believed, widened, anchor)
-        if len(trusted) > 1:  # judged from here on
+        if len(trusted) > 1 and chosen:  # judged from here on
             for name in trusted if len(chosen) == 1 else chosen:
                 self._record(name).before = own[name]
         if self.leading in believed:

@@ -212,7 +212,7 @@ class RigMapTracker:
         """The joint pose of the leading camera's own result and what the other cameras see."""
         images = self._take_others(stamp_ns, predicted)
         expected = self._expected(stamp_ns, predicted)
-        is_leap = expected is not None and expected.odometry_agrees is False
+        is_leap = self._motion.has_leapt or self._odometry_agrees is False
         others = {
             name: self._tracker_of(name).track(
                 image, None if is_leap else _of_other(predicted, place), may_disagree=True
@@ -248,7 +248,7 @@ class RigMapTracker:
                 self._odometry_agrees = is_near(by_odometry[0], so_far[0], by_odometry[1] + so_far[1])
         if self._odometry_agrees and by_odometry is not None:
             expected = carried_from(newest, *by_odometry)
-        return ExpectedPose(*expected, self._odometry_agrees)
+        return ExpectedPose(*expected, False if self._motion.has_leapt else self._odometry_agrees or None)
 
     def _mismatch(self, stamp_ns: int) -> Rejection:
         """The cameras contradict each other, since when is not known exactly."""
