@@ -71,7 +71,7 @@ def test_poses_that_are_made_of_its_own_motions_stay_rotations():
 
 
 def test_a_velocity_is_not_that_of_a_far_shorter_interval():
-    """A camera beside the leading one takes its images at other times, and goes on alone: nothing was known after it."""
+    """A camera beside takes its images at other times, and then goes on alone: nothing was known after it."""
     rng, squared = np.random.default_rng(0), []
     for count in range(40, 140):
         motion, newest_ns = motion_of(rng, 0.1, count)

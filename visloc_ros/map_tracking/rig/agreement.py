@@ -178,7 +178,7 @@ class Agreement:
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         agrees = None if expected is None else expected.odometry_agrees
-        if len(trusted) > 1 and agrees is False and earlier.issuperset(set(trusted) - {self.leading}):
+        if len(trusted) > 1 and agrees is False and set(trusted) - {self.leading} <= earlier:
             self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
             self._undecided, self._is_in_doubt, self._agreed_ns, self._strayed = 0, False, stamp_ns, set()
@@ -186,10 +186,7 @@ class Agreement:
             self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), evidence)
         elif trusted:
             is_astray = expected is not None and not near
-            self._strayed |= set(trusted) if is_astray else set()
-            contradicts_odometry = is_astray and agrees is True and trusted != [self.leading]
-            is_in_doubt = is_astray or self._is_in_doubt
-            self._is_in_doubt = contradicts_odometry or (is_in_doubt and self._others_see(trusted[0], stamp_ns))
+            self._is_in_doubt = self._doubts(trusted[0], stamp_ns, is_astray, odometry_agrees=agrees is True)
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
         self._judge_others(believed, widened, anchor)
@@ -217,6 +214,13 @@ class Agreement:
             self._undecided = 0
             return False
         return True
+
+    def _doubts(self, name: str, stamp_ns: int, is_astray: bool, *, odometry_agrees: bool) -> bool:
+        """Whether a camera alone is not believed, which has left the motion so far now, or before."""
+        if is_astray:
+            self._strayed.add(name)
+        contradicts_odometry = is_astray and odometry_agrees and name != self.leading
+        return contradicts_odometry or ((is_astray or self._is_in_doubt) and self._others_see(name, stamp_ns))
 
     def _others_see(self, name: str, stamp_ns: int) -> bool:
         """Whether another trusted camera has just seen the map, so that its next image will tell."""
