@@ -71,7 +71,8 @@ class RecentMotion:
             if leap is None:
                 self._leap = stamp_ns, pose
                 return
-            self._append(*leap)
+            if leap[0] < stamp_ns:
+                self._append(*leap)
         self._append(stamp_ns, pose)
 
     @property
