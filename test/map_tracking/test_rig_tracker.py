@@ -162,6 +162,22 @@ def test_a_scene_that_stands_is_not_believed_though_the_other_camera_is_seldom_l
     assert trusted == [True, False]
 
 
+def test_a_leap_of_odometry_to_where_another_camera_looks_is_not_believed(room, untriggered):
+    """The leading camera shows what the other one sees, and odometry has been there before."""
+    tracker = RigMapTracker(room.map, CONFIG, Images(room, untriggered))
+    results = {}
+    for index in range(STUCK - RATE_HZ, STUCK + 10):
+        leaps = index >= STUCK
+        frame, seen_from = room.frame(index), room.pose(index) @ FRONT_FROM_RIGHT if leaps else room.pose(index)
+        frame = replace(frame, image=untriggered[index].image) if leaps else frame
+        results[index] = tracker.track(frame, seen_from)
+        if index == STUCK - RATE_HZ + 5:
+            tracker.restart(room.anchor(index))
+    after = {index: results[index] for index in range(STUCK, STUCK + 10)}
+    assert len(errors_m(room, after)) == len(after)
+    assert max(errors_m(room, after)) < 0.02
+
+
 def test_a_camera_goes_on_with_the_anchor_before_if_the_newest_one_has_no_image_of_it(room, rights):
     images = Images(room, rights)
     tracker = RigMapTracker(room.map, CONFIG, images)

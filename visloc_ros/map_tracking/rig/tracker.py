@@ -243,9 +243,10 @@ class RigMapTracker:
         so_far = self._joint.since(newest_ns, stamp_ns)
         by_odometry = None if predicted is None else self._motion.since(newest_ns, stamp_ns)
         if newest_ns != self._compared_ns:  # later there is nothing new to compare odometry with
-            self._compared_ns, self._odometry_agrees = newest_ns, None
-            if so_far is not None and by_odometry is not None:
+            self._odometry_agrees = None
+            if so_far is not None and by_odometry is not None and not self._motion.has_leapt:
                 self._odometry_agrees = is_near(by_odometry[0], so_far[0], by_odometry[1] + so_far[1])
+                self._compared_ns = newest_ns
         if self._odometry_agrees and by_odometry is not None:
             expected = carried_from(newest, *by_odometry)
         return ExpectedPose(*expected, False if self._motion.has_leapt else self._odometry_agrees or None)
