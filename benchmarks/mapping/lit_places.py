@@ -15,7 +15,7 @@ from visloc_ros.core.types import Frame, Image
 from visloc_ros.simulation import Simulation, SimulationConfig, write_folder
 from visloc_ros.simulation.lighting import Lamp, Light, bake
 from visloc_ros.simulation.living_room import LIGHTS, make_living_room
-from visloc_ros.simulation.path import PATHS, PosePath
+from visloc_ros.simulation.path import PATHS, LaterPath
 from visloc_ros.simulation.render import Renderer
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 from visloc_ros.sources.camera_files import write_camera_yaml
@@ -57,18 +57,6 @@ LIGHTINGS: Mapping[str, Lighting] = {
     "flash": Lighting(Light((0.02, 0.024, 0.035), ()), flash=1.5, contrast=1.15, tint=(0.4, 0.42, 0.5), spot=5.0),
 }
 """The sky in the window, two lamps, the low sun in the window, one lamp in a corner, and none."""
-
-
-@dataclass(frozen=True)
-class LaterPath:
-    """A path from a later time on."""
-
-    path: PosePath
-    after_s: float
-
-    def pose(self, seconds: float) -> SE3:
-        """Give ``map_from_camera`` at a time."""
-        return self.path.pose(seconds + self.after_s)
 
 
 class LitWalk(Simulation):

@@ -17,11 +17,11 @@ def at(metres):
     return SE3(np.eye(3), np.array([metres, 0.0, 0.0]))
 
 
-def choose(agreement, places, expected=None, frame=0, odometry_agrees=None, earlier=frozenset()):
+def choose(agreement, places, expected=None, frame=0, earlier=frozenset(), **odometry):
     """Names of the cameras that are believed; each says that the body is at a place, and is there itself."""
     poses = {name: PoseByCamera(at(metres), np.eye(6), OWN) for name, metres in places.items()}
     own = {name: OwnPose(at(metres), OWN) for name, metres in places.items()}
-    where = None if expected is None else ExpectedPose(at(expected), OWN, odometry_agrees)
+    where = None if expected is None else ExpectedPose(at(expected), OWN, **odometry)
     return sorted(agreement.choose(frame * FRAME_NS, poses, own, ANCHOR, where, earlier))
 
 
@@ -92,12 +92,12 @@ def test_a_camera_beside_alone_that_leaves_the_motion_so_far_is_not_believed_whi
     agreement.lost("front")
     assert choose(agreement, {"left": -0.7}, expected=0.1, odometry_agrees=True, frame=1) == []
     assert choose(agreement, {"left": 0.2}, expected=0.2, odometry_agrees=True, frame=2) == ["left"]
-    assert choose(agreement, {"left": 0.7}, expected=0.3, odometry_agrees=False, frame=3) == ["left"]
+    assert choose(agreement, {"left": 0.7}, expected=0.3, odometry_leaps=True, frame=3) == ["left"]
 
 
 def test_an_earlier_image_does_not_confirm_a_leap_of_odometry_by_which_it_was_moved(agreement):
     """What the leading camera shows has just stuck."""
-    leap = {"expected": 0.1, "odometry_agrees": False}
+    leap = {"expected": 0.1, "odometry_leaps": True}
     assert choose(agreement, {"front": 0.0, "left": 0.0}, earlier={"left"}, frame=1, **leap) == []
     assert choose(agreement, {"front": 0.0, "left": 0.2}, expected=0.1, earlier={"left"}, frame=2) == ["left"]
     stopped = Agreement("front")

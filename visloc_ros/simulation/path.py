@@ -59,7 +59,7 @@ class MountedPath:
 
 @dataclass(frozen=True)
 class LaterPath:
-    """The path of a camera that takes its images some seconds later than others."""
+    """A path some seconds later: of another hour, or of a camera without a common trigger."""
 
     path: PosePath
     later_s: float

@@ -36,12 +36,14 @@ class OwnPose:
 class ExpectedPose:
     """``map_from_camera`` of the leading camera by the motion so far, with its covariance (6, 6).
 
-    ``odometry_agrees`` is whether odometry has moved so, too: False if it has just leapt, None if that is not known.
+    ``odometry_agrees`` is whether odometry is known to have moved so, too, ``odometry_leaps`` whether its newest pose
+    is a leap.
     """
 
     map_from_camera: SE3
     covariance: Array
-    odometry_agrees: bool | None = None
+    odometry_agrees: bool = False
+    odometry_leaps: bool = False
 
 
 @dataclass(eq=False)
@@ -177,8 +179,8 @@ class Agreement:
         seen = {name for name in trusted if not self._record(name).is_unseen}
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
-        agrees = None if expected is None else expected.odometry_agrees
-        if len(trusted) > 1 and agrees is False and set(trusted) - {self.leading} <= earlier:
+        leaps = expected is not None and expected.odometry_leaps
+        if len(trusted) > 1 and leaps and set(trusted) - {self.leading} <= earlier:
             self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
             self._undecided, self._is_in_doubt, self._agreed_ns, self._strayed = 0, False, stamp_ns, set()
@@ -186,7 +188,8 @@ class Agreement:
             self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), evidence)
         elif trusted:
             is_astray = expected is not None and not near
-            self._is_in_doubt = self._doubts(trusted[0], stamp_ns, is_astray, odometry_agrees=agrees is True)
+            agrees = expected is not None and expected.odometry_agrees and not leaps
+            self._is_in_doubt = self._doubts(trusted[0], stamp_ns, is_astray, odometry_agrees=agrees)
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
         self._judge_others(believed, widened, anchor)

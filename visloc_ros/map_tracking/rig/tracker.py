@@ -249,7 +249,7 @@ class RigMapTracker:
                 self._compared_ns = newest_ns
         if self._odometry_agrees and by_odometry is not None:
             expected = carried_from(newest, *by_odometry)
-        return ExpectedPose(*expected, False if self._motion.has_leapt else self._odometry_agrees or None)
+        return ExpectedPose(*expected, self._odometry_agrees is True, self._motion.has_leapt)
 
     def _mismatch(self, stamp_ns: int) -> Rejection:
         """The cameras contradict each other, since when is not known exactly."""
