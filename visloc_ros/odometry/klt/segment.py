@@ -34,7 +34,7 @@ from visloc_ros.odometry.klt.recovery import KeyframeSearch
 from visloc_ros.odometry.klt.reobservation import find_again, realign
 from visloc_ros.odometry.klt.tracking import Features, detect_corners, follow_from_any, measure
 from visloc_ros.odometry.klt.two_view import bearings
-from visloc_ros.tracking.pixels import Pixels, homogeneous, pixels_of
+from visloc_ros.tracking.pixels import Pixels, homogeneous, is_inside, pixels_of
 
 _NEAR = 0.6  # share of the window: errors of predictions that a search from half the size tolerates
 _WELL_SUPPORTED = 40  # landmarks with good depths, beside which new ones need not be made before they have them
@@ -307,11 +307,21 @@ def is_next_keyframe(keyframe: Keyframe, located: LocatedFrame, num_supporting: 
     if np.count_nonzero(shared) < overlap * wanted:
         return True
     camera_from_keyframe = located.camera_from_odom.rotation @ keyframe.camera_from_odom.rotation.T
-    if np.any(_extent(features.pixels) < _EXTENT * _extent(keyframe.features.pixels)):
+    turned = bearings(keyframe.features.rays) @ camera_from_keyframe.T
+    if has_turned_away(keyframe, turned):
         return True
-    before = bearings(keyframe.features.rays[rows[shared]]) @ camera_from_keyframe.T
-    angles = np.linalg.norm(before - bearings(features.rays[shared]), axis=1)
+    angles = np.linalg.norm(turned[rows[shared]] - bearings(features.rays[shared]), axis=1)
     return bool(np.degrees(np.median(angles)) > _PARALLAX_DEG)
+
+
+def has_turned_away(keyframe: Keyframe, turned: Array) -> bool:
+    """Whether the turn since ``keyframe`` leaves its features, as bearings (N, 3) now, on one side of the image.
+
+    What a motion takes out of the image does not count: on a drive that is what passes by on both sides.
+    """
+    pixels = pixels_of(keyframe.camera, turned)
+    seen = pixels[is_inside(pixels, keyframe.grey, 0.0)]
+    return not len(seen) or bool(np.any(_extent(seen) < _EXTENT * _extent(keyframe.features.pixels)))
 
 
 def _extent(pixels: Pixels) -> Array:
