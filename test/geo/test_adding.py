@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -111,6 +112,42 @@ def test_adding_again_adds_what_is_new(database, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in database.folder.rglob("*")} == before
     write_photo(tmp_path / "photos" / "b.jpg", seed=2)
     assert add_photos(database, [tmp_path / "photos"]).added == ["b"]
+
+
+def test_a_photo_that_comes_again_with_another_position_gets_that_one(database, tmp_path):
+    photo = write_photo(tmp_path / "a.jpg")
+    add_photos(database, [photo])
+    database.update(replace(database.view("a"), others={**database.view("a").others, "tag": [55.0, 13.0, None, None]}))
+    moved = write_photo(tmp_path / "new" / "a.jpg", LUND | {GPS.GPSLatitude: (55, 43, 0.0)})
+    report = add_photos(database, [moved])
+    assert (report.added, report.corrected, database.names) == ([], ["a"], ["a"])
+    view = database.view("a")
+    assert view.position.latitude == pytest.approx(55 + 43 / 60)
+    assert not view.is_registered
+    listed = {"a.jpg": ListedPhoto(GeoPosition(55.9, 13.2, 4.0, 2.0))}
+    assert add_photos(database, [photo], AddOptions(listed)).corrected == ["a"]
+    assert database.view("a").position == listed["a.jpg"].position
+    assert database.view("a").orientation.heading_deg == pytest.approx(84.0)
+    again = add_photos(database, [photo], AddOptions(listed))
+    assert (again.corrected, again.num_known) == ([], 1)
+
+
+def test_a_photo_of_the_year_9999_stops_no_other_one(database, tmp_path):
+    future = LUND | {GPS.GPSImgDirectionRef: "M", GPS.GPSDateStamp: "9999:12:31", GPS.GPSTimeStamp: (23, 59, 60)}
+    write_photo(tmp_path / "photos" / "a.jpg", future)
+    write_photo(tmp_path / "photos" / "b.jpg", future | {GPS.GPSTimeStamp: (23, 59, 59)}, seed=1)
+    write_photo(tmp_path / "photos" / "c.jpg", seed=2)
+    assert sorted(add_photos(database, [tmp_path / "photos"]).added) == ["a", "b", "c"]
+
+
+def test_removed_views_are_gone(database, tmp_path):
+    add_photos(database, [write_photo(tmp_path / f"{name}.jpg", seed=seed) for seed, name in enumerate("abc")])
+    wrong = CliRunner().invoke(app, ["geo", "remove", str(database.folder), "a", "nobody"])
+    assert isinstance(wrong.exception, GeoError)
+    assert database.names == ["a", "b", "c"]
+    CliRunner().invoke(app, ["geo", "remove", str(database.folder), "a", "c"], catch_exceptions=False)
+    assert database.names == ["b"]
+    assert not (database.folder / "a").exists()
 
 
 def test_each_photo_left_out_has_its_reason_and_the_others_are_added(database, tmp_path):

@@ -96,6 +96,8 @@ def test_views_without_altitude_heading_camera_or_position_can_be_used(database)
     [
         ({"lat": 91.0}, "latitude"),
         ({"lat": "north"}, "'lat' is 'north'"),
+        ({"pose_sigma_m": 0.0}, "'pose_sigma_m' is 0, .*above 0"),
+        ({"azn_sigma_deg": -1.0}, "'azn_sigma_deg' is -1"),
         ({"azn": True}, "'azn' is True"),
         ({"fov": 180.0}, "field of view"),
         ({"w": 0}, "not positive"),

@@ -9,7 +9,8 @@ from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geometry import SE3
-from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
+from visloc_ros.geo.common_error import CommonError
+from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving.types import GeoKind, GeoReason
 from visloc_ros.geo.view import View
@@ -83,14 +84,56 @@ def test_the_tag_of_a_single_view_is_an_answer_only_where_the_photo_shares_much_
         assert answer.result.reason is GeoReason.ONE_FAR_VIEW
 
 
-def test_an_error_that_all_views_share_is_in_the_covariance(database):
+@pytest.fixture
+def common(database):
+    """The database as one whose registration was 3 m and 2 degrees off."""
+    covariance = np.diag([9.0] * 3 + [np.radians(2.0) ** 2] * 3 + [1e-4])
+    error = CommonError(np.add(TRUTH.translation, [0.0, 50.0, 0.0]), covariance)
+    database.write_settings(**error.to_settings(ORIGIN))
+    yield error
+    database.write_settings(common_error=None)
+
+
+def test_an_error_that_all_views_share_is_in_the_covariance(database, common):
     features = HERE.seen_from(TRUTH, 9)
-    covariances = []
-    for sigma_m in (3.0, 4.0):
-        database.write_settings(**{COMMON_SIGMA: sigma_m})
-        covariances.append(localizer_of(database, [features]).locate(photo()).pose.covariance)
-    database.write_settings(**{COMMON_SIGMA: 0.0})
-    assert np.diff(covariances, axis=0)[0] == pytest.approx(np.diag([7.0, 7.0, 7.0, 0.0, 0.0, 0.0]), abs=1e-9)
+    answer = localizer_of(database, [features]).locate(photo()).pose
+    database.write_settings(common_error=None)
+    alone = localizer_of(database, [features]).locate(photo()).pose
+    assert answer.covariance - alone.covariance == pytest.approx(common.at(alone.position), abs=1e-6)
+    assert np.sqrt(answer.covariance[0, 0]) > 50.0 * np.radians(2.0)
+    assert answer.heading_sigma_deg > 2.0
+
+
+def fix_at(position, sigma_m, altitude=True):
+    lat, lng, alt = ORIGIN.to_geodetic(position)[0]
+    return View("fix", GeoPosition(lat, lng, alt if altitude else None, sigma_m))
+
+
+@pytest.mark.parametrize("sigma_m", [0.05, 0.5])
+def test_a_fix_corrects_what_all_views_share(database, common, sigma_m):
+    localizer = localizer_of(database, [HERE.seen_from(TRUTH, 9)])
+    alone = localizer.locate(photo()).pose
+    fixed = localizer.locate(photo(), fix_at(TRUTH.translation + np.array([1.5, -1.0, 0.0]), sigma_m)).pose
+    assert alone.horizontal_sigma_m > 3.0
+    assert fixed.horizontal_sigma_m < 1.1 * sigma_m
+    assert np.linalg.norm((fixed.position - TRUTH.translation)[:2] - [1.5, -1.0]) < 0.4
+
+
+def test_a_fix_without_altitude_says_nothing_of_the_height(database, common):
+    """The database's origin is 50 m below: its height is no measurement."""
+    localizer = localizer_of(database, [HERE.seen_from(TRUTH, 9)])
+    alone = localizer.locate(photo()).pose
+    fixed = localizer.locate(photo(), fix_at(TRUTH.translation - np.array([0.0, 0.0, 50.0]), 0.5, altitude=False)).pose
+    assert fixed.position[2] == pytest.approx(alone.position[2], abs=0.3)
+    assert fixed.horizontal_sigma_m < 0.6
+
+
+def test_a_fix_of_another_height_keeps_its_position(database, common):
+    """EXIF's heights are above the sea, a receiver's above the ellipsoid."""
+    localizer = localizer_of(database, [HERE.seen_from(TRUTH, 9)])
+    fixed = localizer.locate(photo(), fix_at(TRUTH.translation + np.array([0.0, 0.0, 45.0]), 0.5)).pose
+    assert fixed.horizontal_sigma_m < 0.6
+    assert fixed.position[2] == pytest.approx(0.0, abs=1.0)
 
 
 def test_a_database_without_positions_says_what_to_add(tmp_path):

@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.features.nearest import NearestMatcher
-from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
-from visloc_ros.geo.registration import original_tag, register_views, write_poses
+from visloc_ros.geo.common_error import CommonError
+from visloc_ros.geo.database import GeoDatabase
+from visloc_ros.geo.registration import place_views, register_views, write_poses
 from visloc_ros.geo.view import View
 from visloc_ros.sources.measurements import GeoPosition
 
@@ -23,6 +25,10 @@ TRUTH = {f"view{step}": SE3(NORTH, np.array([(-1.5, 1.5)[step % 2], 5.0 * step, 
 
 def tag_of(position, sigma_m=None):
     return GeoPosition(*ORIGIN.to_geodetic(position)[0], sigma_m)
+
+
+def common_of(database):
+    return CommonError.of_settings(database.settings(), database.origin)
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +53,17 @@ def test_registered_views_agree_among_each_other_and_get_headings(registered):
         at = [view.position.latitude, view.position.longitude, view.position.altitude]
         errors.append(ORIGIN.from_geodetic(at)[0] - pose.translation)
         assert abs((view.orientation.heading_deg + 180.0) % 360.0 - 180.0) < 4.0
-        assert original_tag(view) == tags[name]
+        assert view.tagged_position == tags[name]
     assert np.linalg.norm(np.diff(errors, axis=0), axis=1).max() < 0.3  # as tagged: 2 m
-    assert 0.3 < database.settings()[COMMON_SIGMA] < 2.0
+    assert 0.3 < common_of(database).sigma_m < 2.0
 
 
 def test_a_second_registration_starts_from_the_tags(registered):
     database, tags = registered
-    before = database.settings()[COMMON_SIGMA]
+    before = common_of(database).covariance
     write_poses(database, register_views(database, NearestMatcher(0.5)))
-    assert database.settings()[COMMON_SIGMA] == pytest.approx(before)
-    assert [original_tag(database.view(name)) for name in tags] == list(tags.values())
+    assert common_of(database).covariance == pytest.approx(before)
+    assert [database.view(name).tagged_position for name in tags] == list(tags.values())
 
 
 def test_a_view_far_from_its_tag_is_named_and_keeps_it(registered, tmp_path, monkeypatch):
@@ -89,4 +95,40 @@ def test_views_that_share_nothing_are_refused(tmp_path):
 
 def test_a_broken_tag_is_refused():
     with pytest.raises(GeoError, match="'tag' of the view 'one' is not latitude"):
-        original_tag(View("one", others={"tag": [1.0]}))
+        _ = View("one", others={"tag": [1.0]}).tagged_position
+
+
+@pytest.mark.parametrize(("length_m", "num_views"), [(0.0, 15), (20.0, 15), (100.0, 30)])
+def test_the_common_error_holds_for_tags_that_err_together(length_m, num_views):
+    """Turned by its tags, a street of 70 m is some degrees off: heading and position, at its middle and at its end."""
+    along = 5.0 * np.arange(num_views)
+    truth = {f"{row:02d}": SE3(NORTH, np.array([1.5 * (row % 3), y, 0.0])) for row, y in enumerate(along)}
+    correlation = np.exp(-np.abs(along[:, None] - along) / length_m) if length_m else np.eye(num_views)
+    root, rng = np.linalg.cholesky(correlation), np.random.default_rng(1)
+    squares, headings = [], []
+    for _ in range(40):
+        errors = root @ rng.normal(0.0, 3.0, (num_views, 3))
+        tags = {name: tag_of(truth[name].translation + error, 3.0) for name, error in zip(truth, errors, strict=True)}
+        placed = place_views(truth, tags)
+        from_placed = ORIGIN.earth_from_enu.inverse @ placed.frame.earth_from_enu
+        for name in ("07", f"{num_views - 1:02d}"):
+            pose = placed.poses[name]
+            error = pose_difference(from_placed @ pose, truth[name])
+            covariance = placed.common.at(pose.translation)
+            level = np.array([0, 1, 5])
+            squares.append(error[level] @ np.linalg.solve(covariance[np.ix_(level, level)], error[level]) / 3.0)
+            headings.append(abs(error[5]) / np.sqrt(covariance[5, 5]))
+    assert 0.4 < np.mean(squares) < 1.5
+    assert max(headings) < 5.0
+
+
+def test_a_database_of_an_earlier_version_keeps_its_common_error():
+    old = CommonError.of_settings({"common_sigma_m": 3.0}, ORIGIN)
+    assert old.at(np.array([100.0, 0.0, 0.0])) == pytest.approx(np.diag([9.0, 9.0, 9.0, 0.0, 0.0, 0.0]))
+
+
+@pytest.mark.parametrize("covariance", [[[1.0]], "much", (-np.eye(7)).tolist(), np.full((7, 7), np.inf).tolist()])
+def test_a_broken_common_error_is_refused(covariance):
+    settings = {"common_error": {"centre": [55.7, 13.2, 40.0], "covariance": covariance}}
+    with pytest.raises(GeoError, match="error of the registration"):
+        CommonError.of_settings(settings, ORIGIN)

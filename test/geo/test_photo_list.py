@@ -43,6 +43,9 @@ def test_what_is_not_known_may_be_empty_or_missing(tmp_path):
         ("a.jpg,55.7,13.2,4,5,6", "line 1 .*6 values"),
         ("a.jpg,55.7,nan", "line 1 .*not finite"),
         ("name,lat,lng,weather\na,1,2,3", "weather"),
+        ("name,lat,lng,pose_sigma_m\na,55.7,13.2,0", "line 2 .*pose_sigma_m is 0.*above 0"),
+        ("name,lat,lng,pose_sigma_m\na,55.7,13.2,-5", "line 2 .*pose_sigma_m is -5"),
+        ("name,lat,lng,heading,azn_sigma_deg\na,55.7,13.2,9,0", "line 2 .*azn_sigma_deg is 0"),
         ("name,lat\na,1", "each of name, lat, lng"),
     ],
 )

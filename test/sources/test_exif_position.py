@@ -60,10 +60,29 @@ def test_height_may_be_missing():
         {GPS.GPSLatitudeRef: None},
         {GPS.GPSLongitudeRef: "X"},
         {GPS.GPSLatitude: (0, 0, 0), GPS.GPSLongitude: (0, 0, 0)},
+        {GPS.GPSStatus: "V"},
+        {GPS.GPSMapDatum: "TOKYO"},
+        {GPS.GPSMapDatum: "ED50\0"},
     ],
 )
 def test_what_makes_no_sense_is_no_position(garbled):
     assert parse_geo_position(MALMO | garbled) is None
+
+
+@pytest.mark.parametrize("datum", ["WGS-84", "WGS-84   \0", "wgs 84", "JGD2011", "\0\0"])
+def test_a_position_in_a_datum_near_wgs_84_is_used(datum):
+    assert parse_geo_position(MALMO | {GPS.GPSMapDatum: datum, GPS.GPSStatus: "A\0"}) is not None
+
+
+@pytest.mark.parametrize("altitude", [-4000.0, 65535.0])
+def test_an_altitude_where_nobody_takes_photos_is_left_out(altitude):
+    found = parse_geo_position(MALMO | {GPS.GPSAltitude: altitude})
+    assert (found.latitude, found.altitude) == (pytest.approx(55.605), None)
+
+
+@pytest.mark.parametrize("sigma_m", [0.0, 0.001])
+def test_an_error_that_no_receiver_has_is_left_out(sigma_m):
+    assert parse_geo_position(MALMO | {GPS.GPSHPositioningError: sigma_m}).sigma is None
 
 
 def test_files_without_exif_data_have_no_position(tmp_path):

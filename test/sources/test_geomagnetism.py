@@ -32,3 +32,4 @@ def test_near_a_magnetic_pole_there_is_none():
 def test_years_have_fractions():
     assert decimal_year(datetime(2023, 1, 1)) == 2023.0
     assert decimal_year(datetime(2024, 7, 2, tzinfo=timezone.utc)) == pytest.approx(2024.5)
+    assert decimal_year(datetime(9999, 12, 31)) == pytest.approx(9999.997, abs=1e-3)

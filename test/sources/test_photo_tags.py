@@ -80,6 +80,7 @@ SATELLITE = {GPS.GPSDateStamp: "2018:06:08", GPS.GPSTimeStamp: (20, 24, 11)}
         ({GPS.GPSTimeStamp: (20, 24, 11)}, {}, None),
         (SATELLITE | {GPS.GPSTimeStamp: (IFDRational(0, 0), 24, 11)}, {}, None),
         (SATELLITE | {GPS.GPSTimeStamp: (25, 0, 0)}, {}, None),
+        ({GPS.GPSDateStamp: "9999:12:31", GPS.GPSTimeStamp: (23, 59, 60)}, {}, None),
     ],
 )
 def test_the_time_is_that_of_the_satellites_before_that_of_the_camera(tmp_path, gps, exif, expected):

@@ -11,6 +11,7 @@ from visloc_ros.apps.command_geo_experiment import experiment
 from visloc_ros.apps.command_geo_locate import locate
 from visloc_ros.apps.command_geo_pages import postview, preview
 from visloc_ros.apps.command_geo_register import register
+from visloc_ros.apps.command_geo_remove import remove
 from visloc_ros.apps.command_geo_tools import elevation, metadata, panoramas
 
 app = typer.Typer(no_args_is_help=True, help="Find where on the earth photos were taken, by geotagged street views.")
@@ -20,6 +21,7 @@ app.command()(experiment)
 app.command()(coverage)
 app.command()(add)
 app.command()(register)
+app.command()(remove)
 app.command()(preview)
 app.command()(metadata)
 app.command()(postview)

@@ -65,7 +65,7 @@ def add(
         print_json({"database": str(database), "num_views": len(views.names), **asdict(report)})
     else:
         _print(report, len(views.names))
-    if report.left_out and not report.added and not report.num_known:
+    if report.left_out and not report.added + report.corrected and not report.num_known:
         raise GeoError(f"none of the photos was added: {next(iter(report.left_out.values()))}")
 
 
@@ -77,4 +77,5 @@ def _print(report: AddReport, num_views: int) -> None:
         more = f" and {len(names) - _SHOWN} more (--json names all)" if len(names) > _SHOWN else ""
         console.print(f"left out {', '.join(names[:_SHOWN])}{more}: {reason}", highlight=False, soft_wrap=True)
     known = f", {report.num_known} photos were there already" if report.num_known else ""
+    known += f", {len(report.corrected)} have another position now" if report.corrected else ""
     console.print(f"{len(report.added)} views added{known}; the database has {num_views}", highlight=False)

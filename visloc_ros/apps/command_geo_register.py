@@ -21,8 +21,8 @@ def register(database: DatabaseArgument, as_json: AsJson = False) -> None:
         registration = register_views(views, progress=bars)
     write_poses(views, registration)
     console.print(
-        f"registered {len(registration.poses)} of {len(views.names)} views; their tags are "
-        f"{registration.sigma_m:.1f} m off along an axis"
+        f"registered {len(registration.poses)} of {len(views.names)} views; all of "
+        f"them may be {registration.common.sigma_m:.1f} m off together, as their tags are"
     )
     if registration.misfits:
         named = ", ".join(f"{name} ({distance:.0f} m)" for name, distance in registration.misfits.items())
@@ -34,7 +34,6 @@ def register(database: DatabaseArgument, as_json: AsJson = False) -> None:
             soft_wrap=True,
         )
     if as_json:
-        counts: dict[str, Any] = {"views": len(views.names), "registered": len(registration.poses)}
-        print_json(
-            {**counts, "tag_sigma_m": registration.sigma_m, "misfits": dict(registration.misfits), **provenance()}
-        )
+        figures: dict[str, Any] = {"views": len(views.names), "registered": len(registration.poses)}
+        figures |= {"common_sigma_m": registration.common.sigma_m, "misfits": dict(registration.misfits)}
+        print_json({**figures, **provenance()})

@@ -1,6 +1,7 @@
 """Photos become views of a database: where they were taken, upright, with their camera.
 
-A photo is known by its content: the same one is added once, and adding a folder again adds what is new in it.
+A photo is known by its picture: the same one is added once, and adding a folder again adds what is new in it. One that
+comes again with another position, by its list or its EXIF data, gets that position.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from visloc_ros.core.errors import CalibrationError, GeoError, SourceError
 from visloc_ros.core.files import LARGEST_IMAGE_BYTES, is_folder, read_bytes
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.geo.database import GeoDatabase
+from visloc_ros.geo.orientation import heading_difference_deg
 from visloc_ros.geo.panoramas import CutConfig, cut_views, view_name
 from visloc_ros.geo.photo_list import ListedPhoto
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.sources.image_header import ImageHeader, read_image_header
 from visloc_ros.sources.layouts import list_images
+from visloc_ros.sources.measurements import GeoPosition
 from visloc_ros.sources.panorama import PanoramaTags, read_panorama_tags, refuse_panorama
 from visloc_ros.sources.photo_tags import PhotoTags, read_photo_tags
 from visloc_ros.sources.photos import decode_photo, is_heif, read_photo_header
@@ -34,9 +37,10 @@ from visloc_ros.sources.ros_images import encode_jpeg
 PHOTO = "photo"
 """The ``source`` of views that were added here."""
 
-_DIGEST, _FOCAL_SIGMA, _INTRINSICS = "sha256", "focal_sigma", "intrinsics"
+_DIGEST, _PICTURE, _FOCAL_SIGMA, _INTRINSICS = "sha256", "picture_sha256", "focal_sigma", "intrinsics"
 _NOT_IN_NAMES = re.compile(r"[^\w.+@=-]+")
 _JPEG = "jpeg"
+_ROUNDED_DEG = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +59,10 @@ class AddOptions:
 
 @dataclass(eq=False)
 class AddReport:
-    """Names of the added views, the number of photos that were there already, and why others were left out."""
+    """Names of views that were added or have another tag, the number of known photos, and why others were left out."""
 
     added: list[str] = field(default_factory=list)
+    corrected: list[str] = field(default_factory=list)
     num_known: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -77,12 +82,13 @@ def add_photos(
     known, report = _KnownViews(database), AddReport()
     for path, name in track(progress or SilentProgress(), "photos", photos, len(photos)):
         try:
-            views = _add(database, path, _listed(options, name, path), options, known)
+            added, corrected = _add(database, path, _listed(options, name, path), options, known)
         except (SourceError, GeoError, CalibrationError) as error:
             report.left_out[str(path)] = str(error)
             continue
-        report.added += views
-        report.num_known += not views
+        report.added += added
+        report.corrected += corrected
+        report.num_known += not added + corrected
     names = {word for path, name in photos for word in (name, path.name, path.stem)}
     report.left_out |= dict.fromkeys(options.listed.keys() - names, "it is in the list, but there is no such photo")
     return report
@@ -100,11 +106,12 @@ class _KnownViews:
     def add(self, view: View) -> None:
         """Count a view in."""
         self._names.add(view.name)
-        if _DIGEST in view.others:
-            self._of_photo[str(view.others[_DIGEST])].add(view.name)
+        for key in (_DIGEST, _PICTURE):
+            if key in view.others:
+                self._of_photo[str(view.others[key])].add(view.name)
 
     def views_of(self, digest: str) -> set[str]:
-        """Names of the views of a photo by its content."""
+        """Names of the views of a photo by the digest of its file or its picture."""
         return self._of_photo[digest]
 
     def name_for(self, path: Path, digest: str, angles: Sequence[float] = ()) -> str:
@@ -116,8 +123,8 @@ class _KnownViews:
 
 def _add(
     database: GeoDatabase, path: Path, listed: ListedPhoto | None, options: AddOptions, known: _KnownViews
-) -> list[str]:
-    """Names of the views that were added; none where they were there.
+) -> tuple[list[str], list[str]]:
+    """Names of the views that were added, and of those that were there and have another tag now.
 
     Raises SourceError, GeoError or CalibrationError for a photo that cannot be added.
     """
@@ -125,8 +132,8 @@ def _add(
     digest = hashlib.sha256(data).hexdigest()
     panorama = None if is_heif(data) else read_panorama_tags(data)
     is_panorama = options.are_panoramas or panorama is not None
-    if not is_panorama and known.views_of(digest):
-        return []
+    if not is_panorama and (names := known.views_of(digest)):
+        return [], [] if listed is None else _correct(database, names, listed.position, listed.orientation)
     header = read_image_header(data) if is_panorama and not is_heif(data) else read_photo_header(data)
     tags = read_photo_tags(path, header)
     name = known.name_for(path, digest, options.cut.headings_deg if is_panorama else ())
@@ -135,14 +142,40 @@ def _add(
         centred = _centred(view, panorama or PanoramaTags(), listed)
         views = _views_of_panorama(centred, header, data, options.cut)
     else:
-        views = iter([_view_of_photo(view, _calibration(options.camera, header, tags), header, data)])
+        one, image = _view_of_photo(view, _calibration(options.camera, header, tags), header, data)
+        if names := known.views_of(one.others[_PICTURE]):
+            return [], _correct(database, names, one.position, one.orientation)
+        views = iter([(one, image)])
     added = []
     for one, image in views:
         if one.name not in known.views_of(digest):
             database.add(one, image)
             known.add(one)
             added.append(one.name)
-    return added
+    return added, []
+
+
+def _correct(
+    database: GeoDatabase, names: Iterable[str], position: GeoPosition | None, orientation: Orientation | None
+) -> list[str]:
+    """Give views another tag, unless they have it already; without an orientation they keep that of their photo."""
+    corrected = []
+    for name in sorted(names):
+        view = database.view(name)
+        new = view.retagged(position, orientation or (None if view.is_registered else view.orientation))
+        if view.tagged_position != position or (orientation is not None and not _has(view, orientation)):
+            database.update(new)
+            corrected.append(name)
+    return corrected
+
+
+def _has(view: View, orientation: Orientation) -> bool:
+    """Whether a view looks there already, as far as rounding shows; a registered one has a better orientation."""
+    old = view.orientation
+    if view.is_registered or old is None:
+        return view.is_registered
+    turns = heading_difference_deg(old.heading_deg, orientation.heading_deg), old.pitch_deg - orientation.pitch_deg
+    return max(map(abs, (*turns, old.roll_deg - orientation.roll_deg))) < _ROUNDED_DEG
 
 
 def _tagged_view(name: str, tags: PhotoTags, listed: ListedPhoto | None, digest: str) -> View:
@@ -164,9 +197,10 @@ def _view_of_photo(view: View, calibration: CameraCalibration, header: ImageHead
         refuse_panorama(image)
     except SourceError:
         raise GeoError("it looks like an equirectangular panorama: add it with --panoramas") from None
+    picture = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
     others: dict[str, Any] = {_FOCAL_SIGMA: calibration.focal_sigma, _INTRINSICS: calibration.source.value}
     is_stored_so = header.is_upright and header.format == _JPEG
-    with_camera = replace(view, camera=calibration.camera, others={**view.others, **others})
+    with_camera = replace(view, camera=calibration.camera, others={**view.others, **others, _PICTURE: picture})
     return with_camera, data if is_stored_so else encode_jpeg(image)
 
 

@@ -8,6 +8,7 @@ share. Views can be added at any time; nothing is trained.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +17,13 @@ from typing import Any
 import numpy as np
 
 from visloc_ros.core.atomic_write import atomic_folder, atomic_write
-from visloc_ros.core.errors import GeoError
+from visloc_ros.core.errors import GeoError, OutputError
 from visloc_ros.core.files import check_name, exists, is_file, is_folder, read_text
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.metadata import METADATA_NAME, metadata_text, read_view, write_view
 from visloc_ros.geo.view import View
 
 DATABASE_NAME, IMAGE_NAME, KEYPOINTS_NAME = "database.json", "image.jpg", "keypoints.npz"
-COMMON_SIGMA = "common_sigma_m"
-"""Key of ``database.json``: standard deviation in metres of an error that the positions of all views share."""
 _DESCRIPTOR = "_descriptor.npy"
 _MAX_BYTES = 1 << 20
 
@@ -95,6 +94,17 @@ class GeoDatabase:
     def update(self, view: View) -> None:
         """Write the metadata of a view that is there; its image and features stay. Raises OutputError."""
         write_view(self.entry(view.name), view, self.origin_for(view))
+
+    def remove(self, name: str) -> None:
+        """Remove a view with its image and features. Raises GeoError where there is none of this name, OutputError."""
+        folder = self.entry(name)
+        if not is_file(folder / METADATA_NAME):
+            raise GeoError(f"there is no view '{name}' in {self.folder}")
+        try:
+            (folder / METADATA_NAME).unlink()  # first: without it the folder is no view
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise OutputError(f"cannot remove {folder}: {error.strerror or error}") from error
 
     @cached_property
     def origin(self) -> EnuFrame:

@@ -23,8 +23,9 @@ from visloc_ros.features.config import GlobalConfig, MatcherConfig
 from visloc_ros.features.registry import make_matcher
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.geo.answer import GeoAnswer
+from visloc_ros.geo.common_error import CommonError
 from visloc_ros.geo.config import GeoConfig
-from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
+from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.descriptor_files import load_descriptors
 from visloc_ros.geo.features import ImageDescriber, feature_config, load_keypoints
 from visloc_ros.geo.likeness import count_alike
@@ -81,7 +82,7 @@ class GeoLocalizer:
         if not usable:
             raise GeoError(f"no view of {database.folder} has a position and a camera: add photos with GPS tags")
         self._views = [views[row] for row in usable]
-        self._common_sigma_m = float(database.settings().get(COMMON_SIGMA, 0.0))
+        self._common = CommonError.of_settings(database.settings(), self.frame)
         self._tags = [self._tag_of(view) for view in self._views]
         self.index = ViewIndex.of_tags(descriptors[usable], self._tags, [view.panorama for view in self._views])
         self._keypoints = lru_cache(_CACHED_VIEWS)(lambda name: load_keypoints(database, name))
@@ -89,7 +90,7 @@ class GeoLocalizer:
     def _tag_of(self, view: View) -> Tag:
         """The tag of a view; pitch and roll of a registered one are as certain as its heading."""
         tag = Tag.of_view(view, self.frame)
-        if not self._common_sigma_m or view.orientation is None or view.orientation.sigma_deg is None:
+        if not view.is_registered or view.orientation is None or view.orientation.sigma_deg is None:
             return tag
         return replace(tag, tilt_sigma_deg=view.orientation.sigma_deg)
 
@@ -111,7 +112,7 @@ class GeoLocalizer:
     def solve(self, query: GeoQuery, prior: View | None = None) -> GeoAnswer:
         """Find where a photo that is described was taken, as ``locate`` does."""
         frame, features, watch = query.frame, query.features, query.watch
-        tag = None if prior is None else Tag.of_view(prior, self.frame)
+        tag = None if prior is None else Tag.of_photo(prior, self.frame)
         result: PhotoPose | GeoRejection
         retrieved: Sequence[int] = ()
         if len(features) < _MIN_FEATURES:
@@ -161,10 +162,9 @@ class GeoLocalizer:
         with query.watch("match"):
             references = self._match(query.features, place)
         with query.watch("solve"):
-            found = self._locate_by(query, references, tag)
-            if isinstance(found, GeoRejection) and found.reason is GeoReason.TAGS_CONTRADICT:
-                found = self._locate_by(query, self._near_best(references, found), tag)
-            result = self._with_common_error(found)
+            result = self._locate_by(query, references, tag)
+            if isinstance(result, GeoRejection) and result.reason is GeoReason.TAGS_CONTRADICT:
+                result = self._locate_by(query, self._near_best(references, result), tag)
         self._log(f"{query.frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
         return result
 
@@ -173,7 +173,7 @@ class GeoLocalizer:
             return GeoRejection(GeoReason.FEW_MATCHES, {"references": 0.0})
         frame, pixels = query.frame, query.features.keypoints.astype(np.float64)
         focal_sigma = _focal_sigma(frame.calibration, references)
-        found = locate(frame.camera, pixels, references, self.config.solving, tag, focal_sigma)
+        found = locate(frame.camera, pixels, references, self.config.solving, tag, focal_sigma, self._common)
         return _judged(found, len(pixels))
 
     def _near_best(self, references: Sequence[Reference], found: GeoRejection) -> list[Reference]:
@@ -188,14 +188,6 @@ class GeoLocalizer:
         """Views of a place that share enough matches with a photo; the others only if one of the first ones does."""
         references = self._match_views(features, place.rows[:_PROBES])
         return references + self._match_views(features, place.rows[_PROBES:]) if references else []
-
-    def _with_common_error(self, result: PhotoPose | GeoRejection) -> PhotoPose | GeoRejection:
-        """The pose with the error that all views of a registered database share."""
-        if isinstance(result, GeoRejection) or not self._common_sigma_m:
-            return result
-        covariance = result.covariance.copy()
-        covariance[range(3), range(3)] += self._common_sigma_m**2
-        return replace(result, covariance=covariance)
 
     def _match_views(self, features: LocalFeatures, rows: Sequence[int]) -> list[Reference]:
         others = [self._keypoints(self._views[row].name) for row in rows]

@@ -80,6 +80,9 @@ def view_of(name: str, values: Mapping[str, Any]) -> View:
     if values.get("schema", SCHEMA) != SCHEMA:
         raise ValueError(f"schema {values['schema']} is not known, {SCHEMA} is: update visloc_ros")
     numbers = {key: _number(values, key) for key in _NUMBERS}
+    for key in ("pose_sigma_m", "azn_sigma_deg"):
+        if (sigma := numbers[key]) is not None and sigma <= 0.0:
+            raise ValueError(f"'{key}' is {sigma:g}, but a standard deviation is above 0: remove the key if unknown")
     texts = {field: _text(values, key) for field, key in _TEXTS.items()}
     position, orientation = _position(numbers, texts["altitude_source"]), _orientation(numbers)
     extrinsics = _extrinsics(values, numbers)

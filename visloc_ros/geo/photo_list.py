@@ -80,6 +80,9 @@ def _photo(values: Mapping[str, float]) -> ListedPhoto:
         raise ValueError("it lacks the latitude or the longitude")
     if abs(values["lat"]) > 90.0 or abs(values["lng"]) > 180.0:
         raise ValueError(f"({values['lat']}, {values['lng']}) is no latitude and longitude in degrees")
+    for key in ("pose_sigma_m", "azn_sigma_deg"):
+        if values.get(key, 1.0) <= 0.0:
+            raise ValueError(f"{key} is {values[key]:g}, but a standard deviation is above 0: leave unknown ones empty")
     position = GeoPosition(values["lat"], values["lng"], values.get("alt"), values.get("pose_sigma_m"))
     if "heading" not in values:
         return ListedPhoto(position)

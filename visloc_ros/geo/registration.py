@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,17 +11,18 @@ import pycolmap
 
 from visloc_ros.core.errors import GeoError, MapError
 from visloc_ros.core.files import is_file
-from visloc_ros.core.geo_reference import GEO_SIGMA_M
+from visloc_ros.core.geo_reference import GEO_SIGMA_M, HEIGHT_FACTOR
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.features.registry import make_matcher
 from visloc_ros.features.types import Matcher
-from visloc_ros.geo.database import COMMON_SIGMA, GeoDatabase
+from visloc_ros.geo.common_error import CommonError, common_error
+from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
 from visloc_ros.geo.orientation import angles_of
-from visloc_ros.geo.view import Orientation, View
+from visloc_ros.geo.view import ORIGINAL_TAG, TAG_VALUES, Orientation, View
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.geo import fit_to_positions, local_positions
 from visloc_ros.mapping.gravity import Up
@@ -32,7 +34,6 @@ from visloc_ros.mapping.reconstruction import verify_pairs
 from visloc_ros.mapping.sfm_database import SfmImage, add_views, registered_poses, write_database
 from visloc_ros.sources.measurements import GeoPosition
 
-_TAG, _OF_TAG = "tag", ("latitude", "longitude", "altitude", "sigma")
 _PARTNERS = 20  # views nearest by their tags, with which each is matched
 _MOST_SIGMAS = 4.0  # of a view from its tag: beyond it one of the two is wrong
 _MEAN_TILT_SIGMA_DEG = 2.0  # of all photos of a walk: one who holds the phone a little high does so each time
@@ -46,13 +47,12 @@ class Registration:
 
     ``misfits`` are the other views that were reconstructed, with the distance in metres from their tags: of each one of
     the two is wrong.
-    ``sigma_m`` is the root mean square of the distances between the tags and the poses along an axis: tags of one walk
-    err together, so this is how far all poses may be off.
+    ``common`` is how far all poses may be off together.
     """
 
     frame: EnuFrame
     poses: Mapping[str, SE3]
-    sigma_m: float
+    common: CommonError
     misfits: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -64,7 +64,7 @@ def register_views(
     Raises GeoError where they cannot be joined, or their positions contradict the reconstruction.
     """
     poses = reconstruct_views(database, matcher, progress)
-    tags = ((view.name, original_tag(view)) for view in database)
+    tags = ((view.name, view.tagged_position) for view in database)
     return place_views(poses, {name: tag for name, tag in tags if tag is not None})
 
 
@@ -86,16 +86,6 @@ def reconstruct_views(
     if not models:
         raise GeoError(f"no two views of {database.folder} can be joined: they share too little")
     return registered_poses(max(models, key=lambda model: model.num_reg_images()))
-
-
-def original_tag(view: View) -> GeoPosition | None:
-    """The position that a view had before it was registered. Raises GeoError."""
-    if _TAG not in view.others:
-        return view.position
-    try:
-        return GeoPosition(**dict(zip(_OF_TAG, view.others[_TAG], strict=True)))
-    except (TypeError, ValueError) as error:
-        raise GeoError(f"'{_TAG}' of the view '{view.name}' is not {', '.join(_OF_TAG)}: {error}") from error
 
 
 def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reconstruction]:
@@ -130,14 +120,15 @@ def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosit
     poses = {name: fit.map_from_sfm.apply_to_pose(pose) for name, pose in sfm_from_cameras.items()}
     names = [name for name in poses if name in tags]
     tagged = local_positions([tags[name] for name in names], fit.origin)
-    errors = np.linalg.norm((np.array([poses[name].translation for name in names]) - tagged)[:, :2], axis=1)
+    placed = np.array([poses[name].translation for name in names])
+    errors = np.linalg.norm((placed - tagged)[:, :2], axis=1)
     sigmas = np.array([tags[name].sigma or GEO_SIGMA_M for name in names])
-    fits = errors <= _MOST_SIGMAS * sigmas
+    fits, tilt = errors <= _MOST_SIGMAS * sigmas, math.radians(_MEAN_TILT_SIGMA_DEG)
     wrong = {name: float(error) for name, error, is_right in zip(names, errors, fits, strict=True) if not is_right}
     return Registration(
         EnuFrame(fit.origin.latitude, fit.origin.longitude, fit.origin.altitude or 0.0),
         {name: pose for name, pose in poses.items() if name not in wrong},
-        float(np.sqrt(np.mean(np.square(errors[fits])) / 2.0)),
+        common_error(placed[fits], tagged[fits], np.column_stack([sigmas, sigmas, HEIGHT_FACTOR * sigmas])[fits], tilt),
         wrong,
     )
 
@@ -147,21 +138,20 @@ def write_poses(database: GeoDatabase, registration: Registration) -> None:
 
     Those that do not fit get their tags back, without the orientation of an earlier registration.
     """
-    database.write_settings(**{COMMON_SIGMA: registration.sigma_m})
+    database.write_settings(**registration.common.to_settings(registration.frame))
     for name, pose in registration.poses.items():
         view, (heading, pitch, roll) = database.view(name), angles_of(pose.rotation)
         lat, lng, alt = (float(value) for value in registration.frame.to_geodetic(pose.translation)[0])
         position = GeoPosition(lat, lng, alt, RELATIVE_SIGMA_M)
         others = dict(view.others)
-        if view.position is not None and _TAG not in others:
-            others[_TAG] = [getattr(view.position, name) for name in _OF_TAG]
+        if view.position is not None and not view.is_registered:
+            others[ORIGINAL_TAG] = [getattr(view.position, name) for name in TAG_VALUES]
         orientation = Orientation(heading, pitch, roll, RELATIVE_SIGMA_DEG)
         database.update(replace(view, position=position, orientation=orientation, others=others))
     for name in registration.misfits:
         view = database.view(name)
-        if _TAG in view.others:
-            others = {key: value for key, value in view.others.items() if key != _TAG}
-            database.update(replace(view, position=original_tag(view), orientation=None, others=others))
+        if view.is_registered:
+            database.update(view.retagged(view.tagged_position, None))
 
 
 def _mean_up(sfm_from_cameras: Iterable[SE3]) -> Up:

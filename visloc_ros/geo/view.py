@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pycolmap
 
+from visloc_ros.core.errors import GeoError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.sources.measurements import GeoPosition
+
+ORIGINAL_TAG = "tag"
+TAG_VALUES = ("latitude", "longitude", "altitude", "sigma")
+"""Key of a registered view's ``others``, and what is there: the position that it had before."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,27 @@ class View:
     camera_height_m: float | None = None
     query_location: tuple[float, float] | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether its pose is of a reconstruction of all views together."""
+        return ORIGINAL_TAG in self.others
+
+    @property
+    def tagged_position(self) -> GeoPosition | None:
+        """The position before it was registered. Raises GeoError."""
+        if not self.is_registered:
+            return self.position
+        try:
+            return GeoPosition(**dict(zip(TAG_VALUES, self.others[ORIGINAL_TAG], strict=True)))
+        except (TypeError, ValueError) as error:
+            names = ", ".join(TAG_VALUES)
+            raise GeoError(f"'{ORIGINAL_TAG}' of the view '{self.name}' is not {names}: {error}") from error
+
+    def retagged(self, position: GeoPosition | None, orientation: Orientation | None) -> View:
+        """The view with another tag, not registered."""
+        others = {key: value for key, value in self.others.items() if key != ORIGINAL_TAG}
+        return replace(self, position=position, orientation=orientation, others=others)
 
     def enu_from_camera(self, frame: EnuFrame) -> SE3 | None:
         """The pose in a frame by the tags, None where they lack the position or the heading.

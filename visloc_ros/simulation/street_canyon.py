@@ -45,7 +45,8 @@ class CanyonConfig:
     """How keypoints err, how many matches there are, and what the tags state (``errors`` unless given).
 
     ``panoramas`` are the nearest ones that are kept, None for all. With ``photos`` instead of panoramas
-    ``errors.tilt_deg`` is by how much people hold their phones aslant.
+    ``errors.tilt_deg`` is by how much people hold their phones aslant. Errors of positions are shared along the street:
+    their correlation falls to 1/e in ``correlation_m``; those of headings by all tags if ``same_compass``.
     """
 
     errors: TagErrors = TagErrors()
@@ -55,6 +56,8 @@ class CanyonConfig:
     matched: float = 0.5
     photos: bool = False
     panoramas: int | None = None
+    correlation_m: float = 0.0
+    same_compass: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,28 +112,44 @@ def _panoramas(query: SE3, rng: Generator, config: CanyonConfig) -> list[_View]:
     places = [np.array([0.0, y, 0.0]) for y in np.arange(SPACING / 3.0, LENGTH, SPACING)]
     if config.panoramas is not None:
         places = sorted(places, key=lambda at: float(np.linalg.norm(at - query.translation)))[: config.panoramas]
-    return [view for number, at in enumerate(places) for view in _views(number, at, query, rng, config)]
+    errors = _position_errors(np.array([at[1] for at in places]), rng, config)
+    together = rng.normal()
+    views = []
+    for number, at in enumerate(places):
+        turns = rng.normal(0.0, 1.0, 3) * [config.errors.tilt_deg, config.errors.tilt_deg, config.errors.heading_deg]
+        if config.same_compass:
+            turns[2] = config.errors.heading_deg * together
+        views += _views(number, at, at + errors[number], rotation_matrix(np.radians(turns)), query, config)
+    return views
+
+
+def _position_errors(along: Array, rng: Generator, config: CanyonConfig) -> Array:
+    """Errors (N, 3) of tags at places (N,) along the street: a first-order Gauss-Markov process."""
+    errors = rng.normal(0.0, 1.0, (len(along), 3))
+    if config.correlation_m > 0.0:
+        errors = np.linalg.cholesky(np.exp(-np.abs(along[:, None] - along) / config.correlation_m)) @ errors
+    return config.errors.position_m * UPWARDS * errors
 
 
 def _photos(query: SE3, rng: Generator, config: CanyonConfig) -> list[_View]:
     """Photos on both sides of the axis that look about where the query looks."""
     stated, sigma, heading, views = config.stated or config.errors, config.errors, angles_of(query.rotation)[0], []
-    for number, y in enumerate(np.arange(PHOTO_SPACING / 2.0, LENGTH, PHOTO_SPACING)):
+    along = np.arange(PHOTO_SPACING / 2.0, LENGTH, PHOTO_SPACING)
+    errors = _position_errors(along, rng, config)
+    for number, y in enumerate(along):
         at = np.array([rng.uniform(-NEAREST_SIDE, NEAREST_SIDE), y, rng.normal(0.0, 0.2)])
         turn = heading + rng.uniform(-WIDEST_TURN_DEG, WIDEST_TURN_DEG)
         pose = SE3(rotation_of(turn, *rng.normal(0.0, sigma.tilt_deg, 2)), at)
-        moved = at + rng.normal(0.0, sigma.position_m, 3) * UPWARDS
+        moved = at + errors[number]
         tag = Tag(moved, None, stated.position_m, stated.position_m / 2.0, tilt_sigma_deg=stated.tilt_deg)
         if np.linalg.norm(at - query.translation) <= FARTHEST_VIEW:
             views.append(_View(f"photo{number:02d}", None, pose, tag))
     return views
 
 
-def _views(number: int, at: Array, query: SE3, rng: Generator, config: CanyonConfig) -> list[_View]:
-    """The views of a panorama that look where the query looks, near it, with the tag's error common to all."""
-    stated, sigma = config.stated or config.errors, config.errors
-    moved = at + rng.normal(0.0, sigma.position_m, 3) * UPWARDS
-    turn = rotation_matrix(np.radians(rng.normal(0.0, 1.0, 3) * [sigma.tilt_deg, sigma.tilt_deg, sigma.heading_deg]))
+def _views(number: int, at: Array, moved: Array, turn: Array, query: SE3, config: CanyonConfig) -> list[_View]:
+    """The views of a panorama that look where the query looks, near it; tags place it elsewhere and turned."""
+    stated = config.stated or config.errors
     if np.linalg.norm(at - query.translation) > FARTHEST_VIEW:
         return []
     heading, views = angles_of(query.rotation)[0], []

@@ -24,6 +24,10 @@ _HEAD_BYTES = 16
 _ERRORS = (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError, SourceError)
 GPS_DIRECTORY = 0x8825
 _BELOW = (1, 3, b"\x01", b"\x03")  # the ellipsoid or the sea (Exif 3.0, 4.6.7.1.6); 0 and 2 are above
+_VOID = "V"  # GPSStatus of a receiver without a fix
+_DATUMS = ("", "WGS84", "WGS1984", "ETRS89", "JGD2000", "JGD2011", "GDA94", "GDA2020", "NAD83")  # within 2 m of WGS 84
+_LOWEST_M, _HIGHEST_M = -500.0, 20000.0  # below the Dead Sea, above aeroplanes
+_LEAST_SIGMA_M = 0.005  # of receivers with corrections by a base station; phones that state less divide by 1000 wrongly
 
 
 def read_exif(path: Path) -> Image.Exif:
@@ -63,8 +67,10 @@ class GpsTag(IntEnum):
     ALTITUDE_REF = 5
     ALTITUDE = 6
     TIME = 7
+    STATUS = 9
     IMAGE_DIRECTION_REF = 16
     IMAGE_DIRECTION = 17
+    MAP_DATUM = 18
     DATE = 29
     POSITIONING_ERROR = 31
 
@@ -79,7 +85,12 @@ def read_geo_position(path: Path) -> GeoPosition | None:
 
 
 def parse_geo_position(tags: Mapping[int, Any]) -> GeoPosition | None:
-    """Position in EXIF GPS tags, or None where they are incomplete, garbled, or (0, 0), which is no fix."""
+    """Position in EXIF GPS tags; None if they are incomplete, garbled, void, of another datum, or (0, 0).
+
+    An altitude or a positioning error that no receiver measures is left out.
+    """
+    if _text(tags.get(GpsTag.STATUS)) == _VOID or _text(tags.get(GpsTag.MAP_DATUM)) not in _DATUMS:
+        return None
     latitude = _degrees(tags.get(GpsTag.LATITUDE), tags.get(GpsTag.LATITUDE_REF), "N", "S")
     longitude = _degrees(tags.get(GpsTag.LONGITUDE), tags.get(GpsTag.LONGITUDE_REF), "E", "W")
     if latitude is None or longitude is None or abs(latitude) > 90.0 or abs(longitude) > 180.0:
@@ -89,8 +100,15 @@ def parse_geo_position(tags: Mapping[int, Any]) -> GeoPosition | None:
     altitude = finite_number(tags.get(GpsTag.ALTITUDE))
     if altitude is not None and tags.get(GpsTag.ALTITUDE_REF) in _BELOW:
         altitude = -altitude
+    if altitude is not None and not _LOWEST_M <= altitude <= _HIGHEST_M:
+        altitude = None
     sigma = finite_number(tags.get(GpsTag.POSITIONING_ERROR))
-    return GeoPosition(latitude, longitude, altitude, sigma if sigma is not None and sigma > 0 else None)
+    return GeoPosition(latitude, longitude, altitude, sigma if sigma is not None and sigma >= _LEAST_SIGMA_M else None)
+
+
+def _text(value: Any) -> str:
+    """Letters and digits of a tag's text, in capitals; empty without it."""
+    return "" if value is None else "".join(one for one in str(value).upper() if one.isalnum())
 
 
 def _degrees(values: Any, reference: Any, positive: str, negative: str) -> float | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from calendar import isleap
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -40,8 +41,8 @@ def declination(latitude: float, longitude: float, year: float | None) -> Declin
 
 def decimal_year(when: datetime) -> float:
     """A time as a year and its fraction."""
-    begin, end = (datetime(when.year + more, 1, 1) for more in (0, 1))
-    return when.year + (when.replace(tzinfo=None) - begin) / (end - begin)
+    days = 366 if isleap(when.year) else 365
+    return when.year + (when.replace(tzinfo=None) - datetime(when.year, 1, 1)) / timedelta(days=days)
 
 
 def _model(year: float) -> GeoMag:

@@ -108,7 +108,10 @@ def _satellite_time(tags: Mapping[int, Any]) -> datetime | None:
     hours, minutes, seconds = (-1.0 if number is None else number for number in numbers)
     if day is None or not (0 <= hours < 24 and 0 <= minutes < 60 and 0 <= seconds <= 60):
         return None
-    return day + timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    try:
+        return day + timedelta(hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:  # a leap second at the end of the year 9999
+        return None
 
 
 def _parse_time(value: Any, offset: Any) -> datetime | None:

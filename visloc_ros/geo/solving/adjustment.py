@@ -55,8 +55,8 @@ class NormalEquations:
         remaining = self.point_gradient + np.einsum("ngi,g->ni", self.mixed, by_groups)
         return by_groups, -np.einsum("nij,nj->ni", inverse, remaining)
 
-    def covariance(self, first: int, count: int) -> Array | None:
-        """Covariance of some of the K numbers, all others being unknown; None where it is not determined."""
+    def covariance(self) -> Array | None:
+        """Covariance (K, K) of the numbers without the points; None where it is not determined."""
         eliminated = np.einsum("ngi,nij->ngj", self.mixed, _inverse_blocks(self.points, _ALMOST_NONE))
         reduced = self.groups - np.tensordot(eliminated, self.mixed, axes=([0, 2], [0, 2]))
         information = np.diag(reduced)
@@ -66,9 +66,8 @@ class NormalEquations:
         normalised = reduced / np.outer(scale, scale)
         if not np.linalg.cond(normalised) < _MAX_CONDITION:
             return None
-        rows = slice(first, first + count)
-        block = (np.linalg.inv(normalised) / np.outer(scale, scale))[rows, rows]
-        return np.asarray((block + block.T) / 2.0)
+        covariance = np.linalg.inv(normalised) / np.outer(scale, scale)
+        return np.asarray((covariance + covariance.T) / 2.0)
 
 
 def adjust(observations: Observations, scene: Scene, least_gain: float) -> Scene:
@@ -183,13 +182,15 @@ def tag_errors(observations: Observations, scene: Scene) -> tuple[Array, Array]:
 def _prior_blocks(observations: Observations, scene: Scene) -> tuple[Array, Array]:
     """Hessian blocks (G, 6, 6) and gradient (G, 6) of the tags."""
     errors, sigmas = tag_errors(observations, scene)
-    weights = _huber_weights(errors / sigmas) / np.square(sigmas)
+    weights = tag_weights(errors, sigmas)
     return weights[:, :, None] * np.eye(6), weights * errors
 
 
-def _huber_weights(whitened: Array) -> Array:
-    norms = _norms_of_halves(whitened)
-    return np.repeat(np.minimum(1.0, _HUBER / np.maximum(norms, _HUBER)), 3, axis=1)
+def tag_weights(errors: Array, sigmas: Array) -> Array:
+    """Inverse variances (G, 6) of the tags, smaller for errors (G, 6) of tags that count as wrong."""
+    norms = _norms_of_halves(errors / sigmas)
+    is_right = np.minimum(1.0, _HUBER / np.maximum(norms, _HUBER))
+    return np.asarray(np.repeat(is_right, 3, axis=1) / np.square(sigmas))
 
 
 def _norms_of_halves(whitened: Array) -> Array:

@@ -11,6 +11,7 @@ import pycolmap
 from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.plausibility import covariance_fault
+from visloc_ros.geo.common_error import CommonError
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.prior import with_prior
 from visloc_ros.geo.solving.solution import Solution, solve
@@ -30,18 +31,21 @@ def locate(
     config: SolvingConfig | None = None,
     prior: Tag | None = None,
     focal_sigma: float = 0.0,
+    common: CommonError | None = None,
 ) -> PhotoPose | GeoRejection:
     """Find the pose of a photo with keypoints (N, 2) in pixels of its camera.
 
     ``prior`` is where its own metadata place it; what contradicts the views is not used. ``focal_sigma`` is the
-    relative standard deviation of the camera's focal length, which is estimated as well where it is not 0.
+    relative standard deviation of the camera's focal length, which is estimated as well where it is not 0. ``common``
+    is the error that all tags share.
     """
-    found = _sure(_locate(camera, keypoints, references, config or SolvingConfig(), prior, focal_sigma))
+    rest = references, config or SolvingConfig(), prior, focal_sigma, common
+    found = _sure(_locate(camera, keypoints, *rest))
     if isinstance(found, GeoRejection) or abs(found.log_focal) < _FAR_OFF:
         return found
     # Matches were judged by a focal length that was far off.
     better = with_focal_length(camera, camera.mean_focal_length() * math.exp(found.log_focal))
-    again = _sure(_locate(better, keypoints, references, config or SolvingConfig(), prior, focal_sigma))
+    again = _sure(_locate(better, keypoints, *rest))
     if isinstance(again, GeoRejection) or again.kind is GeoKind.TAG:
         return found
     return replace(again, log_focal=found.log_focal + again.log_focal)
@@ -54,6 +58,7 @@ def _locate(
     config: SolvingConfig,
     prior: Tag | None,
     focal_sigma: float,
+    common: CommonError | None,
 ) -> PhotoPose | GeoRejection:
     """The pose of a photo with this camera, whose focal length is about right."""
     if not references:
@@ -74,10 +79,14 @@ def _locate(
     if isinstance(solved, Solution):
         pose = _pose_of(solved, views, best)
         chosen = pose if by_tag is None or pose.horizontal_sigma_m <= by_tag.horizontal_sigma_m else by_tag
-        return with_prior(chosen, prior)
+        return with_prior(_with_common_error(chosen, common), prior)
     if by_tag is None or solved.reason is GeoReason.TAGS_CONTRADICT:
         return GeoRejection(solved.reason, solved.counts, best)
-    return with_prior(by_tag, prior)
+    return with_prior(_with_common_error(by_tag, common), prior)
+
+
+def _with_common_error(pose: PhotoPose, common: CommonError | None) -> PhotoPose:
+    return pose if common is None else replace(pose, covariance=pose.covariance + common.at(pose.position))
 
 
 def _sure(found: PhotoPose | GeoRejection) -> PhotoPose | GeoRejection:

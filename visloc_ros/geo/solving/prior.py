@@ -18,15 +18,16 @@ _AGREES = 0.99  # probability of a smaller difference of two right measurements
 
 
 def with_prior(pose: PhotoPose, prior: Tag | None) -> PhotoPose:
-    """The pose joined with the prior's position and heading.
+    """The pose joined with the prior's position, height and heading.
 
-    Each is left out where it contradicts the pose, or where its standard deviation is none.
+    Each is left out if it contradicts the pose, or if its standard deviation is none or infinite.
     """
     if prior is None:
         return pose
     if prior.position is not None:
-        sigmas = np.array([prior.position_sigma_m, prior.position_sigma_m, prior.height_sigma_m])
-        pose = _joined(pose, np.arange(3), prior.position - pose.position, np.square(sigmas))
+        level, height = np.arange(2), np.array([2])
+        pose = _joined(pose, level, (prior.position - pose.position)[level], np.full(2, prior.position_sigma_m**2))
+        pose = _joined(pose, height, (prior.position - pose.position)[height], np.array([prior.height_sigma_m**2]))
     if prior.rotation is not None and pose.rotation is not None:
         turn = -heading_difference_deg(angles_of(prior.rotation)[0], angles_of(pose.rotation)[0])
         pose = _joined(pose, np.array([5]), np.radians([turn]), np.radians([prior.heading_sigma_deg]) ** 2)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
-from visloc_ros.geo.solving.adjustment import NormalEquations, adjust, normal_equations, tag_errors
+from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
 from visloc_ros.geo.solving.bearings import intersect
 from visloc_ros.geo.solving.config import SolvingConfig
 from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
+from visloc_ros.geo.solving.tag_covariance import covariance_of_photo
 from visloc_ros.geo.solving.triangulation import has_parallax, triangulate
 from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
 from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
@@ -43,7 +44,7 @@ _WRONG_TAG, _MOST_WRONG_TAGS = 5.0, 0.34  # standard deviations of a tag that co
 class Solution:
     """The photo's pose, its covariance (6, 6), and the rows of its keypoints that agree.
 
-    ``tag_error_ratio`` is how many times the tags err more than their standard deviations; the covariance is for it.
+    ``tag_error_ratio`` is how many times the tags err more than their standard deviations.
     ``log_focal`` and ``focal_sigma`` are the logarithm of the focal length, divided by the given one, and its standard
     deviation; 0 where it was given exactly.
     """
@@ -182,10 +183,10 @@ def _judged(
         return GeoRejection(GeoReason.NARROW_INLIERS, counts | {"share_of_width": spread})
     residuals = scene.residuals(seen)
     information = np.full(len(residuals), 1.0 / _variance(seen, residuals))
-    equations = normal_equations(seen, scene, information)
-    covariance = equations.covariance(6 * QUERY, 6)
-    if covariance is None:
+    of_all = normal_equations(seen, scene, information).covariance()
+    if of_all is None:
         return GeoRejection(GeoReason.NO_REGULAR_SOLUTION, counts)
+    covariance = covariance_of_photo(seen, scene, of_all)
     pose = SE3(scene.rotations[QUERY], scene.centres[QUERY])
     if doubt := min(seen.focal_sigma, MAP_FOCAL_SIGMA):
         camera = scene.camera(seen, QUERY)
@@ -195,20 +196,21 @@ def _judged(
         return GeoRejection(GeoReason.TAGS_CONTRADICT, counts | {"tag_error_ratio": ratio})
     return Solution(
         pose,
-        covariance * ratio**2,
+        covariance,
         rows[refined.numbers[confirmed]],
         tuple(observations.names[view] for view in np.unique(seen.view) if view != QUERY),
         float(np.median(np.linalg.norm(residuals, axis=1))),
         ratio,
         scene.log_focal,
-        _focal_sigma(equations, seen),
+        _focal_sigma(of_all, seen),
     )
 
 
-def _focal_sigma(equations: NormalEquations, seen: Observations) -> float:
+def _focal_sigma(covariance: Array, seen: Observations) -> float:
     """Relative standard deviation of the photo's focal length; errors that keypoints share do not average out."""
-    variance = equations.covariance(6 * seen.num_groups, 1) if seen.focal_sigma else None
-    return 0.0 if variance is None else min(seen.focal_sigma, float(np.hypot(variance[0, 0] ** 0.5, MAP_FOCAL_SIGMA)))
+    if not seen.focal_sigma:
+        return 0.0
+    return min(seen.focal_sigma, float(np.hypot(covariance[-1, -1] ** 0.5, MAP_FOCAL_SIGMA)))
 
 
 def _confirmed(seen: Observations) -> NDArray[np.bool_]:

@@ -7,14 +7,14 @@ order of ``core.types``: position, then a rotation vector, both about the axes o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.geo_reference import GEO_SIGMA_M
+from visloc_ros.core.geo_reference import GEO_SIGMA_M, HEIGHT_FACTOR
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.orientation import angles_of, rotation_of
@@ -48,6 +48,13 @@ class Tag:
     tilt_sigma_deg: float = HAND_HELD_TILT_SIGMA_DEG
 
     @staticmethod
+    def of_photo(photo: View, frame: EnuFrame) -> Tag:
+        """What a photo's own metadata say in a local frame; an unknown height is not measured."""
+        tag = Tag.of_view(photo, frame)
+        is_known = photo.position is not None and photo.position.altitude is not None
+        return tag if is_known else replace(tag, height_sigma_m=np.inf)
+
+    @staticmethod
     def of_view(view: View, frame: EnuFrame) -> Tag:
         """The tag of a view in a local frame."""
         at, angles = view.position, view.orientation
@@ -56,7 +63,9 @@ class Tag:
             altitude = frame.altitude if at.altitude is None else at.altitude
             position = frame.from_geodetic([at.latitude, at.longitude, altitude])[0]
             position_sigma = GEO_SIGMA_M if at.sigma is None else at.sigma
-            height_sigma = UNKNOWN_HEIGHT_SIGMA_M if at.altitude is None else position_sigma
+            height_sigma = position_sigma * (1.0 if view.is_registered else HEIGHT_FACTOR)
+            if at.altitude is None:
+                height_sigma = UNKNOWN_HEIGHT_SIGMA_M
         rotation, heading_sigma = None, COMPASS_SIGMA_DEG
         if angles is not None:
             rotation = rotation_of(angles.heading_deg, angles.pitch_deg, angles.roll_deg)

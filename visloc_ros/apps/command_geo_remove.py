@@ -1,0 +1,29 @@
+"""``visloc geo remove``: views that a database shall not have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from visloc_ros.apps.command_geo_locate import DatabaseArgument
+from visloc_ros.apps.console import console
+from visloc_ros.core.errors import GeoError
+from visloc_ros.geo.database import GeoDatabase
+
+
+def remove(
+    database: DatabaseArgument,
+    names: Annotated[list[str], typer.Argument(help="Names of the views, as answers and maps show them.")],
+) -> None:
+    """Remove views with their images and features; nothing is removed if one of the names is wrong.
+
+    Example: visloc geo remove streets IMG_0412
+    """
+    views = GeoDatabase(database)
+    unknown = sorted(set(names) - set(views.names))
+    if unknown:
+        raise GeoError(f"there are no views {', '.join(unknown)} in {database}: nothing was removed")
+    for name in dict.fromkeys(names):
+        views.remove(name)
+    console.print(f"removed {len(set(names))} views; the database has {len(views.names)}", highlight=False)
