@@ -85,6 +85,38 @@ def test_a_view_far_from_its_tag_is_named_and_keeps_it(registered, tmp_path, mon
     assert copy.view("view2").orientation is not None
 
 
+def test_a_view_without_a_position_gets_one_that_is_no_tag(registered, tmp_path):
+    database, _ = registered
+    copy = GeoDatabase(Path(shutil.copytree(database.folder, tmp_path / "streets")))
+    copy.update(View("view4", camera=copy.view("view4").camera))
+    for _ in range(2):
+        write_poses(copy, register_views(copy, NearestMatcher(0.5)))
+        view = copy.view("view4")
+        assert (view.is_registered, view.tagged_position) == (True, None)
+        at = [view.position.latitude, view.position.longitude, view.position.altitude]
+        assert np.linalg.norm(ORIGIN.from_geodetic(at)[0] - TRUTH["view4"].translation) < 3.0
+
+
+def test_a_registration_that_is_killed_leaves_no_view_taken_for_a_registered_one(registered, tmp_path, monkeypatch):
+    """Poses of two registrations are metres apart: beside each other each would count as good to decimetres."""
+    database, tags = registered
+    copy = GeoDatabase(Path(shutil.copytree(database.folder, tmp_path / "streets")))
+    again = register_views(copy, NearestMatcher(0.5))
+    written, update = [], GeoDatabase.update
+
+    def killed(self, view):
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(view.name)
+        update(self, view)
+
+    monkeypatch.setattr(GeoDatabase, "update", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_poses(copy, again)
+    assert {view.name for view in copy if view.is_registered} == set(written)
+    assert {view.name: view.position for view in copy if view.name not in written}.items() <= tags.items()
+
+
 def test_views_that_share_nothing_are_refused(tmp_path):
     database = GeoDatabase.create(tmp_path / "streets", ORIGIN)
     for number in range(2):

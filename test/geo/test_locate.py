@@ -210,3 +210,21 @@ def test_errors_that_neighbouring_tags_share_are_in_the_covariance(config: Canyo
     squares = [nees(pose, trial) / 6.0 for pose, trial in zip(poses, trials, strict=True)]
     assert 0.5 < np.mean(squares) < 1.6
     assert np.sqrt(6.0 * max(squares)) < 5.0
+
+
+COMPASS = CanyonConfig(errors=TagErrors(3.0, 5.0, 2.0), photos=True)
+
+
+@pytest.mark.parametrize("compass", ["right", "stuck", "turned"])
+def test_headings_that_contradict_each_other_or_the_positions_lead_no_photo_astray(compass: str) -> None:
+    trials = [simulate_canyon(seed, replace(COMPASS, compass=compass)) for seed in range(300, 310)]
+    answers = [locate(trial.camera, trial.keypoints, trial.references) for trial in trials]
+    poses = [(pose, trial) for pose, trial in zip(answers, trials, strict=True) if isinstance(pose, PhotoPose)]
+    assert len(poses) >= 9
+    for pose, trial in poses:
+        assert pose.rotation is not None
+        error = error_of(pose, trial)
+        assert nees(pose, trial) < 25.0
+        assert abs(np.degrees(error[5])) < 30.0
+    num_left_out = [len(pose.wrong_headings) for pose, _ in poses]
+    assert (np.median(num_left_out) == 0) == (compass == "right")

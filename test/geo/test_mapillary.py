@@ -47,6 +47,9 @@ class Run:
     def metadata(self):
         return self._with(lambda one, log: collecting.collect_views(self.database, one, self.area, log))
 
+    def forget(self):
+        return self._with(lambda one, log: collecting.forget(one.requests(self.area), log))
+
     def images(self, **options):
         def fetch(one, log):
             return collecting.collect_images(
@@ -90,6 +93,24 @@ def test_a_tile_with_too_many_photos_is_split_until_all_come(tmp_path):
     assert (len(run.database.names), result.failed) == (40, [])
     assert calls == 4 + 2 * 4
     assert run.metadata()[1] == 0
+
+
+def test_a_place_with_more_photos_than_the_service_lists_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("visloc_ros.geo.providers.mapillary._LIMIT", 10)
+    run = Run(tmp_path / "streets", Mapillary({str(number): photo(3.0, 2.0) for number in range(15)}, limit=10))
+    result, _ = run.metadata()
+    assert len(run.database.names) == 10
+    assert any("beyond the first 10" in words for words in result.left_out)
+
+
+def test_answered_requests_are_sent_again_once_they_are_forgotten(tmp_path):
+    run = Run(tmp_path / "streets", Mapillary({"1": photo(10.0, 0.0)}))
+    run.metadata()
+    run.service.photos["2"] = photo(20.0, 0.0)
+    assert run.metadata()[1] == 0
+    run.forget()
+    result, calls = run.metadata()
+    assert (result.new, result.known, calls) == (1, 1, 4)
 
 
 def test_of_a_larger_circle_what_the_smaller_one_left_out_comes_too(tmp_path):

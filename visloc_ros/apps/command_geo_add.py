@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from visloc_ros.apps.console import AsJson, StageBars, console, print_json
+from visloc_ros.apps.console import AsJson, StageBars, console, error_console, print_json
 from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.options import CameraFile
 from visloc_ros.core.errors import GeoError
@@ -18,6 +18,7 @@ from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import describe_globally
 from visloc_ros.geo.panoramas import CutConfig
 from visloc_ros.geo.photo_list import read_photo_list
+from visloc_ros.geo.stuck_compass import views_of_stuck_compass, words_of
 from visloc_ros.sources.camera_files import read_given_calibration
 
 _SHOWN = 10  # photos left out for one reason
@@ -61,6 +62,8 @@ def add(
         if features:
             with engine.open_if_given() as workers:
                 describe_globally(views, progress=bars, engine=workers)
+    if stuck := views_of_stuck_compass(views):
+        error_console.print(words_of(stuck), style="yellow", highlight=False, soft_wrap=True)
     if as_json:
         print_json({"database": str(database), "num_views": len(views.names), **asdict(report)})
     else:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from visloc_ros.apps.console import AsJson, StageBars, console, print_camera, print_json
+from visloc_ros.apps.console import AsJson, StageBars, console, error_console, print_camera, print_json
 from visloc_ros.apps.geo_photos import open_photos
 from visloc_ros.apps.options import ConfigFile, takes_source_config
 from visloc_ros.apps.outputs import check_outputs
@@ -26,6 +26,8 @@ from visloc_ros.geo.sequence import TrackPose
 from visloc_ros.geo.solving.types import GeoKind, PhotoPose
 from visloc_ros.geo.walk import Track, Walk, why_no_track
 from visloc_ros.sources import SourceConfig
+
+_SHOWN = 10  # views with wrong headings
 
 DatabaseArgument = Annotated[
     Path, typer.Argument(metavar="DATABASE", help="Folder of geotagged views.", show_default=False)
@@ -77,6 +79,7 @@ def locate(
                 tracks[group.walk] = _locate_together(group.walk, walk)
     finally:  # a photo that cannot be read, or Ctrl-C, does not lose earlier answers
         console.print(f"located {sum(one.pose is not None for one in answers)} of {len(answers)} photos")
+        _warn_of_headings(answers)
         if map_page is not None:
             draw_map(map_page, views, answers, _found(tracks), tiles)
         if as_json:
@@ -90,6 +93,19 @@ def _locate_together(name: str, walk: Walk) -> Track | Rejection:
     for line in describe_track(name, found):
         console.print(line, highlight=False, soft_wrap=True)
     return found
+
+
+def _warn_of_headings(answers: Sequence[GeoAnswer]) -> None:
+    wrong = sorted({name for one in answers if one.pose is not None for name in one.pose.wrong_headings})
+    if wrong:
+        more = f" and {len(wrong) - _SHOWN} more (--json names all)" if len(wrong) > _SHOWN else ""
+        error_console.print(
+            f"left out headings of {len(wrong)} views, which contradict their positions or each other: "
+            f"{', '.join(wrong[:_SHOWN])}{more}; 'visloc geo register' finds right ones",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def _found(tracks: Mapping[str, Track | Rejection]) -> dict[str, Track]:

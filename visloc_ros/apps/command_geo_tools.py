@@ -29,6 +29,9 @@ def metadata(
     access: Access,
     database: Database,
     provider: ProviderName = MAPILLARY,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask again for what was answered: there are new views.")
+    ] = False,
     shown: Annotated[bool, typer.Option("-v", hidden=True)] = False,  # geonavpy has one list of options for an area
     as_json: AsJson = False,
 ) -> None:
@@ -41,7 +44,9 @@ def metadata(
     if not access.is_dry_run:
         GeoDatabase.create(database)
     with RequestLog(database if is_folder(database) else None) as log:
-        requests = list(collecting.open_requests(source.requests(area), log))
+        if refresh and not access.is_dry_run:
+            collecting.forget(source.requests(area), log)
+        requests = list(source.requests(area) if refresh else collecting.open_requests(source.requests(area), log))
         if access.is_dry_run:
             _print_cost("metadata", collecting.search_cost(source, requests), as_json)
             return

@@ -59,6 +59,7 @@ class GeoAnswer:
             "num_matches": pose.num_matches,
             "reprojection_error_px": pose.reprojection_error_px,
             "references": list(pose.references),
+            "wrong_headings": list(pose.wrong_headings),
             "camera": None if self.calibration is None else self.calibration.to_mapping(),
         }
 

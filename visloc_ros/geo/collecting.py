@@ -50,6 +50,13 @@ def open_requests(requests: Iterable[str], log: RequestLog) -> Iterator[str]:
             yield from open_requests(further, log)
 
 
+def forget(requests: Iterable[str], log: RequestLog) -> None:
+    """Have requests, and those that they led to, answered again: a provider has new views since."""
+    for request in requests:
+        forget(log.further(request) or (), log)
+        log.forget(request)
+
+
 def search_cost(provider: Provider, requests: Iterable[str]) -> Cost:
     """What it costs to send requests that list views."""
     return total(provider.search_cost(request) for request in requests)

@@ -94,5 +94,5 @@ def _factors(placed: Array, jacobian: Array, residuals: Array, of_level: Array) 
     chosen = jacobian[rows].reshape(-1, 7)
     explained = chosen @ np.linalg.solve(chosen.T @ chosen + of_level.T @ of_level, chosen.T)
     distances = np.linalg.norm(placed[rows, None] - placed[rows], axis=2)
-    correlations = [np.kron(error.correlation(distances), np.eye(3)) for error in POSITION_ERRORS]
+    correlations = [np.asarray(np.kron(error.correlation(distances), np.eye(3))) for error in POSITION_ERRORS]
     return weights_of(correlations, priors_of(POSITION_ERRORS), explained, residuals[rows].ravel())

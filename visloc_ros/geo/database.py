@@ -21,7 +21,7 @@ from visloc_ros.core.errors import GeoError, OutputError
 from visloc_ros.core.files import check_name, exists, is_file, is_folder, read_text
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.metadata import METADATA_NAME, metadata_text, read_view, write_view
-from visloc_ros.geo.view import View
+from visloc_ros.geo.view import REGISTRATION, View
 
 DATABASE_NAME, IMAGE_NAME, KEYPOINTS_NAME = "database.json", "image.jpg", "keypoints.npz"
 _DESCRIPTOR = "_descriptor.npy"
@@ -58,8 +58,14 @@ class GeoDatabase:
         return (self.view(name) for name in self.names)
 
     def view(self, name: str) -> View:
-        """The view of a name. Raises GeoError."""
-        return read_view(self.entry(name))
+        """The view of a name; one of an earlier registration, of which a later one was killed, as it was tagged.
+
+        Raises GeoError.
+        """
+        view = read_view(self.entry(name))
+        if view.is_registered and view.others.get(REGISTRATION) != self.settings().get(REGISTRATION):
+            return view.retagged(view.tagged_position, None)
+        return view
 
     def entry(self, name: str) -> Path:
         """The folder of a view. Raises GeoError where the name is none of a file."""

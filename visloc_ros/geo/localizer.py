@@ -33,6 +33,7 @@ from visloc_ros.geo.retrieval import Place, ViewIndex, places
 from visloc_ros.geo.rivals import RIVAL_SHARE, decided
 from visloc_ros.geo.solving.locate import locate
 from visloc_ros.geo.solving.types import GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
+from visloc_ros.geo.stuck_compass import views_of_stuck_compass, words_of
 from visloc_ros.geo.view import View
 
 _log = logging.getLogger(__name__)
@@ -83,13 +84,18 @@ class GeoLocalizer:
             raise GeoError(f"no view of {database.folder} has a position and a camera: add photos with GPS tags")
         self._views = [views[row] for row in usable]
         self._common = CommonError.of_settings(database.settings(), self.frame)
-        self._tags = [self._tag_of(view) for view in self._views]
+        stuck = views_of_stuck_compass(self._views)
+        if stuck:
+            _log.warning("%s", words_of(stuck))
+        self._tags = [self._tag_of(view, view.name in stuck) for view in self._views]
         self.index = ViewIndex.of_tags(descriptors[usable], self._tags, [view.panorama for view in self._views])
         self._keypoints = lru_cache(_CACHED_VIEWS)(lambda name: load_keypoints(database, name))
 
-    def _tag_of(self, view: View) -> Tag:
-        """The tag of a view; pitch and roll of a registered one are as certain as its heading."""
+    def _tag_of(self, view: View, is_stuck: bool) -> Tag:
+        """The tag of a view without a stuck compass's heading; pitch and roll of a registered one are as certain."""
         tag = Tag.of_view(view, self.frame)
+        if is_stuck:
+            return replace(tag, heading_sigma_deg=np.inf)
         if not view.is_registered or view.orientation is None or view.orientation.sigma_deg is None:
             return tag
         return replace(tag, tilt_sigma_deg=view.orientation.sigma_deg)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pycolmap
@@ -22,7 +23,7 @@ from visloc_ros.geo.common_error import CommonError, common_error
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
 from visloc_ros.geo.orientation import angles_of
-from visloc_ros.geo.view import ORIGINAL_TAG, TAG_VALUES, Orientation, View
+from visloc_ros.geo.view import ORIGINAL_TAG, REGISTRATION, TAG_VALUES, Orientation, View
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.geo import fit_to_positions, local_positions
 from visloc_ros.mapping.gravity import Up
@@ -136,22 +137,24 @@ def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosit
 def write_poses(database: GeoDatabase, registration: Registration) -> None:
     """Give the views their registered positions and orientations; the tags that they had are kept beside them.
 
-    Those that do not fit get their tags back, without the orientation of an earlier registration.
+    Those that do not fit are of no registration then, and count as they were tagged.
     """
-    database.write_settings(**registration.common.to_settings(registration.frame))
+    number = _number_after(database.settings().get(REGISTRATION))
+    # First: views that a killed process leaves behind are of an earlier registration, and count as they were tagged.
+    database.write_settings(**registration.common.to_settings(registration.frame), **{REGISTRATION: number})
     for name, pose in registration.poses.items():
         view, (heading, pitch, roll) = database.view(name), angles_of(pose.rotation)
         lat, lng, alt = (float(value) for value in registration.frame.to_geodetic(pose.translation)[0])
         position = GeoPosition(lat, lng, alt, RELATIVE_SIGMA_M)
-        others = dict(view.others)
-        if view.position is not None and not view.is_registered:
-            others[ORIGINAL_TAG] = [getattr(view.position, name) for name in TAG_VALUES]
+        others = {**view.others, REGISTRATION: number}
+        if not view.is_registered:
+            others[ORIGINAL_TAG] = view.position and [getattr(view.position, name) for name in TAG_VALUES]
         orientation = Orientation(heading, pitch, roll, RELATIVE_SIGMA_DEG)
         database.update(replace(view, position=position, orientation=orientation, others=others))
-    for name in registration.misfits:
-        view = database.view(name)
-        if view.is_registered:
-            database.update(view.retagged(view.tagged_position, None))
+
+
+def _number_after(last: Any) -> int:
+    return last + 1 if isinstance(last, int) else 1
 
 
 def _mean_up(sfm_from_cameras: Iterable[SE3]) -> Up:

@@ -16,7 +16,9 @@ from visloc_ros.sources.measurements import GeoPosition
 
 ORIGINAL_TAG = "tag"
 TAG_VALUES = ("latitude", "longitude", "altitude", "sigma")
-"""Key of a registered view's ``others``, and what is there: the position that it had before."""
+"""Key of a registered view's ``others``, and what is there: the position that it had before, null without one."""
+REGISTRATION = "registration"
+"""Key of a registered view's ``others``, and of ``database.json``: the number of the registration that it is of."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class View:
         """The position before it was registered. Raises GeoError."""
         if not self.is_registered:
             return self.position
+        if self.others[ORIGINAL_TAG] is None:
+            return None
         try:
             return GeoPosition(**dict(zip(TAG_VALUES, self.others[ORIGINAL_TAG], strict=True)))
         except (TypeError, ValueError) as error:
@@ -73,7 +77,7 @@ class View:
 
     def retagged(self, position: GeoPosition | None, orientation: Orientation | None) -> View:
         """The view with another tag, not registered."""
-        others = {key: value for key, value in self.others.items() if key != ORIGINAL_TAG}
+        others = {key: value for key, value in self.others.items() if key not in (ORIGINAL_TAG, REGISTRATION)}
         return replace(self, position=position, orientation=orientation, others=others)
 
     def enu_from_camera(self, frame: EnuFrame) -> SE3 | None:

@@ -7,6 +7,7 @@ photos along it, whose tags hold positions alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pycolmap
@@ -23,6 +24,7 @@ SPACING, DIRECTIONS, PHOTO_SPACING = 15.0, 8, 6.0
 UPWARDS = np.array([1.0, 1.0, 0.5])  # errors of heights, as a share of the others
 NEAREST_POINT, FARTHEST_POINT = 1.0, 60.0
 NEAREST_SIDE, FARTHEST_VIEW, WIDEST_TURN_DEG = 4.0, 40.0, 60.0
+STUCK_DEG, TURNED_DEG = 89.0, 90.0
 NUM_KEYPOINTS, NUM_REFERENCES, LEAST_COMMON = 600, 10, 20
 CAMERA = camera_from_params("PINHOLE", 640, 640, [320.0, 320.0, 320.0, 320.0])  # 90 degrees
 
@@ -47,6 +49,7 @@ class CanyonConfig:
     ``panoramas`` are the nearest ones that are kept, None for all. With ``photos`` instead of panoramas
     ``errors.tilt_deg`` is by how much people hold their phones aslant. Errors of positions are shared along the street:
     their correlation falls to 1/e in ``correlation_m``; those of headings by all tags if ``same_compass``.
+    Photos have headings by a ``compass`` that is right, always shows the same, or is off by 90 degrees in each second.
     """
 
     errors: TagErrors = TagErrors()
@@ -58,6 +61,7 @@ class CanyonConfig:
     panoramas: int | None = None
     correlation_m: float = 0.0
     same_compass: bool = False
+    compass: Literal["none", "right", "stuck", "turned"] = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,16 +139,33 @@ def _photos(query: SE3, rng: Generator, config: CanyonConfig) -> list[_View]:
     """Photos on both sides of the axis that look about where the query looks."""
     stated, sigma, heading, views = config.stated or config.errors, config.errors, angles_of(query.rotation)[0], []
     along = np.arange(PHOTO_SPACING / 2.0, LENGTH, PHOTO_SPACING)
-    errors = _position_errors(along, rng, config)
+    errors, of_compass = (
+        _position_errors(along, rng, config),
+        rng.spawn(1)[0].normal(0.0, sigma.heading_deg, len(along)),
+    )
     for number, y in enumerate(along):
         at = np.array([rng.uniform(-NEAREST_SIDE, NEAREST_SIDE), y, rng.normal(0.0, 0.2)])
         turn = heading + rng.uniform(-WIDEST_TURN_DEG, WIDEST_TURN_DEG)
         pose = SE3(rotation_of(turn, *rng.normal(0.0, sigma.tilt_deg, 2)), at)
         moved = at + errors[number]
-        tag = Tag(moved, None, stated.position_m, stated.position_m / 2.0, tilt_sigma_deg=stated.tilt_deg)
+        tag = Tag(
+            moved,
+            _by_compass(config.compass, turn + of_compass[number], number),
+            stated.position_m,
+            stated.position_m / 2.0,
+            stated.heading_deg,
+            stated.tilt_deg,
+        )
         if np.linalg.norm(at - query.translation) <= FARTHEST_VIEW:
             views.append(_View(f"photo{number:02d}", None, pose, tag))
     return views
+
+
+def _by_compass(compass: str, heading_deg: float, number: int) -> Array | None:
+    """The rotation (3, 3) of a level tag with the heading that a compass shows, None without one."""
+    is_turned = compass == "turned" and number % 2 == 1
+    shown = {"right": heading_deg, "stuck": STUCK_DEG, "turned": heading_deg + TURNED_DEG * is_turned}
+    return None if compass == "none" else rotation_of(shown[compass])
 
 
 def _views(number: int, at: Array, moved: Array, turn: Array, query: SE3, config: CanyonConfig) -> list[_View]:

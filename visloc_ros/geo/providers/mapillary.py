@@ -77,6 +77,11 @@ class Mapillary:
         if len(found) >= _LIMIT and may_split:
             return Answer(further=_quarters(request, tile))
         views, left_out = parse_views(found, _view)
+        if len(found) >= _LIMIT:
+            place = f"{tile[1]:.5f} {tile[0]:.5f}"
+            left_out.append(
+                f"photos at {place} beyond the first {_LIMIT}, which is all that Mapillary lists of a place"
+            )
         return Answer(views, left_out=left_out)
 
     def search_cost(self, request: str) -> Cost:

@@ -43,6 +43,14 @@ class RequestLog:
         except sqlite3.Error as error:
             raise OutputError(f"cannot write {self._path}: {error}") from error
 
+    def forget(self, request: str) -> None:
+        """Have a request sent again. Raises OutputError."""
+        try:
+            with self._file:
+                self._file.execute("DELETE FROM answered WHERE request = ?", (request,))
+        except sqlite3.Error as error:
+            raise OutputError(f"cannot write {self._path}: {error}") from error
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()

@@ -20,7 +20,7 @@ from visloc_ros.localization.uncertainty import pixel_by_point
 
 LOSS_SCALE_PX = 2.0
 _LOST_PX = 50.0  # residual of a point behind its camera, in the loss alone
-_LEAST_SIGMA_M, _LEAST_SIGMA_RAD = 0.01, 1e-4
+LEAST_SIGMA_M, _LEAST_SIGMA_RAD = 0.01, 1e-4
 _HUBER = 3.0
 """Standard deviations of a tag's error, beyond which it counts as wrong (Huber 1964)."""
 _MAX_ITERATIONS = 50
@@ -170,13 +170,20 @@ def tag_errors(observations: Observations, scene: Scene) -> tuple[Array, Array]:
         tag, rotation = observations.tags[view], scene.rotations[view]
         if tag.position is not None:
             errors[group, :3] = scene.centres[view] - tag.position
-            sigmas[group, :3] = np.maximum([tag.position_sigma_m] * 2 + [tag.height_sigma_m], _LEAST_SIGMA_M)
-        heading_sigma = np.inf if tag.rotation is None else tag.heading_sigma_deg
-        expected = rotation_of(angles_of(rotation)[0]) if tag.rotation is None else tag.rotation
+            sigmas[group, :3] = np.maximum([tag.position_sigma_m] * 2 + [tag.height_sigma_m], LEAST_SIGMA_M)
+        heading_sigma, expected = tag.heading_sigma_deg, tag.rotation
+        if expected is None or not tag.has_heading:
+            heading_sigma, expected = np.inf, _without_heading(tag.rotation, rotation)
         errors[group, 3:] = rotation_vector(rotation @ expected.T)
         turns = np.radians([tag.tilt_sigma_deg, tag.tilt_sigma_deg, heading_sigma])
         sigmas[group, 3:] = np.maximum(turns, _LEAST_SIGMA_RAD)
     return errors, sigmas
+
+
+def _without_heading(tagged: Array | None, rotation: Array) -> Array:
+    """A rotation (3, 3) as upright as the tag says, level without one, at whatever heading the camera has."""
+    pitch, roll = (0.0, 0.0) if tagged is None else angles_of(tagged)[1:]
+    return rotation_of(angles_of(rotation)[0], pitch, roll)
 
 
 def _prior_blocks(observations: Observations, scene: Scene) -> tuple[Array, Array]:

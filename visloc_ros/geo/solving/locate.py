@@ -13,6 +13,7 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.geo.common_error import CommonError
 from visloc_ros.geo.solving.config import SolvingConfig
+from visloc_ros.geo.solving.headings import with_right_headings
 from visloc_ros.geo.solving.prior import with_prior
 from visloc_ros.geo.solving.solution import Solution, solve
 from visloc_ros.geo.solving.tag_answer import best_tag, nearest_view, num_matches, pose_of_tag
@@ -68,6 +69,8 @@ def _locate(
     if not verified:
         most = max(len(one.matches) for one in references)
         return GeoRejection(GeoReason.FEW_MATCHES, {"references": float(len(references)), "most_matches": float(most)})
+    # Headings that the views' motions and positions contradict say nothing.
+    verified = with_right_headings(camera, keypoints, verified, config)
     # Of these, the views that agree on the photo's rotation.
     views = agreeing_views(camera, keypoints, verified)
     nearest = nearest_view(views)
@@ -79,14 +82,18 @@ def _locate(
     if isinstance(solved, Solution):
         pose = _pose_of(solved, views, best)
         chosen = pose if by_tag is None or pose.horizontal_sigma_m <= by_tag.horizontal_sigma_m else by_tag
-        return with_prior(_with_common_error(chosen, common), prior)
+        return _joined(chosen, verified, common, prior)
     if by_tag is None or solved.reason is GeoReason.TAGS_CONTRADICT:
         return GeoRejection(solved.reason, solved.counts, best)
-    return with_prior(_with_common_error(by_tag, common), prior)
+    return _joined(by_tag, verified, common, prior)
 
 
-def _with_common_error(pose: PhotoPose, common: CommonError | None) -> PhotoPose:
-    return pose if common is None else replace(pose, covariance=pose.covariance + common.at(pose.position))
+def _joined(pose: PhotoPose, views: Sequence[VerifiedView], common: CommonError | None, prior: Tag | None) -> PhotoPose:
+    """The pose with the error that all tags share, and what the photo's own metadata say."""
+    tags = ((one.reference.name, one.reference.tag) for one in views)
+    wrong = tuple(name for name, tag in tags if tag.rotation is not None and not tag.has_heading)
+    covariance = pose.covariance if common is None else pose.covariance + common.at(pose.position)
+    return with_prior(replace(pose, covariance=covariance, wrong_headings=wrong), prior)
 
 
 def _sure(found: PhotoPose | GeoRejection) -> PhotoPose | GeoRejection:

@@ -37,6 +37,9 @@ _ROUGHLY, _EXACTLY = 10.0, 0.01
 _GAUGE = 7  # numbers that the matches leave to the tags: a similarity
 _DOUBTED = 0.95  # probability of a smaller error of tags whose sigmas are honest
 _MOST_TAG_ERROR_RATIO = 5.0
+_HEADING, _MOST_HEADING_SIGMA = 5, 0.35
+"""Number of the heading in a covariance, and radians beyond which its error is not small: the scene may be turned by
+any angle, and as well the wrong way round."""
 _WRONG_TAG, _MOST_WRONG_TAGS = 5.0, 0.34  # standard deviations of a tag that counts as wrong, and their largest share
 
 
@@ -103,7 +106,7 @@ def _solved(
 def _by_tags(observations: Observations, config: SolvingConfig) -> Scene | None:
     """The views where their tags place them, and the photo by the policy."""
     tagged = observations.tags[1:]
-    if any(one.rotation is None for one in tagged):
+    if not all(one.has_heading for one in tagged):
         return None
     pose = pose_by_tags(observations, config)
     if pose is None:
@@ -187,6 +190,9 @@ def _judged(
     if of_all is None:
         return GeoRejection(GeoReason.NO_REGULAR_SOLUTION, counts)
     covariance = covariance_of_photo(seen, scene, of_all)
+    heading_sigma = float(np.sqrt(max(covariance[_HEADING, _HEADING], 0.0)))
+    if not heading_sigma <= _MOST_HEADING_SIGMA:
+        return GeoRejection(GeoReason.NO_REGULAR_SOLUTION, counts | {"heading_sigma_deg": np.degrees(heading_sigma)})
     pose = SE3(scene.rotations[QUERY], scene.centres[QUERY])
     if doubt := min(seen.focal_sigma, MAP_FOCAL_SIGMA):
         camera = scene.camera(seen, QUERY)

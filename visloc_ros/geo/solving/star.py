@@ -20,6 +20,7 @@ from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, agre
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX
 from visloc_ros.geo.solving.triangulation import triangulate
 from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, MIN_INLIERS
+from visloc_ros.geo.solving.types import Tag
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import solve_pose
 
@@ -73,6 +74,12 @@ def placed(star: Star, observations: Observations) -> Scene | None:
     centres = scale * star.scene.centres @ rotation.T + translation
     points = scale * star.scene.points @ rotation.T + translation
     return _with_rigid_groups(observations, Scene(rotation @ star.scene.rotations, centres, points), star.is_placed)
+
+
+def levelled_rotations(star: Star, observations: Observations) -> Array:
+    """Rotations (V, 3, 3) of the views in a level frame of any heading, NaN for views without a pose."""
+    views = [view for view in _views(observations) if star.is_placed[view] and view != QUERY]
+    return np.asarray(_levelled(star, observations, views)[0] @ star.scene.rotations)
 
 
 def _views(observations: Observations) -> range:
@@ -146,15 +153,21 @@ def _similarities(star: Star, observations: Observations) -> Iterator[tuple[floa
 def _levelled(star: Star, observations: Observations, views: list[int]) -> tuple[Array, bool]:
     """Rotation of the local frame from the star's, and whether its heading is known; otherwise it is level alone."""
     rotations = star.scene.rotations
-    turns = [turn for view in views if (turn := _turn_by_tag(observations, view, rotations[view])) is not None]
+    tagged = [view for view in views if observations.tags[view].has_heading]
+    turns = [turn for view in tagged if (turn := _turn_by_tag(observations, view, rotations[view])) is not None]
     if turns:
         return min(turns, key=lambda one: sum(rotation_angle_deg(one, other) for other in turns)), True
     upright = [view for view in (QUERY, *views) if np.isfinite(observations.tags[view].tilt_sigma_deg)]
-    up = -rotations[upright, :, _DOWN_AXIS].mean(axis=0)
+    up = np.mean([rotations[view] @ _up_in_camera(observations.tags[view]) for view in upright], axis=0)
     axis = np.cross(up / np.linalg.norm(up), _UP)
     sine = float(np.linalg.norm(axis))
     angle = np.arctan2(sine, float(up @ _UP) / float(np.linalg.norm(up)))
     return rotation_matrix(axis * (angle / sine if sine > 0.0 else 1.0)), False
+
+
+def _up_in_camera(tag: Tag) -> Array:
+    """The direction (3,) of up in the camera, by the pitch and roll of the tag, of an upright one without them."""
+    return -np.eye(3)[_DOWN_AXIS] if tag.rotation is None else np.asarray(tag.rotation[2])
 
 
 def _turn_by_tag(observations: Observations, view: int, rotation: Array) -> Array | None:

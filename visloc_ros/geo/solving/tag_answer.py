@@ -51,7 +51,8 @@ def pose_of_tag(
     rotation, turns = None, np.full(3, np.nan)
     if found is not None:
         rotation, sigma = found
-        turns = np.radians(np.hypot([tag.tilt_sigma_deg, tag.tilt_sigma_deg, tag.heading_sigma_deg], sigma))
+        headings = [one.reference.tag.heading_sigma_deg for one in views if one.reference.tag.has_heading]
+        turns = np.radians(np.hypot([tag.tilt_sigma_deg, tag.tilt_sigma_deg, min(headings)], sigma))
     covariance = np.diag(np.square([best.sigma_m, best.sigma_m, height, *turns]))
     if rotation is None:
         covariance[3:], covariance[:, 3:] = np.nan, np.nan

@@ -37,7 +37,7 @@ class Tag:
 
     ``position`` (3,) and ``rotation`` (3, 3) are of ``enu_from_camera``; standard deviations: of the position along
     each horizontal axis and upwards, of the heading, and of pitch and roll. A camera without a rotation is taken to be
-    upright within ``tilt_sigma_deg``.
+    upright within ``tilt_sigma_deg``. Of a rotation with an infinite ``heading_sigma_deg`` only pitch and roll count.
     """
 
     position: Array | None = None
@@ -46,6 +46,11 @@ class Tag:
     height_sigma_m: float = GEO_SIGMA_M
     heading_sigma_deg: float = COMPASS_SIGMA_DEG
     tilt_sigma_deg: float = HAND_HELD_TILT_SIGMA_DEG
+
+    @property
+    def has_heading(self) -> bool:
+        """Whether the heading of the rotation counts."""
+        return self.rotation is not None and bool(np.isfinite(self.heading_sigma_deg))
 
     @staticmethod
     def of_photo(photo: View, frame: EnuFrame) -> Tag:
@@ -179,7 +184,8 @@ class PhotoPose(EnuPose):
     where the view's heading is not known either, ``rotation`` is None and the covariance's last rows and columns are
     NaN. ``inliers`` are the rows of the query's keypoints that agree, ``references`` the views that they were seen in.
     ``log_focal`` is the logarithm of the focal length, divided by the camera's, and ``focal_sigma`` its standard
-    deviation; both are 0 where that was given exactly.
+    deviation; both are 0 where that was given exactly. ``wrong_headings`` are the views whose headings were left out,
+    because the others or the positions contradict them.
     """
 
     kind: GeoKind
@@ -194,6 +200,7 @@ class PhotoPose(EnuPose):
     tag_error_ratio: float = 1.0
     log_focal: float = 0.0
     focal_sigma: float = 0.0
+    wrong_headings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

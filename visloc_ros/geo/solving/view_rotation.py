@@ -28,13 +28,13 @@ def rotation_by_views(
 ) -> tuple[Array, float] | None:
     """``enu_from_camera`` (3, 3) that most views agree with, and its standard deviation in degrees.
 
-    None where no view's rotation is known. Two motions explain what is seen of one house front (Faugeras and Lustman
+    None where no view's heading is known. Two motions explain what is seen of one house front (Faugeras and Lustman
     1988): where no second view decides, the standard deviation is the angle between them.
     """
     by_views = [
         [tagged @ one.rotation.T for one in _motions_of(camera, keypoints, view)]
         for view in views
-        if (tagged := view.reference.tag.rotation) is not None
+        if view.reference.tag.has_heading and (tagged := view.reference.tag.rotation) is not None
     ]
     ranked = [(_disagreement(one, by_views), one) for of_view in by_views for one in of_view]
     if not ranked:
@@ -63,7 +63,7 @@ def agreeing_views(camera: pycolmap.Camera, keypoints: Array, views: Sequence[Ve
     possible = [
         (view.reference.tag, view.reference.tag.rotation @ motion.rotation.T)
         for view, of_view in zip(views, motions, strict=True)
-        if view.reference.tag.rotation is not None
+        if view.reference.tag.has_heading and view.reference.tag.rotation is not None
         for motion in of_view
     ]
     kept = (_agreeing(tag, rotation, views, motions) for tag, rotation in possible)
@@ -77,7 +77,7 @@ def _agreeing(
     kept = []
     for view, of_view in zip(views, motions, strict=True):
         own = view.reference.tag
-        if own.rotation is None:
+        if own.rotation is None or not own.has_heading:
             kept.append(view)
             continue
         angles = [rotation_angle_deg(rotation, own.rotation @ motion.rotation.T) for motion in of_view]
