@@ -61,6 +61,7 @@ BENCHMARKS = (
     Benchmark("geo.million", ("--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.retrieval", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.canyon", ("--markdown", "{results}/geolocation.md"), threads=1),
+    Benchmark("geo.drive", ("--data", "{data}", "--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.twins", ("--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.lund", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),
     Benchmark("geo.elsewhere", (*DATA, "--markdown", "{results}/geolocation.md"), threads=1),

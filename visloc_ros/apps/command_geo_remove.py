@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from visloc_ros.apps.command_geo_locate import DatabaseArgument
-from visloc_ros.apps.console import console
+from visloc_ros.apps.console import AsJson, console, print_json
 from visloc_ros.core.errors import GeoError
 from visloc_ros.geo.database import GeoDatabase
 
@@ -15,6 +15,7 @@ from visloc_ros.geo.database import GeoDatabase
 def remove(
     database: DatabaseArgument,
     names: Annotated[list[str], typer.Argument(help="Names of the views, as answers and maps show them.")],
+    as_json: AsJson = False,
 ) -> None:
     """Remove views with their images and features; nothing is removed if one of the names is wrong.
 
@@ -24,6 +25,9 @@ def remove(
     unknown = sorted(set(names) - set(views.names))
     if unknown:
         raise GeoError(f"there are no views {', '.join(unknown)} in {database}: nothing was removed")
-    for name in dict.fromkeys(names):
+    removed = list(dict.fromkeys(names))
+    for name in removed:
         views.remove(name)
-    console.print(f"removed {len(set(names))} views; the database has {len(views.names)}", highlight=False)
+    console.print(f"removed {len(removed)} views; the database has {len(views.names)}", highlight=False)
+    if as_json:
+        print_json({"removed": removed, "num_views": len(views.names)})
