@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.geo.cached import CachedMatcher, Store
 from benchmarks.geo.streets import cached_localizer
-from benchmarks.program import add_folders, add_outputs, new_parser
+from benchmarks.program import add_folders, add_outputs, median, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.tangent import pose_difference
@@ -171,20 +171,10 @@ def row_of(case: Case, found: Sequence[Figures]) -> list[str]:
         f"{len(located)} of {len(found)}",
         f"{median(one['error_m'] for one in located):.2f}",
         f"{median(one['heading_deg'] for one in located if 'heading_deg' in one):.2f}",
-        *(f"{mean(values):.1f}" for values in squares.values()),
+        *(f"{np.mean(values):.1f}" for values in squares.values()),
         f"{sigmas.max():.1f}",
         f"{int((sigmas > 5.0).sum())}",
     ]
-
-
-def median(values: Iterator[float]) -> float:
-    """The median, NaN of nothing."""
-    return float(np.median([*values] or [np.nan]))
-
-
-def mean(values: Array) -> float:
-    """The mean, NaN of nothing."""
-    return float(values.mean()) if len(values) else np.nan
 
 
 def main() -> None:

@@ -82,8 +82,7 @@ def test_a_focal_length_that_is_not_known_is_estimated_with_the_pose(factor: flo
     assert 0.0 < pose.focal_sigma < 0.02
     assert nees(pose, trial) < 22.5
     assert np.linalg.norm(pose.position - exact.position) < 0.3
-    # What the tags share is estimated from the residuals, which are not quite the same.
-    assert pose.horizontal_sigma_m > 0.85 * exact.horizontal_sigma_m
+    assert pose.horizontal_sigma_m >= exact.horizontal_sigma_m
 
 
 def test_the_same_matches_give_the_same_pose() -> None:
@@ -204,7 +203,7 @@ def test_the_photos_own_position_is_used_only_where_it_agrees() -> None:
     CanyonConfig(errors=TagErrors(3.0, 2.0, 1.0), correlation_m=100.0, same_compass=True),
 ])  # fmt: skip
 def test_errors_that_neighbouring_tags_share_are_in_the_covariance(config: CanyonConfig) -> None:
-    """As independent ones they would be 3 to 10 times as small."""
+    """Taken as independent, they are 1.2 to 1.7 times as large as the covariance says, and single ones 5.5 sigma."""
     trials = [simulate_canyon(seed, config) for seed in range(5000, 5012)]
     poses = [located(trial) for trial in trials]
     squares = [nees(pose, trial) / 6.0 for pose, trial in zip(poses, trials, strict=True)]

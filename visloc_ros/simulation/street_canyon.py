@@ -116,49 +116,52 @@ def _panoramas(query: SE3, rng: Generator, config: CanyonConfig) -> list[_View]:
     places = [np.array([0.0, y, 0.0]) for y in np.arange(SPACING / 3.0, LENGTH, SPACING)]
     if config.panoramas is not None:
         places = sorted(places, key=lambda at: float(np.linalg.norm(at - query.translation)))[: config.panoramas]
-    errors = _position_errors(np.array([at[1] for at in places]), rng, config)
-    together = rng.normal()
-    views = []
-    for number, at in enumerate(places):
-        turns = rng.normal(0.0, 1.0, 3) * [config.errors.tilt_deg, config.errors.tilt_deg, config.errors.heading_deg]
-        if config.same_compass:
-            turns[2] = config.errors.heading_deg * together
-        views += _views(number, at, at + errors[number], rotation_matrix(np.radians(turns)), query, config)
-    return views
+    positions, turns = np.moveaxis(rng.normal(0.0, 1.0, (len(places), 2, 3)), 1, 0)
+    if config.same_compass:
+        turns[:, 2] = turns[0, 2]
+    errors = _position_errors(positions, np.array([at[1] for at in places]), config)
+    turns *= np.radians([config.errors.tilt_deg, config.errors.tilt_deg, config.errors.heading_deg])
+    return [
+        view
+        for number, at in enumerate(places)
+        for view in _views(number, at, at + errors[number], rotation_matrix(turns[number]), query, config)
+    ]
 
 
-def _position_errors(along: Array, rng: Generator, config: CanyonConfig) -> Array:
-    """Errors (N, 3) of tags at places (N,) along the street: a first-order Gauss-Markov process."""
-    errors = rng.normal(0.0, 1.0, (len(along), 3))
+def _position_errors(white: Array, along: Array, config: CanyonConfig) -> Array:
+    """Errors (N, 3) of tags at places (N,) along the street, a Gauss-Markov process made of independent ones (N, 3)."""
     if config.correlation_m > 0.0:
-        errors = np.linalg.cholesky(np.exp(-np.abs(along[:, None] - along) / config.correlation_m)) @ errors
-    return config.errors.position_m * UPWARDS * errors
+        white = np.linalg.cholesky(np.exp(-np.abs(along[:, None] - along) / config.correlation_m)) @ white
+    return config.errors.position_m * UPWARDS * white
 
 
 def _photos(query: SE3, rng: Generator, config: CanyonConfig) -> list[_View]:
     """Photos on both sides of the axis that look about where the query looks."""
-    stated, sigma, heading, views = config.stated or config.errors, config.errors, angles_of(query.rotation)[0], []
+    stated, sigma, heading, poses = config.stated or config.errors, config.errors, angles_of(query.rotation)[0], []
     along = np.arange(PHOTO_SPACING / 2.0, LENGTH, PHOTO_SPACING)
-    errors, of_compass = (
-        _position_errors(along, rng, config),
-        rng.spawn(1)[0].normal(0.0, sigma.heading_deg, len(along)),
-    )
+    of_compass = rng.spawn(1)[0].normal(0.0, sigma.heading_deg, len(along))
+    headings, white = np.empty(len(along)), np.empty((len(along), 3))
     for number, y in enumerate(along):
         at = np.array([rng.uniform(-NEAREST_SIDE, NEAREST_SIDE), y, rng.normal(0.0, 0.2)])
-        turn = heading + rng.uniform(-WIDEST_TURN_DEG, WIDEST_TURN_DEG)
-        pose = SE3(rotation_of(turn, *rng.normal(0.0, sigma.tilt_deg, 2)), at)
-        moved = at + errors[number]
-        tag = Tag(
-            moved,
-            _by_compass(config.compass, turn + of_compass[number], number),
-            stated.position_m,
-            stated.position_m / 2.0,
-            stated.heading_deg,
-            stated.tilt_deg,
+        headings[number] = heading + rng.uniform(-WIDEST_TURN_DEG, WIDEST_TURN_DEG)
+        poses.append(SE3(rotation_of(headings[number], *rng.normal(0.0, sigma.tilt_deg, 2)), at))
+        white[number] = rng.normal(0.0, 1.0, 3)
+    errors = _position_errors(white, along, config)
+    sigmas = stated.position_m, stated.position_m / 2.0, stated.heading_deg, stated.tilt_deg
+    return [
+        _View(
+            f"photo{number:02d}",
+            None,
+            pose,
+            Tag(
+                pose.translation + errors[number],
+                _by_compass(config.compass, headings[number] + of_compass[number], number),
+                *sigmas,
+            ),
         )
-        if np.linalg.norm(at - query.translation) <= FARTHEST_VIEW:
-            views.append(_View(f"photo{number:02d}", None, pose, tag))
-    return views
+        for number, pose in enumerate(poses)
+        if np.linalg.norm(pose.translation - query.translation) <= FARTHEST_VIEW
+    ]
 
 
 def _by_compass(compass: str, heading_deg: float, number: int) -> Array | None:

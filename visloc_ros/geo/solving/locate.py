@@ -82,13 +82,15 @@ def _locate(
     if isinstance(solved, Solution):
         pose = _pose_of(solved, views, best)
         chosen = pose if by_tag is None or pose.horizontal_sigma_m <= by_tag.horizontal_sigma_m else by_tag
-        return _joined(chosen, verified, common, prior)
+        return _completed(chosen, verified, common, prior)
     if by_tag is None or solved.reason is GeoReason.TAGS_CONTRADICT:
         return GeoRejection(solved.reason, solved.counts, best)
-    return _joined(by_tag, verified, common, prior)
+    return _completed(by_tag, verified, common, prior)
 
 
-def _joined(pose: PhotoPose, views: Sequence[VerifiedView], common: CommonError | None, prior: Tag | None) -> PhotoPose:
+def _completed(
+    pose: PhotoPose, views: Sequence[VerifiedView], common: CommonError | None, prior: Tag | None
+) -> PhotoPose:
     """The pose with the error that all tags share, and what the photo's own metadata say."""
     tags = ((one.reference.name, one.reference.tag) for one in views)
     wrong = tuple(name for name, tag in tags if tag.rotation is not None and not tag.has_heading)
