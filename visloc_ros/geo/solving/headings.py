@@ -36,7 +36,8 @@ def with_right_headings(
 
     If less than two thirds of the headings agree, or those that do contradict the positions, all are left out.
     """
-    if sum(one.reference.tag.has_heading for one in views) < 2:
+    bodies = [one.reference.panorama or one.reference.name for one in views]
+    if len({body for body, one in zip(bodies, views, strict=True) if one.reference.tag.has_heading}) < 2:
         return list(views)
     without = [_without_heading(one) for one in views]
     observations, _ = observe(camera, keypoints, without, None)
@@ -45,7 +46,9 @@ def with_right_headings(
         return list(views)
     by_positions = placed(star, observations)
     rotations = levelled_rotations(star, observations) if by_positions is None else by_positions.rotations
-    rows = np.array([row for row, one in enumerate(views) if one.reference.tag.has_heading and star.is_placed[row + 1]])
+    # One of each panorama, whose views share the error of their headings: that with the most matches, which come first.
+    is_known = [one.reference.tag.has_heading and star.is_placed[row + 1] for row, one in enumerate(views)]
+    rows = np.array(sorted({bodies[row]: row for row in reversed(np.flatnonzero(is_known).tolist())}.values()))
     if len(rows) < 2:
         return list(views)
     tags = [views[row].reference.tag for row in rows]
@@ -60,8 +63,8 @@ def with_right_headings(
         sigma = float(np.hypot(np.median(sigmas[agree]), _turn_sigma_deg(observations, by_positions)))
         if abs(common) > _MOST_SIGMAS_OF_ALL * sigma:
             return without
-    wrong = set(rows[~agree].tolist())
-    return [without[row] if row in wrong else one for row, one in enumerate(views)]
+    wrong = {bodies[row] for row in rows[~agree]}
+    return [without[row] if bodies[row] in wrong else one for row, one in enumerate(views)]
 
 
 def _without_heading(view: VerifiedView) -> VerifiedView:
