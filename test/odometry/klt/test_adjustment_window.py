@@ -22,6 +22,17 @@ def test_a_young_map_is_held_by_its_first_keyframe():
     assert snapshot_window(local_map, CONFIG).problem.is_fixed.tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize("num_keyframes", [2, 4])
+def test_a_young_map_keeps_its_scale_beside_a_wrong_expected_depth(num_keyframes):
+    local_map, points = make_map(num_keyframes)
+    local_map.landmarks.expected_distances[0] = 3.0 * np.linalg.norm(points[0])
+    before = distance_between(*local_map.keyframes[:2])
+    adjuster = InlineAdjuster()
+    adjuster.submit(snapshot_window(local_map, CONFIG))
+    apply_window(local_map, *adjuster.finished()[:2])
+    assert distance_between(*local_map.keyframes[:2]) == pytest.approx(before, rel=1e-3)
+
+
 def test_nothing_to_adjust_with_too_few_landmarks():
     local_map, _ = make_map()
     local_map.landmarks.keep(np.arange(100) < CONFIG.min_tracked - 1)
@@ -148,3 +159,7 @@ def test_expected_distances_hold_in_the_window_while_their_keyframe_is_kept_and_
     for index in range(6, 30):
         add_keyframe(local_map, index, points)
     assert snapshot_window(local_map, CONFIG).problem.depth_prior is None
+
+
+def distance_between(one, other):
+    return np.linalg.norm(one.camera_from_odom.inverse.translation - other.camera_from_odom.inverse.translation)

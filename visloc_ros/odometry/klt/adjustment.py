@@ -128,7 +128,22 @@ def solve(problem: BundleProblem, lens: LensProblem | None) -> tuple[BundleProbl
     """Adjust a window, learn the lens with it if requested, and estimate the covariance of the result."""
     learnt = None if lens is None else learn_lens(lens)
     adjusted, radial = (adjust(problem, _ITERATIONS), None) if learnt is None else learnt
+    adjusted = _with_scale_of(problem, adjusted)
     return adjusted, assess_window(adjusted), radial
+
+
+def _with_scale_of(problem: BundleProblem, adjusted: BundleProblem) -> BundleProblem:
+    """Give a window with one fixed keyframe, whose scale nothing determines, the scale that it had.
+
+    Expected depths and points put far away would draw it elsewhere. The newest keyframe's motion is not adjusted yet,
+    so that the extent of the others tells the scale.
+    """
+    if np.count_nonzero(problem.is_fixed) != 1:
+        return adjusted
+    origin = problem.centres[np.argmax(problem.is_fixed)]
+    others = slice(0, max(2, len(problem.rotations) - 1))
+    before, after = (float(np.linalg.norm(one.centres[others] - origin)) for one in (problem, adjusted))
+    return adjusted.scaled(before / after, origin) if min(before, after) > 0.0 else adjusted
 
 
 def _landmarks_of(window: list[Keyframe], local_map: LocalMap) -> Ids:

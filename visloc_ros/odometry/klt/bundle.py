@@ -86,6 +86,22 @@ class BundleProblem:
         residuals = (np.stack([x / depth, y / depth]) - self.rays.T) * self.pixels_per_ray
         return np.asarray(np.where(np.isnan(residuals), np.inf, residuals)).T
 
+    @property
+    def centres(self) -> Array:
+        """Positions (K, 3) of the keyframes."""
+        return np.asarray(-np.einsum("kij,ki->kj", self.rotations, self.translations))
+
+    def scaled(self, factor: float, origin: Array) -> BundleProblem:
+        """Make everything larger by a factor about a point (3,); reprojections and expected distances stay."""
+        moved = factor * (self.centres - origin) + origin
+        prior = self.depth_prior
+        return replace(
+            self,
+            translations=-np.einsum("kij,kj->ki", self.rotations, moved),
+            points=factor * (self.points - origin) + origin,
+            depth_prior=None if prior is None else replace(prior, centres=factor * (prior.centres - origin) + origin),
+        )
+
     def moved(self, camera_steps: Array, point_steps: Array) -> BundleProblem:
         """Apply left increments (K, 6), rotation first, to the keyframes and (L, 3) to the points."""
         from scipy.spatial.transform import Rotation  # takes 0.2 s, so it is imported only when needed

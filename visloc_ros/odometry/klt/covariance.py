@@ -51,7 +51,7 @@ def assess_window(problem: BundleProblem) -> WindowUncertainty:
     newest = len(problem.rotations) - 1
     first = max(0, newest - _SPAN, min(newest - 1, int(np.argmin(problem.is_fixed))))
     covariance, steps = _covariance(problem, first), newest - first
-    centres = _centres(problem)[first:]
+    centres = problem.centres[first:]
     step = move_covariance(covariance[:6, :6] / steps, centres.mean(axis=0) - centres[-1])
     total = covariance[:6, :6].copy()
     shared = np.square(_SHARED_ERROR_PX / np.median(problem.pixels_per_ray))
@@ -188,7 +188,7 @@ def _log_det(information: Array) -> float:
 
 def _motion(problem: BundleProblem, first: int) -> Array:
     """Change (6, K, 6) of the motion from a keyframe to the newest, in axes of odom, by steps of the keyframes."""
-    change, centres = np.zeros((6, len(problem.rotations), 6)), _centres(problem)
+    change, centres = np.zeros((6, len(problem.rotations), 6)), problem.centres
     change[:, -1] = inverse_jacobian(problem.rotations[-1])
     change[:, first] = -lever_jacobian(centres[-1] - centres[first]) @ inverse_jacobian(problem.rotations[first])
     return change
@@ -206,8 +206,3 @@ def _log_depth_change(problem: BundleProblem, first: int) -> tuple[Array, Array]
         poses[row, [0, 1, 5]] = np.sum(share * [y, -x, np.ones_like(z)], axis=1)
         points[seen] += share[:, None] * problem.rotations[row, 2]
     return poses, points
-
-
-def _centres(problem: BundleProblem) -> Array:
-    """Positions (K, 3) of the keyframes in odom."""
-    return np.asarray(-np.einsum("kij,ki->kj", problem.rotations, problem.translations))
