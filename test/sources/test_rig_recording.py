@@ -199,3 +199,15 @@ def test_a_camera_without_a_transform_in_the_bag_is_refused(tmp_path):
     (tmp_path / "rig.yaml").write_text("cameras:\n  front:\n  left:\n")
     with pytest.raises(CalibrationError, match="no fixed transform joins 'front' and 'left'"):
         open_rig_recording(tmp_path / "bare", tmp_path / "rig.yaml", SourceConfig())
+
+
+@pytest.mark.parametrize("frame", ["", "camera"])
+def test_cameras_of_one_frame_id_are_not_taken_to_be_in_one_place(frame, tmp_path):
+    with BagWriter(tmp_path / "alike") as writer:
+        writer.write_tf("/tf_static", MS, "base_link", "camera", BASE_FROM_FRONT)
+        for name in ("front", "left"):
+            writer.write_camera_info(f"/{name}/camera_info", MS, frame, SMALL)
+            writer.write_compressed_image(f"/{name}/image/compressed", MS, frame, IMAGE)
+    (tmp_path / "rig.yaml").write_text("cameras:\n  front:\n  left:\n")
+    with pytest.raises(CalibrationError, match=f"'front' and 'left' in .* frame id '{frame}'.*rig_from_camera of all"):
+        open_rig_recording(tmp_path / "alike", tmp_path / "rig.yaml", SourceConfig())

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import islice
 
 import numpy as np
 import pycolmap
@@ -16,6 +17,7 @@ from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.feature_files import LocalFeatures
+from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map_layout import VLAD
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame
@@ -32,7 +34,10 @@ from visloc_ros.geo.likeness import count_alike
 from visloc_ros.geo.retrieval import Place, ViewIndex, places
 from visloc_ros.geo.rivals import RIVAL_SHARE, decided
 from visloc_ros.geo.solving.locate import locate
+from visloc_ros.geo.solving.two_view import verify
 from visloc_ros.geo.solving.types import GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
+from visloc_ros.geo.solving.view_motions import contradicts, pairs_to_match
+from visloc_ros.geo.solving.view_rotation import motions_of
 from visloc_ros.geo.stuck_compass import views_of_stuck_compass, words_of
 from visloc_ros.geo.view import View
 
@@ -45,6 +50,8 @@ _MIN_MATCHES = 20  # of a view that may show the same
 _MIN_FEATURES = 50
 _TAG_MIN_INLIERS, _TAG_MIN_SHARE = 50, 0.15  # of keypoints, for an answer that is a view's tag
 _CACHED_VIEWS = 256
+_MOST_PAIRS = 3  # of views that are matched with each other until one sees enough of the same
+_CACHED_MOTIONS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +96,9 @@ class GeoLocalizer:
             _log.warning("%s", words_of(stuck))
         self._tags = [self._tag_of(view, view.name in stuck) for view in self._views]
         self.index = ViewIndex.of_tags(descriptors[usable], self._tags, [view.panorama for view in self._views])
+        self._row_of = {view.name: row for row, view in enumerate(self._views)}
         self._keypoints = lru_cache(_CACHED_VIEWS)(lambda name: load_keypoints(database, name))
+        self._motions_between = lru_cache(_CACHED_MOTIONS)(self._find_motions)
 
     def _tag_of(self, view: View, is_stuck: bool) -> Tag:
         """The tag of a view without a stuck compass's heading; pitch and roll of a registered one are as certain."""
@@ -180,7 +189,27 @@ class GeoLocalizer:
         frame, pixels = query.frame, query.features.keypoints.astype(np.float64)
         focal_sigma = _focal_sigma(frame.calibration, references)
         found = locate(frame.camera, pixels, references, self.config.solving, tag, focal_sigma, self._common)
+        if isinstance(found, PhotoPose) and self._is_contradicted(found):
+            counts = {"inliers": float(len(found.inliers)), "views": float(len(found.views))}
+            return GeoRejection(GeoReason.VIEWS_CONTRADICT, counts, found.best_tag)
         return _judged(found, len(pixels))
+
+    def _is_contradicted(self, pose: PhotoPose) -> bool:
+        """Whether the first pair of a pose's views that see enough of the same have moved otherwise."""
+        for one, other in islice(pairs_to_match(pose), _MOST_PAIRS):
+            motions = self._motions_between(one, other)
+            if motions:
+                return all(contradicts(pose, one, other, motion) for motion in motions)
+        return False
+
+    def _find_motions(self, one: str, other: str) -> Sequence[SE3]:
+        """The motions ``one_from_other`` that explain the matches of two views, of length 1; none without enough."""
+        first = self._views[self._row_of[one]]
+        features = self._keypoints(one)
+        assert first.camera is not None
+        pixels, references = features.keypoints.astype(np.float64), self._match_views(features, [self._row_of[other]])
+        verified = verify(first.camera, pixels, references, self.config.solving)
+        return [motion for view in verified for motion in motions_of(first.camera, pixels, view)]
 
     def _near_best(self, references: Sequence[Reference], found: GeoRejection) -> list[Reference]:
         """The views around the best one: others of a place may show its twin at the other end of a street."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,13 @@ def _topic_of(name: str, given: str, recorded: Collection[str]) -> str:
 
 def _places(bag: Path, frames: Mapping[str, str]) -> dict[str, SE3]:
     """``rig_from_camera`` of the cameras by frame id, in the frame at the root of the first one's transforms."""
+    for frame, count in Counter(frames.values()).items():
+        if count > 1 or not frame:
+            alike = " and ".join(f"'{name}'" for name, own in frames.items() if own == frame)
+            raise CalibrationError(
+                f"the images of {alike} in {bag} have the frame id '{frame}', which does not say where each camera is: "
+                "give rig_from_camera of all cameras in the rig's file"
+            )
     tree = read_static_transforms(bag)
     root = next(iter(frames.values())).lstrip("/")
     while (step := tree.parent_of(root)) is not None:

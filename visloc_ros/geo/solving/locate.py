@@ -122,4 +122,6 @@ def _pose_of(solved: Solution, views: Sequence[VerifiedView], best: BestTag) -> 
         solved.tag_error_ratio,
         solved.log_focal,
         solved.focal_sigma,
+        views=solved.views,
+        view_sigma_m=solved.view_sigma_m,
     )

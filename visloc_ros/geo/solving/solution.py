@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,7 +49,8 @@ class Solution:
 
     ``tag_error_ratio`` is how many times the tags err more than their standard deviations.
     ``log_focal`` and ``focal_sigma`` are the logarithm of the focal length, divided by the given one, and its standard
-    deviation; 0 where it was given exactly.
+    deviation; 0 where it was given exactly. ``views`` are the views' poses, ``view_sigma_m`` is the median standard
+    deviation of their tags.
     """
 
     enu_from_camera: SE3
@@ -60,6 +61,8 @@ class Solution:
     tag_error_ratio: float
     log_focal: float
     focal_sigma: float
+    views: Mapping[str, SE3]
+    view_sigma_m: float
 
 
 def solve(
@@ -200,15 +203,18 @@ def _judged(
     ratio = _tag_error_ratio(seen, scene)
     if ratio > _MOST_TAG_ERROR_RATIO:
         return GeoRejection(GeoReason.TAGS_CONTRADICT, counts | {"tag_error_ratio": ratio})
+    used = [int(view) for view in np.unique(seen.view) if view != QUERY]
     return Solution(
         pose,
         covariance,
         rows[refined.numbers[confirmed]],
-        tuple(observations.names[view] for view in np.unique(seen.view) if view != QUERY),
+        tuple(observations.names[view] for view in used),
         float(np.median(np.linalg.norm(residuals, axis=1))),
         ratio,
         scene.log_focal,
         _focal_sigma(of_all, seen),
+        {observations.names[view]: SE3(scene.rotations[view], scene.centres[view]) for view in used},
+        ratio * float(np.median([observations.tags[view].position_sigma_m for view in used])),
     )
 
 

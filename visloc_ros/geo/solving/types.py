@@ -110,6 +110,7 @@ class GeoReason(str, Enum):
     NARROW_INLIERS = "NARROW_INLIERS"
     NO_REGULAR_SOLUTION = "NO_REGULAR_SOLUTION"
     TAGS_CONTRADICT = "TAGS_CONTRADICT"
+    VIEWS_CONTRADICT = "VIEWS_CONTRADICT"
     AMBIGUOUS_PLACE = "AMBIGUOUS_PLACE"
 
 
@@ -124,6 +125,7 @@ REASON_TEXTS: Mapping[GeoReason, str] = {
     GeoReason.NARROW_INLIERS: "the points that agree cover too small a part of the photo",
     GeoReason.NO_REGULAR_SOLUTION: "the points that agree do not determine a pose",
     GeoReason.TAGS_CONTRADICT: "the tags of the views contradict each other far beyond their errors",
+    GeoReason.VIEWS_CONTRADICT: "what the views show of each other contradicts the pose that they give the photo",
     GeoReason.AMBIGUOUS_PLACE: "several places look like the photo, and no position of its own decides between them",
 }
 
@@ -185,7 +187,8 @@ class PhotoPose(EnuPose):
     NaN. ``inliers`` are the rows of the query's keypoints that agree, ``references`` the views that they were seen in.
     ``log_focal`` is the logarithm of the focal length, divided by the camera's, and ``focal_sigma`` its standard
     deviation; both are 0 where that was given exactly. ``wrong_headings`` are the views whose headings were left out,
-    because the others or the positions contradict them.
+    because the others or the positions contradict them. ``views`` are the poses ``enu_from_camera`` that were estimated
+    of the views, by name, and ``view_sigma_m`` is the usual standard deviation of their positions along an axis.
     """
 
     kind: GeoKind
@@ -201,6 +204,8 @@ class PhotoPose(EnuPose):
     log_focal: float = 0.0
     focal_sigma: float = 0.0
     wrong_headings: tuple[str, ...] = ()
+    views: Mapping[str, SE3] = field(default_factory=dict)
+    view_sigma_m: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

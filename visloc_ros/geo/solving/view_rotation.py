@@ -32,7 +32,7 @@ def rotation_by_views(
     1988): where no second view decides, the standard deviation is the angle between them.
     """
     by_views = [
-        [tagged @ one.rotation.T for one in _motions_of(camera, keypoints, view)]
+        [tagged @ one.rotation.T for one in motions_of(camera, keypoints, view)]
         for view in views
         if view.reference.tag.has_heading and (tagged := view.reference.tag.rotation) is not None
     ]
@@ -59,7 +59,7 @@ def agreeing_views(camera: pycolmap.Camera, keypoints: Array, views: Sequence[Ve
     The others show another house front of the same make. Of a view whose matches lie in a plane, the motion that agrees
     is taken. Views without a rotation are all kept.
     """
-    motions = [_motions_of(camera, keypoints, view) for view in views]
+    motions = [motions_of(camera, keypoints, view) for view in views]
     possible = [
         (view.reference.tag, view.reference.tag.rotation @ motion.rotation.T)
         for view, of_view in zip(views, motions, strict=True)
@@ -95,7 +95,7 @@ def _sigma_deg(one: Tag, other: Tag) -> float:
     return math.hypot(MOTION_SIGMA_DEG, MOTION_SIGMA_DEG, *of_tags)
 
 
-def _motions_of(camera: pycolmap.Camera, keypoints: Array, view: VerifiedView) -> list[SE3]:
+def motions_of(camera: pycolmap.Camera, keypoints: Array, view: VerifiedView) -> list[SE3]:
     """The motions ``query_from_view`` that explain the matches: the one found, and those of a plane."""
     in_view = rays(view.reference.camera, view.pixels)
     in_query = rays(camera, keypoints[view.matches[:, 0]])
