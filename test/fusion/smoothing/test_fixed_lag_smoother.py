@@ -98,17 +98,3 @@ def test_reach_ends_where_the_window_begins():
     assert smoother_of(WIDE, fixes[1:]).reaches(fixes[0].stamp_ns)
     assert smoother.count_since(fixes[-3].stamp_ns) == 3
     assert smoother.latest_fix.stamp_ns == fixes[-1].stamp_ns
-
-
-def test_the_noise_of_odometry_is_bounded_until_enough_motions_show_it():
-    """Odometry is as good as configured; three anchors cannot tell, and it may be three times worse."""
-    _, _, fixes = fixes_of(SCENARIO, 3)
-    few, many = (smoother_of(WIDE, fixes[:count]).variance_components.odometry for count in (3, 15))
-    assert min(few.pair) > 4.0
-    assert max(many.pair) < 2.0
-
-
-def test_a_full_window_has_enough_motions_however_short_it_is():
-    _, _, fixes = fixes_of(SCENARIO, 3)
-    config = replace(WIDE, window=5)
-    assert max(smoother_of(config, fixes[:15]).variance_components.odometry.pair) < 4.0

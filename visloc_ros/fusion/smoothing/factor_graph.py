@@ -36,10 +36,6 @@ from visloc_ros.fusion.smoothing.factors.sensors import SensorFactors, with_read
 from visloc_ros.fusion.smoothing.states import LinearPrior, StatePrior, States
 from visloc_ros.fusion.smoothing.variance_components import VarianceComponents, VarianceFactors
 
-_FEW_MOTIONS, _BOUND = 9, 0.99
-"""Of odometry, whose noise is not yet estimated but bounded with this probability: in their residuals, to which the
-scale is fitted, the excess of odometry that has just begun hardly shows."""
-
 
 @dataclass(frozen=True, eq=False)
 class FactorGraph:
@@ -122,9 +118,7 @@ class FactorGraph:
         anchor_prior, odometry_prior = self.config.anchor_noise.prior, self.config.odometry_noise.prior
         anchors = components.anchors.estimate(solution.residual_statistics(linearised.anchors), anchor_prior)
         moved = solution.residual_statistics(linearised.odometry.at(~self.relative_motions.is_gap))
-        factors = components.odometry.estimate(moved, odometry_prior, linearised.reported)
-        is_bounded = len(moved.residuals) < min(_FEW_MOTIONS, self.config.window - 1)
-        odometry = factors.quantile(_BOUND) if is_bounded else factors.mean
+        odometry = components.odometry.estimate(moved, odometry_prior, linearised.reported).mean
         tracked = VarianceFactors()
         if linearised.tracked_motions is not None:
             statistics = solution.residual_statistics(linearised.tracked_motions)

@@ -9,10 +9,8 @@ odometry depends on camera and scene; it is the part of its residuals that excee
 
 A factor on variances gets a posterior by Bayes' rule: the likelihood is that of leave-one-out residuals, each
 measurement against the prediction of all others; by the prior the stated covariances are right (``trust``), or wrong by
-any factor. The posterior mean is used, so that few measurements change little. Only the noise of odometry that has just
-begun, of few motions, is a bound: it may be many times the configured one, and the scale is fitted to it. Covariances
-that odometry reports are a second hypothesis on its noise: larger ones replace the configured one, smaller ones are one
-more hypothesis.
+any factor. The posterior mean is used, so that few measurements change little. Covariances that odometry reports are a
+second hypothesis on its noise: larger ones replace the configured one, smaller ones are one more hypothesis.
 """
 
 from __future__ import annotations
@@ -106,14 +104,6 @@ class FactorDistribution:
     def mean(self) -> VarianceFactors:
         """The expected factors."""
         return self._expected(self.factors)
-
-    def quantile(self, probability: float) -> VarianceFactors:
-        """The factors that are not exceeded with a probability."""
-        values, weights = np.broadcast_arrays(self.factors, self.probabilities)
-        order = np.argsort(values, axis=1)
-        reached = np.take_along_axis(weights, order, axis=1).cumsum(axis=1) >= probability - 1e-9
-        position, rotation = np.take_along_axis(values, order, axis=1)[[0, 1], reached.argmax(axis=1)].tolist()
-        return VarianceFactors(position, rotation)
 
     @property
     def common(self) -> VarianceFactors:
