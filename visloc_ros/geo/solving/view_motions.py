@@ -15,7 +15,7 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
 from visloc_ros.geo.solving.types import PhotoPose
 
-MOST_ANGLE_DEG = 5.0
+_MOST_ANGLE_DEG = 5.0
 """Between two views' rotations by their own matches and by the photo's: motions err by one degree, poses by two."""
 _MOST_SIGMAS = 3.0
 _MOST_DIRECTION_DEG = 120.0  # a direction that is less certain says too little to be worth matching two views
@@ -34,7 +34,7 @@ def contradicts(pose: PhotoPose, one: str, other: str, one_from_other: SE3) -> b
     """Whether two views have moved otherwise than a pose puts them; of the translation the direction counts."""
     first, second = pose.views[one], pose.views[other]
     expected = first.inverse @ second
-    if rotation_angle_deg(expected.rotation, one_from_other.rotation) > MOST_ANGLE_DEG:
+    if rotation_angle_deg(expected.rotation, one_from_other.rotation) > _MOST_ANGLE_DEG:
         return True
     sigma_deg = _direction_sigma_deg(pose, float(np.linalg.norm(expected.translation)))
     return _angle_deg(expected.translation, one_from_other.translation) > _MOST_SIGMAS * sigma_deg
@@ -43,7 +43,7 @@ def contradicts(pose: PhotoPose, one: str, other: str, one_from_other: SE3) -> b
 def _direction_sigma_deg(pose: PhotoPose, distance: float) -> float:
     """Standard deviation of the direction between two views that a pose puts at a distance."""
     of_positions = math.degrees(math.atan2(math.sqrt(2.0) * pose.view_sigma_m, distance))
-    return math.hypot(MOST_ANGLE_DEG / _MOST_SIGMAS, of_positions)
+    return math.hypot(_MOST_ANGLE_DEG / _MOST_SIGMAS, of_positions)
 
 
 def _angle_deg(one: Array, other: Array) -> float:
