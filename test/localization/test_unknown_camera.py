@@ -141,6 +141,45 @@ def test_a_frame_that_was_zoomed_among_others_is_refused(world):
     assert results[7].reason is Reason.INTRINSICS_MISMATCH
 
 
+def zoom_from(world, recording, first, focal_length):
+    """Frames from one on show what a camera with another focal length sees."""
+    camera = with_focal_length(recording.camera, focal_length)
+    for row in range(first, len(recording)):
+        recording.features[row] = world.view(recording.poses[row], camera=camera, noise_px=0.7)
+
+
+@pytest.mark.parametrize("factor", [0.6, 0.85, 1.2, 1.5])
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_camera_that_zooms_is_refused_then_estimated_anew(world, factor, is_given, caplog):
+    given = CameraCalibration(world.camera, CalibrationSource.GIVEN) if is_given else None
+    recording = Recording(world, world.camera, count=24, calibration=given, noise_px=0.7)
+    focal_length = factor * world.camera.mean_focal_length()
+    recording.camera = world.camera
+    zoom_from(world, recording, 10, focal_length)
+    engine = recording.engine(world)
+    answers = [engine.localize(frame) for frame in recording]
+    assert all(isinstance(answer, AnchorPose) for answer in answers[:10])
+    assert {answer.reason for answer in answers[10:12]} == {Reason.INTRINSICS_MISMATCH}
+    for row, answer in enumerate(answers):
+        if isinstance(answer, AnchorPose):
+            difference = recording.poses[row].translation - answer.map_from_camera.translation
+            assert difference @ np.linalg.solve(answer.covariance[:3, :3], difference) < 4.5**2
+    assert all(isinstance(answer, AnchorPose) for answer in answers[-5:])
+    assert answers[-1].calibration.camera.mean_focal_length() == pytest.approx(focal_length, rel=0.02)
+    assert "a camera's focal length has changed" in caplog.text
+
+
+def test_a_single_zoomed_frame_changes_nothing(world):
+    given = CameraCalibration(world.camera, CalibrationSource.GIVEN)
+    recording = Recording(world, world.camera, count=12, calibration=given, noise_px=0.7)
+    zoomed_ = with_focal_length(world.camera, 1.3 * world.camera.mean_focal_length())
+    recording.features[8] = world.view(recording.poses[8], camera=zoomed_)
+    engine = recording.engine(world)
+    answers = [engine.localize(frame) for frame in recording]
+    assert answers[8].reason is Reason.INTRINSICS_MISMATCH
+    assert all(answer.calibration is given for row, answer in enumerate(answers) if row > 8)
+
+
 def test_one_image_counts_once_however_often_evidence_of_it_is_gathered(world, monkeypatch):
     recording = Recording(world, ZOOMED, count=1)
     once, often = recording.engine(world), recording.engine(world)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
-from visloc_ros.core.calibration import CameraCalibration
+from visloc_ros.core.calibration import GUESSED_FOCAL_SIGMA, CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import check_image_size
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3
@@ -18,7 +19,7 @@ from visloc_ros.core.types import AnchorPose, Frame, Image, MapIdentity, Reason,
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.features.registry import similarity_beside
 from visloc_ros.localization.answers import accept, landmarks_of, reject
-from visloc_ros.localization.calibration_doubt import CalibrationDoubts, is_focal_length_contradicted
+from visloc_ros.localization.calibration_doubt import CalibrationDoubts, contradicting_solution
 from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import (
@@ -39,6 +40,8 @@ from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.searchable_map import open_map_for_search
 from visloc_ros.localization.strategy import Searcher
 from visloc_ros.localization.view_change import Viewpoints
+
+log = logging.getLogger(__name__)
 
 _AS_LIKELY_AS_NOT = 0.5
 _READ_AHEAD = 2  # times the images that a search around a prediction needs
@@ -186,12 +189,15 @@ class AnchorEngine:
     def _solve(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
         if len(query.features) < _MIN_FEATURES:
             return reject(query, Reason.FEW_FEATURES, Evidence())
-        estimator = self._estimator_of(query.frame.calibration)
-        if estimator is None:
-            return self._find(query, prior)
-        if estimator.is_settled:
-            return self._find(_with_calibration(query, estimator.calibration), prior)
-        return self._find_with_unknown_camera(query, estimator, prior)
+        calibration = query.frame.calibration
+        estimator = self._estimator_of(calibration)
+        if estimator is not None and not estimator.is_settled:
+            return self._find_with_unknown_camera(query, estimator, prior)
+        in_use = calibration if estimator is None else estimator.calibration
+        answer = self._find(query if estimator is None else _with_calibration(query, estimator.calibration), prior)
+        if calibration is not None and (views := self._doubts.change(in_use)):
+            self._estimate_anew(calibration, views)
+        return answer
 
     def _check_hint(self, hint: SearchHint | None) -> None:
         if hint is not None and hint.needs_up and not self.map_identity.gravity_aligned:
@@ -212,14 +218,35 @@ class AnchorEngine:
 
     def _estimator_of(self, calibration: CameraCalibration | None) -> CameraEstimator | None:
         """The camera estimated from earlier frames that carry this calibration; None where it is calibrated."""
-        if calibration is None or not calibration.is_provisional:
+        if calibration is None:
             return None
-        if calibration not in self._estimators:
-            cameras = {id(image.camera): image.camera for image in self.map.images}.values()
-            of_map = cameras_for_size(cameras, calibration.camera.width, calibration.camera.height)
+        if calibration.is_provisional and calibration not in self._estimators:
             prior = replace(calibration)  # an estimator that held its own key would never be forgotten
-            self._estimators[calibration] = CameraEstimator(prior, of_map, self.config.pose)
-        return self._estimators[calibration]
+            self._estimators[calibration] = self._new_estimator(prior)
+        return self._estimators.get(calibration)
+
+    def _new_estimator(self, prior: CameraCalibration) -> CameraEstimator:
+        cameras = {id(image.camera): image.camera for image in self.map.images}.values()
+        of_map = cameras_for_size(cameras, prior.camera.width, prior.camera.height)
+        return CameraEstimator(prior, of_map, self.config.pose)
+
+    def _estimate_anew(self, calibration: CameraCalibration, views: Sequence[CameraView]) -> None:
+        """Begin with these frames to estimate a camera whose focal length has changed."""
+        before = self.best_calibration(calibration).camera.mean_focal_length()
+        known = calibration.source, calibration.focal_sigma
+        source, sigma = known if calibration.is_provisional else (CalibrationSource.GUESSED, GUESSED_FOCAL_SIGMA)
+        estimator = self._new_estimator(CameraCalibration(calibration.camera, source, sigma))
+        for view in views:
+            estimator.add(view)
+        self._estimators[calibration] = estimator
+        log.warning(
+            "a camera's focal length has changed (zoom, another lens, cropped images): %d images in a row show %.0f px "
+            "to %.0f %% instead of %.0f px; it is estimated anew",
+            len(views),
+            estimator.calibration.camera.mean_focal_length(),
+            100.0 * estimator.calibration.focal_sigma,
+            before,
+        )
 
     def _find_with_unknown_camera(
         self, query: Query, estimator: CameraEstimator, prior: SE3 | None
@@ -336,8 +363,9 @@ class AnchorEngine:
             return reject(query, reason or Reason.FEW_INLIERS, evidence)
         pixels, points = self._solver.pixels_and_points(query, evidence)
         with query.watch("pnp"):
-            is_wrong = is_focal_length_contradicted(reason, evidence.solution, pixels, points, self.config.pose)
-        if is_wrong:
+            freed = contradicting_solution(reason, evidence.solution, pixels, points, self.config.pose)
+        if freed is not None:
+            self._doubts.contradicted(query.frame, freed, pixels, points)
             return reject(query, Reason.INTRINSICS_MISMATCH, evidence)
         if reason is None and self._is_ambiguous(query, evidence):
             reason = Reason.AMBIGUOUS_PLACE
@@ -345,6 +373,8 @@ class AnchorEngine:
             return reject(query, reason, evidence)
         with query.watch("pnp"):
             calibration = self._doubts.seen(query.frame, evidence.solution, pixels, points)
+        if calibration is None:
+            return reject(query, Reason.INTRINSICS_MISMATCH, evidence)
         anchor = accept(query, evidence, pixels, points, self.map_uncertainty, calibration)
         if isinstance(anchor, Rejection):
             return anchor

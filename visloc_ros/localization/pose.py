@@ -29,7 +29,9 @@ POSELIB_MODELS = (
 )  # fmt: skip
 """Of the others PoseLib reports no error, but no inliers either."""
 _MAX_ITERATIONS = 10_000  # COLMAP's default: at this confidence enough for a tenth of inliers
-_FOCAL_GAIN, _FOCAL_CHANGE = 1.5, 0.1
+FOCAL_GAIN = 1.5
+"""How many times more inliers, or smaller errors, make another focal length a better one."""
+_FOCAL_CHANGE = 0.1
 _FOCAL_HINT = _FOCAL_CHANGE / 5  # of the first step: a loss that forgives large errors makes it too short
 _MIN_FREED_INLIERS = 30
 _LOOSENED = (6.0, 2.0, 1.0)  # robust losses one after the other: the inliers of a wrong camera are far off
@@ -203,17 +205,20 @@ def can_focal_length_be_wrong(fixed: PoseSolution, pixels: Array, points: Array,
     Not where so many correspondences agree that no pose has far more, and their residuals hardly depend on the focal
     length: of 511 wrong ones in a kitchen and a hall, by 0.5 to 2 times, none is left out.
     """
-    inliers = fixed.inliers
-    if len(inliers) >= _FOCAL_GAIN * fixed.num_inliers:
-        return True
-    pose, camera = fixed.map_from_camera, fixed.camera
+    is_open = len(fixed.inliers) >= FOCAL_GAIN * fixed.num_inliers
+    return is_open or is_focal_length_doubtful(fixed, pixels, points, config)
+
+
+def is_focal_length_doubtful(fixed: PoseSolution, pixels: Array, points: Array, config: PoseConfig) -> bool:
+    """Whether the residuals of the inliers depend on the focal length."""
+    inliers, pose, camera = fixed.inliers, fixed.map_from_camera, fixed.camera
     residuals = reprojection_residuals(pose, pixels[inliers], points[inliers], camera)
     return abs(focal_length_step(pose, residuals, points[inliers], camera, config)) > _FOCAL_HINT
 
 
 def _explains_more(fixed: PoseSolution, freed: PoseSolution) -> bool:
-    more_inliers = freed.num_inliers >= _FOCAL_GAIN * fixed.num_inliers
-    smaller_errors = freed.median_error_px * _FOCAL_GAIN <= fixed.median_error_px
+    more_inliers = freed.num_inliers >= FOCAL_GAIN * fixed.num_inliers
+    smaller_errors = freed.median_error_px * FOCAL_GAIN <= fixed.median_error_px
     return more_inliers or smaller_errors
 
 
