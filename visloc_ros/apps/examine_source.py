@@ -16,6 +16,7 @@ from visloc_ros.core.errors import VislocError
 from visloc_ros.core.finding import Finding, Level
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.sharpness import sharpness, shrink
+from visloc_ros.core.side_by_side import ADVICE, is_of_two_cameras, shows_two_pictures
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Image
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
@@ -67,6 +68,7 @@ class _Look:
     stamps_ns: list[int] = field(default_factory=list)
     sharpness: list[float] = field(default_factory=list)
     shape: tuple[int, ...] = ()
+    num_of_two_pictures: int = 0
     readout: Readout | None = None
 
 
@@ -77,6 +79,8 @@ def _examine(source: FrameSource) -> Iterator[Finding]:
     turned = f", stored {_TURNS[turns]} off and shown upright" if turns else ""
     several = f"{len(source)} images of " if len(source) > 1 else "an image of "
     yield Finding(Level.OK, "recording", f"{several}{width}x{height} pixels{turned}")
+    if is_of_two_cameras(look.num_of_two_pictures, len(look.stamps_ns)):
+        yield Finding(Level.ERROR, "recording", ADVICE)
     is_film = len(look.stamps_ns) > NEIGHBOURS and not _is_of_photos(source)
     if is_film:
         yield from _examine_times(np.diff(look.stamps_ns) / NANOSECONDS)
@@ -90,7 +94,9 @@ def _look_at(source: FrameSource, turns: int) -> _Look:
     look, meter = _Look(), ReadoutMeter()
     for frame in islice(source, MOST_FRAMES):
         look.stamps_ns.append(frame.stamp_ns)
-        look.sharpness.append(sharpness(shrink(frame.grey)))
+        small = shrink(frame.grey)
+        look.sharpness.append(sharpness(small))
+        look.num_of_two_pictures += shows_two_pictures(small)
         look.shape = frame.image.shape
         meter.add(frame.stamp_ns, _as_stored(frame.grey, turns))
     look.readout = meter.readout

@@ -8,14 +8,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.image_motion import measure_motion
 from visloc_ros.core.sharpness import sharpness, shrink
+from visloc_ros.core.side_by_side import ADVICE, is_of_two_cameras, shows_two_pictures
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.mapping.config import SelectionConfig
 
 _log = logging.getLogger(__name__)
 
+_LOOKED_AT = 10  # each tenth frame, for two pictures side by side
 _STAMP_TOLERANCE = 0.05  # of a period: frames that come exactly at the rate are all taken
 
 
@@ -30,13 +33,18 @@ class Candidate:
 
 
 def select_frames(frames: Iterable[Frame], count: int, config: SelectionConfig) -> list[int]:
-    """Choose map images from ``count`` frames in order of time; gives their indices, increasing."""
+    """Choose map images from ``count`` frames in order of time; gives their indices, increasing.
+
+    Raises MapError where each shows two pictures side by side.
+    """
     if count <= config.keep_all_up_to:
         config = replace(config, rate_hz=0.0)
     selector = FrameSelector(config)
     for index, frame in enumerate(frames):
         selector.add(index, frame)
     chosen = selector.finish()
+    if is_of_two_cameras(selector.num_of_two_pictures, selector.num_looked_at):
+        raise MapError(ADVICE)
     return thin_out(chosen, config.max_frames)
 
 
@@ -59,10 +67,14 @@ class FrameSelector:
         self._window: list[Candidate] = []
         self._last: Candidate | None = None
         self._chosen: list[int] = []
+        self.num_looked_at = self.num_of_two_pictures = 0
 
     def add(self, index: int, frame: Frame) -> None:
         """Consider the next frame."""
         grey = shrink(frame.grey)
+        if index % _LOOKED_AT == 0:
+            self.num_looked_at += 1
+            self.num_of_two_pictures += shows_two_pictures(grey)
         candidate = Candidate(index, frame.stamp_ns, sharpness(grey), grey)
         if self._first_stamp_ns is None:
             self._first_stamp_ns = frame.stamp_ns
