@@ -15,8 +15,8 @@ from visloc_ros.core.tangent import pose_difference
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.geo.common_error import CommonError
 from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.registration import place_views, register_views, write_poses
-from visloc_ros.geo.view import View
+from visloc_ros.geo.registration import contradicted_headings, place_views, register_views, write_poses
+from visloc_ros.geo.view import Orientation, View
 from visloc_ros.sources.measurements import GeoPosition
 
 STREET = Street.at(0.0, 0.0, 7)
@@ -83,6 +83,18 @@ def test_a_view_far_from_its_tag_is_named_and_keeps_it(registered, tmp_path, mon
     left = copy.view("view3")
     assert (left.position, left.orientation) == (moved, None)
     assert copy.view("view2").orientation is not None
+
+
+def test_headings_that_a_wrong_compass_gave_are_named_and_overridden(registered):
+    database, tags = registered
+    poses = {name: SE3(pose.rotation, pose.translation) for name, pose in TRUTH.items()}
+    registration = place_views(poses, tags)
+    shown = {name: 3.0 if number % 2 else 90.0 for number, name in enumerate(TRUTH)}  # the views look north
+    views = [View(name, tags[name], Orientation(shown[name], sigma_deg=10.0)) for name in TRUTH]
+    found = contradicted_headings(views, registration)
+    assert list(found) == [name for name in TRUTH if shown[name] == 90.0]
+    assert all(turn == pytest.approx(90.0, abs=20.0) for turn in found.values())
+    assert contradicted_headings(database, registration) == {}
 
 
 def test_a_view_without_a_position_gets_one_that_is_no_tag(registered, tmp_path):

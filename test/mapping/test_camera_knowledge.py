@@ -8,6 +8,7 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
 from visloc_ros.localization.camera_estimation import MAP_FOCAL_SIGMA
 from visloc_ros.mapping.camera_knowledge import CALIBRATION, ESTIMATE, GUESS, assess_cameras, focal_sigma
+from visloc_ros.mapping.map_sources import MapCamera
 
 WIDTH, HEIGHT, FOCAL_PX = 640, 480, 600.0
 
@@ -88,7 +89,8 @@ def test_points_that_the_lens_cannot_show_do_no_harm():
 def test_cameras_are_known_by_calibration_by_estimate_or_not_at_all(calibrated, fixed, source):
     reconstruction = model()
     names = [image.name for image in reconstruction.images.values()]
-    (known,) = assess_cameras(reconstruction, dict.fromkeys(names, calibrated), names if fixed else ())
+    cameras = dict.fromkeys(names, MapCamera(reconstruction.cameras[1], calibrated))
+    (known,) = assess_cameras(reconstruction, cameras, names if fixed else ())
     assert known.source == source
     words = {CALIBRATION: "as calibrated", ESTIMATE: "estimated from the images", GUESS: "only guessed"}
     assert str(known).startswith("camera 640x480: focal length 600.0 px")

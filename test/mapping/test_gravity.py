@@ -43,7 +43,15 @@ class TestCamera:
     def test_without_turning_it_is_a_guess_and_says_so(self):
         up = find_up([SE3(AHEAD, np.array([x, 0.0, 0.0])) for x in range(5)])
         assert not up.reliable
+        assert np.isinf(up.error_deg)
         assert np.allclose(up.direction, [0.0, 0.0, 1.0])
+
+    @pytest.mark.parametrize("look", [1.0, -1.0])
+    def test_a_camera_that_turns_about_its_viewing_axis_does_not_show_which_side_is_up(self, look):
+        """A drone's camera that looks straight down, and one that looks at the ceiling."""
+        down = np.diag([1.0, -look, -look])
+        poses = [SE3(rotation_matrix([0.0, 0.02, yaw]) @ down, np.zeros(3)) for yaw in np.linspace(-0.6, 0.6, 8)]
+        assert find_up(poses) is None
 
     def test_a_camera_that_rolls_over_shows_nothing(self):
         poses = [SE3(rotation_matrix([0.0, 0.0, roll]), np.zeros(3)) for roll in np.linspace(0, 2 * np.pi, 9)[:8]]

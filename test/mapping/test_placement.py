@@ -8,7 +8,7 @@ import pytest
 from unscaled import MAP_FROM_SFM
 
 from visloc_ros.core.errors import ConfigError, MapError
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.mapping.config import FrameConfig, ReconstructionConfig, check_frame_config, scale_source
 from visloc_ros.mapping.geo import local_positions
@@ -108,6 +108,19 @@ class TestReferences:
     def test_reference_poses_that_are_level_are_believed(self, scene, reconstruction):
         config = FrameConfig(gravity="reference")
         assert place(reconstruction, references(scene), config, at_references=False).gravity_aligned
+
+    def test_reference_poses_with_another_axis_up_are_refused(self, scene, reconstruction):
+        y_down = SE3(rotation_matrix([np.pi / 2, 0.0, 0.0]), np.zeros(3))
+        turned = {name: y_down @ pose for name, pose in references(scene).items()}
+        with pytest.raises(MapError, match=r"90 deg from what is up in the images.* without --gravity reference"):
+            place(reconstruction, turned, FrameConfig(gravity="reference"), at_references=False)
+
+    def test_reference_poses_of_a_camera_upside_down_are_believed_with_a_warning(self, scene, reconstruction, caplog):
+        z_down = SE3(rotation_matrix([np.pi, 0.0, 0.0]), np.zeros(3))
+        turned = {name: z_down @ pose for name, pose in references(scene).items()}
+        config = FrameConfig(gravity="reference")
+        assert place(reconstruction, turned, config, at_references=False).gravity_aligned
+        assert "180 deg from what is up in the images" in caplog.text
 
 
 class TestOdometry:

@@ -112,6 +112,26 @@ def test_an_image_without_a_place_is_named_and_left_out(scene):
     assert set(registered_poses(reconstruction)) == {view.name for view in scene.views} - {scene.views[7].name}
 
 
+def test_images_that_many_matches_contradict_are_left_out(scene):
+    """Forty false points put the first new image elsewhere, and it those after it, which 25 true ones cannot place."""
+    reconstruction = known_part(scene)
+    before = state(reconstruction)
+    matches = {(i, j): rows for (i, j), rows in new_matches(scene, wrong=0).items() if i >= OLD}
+    elsewhere = SE3(scene.poses[2].rotation, scene.poses[2].translation + np.array([0.0, 0.3, 0.2]))
+    falsely_seen = scene.camera.img_from_cam(elsewhere.inverse @ scene.points[:40]).astype(np.float32)
+    first = scene.views[OLD]
+    with_false = replace(first, keypoints=np.concatenate([first.keypoints, falsely_seen]))
+    for i in range(OLD):
+        seen = np.array([int(np.flatnonzero(scene.point_rows[i] == row)[0]) for row in range(40)])
+        matches[i, OLD] = np.column_stack([seen, len(first.keypoints) + np.arange(40)]).astype(np.int32)
+        for j in range(OLD + 1, 10):
+            true = scene.matches([(i, j)])[i, j]
+            matches[i, j] = true[np.isin(scene.point_rows[i][true[:, 0]], range(100, 125))]
+    left_out = register(scene, reconstruction, [with_false, *scene.views[OLD + 1 :]], matches)
+    assert left_out == [view.name for view in scene.views[OLD + 1 :]]
+    assert_still_there(before, state(reconstruction))
+
+
 def test_nothing_in_common_leaves_everything_as_it_was(scene):
     reconstruction = known_part(scene)
     before = state(reconstruction)

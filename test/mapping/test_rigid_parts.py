@@ -39,6 +39,7 @@ def evidence(scene, tmp_path):
 
     def weigh(model, matches):
         blank = pycolmap.Reconstruction()
+        (tmp_path / "database.db").unlink(missing_ok=True)
         write_database(tmp_path / "database.db", blank, add_views(blank, scene.views), matches, verified=True)
         return weigh_pairs(model, tmp_path / "database.db", CONFIG.max_reprojection_error_px)
 
@@ -51,7 +52,7 @@ def model(scene):
 
 
 def sorted_parts(evidence):
-    return sorted(map(sorted, evidence.rigid_parts()))
+    return sorted(map(sorted, evidence.rigid_parts(2)))
 
 
 def test_an_exact_model_explains_all_matches_and_is_one_part(scene, model, evidence):
@@ -82,7 +83,12 @@ def test_a_bent_model_is_cut_at_the_bend(scene, model, evidence):
 )
 def test_groups_need_enough_matches_in_two_pairs(scene, model, evidence, pairs, most, parts):
     matches = {**scene.matches(WITHIN), **{pair: rows[:most] for pair, rows in scene.matches(pairs).items()}}
-    assert len(evidence(model, matches).rigid_parts()) == parts
+    assert len(evidence(model, matches).rigid_parts(2)) == parts
+
+
+def test_one_pair_suffices_where_images_were_registered_by_points_of_others(scene, model, evidence):
+    found = evidence(model, scene.matches([*WITHIN, (4, 5)]))
+    assert (len(found.rigid_parts(1)), len(found.rigid_parts(2))) == (1, 2)
 
 
 def test_a_part_keeps_its_images_and_what_they_see(model):
@@ -101,6 +107,17 @@ def bent_mapper(monkeypatch):
         return {number: bend(model) for number, model in original(*args, **kwargs).items()}
 
     monkeypatch.setattr(pycolmap, "global_mapping", mapping)
+
+
+@pytest.fixture
+def bent_incremental_mapper(monkeypatch):
+    """An incremental mapper that bends what it finds."""
+    original = pycolmap.incremental_mapping
+
+    def mapping(*args, **kwargs):
+        return {number: bend(model) for number, model in original(*args, **kwargs).items()}
+
+    monkeypatch.setattr(pycolmap, "incremental_mapping", mapping)
 
 
 def largest_error(scene, model):
@@ -140,6 +157,29 @@ def test_the_difference_in_shape_is_a_share_of_the_spread(model):
     assert shape_difference(model, bent) > 0.2
     assert shape_difference(model, only_images(bent, HALVES[1])) < 1e-9
     assert shape_difference(model, only_images(bent, [4, 6, 8])) == 0.0
+
+
+@pytest.mark.usefixtures("bent_incremental_mapper")
+def test_what_is_mapped_incrementally_is_cut_as_well(scene):
+    found = reconstruct_components(scene.views, scene.matches(), replace(CONFIG, mapper="incremental"))
+    assert [one.size[0] for one in found] == [5, 5]
+    assert "in the incremental model, verified matches hold 5 of 10 images together" in found[0].remark
+    assert all(largest_error(scene, one.model) < 0.005 for one in found)
+
+
+@pytest.mark.usefixtures("bent_mapper", "bent_incremental_mapper")
+def test_where_both_mappers_bend_their_models_there_are_parts(scene):
+    found = reconstruct_components(scene.views, scene.matches(), replace(CONFIG, global_from=10))
+    assert [one.size[0] for one in found] == [5, 5]
+    assert all(largest_error(scene, one.model) < 0.005 for one in found)
+
+
+def test_images_hold_together_with_known_ones_which_need_no_matches_of_their_own(scene, model, evidence):
+    first, second = HALVES
+    bent = bend(pycolmap.Reconstruction(model))
+    pairs = [pair for pair in EVERY if not set(pair) <= {0, 1, 2}]  # the ids are one more
+    assert evidence(model, scene.matches(pairs)).held_with([1, 2, 3]) == {*first, *second}
+    assert evidence(bent, scene.matches(pairs)).held_with([1, 2, 3]) == set(first)
 
 
 @pytest.mark.usefixtures("bent_mapper")

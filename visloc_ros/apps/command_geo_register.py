@@ -8,7 +8,7 @@ from visloc_ros.apps.command_geo_locate import DatabaseArgument
 from visloc_ros.apps.console import AsJson, StageBars, console, error_console, print_json
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.registration import register_views, write_poses
+from visloc_ros.geo.registration import contradicted_headings, register_views, write_poses
 
 
 def register(database: DatabaseArgument, as_json: AsJson = False) -> None:
@@ -19,6 +19,7 @@ def register(database: DatabaseArgument, as_json: AsJson = False) -> None:
     views = GeoDatabase(database)
     with StageBars() as bars:
         registration = register_views(views, progress=bars)
+    turned = contradicted_headings(views, registration)
     write_poses(views, registration)
     console.print(
         f"registered {len(registration.poses)} of {len(views.names)} views; all of "
@@ -33,7 +34,16 @@ def register(database: DatabaseArgument, as_json: AsJson = False) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if turned:
+        named = ", ".join(f"{name} ({turn:+.0f} deg)" for name, turn in turned.items())
+        error_console.print(
+            f"the compass was wrong in {len(turned)} of them, whose registered headings override it: {named}",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
     if as_json:
         figures: dict[str, Any] = {"views": len(views.names), "registered": len(registration.poses)}
         figures |= {"common_sigma_m": registration.common.sigma_m, "misfits": dict(registration.misfits)}
+        figures["wrong_headings_deg"] = turned
         print_json({**figures, **provenance()})

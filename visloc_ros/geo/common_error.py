@@ -11,13 +11,11 @@ import numpy as np
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.plausibility import covariance_fault
-from visloc_ros.core.shared_errors import POSITION_ERRORS, priors_of, weights_of
+from visloc_ros.core.similarity_covariance import similarity_covariance
 from visloc_ros.core.tangent import similarity_lever_jacobian
 from visloc_ros.core.wgs84 import EnuFrame
 
 _COMMON_ERROR, _OLD_KEY = "common_error", "common_sigma_m"
-_MOST_COMPARED = 100  # positions that show how errors are shared; more say little more of it
-_MOST_AT_ONCE = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,30 +67,4 @@ def common_error(placed: Array, tagged: Array, sigmas: Array, up_sigma_rad: floa
 
     ``sigmas`` (N, 3) are of the tags, which may err together; the places were level within ``up_sigma_rad``.
     """
-    centre = placed.mean(axis=0)
-    of_level = np.eye(7)[3:5] / up_sigma_rad
-    jacobian = np.array([similarity_lever_jacobian(one - centre)[:3] for one in placed]) / sigmas[:, :, None]
-    residuals = (placed - tagged) / sigmas
-    factors = _factors(placed, jacobian, residuals, of_level)
-    flat = jacobian.reshape(-1, 7)
-    covariance = np.linalg.inv(flat.T @ flat + of_level.T @ of_level)
-    gain = np.einsum("ij,nkj->nik", covariance, jacobian)
-    level_gain = covariance @ of_level.T
-    own = sum(factor * error.own for factor, error in zip(factors, POSITION_ERRORS, strict=True))
-    found = level_gain @ level_gain.T + own * np.einsum("nik,njk->ij", gain, gain)
-    for first in range(0, len(placed), _MOST_AT_ONCE):
-        rows = slice(first, first + _MOST_AT_ONCE)
-        distances = np.linalg.norm(placed[rows, None] - placed, axis=2)
-        shared = sum(factor * error.shared(distances) for factor, error in zip(factors, POSITION_ERRORS, strict=True))
-        found += np.einsum("nik,nm,mjk->ij", gain[rows], shared, gain, optimize=True)
-    return CommonError(centre, (found + found.T) / 2.0)
-
-
-def _factors(placed: Array, jacobian: Array, residuals: Array, of_level: Array) -> Array:
-    """Factors (C,) of the ways in which positions share errors, by the residuals of some of them."""
-    rows = np.linspace(0, len(placed) - 1, min(len(placed), _MOST_COMPARED)).round().astype(int)
-    chosen = jacobian[rows].reshape(-1, 7)
-    explained = chosen @ np.linalg.solve(chosen.T @ chosen + of_level.T @ of_level, chosen.T)
-    distances = np.linalg.norm(placed[rows, None] - placed[rows], axis=2)
-    correlations = [np.asarray(np.kron(error.correlation(distances), np.eye(3))) for error in POSITION_ERRORS]
-    return weights_of(correlations, priors_of(POSITION_ERRORS), explained, residuals[rows].ravel())
+    return CommonError(placed.mean(axis=0), similarity_covariance(placed, tagged, sigmas, up_sigma_rad))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 
@@ -35,6 +36,10 @@ def angles_of(enu_from_camera: Array) -> tuple[float, float, float]:
     return math.degrees(heading) % 360.0, math.degrees(pitch), math.degrees(roll)
 
 
-def heading_difference_deg(first: float, second: float) -> float:
+Degrees = TypeVar("Degrees", float, Array)
+"""Angles in degrees, one or an array."""
+
+
+def heading_difference_deg(first: Degrees, second: Degrees) -> Degrees:
     """The first heading less the second, from -180 to 180 degrees."""
     return (first - second + 180.0) % 360.0 - 180.0

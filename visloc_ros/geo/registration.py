@@ -22,7 +22,7 @@ from visloc_ros.features.types import Matcher
 from visloc_ros.geo.common_error import CommonError, common_error
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
-from visloc_ros.geo.orientation import angles_of
+from visloc_ros.geo.orientation import angles_of, heading_difference_deg
 from visloc_ros.geo.view import ORIGINAL_TAG, REGISTRATION, TAG_VALUES, Orientation, View
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.geo import fit_to_positions, local_positions
@@ -33,10 +33,10 @@ from visloc_ros.mapping.matching import PairMatches, match_pairs
 from visloc_ros.mapping.pairs import Pair
 from visloc_ros.mapping.reconstruction import verify_pairs
 from visloc_ros.mapping.sfm_database import SfmImage, add_views, registered_poses, write_database
-from visloc_ros.sources.measurements import GeoPosition
+from visloc_ros.sources.measurements import COMPASS_SIGMA_DEG, GeoPosition
 
 _PARTNERS = 20  # views nearest by their tags, with which each is matched
-_MOST_SIGMAS = 4.0  # of a view from its tag: beyond it one of the two is wrong
+_MOST_SIGMAS = 4.0  # of a view, or its heading, from its tag: beyond it one of the two is wrong
 _MEAN_TILT_SIGMA_DEG = 2.0  # of all photos of a walk: one who holds the phone a little high does so each time
 RELATIVE_SIGMA_M, RELATIVE_SIGMA_DEG = 0.2, 0.2
 """Of a view among its neighbours in a reconstruction: a hundredth of usual distances of facades."""
@@ -132,6 +132,24 @@ def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosit
         common_error(placed[fits], tagged[fits], np.column_stack([sigmas, sigmas, HEIGHT_FACTOR * sigmas])[fits], tilt),
         wrong,
     )
+
+
+def contradicted_headings(views: Iterable[View], registration: Registration) -> dict[str, float]:
+    """How many degrees the headings in tags are from the registered ones, by view, where that is beyond four sigma.
+
+    Views that were registered before have no tag's heading any more.
+    """
+    common_deg = math.degrees(math.sqrt(registration.common.covariance[5, 5]))
+    found = {}
+    for view in views:
+        pose, angles = registration.poses.get(view.name), view.orientation
+        if pose is None or angles is None or view.is_registered:
+            continue
+        turn = heading_difference_deg(angles.heading_deg, angles_of(pose.rotation)[0])
+        sigma_deg = COMPASS_SIGMA_DEG if angles.sigma_deg is None else angles.sigma_deg
+        if abs(turn) > _MOST_SIGMAS * math.hypot(sigma_deg, common_deg, RELATIVE_SIGMA_DEG):
+            found[view.name] = turn
+    return found
 
 
 def write_poses(database: GeoDatabase, registration: Registration) -> None:

@@ -44,6 +44,7 @@ from visloc_ros.mapping.reconstruction import reconstruct_components, triangulat
 from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.mapping.sparsification import sparsify
+from visloc_ros.mapping.stated_focal_lengths import contradicted_cameras, contradiction, explains_more, hold_cameras
 from visloc_ros.mapping.summary import ImageCount, MapPart, MapSummary, summarize
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
@@ -125,14 +126,31 @@ class MapBuilder:
         """
         chosen = self._collector.select(sources)
         check_space(folder, LEAST_BYTES_AN_IMAGE * sum(map(len, chosen)))
-        frames = self._collector.extract(sources, chosen)
+        frames: Sequence[MapFrame] = self._collector.extract(sources, chosen)
         check_enough(frames)
         describer, descriptors = self._describe(frames)
         pairs = choose_pairs(frames, descriptors, self._config.pairs)
         matches = self._match(frames, pairs)
-        components = self._reconstruct(frames, matches)
-        material = Material(sources, chosen, frames, describer, descriptors)
+        frames, components, warnings = self._hold_stated(frames, matches, self._reconstruct(frames, matches))
+        material = Material(sources, chosen, frames, describer, descriptors, warnings)
         return self.finish(material, components, folder, name, new_part)
+
+    def _hold_stated(
+        self, frames: Sequence[MapFrame], matches: PairMatches, components: Sequence[Component]
+    ) -> tuple[Sequence[MapFrame], Sequence[Component], Sequence[str]]:
+        """Frames and components with focal lengths as photos state them, where contradicting ones explain less.
+
+        Where they do not, a warning says so.
+        """
+        largest = components[0]
+        cameras = [] if self._is_at_references(frames) else contradicted_cameras(largest.model, frames)
+        if not cameras:
+            return frames, components, ()
+        held = hold_cameras(frames, cameras)
+        by_held = self._reconstruct(held, matches)
+        if explains_more(by_held[0], largest):
+            return held, by_held, ()
+        return frames, components, [contradiction(cameras, largest)]
 
     def finish(
         self, material: Material, components: Sequence[Component], folder: Path, name: str, new_part: NewPart
@@ -188,7 +206,7 @@ class MapBuilder:
     ) -> list[CameraKnowledge]:
         at_references = self._is_at_references(frames)
         fixed = {frame.name for frame in frames if at_references and frame.map_from_camera is not None}
-        return assess_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames}, fixed)
+        return assess_cameras(reconstruction, {frame.name: frame.camera for frame in frames}, fixed)
 
     def _describe(self, frames: Sequence[MapFrame]) -> tuple[GlobalDescriptor, NDArray[np.float32]]:
         known = [frame.global_descriptor for frame in frames if frame.global_descriptor is not None]

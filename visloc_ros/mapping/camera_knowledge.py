@@ -20,9 +20,15 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map_writer import camera_values
 from visloc_ros.localization.camera_estimation import MAP_FOCAL_SIGMA
+from visloc_ros.mapping.map_sources import MapCamera
 
-CALIBRATION, ESTIMATE, GUESS = "calibration", "structure from motion", "guess"
-_WORDS = {CALIBRATION: "as calibrated", ESTIMATE: "estimated from the images", GUESS: "only guessed"}
+CALIBRATION, ESTIMATE, GUESS, STATED = "calibration", "structure from motion", "guess", "EXIF data"
+_WORDS = {
+    CALIBRATION: "as calibrated",
+    ESTIMATE: "estimated from the images",
+    GUESS: "only guessed",
+    STATED: "as the photos state",
+}
 
 _STRETCH = 24  # images
 _MOST_STRETCHES = 8
@@ -62,19 +68,21 @@ class _Observation:
 
 
 def assess_cameras(
-    reconstruction: pycolmap.Reconstruction, calibrated: Mapping[str, bool], fixed: Collection[str] = ()
+    reconstruction: pycolmap.Reconstruction,
+    cameras: Mapping[str, MapCamera],
+    fixed: Collection[str] = (),
 ) -> list[CameraKnowledge]:
-    """The source of each camera, given whether that of an image (by name) is calibrated.
+    """The source of each camera, given those that images (by name) had before.
 
     Guessed cameras are estimated, except those whose images all stood at given poses (``fixed``).
     """
     images: dict[int, list[pycolmap.Image]] = {}
     for image_id in sorted(reconstruction.reg_image_ids()):
         image = reconstruction.images[image_id]
-        if image.name in calibrated:
+        if image.name in cameras:
             images.setdefault(image.camera_id, []).append(image)
     return [
-        _know(reconstruction, pycolmap.Camera(reconstruction.cameras[camera_id].todict()), of_camera, calibrated, fixed)
+        _know(reconstruction, pycolmap.Camera(reconstruction.cameras[camera_id].todict()), of_camera, cameras, fixed)
         for camera_id, of_camera in sorted(images.items())
     ]
 
@@ -83,11 +91,12 @@ def _know(
     reconstruction: pycolmap.Reconstruction,
     camera: pycolmap.Camera,
     images: Sequence[pycolmap.Image],
-    calibrated: Mapping[str, bool],
+    cameras: Mapping[str, MapCamera],
     fixed: Collection[str],
 ) -> CameraKnowledge:
-    if calibrated[images[0].name]:
-        return CameraKnowledge(camera, CALIBRATION, 0.0)
+    before = cameras[images[0].name]
+    if before.calibrated:
+        return CameraKnowledge(camera, STATED if before.focal_sigma else CALIBRATION, before.focal_sigma)
     if all(image.name in fixed for image in images):
         return CameraKnowledge(camera, GUESS, GUESSED_FOCAL_SIGMA)
     return CameraKnowledge(camera, ESTIMATE, math.hypot(focal_sigma(reconstruction, camera, images), MAP_FOCAL_SIGMA))

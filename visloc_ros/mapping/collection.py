@@ -163,7 +163,7 @@ class FrameCollector:
             _log.info("image '%s' is left out: it shows only %d features", name, len(features))
             return None
         descriptor = self._describer.describe(frame.image, features) if self._describer else None
-        camera = source.cameras.find(frame.camera)
+        camera = source.cameras.find(frame.camera, frame.calibration.focal_sigma if frame.calibration else 0.0)
         thumbnail = encode_thumbnail(frame.image)
         return MapFrame(source.label, frame.stamp_ns, name, camera, _halved(features), thumbnail, pose, descriptor)
 

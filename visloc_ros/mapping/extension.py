@@ -118,7 +118,7 @@ class MapExtender:
                 "least in part, what the map shows; make a separate map from them if they do not"
             )
         reconstruction = added.reconstruction
-        cameras = assess_cameras(reconstruction, {frame.name: frame.camera.calibrated for frame in frames})
+        cameras = assess_cameras(reconstruction, {frame.name: frame.camera for frame in frames})
         extended = successor(self.describe_map(name, sources), old_folder, self._map.manifest, "extend")
         extended = replace(with_cameras(extended, cameras), built_images=0)  # of all that it has now
         written = self.save(folder, extended, frames, added)

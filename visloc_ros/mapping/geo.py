@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.optimize import least_squares
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geo_reference import HEIGHT_FACTOR
 from visloc_ros.core.geometry import Array, Sim3, nearest_rotation
+from visloc_ros.core.similarity_covariance import similarity_covariance
 from visloc_ros.core.tangent import perturbed_similarity
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.mapping.gravity import Up
@@ -24,7 +25,8 @@ _MIN_INLIER_SHARE = 0.5
 _INLIER_DEVIATIONS = 3.0
 _HYPOTHESES = 200
 _SIZE = 7  # rotation (3), logarithm of the scale, translation (3)
-_SINGULAR = 1e-12
+_MEDIAN_DISTANCE = 0.888  # of root mean squares of three standard normal deviates
+_LEAST_FACTOR = 1e-3  # of the assumed deviation
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,8 @@ class GeoFit:
     """A similarity to the axes east, north, up at ``origin``, and its standard deviations.
 
     ``scale_error`` is relative. ``axes_error_deg`` is that of the least certain axis, ``tilt_error_deg`` that of z by
-    the positions alone.
+    the positions alone. ``outliers`` are images by name that are further from their positions than these allow, with
+    the distance in metres.
     """
 
     map_from_sfm: Sim3
@@ -41,7 +44,7 @@ class GeoFit:
     axes_error_deg: float
     tilt_error_deg: float
     num_positions: int
-    num_outliers: int
+    outliers: Mapping[str, float]
 
 
 def local_positions(positions: Sequence[GeoPosition], origin: GeoPosition) -> Array:
@@ -71,27 +74,28 @@ def _geodetic(positions: Sequence[GeoPosition]) -> Array:
 def fit_to_positions(
     sfm_centres: Mapping[str, Array], positions: Mapping[str, GeoPosition], up: Up | None, sigma: float
 ) -> GeoFit:
-    """Fit camera centres to positions, robustly; ``sigma`` (m) holds for those that do not state theirs.
+    """Fit camera centres to positions, robustly; the residuals of those that do not state their error show it.
 
-    ``up`` in the frame of the centres, weighted by its error, fixes the rotation that a straight path leaves open. The
-    best of some random triples (RANSAC) starts a refinement under a Cauchy loss, and least squares over the inliers
-    gives the errors. These assume independent errors of positions: the slow drift of a receiver is larger than they
-    show.
-    The origin is the middle one of the positions. Raises MapError where they are too few, do not move, or contradict
-    the reconstruction.
+    ``sigma`` (m) is assumed of these before. ``up`` in the frame of the centres, weighted by its error, fixes the
+    rotation that a straight path leaves open. The best of some random triples (RANSAC) starts a refinement under a
+    Cauchy loss, and least squares over the inliers follows. The errors are those of positions whose errors neighbours
+    share, as far as the residuals show it (``core.shared_errors``); the drift of a receiver over the whole path is
+    larger. The origin is the middle one of the positions. Raises MapError where they are too few, do not move, or
+    contradict the reconstruction.
     """
     names = [name for name in sfm_centres if name in positions]
     if len(names) < _MIN_POSITIONS:
         raise MapError(f"{len(names)} registered images have a GPS position, {_MIN_POSITIONS} are needed")
     used = [positions[name] for name in names]
     origin = middle_position(used)
+    stated = np.array([position.sigma or np.nan for position in used])
     problem = _Problem.make(
         np.array([sfm_centres[name] for name in names]),
         local_positions(used, origin),
-        np.array([position.sigma or sigma for position in used]),
+        np.where(np.isnan(stated), sigma, stated),
         up,
     )
-    return _solve(problem, origin)
+    return _solve(problem, np.isnan(stated), origin, names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,32 +149,45 @@ class _Problem:
         return Sim3(scale, fit.rotation, fit.translation - scale * fit.rotation @ self.sfm_mean)
 
 
-def _solve(problem: _Problem, origin: GeoPosition) -> GeoFit:
+def _solve(problem: _Problem, unstated: NDArray[np.bool_], origin: GeoPosition, names: Sequence[str]) -> GeoFit:
     everything = np.ones(len(problem.centres), dtype=bool)
-    robust, _ = _refine(problem, _best_start(problem), everything, "cauchy")
-    inliers = problem.distances(robust) <= _INLIER_DEVIATIONS
-    num_outliers = int(np.sum(~inliers))
-    if num_outliers > (1 - _MIN_INLIER_SHARE) * len(inliers):
+    robust = _refine(problem, _best_start(problem), everything, "cauchy")
+    num_outliers = int(np.sum(problem.distances(robust) > _INLIER_DEVIATIONS))
+    if num_outliers > (1 - _MIN_INLIER_SHARE) * len(names):
         raise MapError(
-            f"{num_outliers} of {len(inliers)} GPS positions contradict the reconstruction: raise frame.gps_sigma "
+            f"{num_outliers} of {len(names)} GPS positions contradict the reconstruction: raise frame.gps_sigma "
             "if they are that inexact"
         )
-    fit, jacobian = _refine(problem, robust, inliers, "linear")
-    scale_error, axes_error, tilt_error = _errors(jacobian, float(np.median(problem.distances(fit)[inliers])))
-    return GeoFit(problem.to_sfm(fit), origin, scale_error, axes_error, tilt_error, len(inliers), num_outliers)
+    if unstated.sum() >= _MIN_POSITIONS:
+        problem = _with_estimated_sigma(problem, robust, unstated)
+        robust = _refine(problem, robust, everything, "cauchy")
+    inliers = problem.distances(robust) <= _INLIER_DEVIATIONS
+    fit = _refine(problem, robust, inliers, "linear")
+    used = (fit @ problem.centres)[inliers], problem.positions[inliers], problem.sigmas[inliers]
+    covariance = similarity_covariance(*used, problem.up_sigma)
+    by_positions = similarity_covariance(*used, np.inf)
+    distances = np.linalg.norm(fit @ problem.centres - problem.positions, axis=1)
+    outliers = {names[row]: float(distances[row]) for row in np.flatnonzero(~inliers).tolist()}
+    return GeoFit(
+        problem.to_sfm(fit),
+        origin,
+        float(np.sqrt(covariance[6, 6])),
+        _angle_deg(covariance[3:6, 3:6]),
+        _angle_deg(by_positions[3:5, 3:5]),
+        len(names),
+        outliers,
+    )
 
 
-def _refine(
-    problem: _Problem, begin: Sim3, rows: NDArray[np.bool_], loss: Literal["cauchy", "linear"]
-) -> tuple[Sim3, Array]:
-    """Least squares over some rows and up; gives the fit and the Jacobian of its residuals, those of up last."""
+def _refine(problem: _Problem, begin: Sim3, rows: NDArray[np.bool_], loss: Literal["cauchy", "linear"]) -> Sim3:
+    """The fit by least squares over some rows and up."""
 
     def residuals(step: Array) -> Array:
         fit = _moved(begin, step)
         return np.concatenate([problem.residuals(fit)[rows].ravel(), problem.up_residuals(fit)])
 
     result = least_squares(residuals, np.zeros(_SIZE), loss=loss, x_scale="jac")
-    return _moved(begin, result.x), np.asarray(result.jac)
+    return _moved(begin, result.x)
 
 
 def _best_start(problem: _Problem) -> Sim3:
@@ -192,14 +209,11 @@ def _moved(fit: Sim3, step: Array) -> Sim3:
     return perturbed_similarity(fit, np.concatenate([step[4:], step[:4]]))
 
 
-def _errors(jacobian: Array, typical_residual: float) -> tuple[float, float, float]:
-    """Relative error of the scale, and in degrees that of the axes and of the tilt without the given up."""
-    excess = max(1.0, typical_residual) ** 2  # positions worse than they state
-    curvature = jacobian.T @ jacobian
-    by_positions = jacobian[:-3].T @ jacobian[:-3]
-    covariance = excess * np.linalg.inv(curvature + _SINGULAR * np.eye(_SIZE))
-    alone = excess * np.linalg.inv(by_positions + _SINGULAR * np.eye(_SIZE))
-    return float(np.sqrt(covariance[3, 3])), _angle_deg(covariance[:3, :3]), _angle_deg(alone[:2, :2])
+def _with_estimated_sigma(problem: _Problem, fit: Sim3, unstated: NDArray[np.bool_]) -> _Problem:
+    """The problem with the deviations of unstated positions that most residuals of a robust fit show."""
+    shown = float(np.median(problem.distances(fit)[unstated])) / _MEDIAN_DISTANCE
+    factors = np.where(unstated, max(shown, _LEAST_FACTOR), 1.0)
+    return replace(problem, sigmas=problem.sigmas * factors[:, None])
 
 
 def _angle_deg(covariance: NDArray[np.floating[Any]]) -> float:

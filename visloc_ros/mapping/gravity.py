@@ -9,17 +9,18 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array, Sim3
 
-# One standard deviation. The poses cannot show it: a camera that is always held askew turns its roll along with itself.
-_TURNING_CAMERA_ERROR_DEG = 4.0  # how level cameras are held and mounted
-_STRAIGHT_CAMERA_ERROR_DEG = 20.0  # pitch: half the view of a common lens, so that the horizon is still in the picture
+# One standard deviation of how level cameras are held and mounted. The poses cannot show it: a camera that is always
+# held askew turns its roll along with itself.
+_TURNING_CAMERA_ERROR_DEG = 4.0
 RELIABLE_ERROR_DEG = 6.0
 
 _MIN_DOWN_AGREEMENT = 0.7
 _MIN_TURN = 0.2
+_MOST_PITCH_DEG = 70.0  # beyond, a camera that turns looks straight down or up, and the sign of up is not seen
 
 
 class Up(NamedTuple):
-    """Unit vector (3,) that points up, its standard deviation in degrees, and its source."""
+    """Unit vector (3,) that points up, its standard deviation in degrees (infinite: assumed), and its source."""
 
     direction: Array
     error_deg: float
@@ -49,19 +50,22 @@ def level_rotation(up: Array, viewing: Array) -> Array:
 
 
 def find_up(sfm_from_cameras: Sequence[SE3]) -> Up | None:
-    """The direction of up in the frame of the poses, if the camera is held without roll. None when it rolls over.
+    """The direction of up in the frame of the poses, if the camera is held without roll.
 
     Up is perpendicular to the images' horizontal axes, once the camera has turned enough for these to differ; its error
-    is the camera's mean deviation from level. Otherwise the mean of the images' up axes is taken, whose error is the
-    mean pitch, and which is therefore not reliable. A camera that is rolled on purpose while it hardly turns misleads
-    both.
+    is the camera's mean deviation from level. Otherwise the mean of the images' up axes is assumed, whose error is the
+    mean pitch, that the poses do not show: 90 degrees of a drone's camera that looks straight down. None when the
+    camera rolls over, and when it turns about its viewing axis. A camera that is rolled on purpose while it hardly
+    turns misleads both.
     """
     rotations = np.array([pose.rotation for pose in sfm_from_cameras])
     mean_down = rotations[:, :, 1].mean(axis=0)
     if np.linalg.norm(mean_down) < _MIN_DOWN_AGREEMENT:
         return None
     _, singular, axes = np.linalg.svd(rotations[:, :, 0], full_matrices=True)
-    has_turned = len(singular) == 3 and singular[1] > _MIN_TURN * singular[0]
-    down = axes[2] * np.sign(axes[2] @ mean_down) if has_turned else mean_down
-    error_deg = _TURNING_CAMERA_ERROR_DEG if has_turned else _STRAIGHT_CAMERA_ERROR_DEG
-    return Up(np.asarray(-down / np.linalg.norm(down)), error_deg, "level camera")
+    if len(singular) < 3 or singular[1] <= _MIN_TURN * singular[0]:
+        return Up(np.asarray(-mean_down / np.linalg.norm(mean_down)), np.inf, "level camera")
+    down = axes[2] * np.sign(axes[2] @ mean_down)
+    if down @ mean_down < np.cos(np.radians(_MOST_PITCH_DEG)):
+        return None
+    return Up(np.asarray(-down), _TURNING_CAMERA_ERROR_DEG, "level camera")

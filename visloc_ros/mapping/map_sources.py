@@ -29,10 +29,14 @@ ReferencePoses: TypeAlias = Trajectory | NamedPoses
 
 @dataclass(frozen=True, eq=False)
 class MapCamera:
-    """A camera that images share, and whether its intrinsics are known; guessed ones are refined."""
+    """A camera that images share, and whether its intrinsics are known; guessed ones are refined.
+
+    ``focal_sigma`` is the relative standard deviation of the focal length as stated or guessed (0: not known).
+    """
 
     intrinsics: pycolmap.Camera
     calibrated: bool
+    focal_sigma: float = 0.0
 
 
 class CameraGroups:
@@ -43,13 +47,13 @@ class CameraGroups:
         self._cameras: list[MapCamera] = []
         self._lock = threading.Lock()
 
-    def find(self, intrinsics: pycolmap.Camera) -> MapCamera:
+    def find(self, intrinsics: pycolmap.Camera, focal_sigma: float = 0.0) -> MapCamera:
         """The camera with these intrinsics, the same object for every image of it, in all threads."""
         with self._lock:
             for known in self._cameras:
                 if is_same_camera(known.intrinsics, intrinsics):
                     return known
-            self._cameras.append(MapCamera(intrinsics, self._calibrated))
+            self._cameras.append(MapCamera(intrinsics, self._calibrated, 0.0 if self._calibrated else focal_sigma))
             return self._cameras[-1]
 
 

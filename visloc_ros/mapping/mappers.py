@@ -6,8 +6,9 @@ of a kitchen take 3.4 times that of the second, 90 of a room as long (results/ma
 simulated loops both take equally long with 200 images, and with 400 the first takes half as long again as the second.
 
 Where images are weakly connected the second bends its model without a sign: of 22 photos of a street it registers all,
-tens of metres off. So its models are cut where verified matches do not hold them together (``rigid_parts``). Of what
-remains, the first may differ: its scale drifts along a drive, where that of the second does not.
+tens of metres off. The first does so, too: it joins the strip that a drone flies back by some twenty wrong points. So
+the models of both are cut where verified matches do not hold them together (``rigid_parts``). Of what remains, the
+first may differ: its scale drifts along a drive, where that of the second does not.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from visloc_ros.mapping.rigid_parts import only_images, shape_difference, weigh_
 _log = logging.getLogger(__name__)
 
 _MIN_HELD_SHARE = 0.9
+_GLOBAL_PAIRS = 2  # that hold two parts of a global model together: one has no witness
 _MOST_SHAPE_DIFFERENCE = 0.05  # of two mappers' models that are both right 0.017 at most, of others 0.27 and more
 _MOST_CONTRADICTED = 0.01  # of the matches: by right models of blocks 0.4 to 0.7 %, by bent ones 1.2 % and more
 _ROUNDS = 2  # of an adjustment, each followed by a filter
@@ -67,29 +69,34 @@ class Mapped:
         """Images of the largest model, 0 without any."""
         return max((model.num_reg_images() for model in self.models), default=0)
 
+    @property
+    def count(self) -> int:
+        """Images of all models together."""
+        return sum(model.num_reg_images() for model in self.models)
+
 
 def run_mapper(task: MapperTask, config: ReconstructionConfig) -> Mapped:
     """Find models with the mapper that the options name, one for each part of the images; none where no two match.
 
     Of few images, the incremental model is replaced by a global one where matches contradict it, and less so that one.
-    What verified matches do not hold together in a global model becomes several. Chosen by the number of images, the
-    global mapper must hold nearly all of them together; else the incremental one runs, and counts where its model is as
-    large and has the shape of what was held together.
+    What verified matches do not hold together in a model becomes several. Chosen by the number of images, the global
+    mapper must hold nearly all of them together; else the incremental one runs, and counts where its model is as large
+    and has the shape of what was held together.
     """
     if config.mapper == "incremental":
-        return Mapped(_map_incrementally(task, config))
+        return _mapped_incrementally(task, config)
     if config.mapper == "auto" and task.count < config.global_from:
-        return _checked(Mapped(_map_incrementally(task, config)), task, config)
-    parts = [_rigid_parts(model, task, config) for model in _without_small(_map_globally(task, config))]
-    held = sum(of_model[0].num_reg_images() for of_model in parts)
-    models = _without_small([part for of_model in parts for part in of_model])
+        return _checked(_mapped_incrementally(task, config), task, config)
+    models, held = _rigid(_without_small(_map_globally(task, config)), task, config, _GLOBAL_PAIRS)
     if held >= _MIN_HELD_SHARE * task.count:
         return Mapped(models)
     weak = f"in the global model, verified matches hold {held} of {task.count} images together"
     mapped = Mapped(models, f"{weak}: it was cut where they do not")
     if config.mapper == "auto":
-        incremental = Mapped(_map_incrementally(task, config), f"{weak}: the images were mapped incrementally instead")
-        if incremental.largest >= mapped.largest and _has_shape(incremental, mapped):
+        remark = f"{weak}: the images were mapped incrementally instead"
+        incremental = replace(_mapped_incrementally(task, config), remark=remark)
+        is_as_large = incremental.largest >= mapped.largest and incremental.count >= mapped.count
+        if is_as_large and _has_shape(incremental, mapped):
             mapped = incremental
     _log.warning("%s", mapped.remark)
     return mapped
@@ -148,11 +155,14 @@ def quiet_colmap() -> Iterator[None]:
 def continue_model(
     model: pycolmap.Reconstruction, task: MapperTask, config: ReconstructionConfig
 ) -> list[pycolmap.Reconstruction]:
-    """Map on incrementally from a model whose images have their numbers in the database: tracks, poses, more images."""
+    """Map on incrementally from a model whose images have their numbers in the database: tracks, poses, more images.
+
+    As of any mapper, the parts that verified matches hold together.
+    """
     folder = task.database.parent / "model"
     folder.mkdir(exist_ok=True)
     model.write(folder)
-    return _map_incrementally(task, config, folder)
+    return _rigid(_map_incrementally(task, config, folder), task, config)[0]
 
 
 def _map_incrementally(
@@ -199,11 +209,29 @@ def _map_globally(task: MapperTask, config: ReconstructionConfig) -> list[pycolm
     return [_without_near_points(model, task, config) for model in models]
 
 
+def _mapped_incrementally(task: MapperTask, config: ReconstructionConfig) -> Mapped:
+    """What verified matches hold together of the incremental models."""
+    models = _map_incrementally(task, config)
+    rigid, held = _rigid(models, task, config)
+    count = sum(model.num_reg_images() for model in models)
+    weak = f"in the incremental model, verified matches hold {held} of {count} images together"
+    return Mapped(rigid, f"{weak}: it was cut where they do not" if held < _MIN_HELD_SHARE * count else "")
+
+
+def _rigid(
+    models: Iterable[pycolmap.Reconstruction], task: MapperTask, config: ReconstructionConfig, least_pairs: int = 1
+) -> tuple[list[pycolmap.Reconstruction], int]:
+    """What verified matches hold together of models, and how many images the largest parts of all have."""
+    parts = [_rigid_parts(model, task, config, least_pairs) for model in models]
+    held = sum(of_model[0].num_reg_images() for of_model in parts)
+    return _without_small([part for of_model in parts for part in of_model]), held
+
+
 def _rigid_parts(
-    model: pycolmap.Reconstruction, task: MapperTask, config: ReconstructionConfig
+    model: pycolmap.Reconstruction, task: MapperTask, config: ReconstructionConfig, least_pairs: int
 ) -> list[pycolmap.Reconstruction]:
     """A model, or what verified matches hold together of it, the largest part first."""
-    parts = weigh_pairs(model, task.database, config.max_reprojection_error_px).rigid_parts()
+    parts = weigh_pairs(model, task.database, config.max_reprojection_error_px).rigid_parts(least_pairs)
     return [model] if len(parts) == 1 else [only_images(model, part) for part in parts]
 
 
@@ -216,7 +244,8 @@ def _checked(mapped: Mapped, task: MapperTask, config: ReconstructionConfig) -> 
     if contradicted <= _MOST_CONTRADICTED:
         return mapped
     other = run_mapper(task, replace(config, mapper="global"))
-    is_as_large = other.largest >= _MIN_HELD_SHARE * mapped.largest
+    sizes = (other.largest, mapped.largest), (other.count, mapped.count)
+    is_as_large = all(one >= _MIN_HELD_SHARE * before for one, before in sizes)
     return other if is_as_large and _contradicted_share(other, task, config) < contradicted else mapped
 
 

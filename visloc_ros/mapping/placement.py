@@ -26,6 +26,7 @@ from visloc_ros.sources.measurements import Accelerations, WheelOdometry
 _log = logging.getLogger(__name__)
 
 _MAX_SCALE_ERROR = 0.05
+_MOST_OFF_LEVEL_DEG = 45.0  # on slopes or held askew cameras are less off; with swapped axes 90 or 180
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,22 @@ def place(
     if not at_references:
         transform(reconstruction, align_to_references(registered_poses(reconstruction), references))
     is_level = config.gravity == "reference"
+    if is_level:
+        _check_level(find_up(list(registered_poses(reconstruction).values())))
     return Placement(True, SCALE_NAMES["reference"], is_level, "reference poses" if is_level else "none")
+
+
+def _check_level(up: Up | None) -> None:
+    """Hold z of reference poses against the up that the images show, or that a camera which did not turn suggests."""
+    if up is None or (off_deg := np.degrees(np.arccos(np.clip(up.direction[2], -1.0, 1.0)))) <= _MOST_OFF_LEVEL_DEG:
+        return
+    off = (
+        f"+z of the reference poses is {off_deg:.0f} deg from what is up in the images: their axes are not those of a "
+        "map with z up"
+    )
+    if up.reliable and off_deg < 180.0 - _MOST_OFF_LEVEL_DEG:
+        raise MapError(f"{off}. Turn the poses, or build without --gravity reference")
+    _log.warning("%s, unless the camera was mounted upside down or looked straight down", off)
 
 
 class _Placer:
@@ -138,7 +154,16 @@ class _Placer:
         except MapError as error:
             self._leave_out("scale", "gps", error)
             return None
-        _log.info("%d GPS positions, %d of them wrong, give the scale to %.1f %%", *_figures(fit))
+        _log.info("%d GPS positions give the scale to %.1f %%", fit.num_positions, 100 * fit.scale_error)
+        if fit.outliers:
+            worst = sorted(fit.outliers, key=lambda name: -fit.outliers[name])
+            _log.warning(
+                "%d of %d GPS positions contradict the map, that of %s by %.0f m: they are wrong, or it is bent there",
+                len(worst),
+                fit.num_positions,
+                worst[0],
+                fit.outliers[worst[0]],
+            )
         return fit
 
     def _has_good_axes(self, geo: GeoFit) -> bool:
@@ -169,7 +194,9 @@ class _Placer:
 
     def _turn_up(self, up: Up) -> bool:
         if not up.reliable:
-            _log.warning("what is up is known only to %.0f deg: the map's z axis points up only roughly", up.error_deg)
+            unknown = "not known, as the camera did not turn: the map's z axis points up only if it was held level"
+            known = f"known only to {up.error_deg:.0f} deg: the map's z axis points up only roughly"
+            _log.warning("what is up is %s", known if np.isfinite(up.error_deg) else unknown)
         transform(self._reconstruction, level(self._poses, up.direction))
         return up.reliable
 
@@ -211,10 +238,6 @@ def _check_scale_error(error: float | None, source: str) -> None:
             f"{source} give the scale only to {100 * error:.0f} %, {100 * _MAX_SCALE_ERROR:.0f} % are needed: the "
             "path is too short for their errors"
         )
-
-
-def _figures(fit: GeoFit) -> tuple[int, int, float]:
-    return fit.num_positions, fit.num_outliers, 100 * fit.scale_error
 
 
 def up_from_accelerations(paths: Sequence[tuple[Trajectory, Accelerations]], max_gap_s: float) -> Up:

@@ -77,7 +77,7 @@ def reconstruct_components(
         mapped = run_mapper(task, config)
         models = without_covered(mapped.models)
         merged = merge_components(models, views, config)
-        components = [_completed(one, models, task, config) for one in merged]
+        components = [part for one in merged for part in _completed(one, models, task, config)]
         components = [_with_evidence(one, components[0], task) for one in components]
         components = [replace(one, remark=mapped.remark) for one in components]
     if not components:
@@ -144,12 +144,16 @@ def epipolar_residuals(
 
 def _completed(
     component: Component, models: Sequence[pycolmap.Reconstruction], task: MapperTask, config: ReconstructionConfig
-) -> Component:
-    """A component that was merged of several, with the points and the images that it gains by all matches."""
+) -> list[Component]:
+    """A component that was merged of several, with the points and the images that it gains by all matches.
+
+    Parts that verified matches do not hold together with the largest one follow it.
+    """
     if any(component.model is model for model in models):
-        return component
-    continued = continue_model(component.model, task, config)
-    return replace(component, model=max(continued, key=lambda model: model.num_reg_images()))
+        return [component]
+    largest, *others = without_covered(continue_model(component.model, task, config))
+    apart = "verified matches do not hold it together with the rest"
+    return [replace(component, model=largest), *(Component(model, apart) for model in others)]
 
 
 def _with_evidence(component: Component, largest: Component, task: MapperTask) -> Component:

@@ -3,12 +3,13 @@
 COLMAP's own mapper can extend a model too, but it adjusts and filters all points for the least reprojection error: a
 map at fixed reference poses is bent away from them, and poses given in it before no longer fit. So only its parts are
 used here: which image is next, its pose from the points it sees (PnP), and the triangulation of new points. Refinement
-and filtering are done for new images and new points alone.
+and filtering are done for new images and new points alone. As in a model of any mapper, images that verified matches do
+not hold together with the others are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.mappers import adjustment_options, mapper_options, quiet_colmap
 from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.reconstruction import verify_pairs
+from visloc_ros.mapping.rigid_parts import weigh_pairs
 from visloc_ros.mapping.sfm_database import (
     DATABASE_NAME,
     SfmImage,
@@ -84,10 +86,12 @@ class _Registrar:
     ) -> None:
         self.registered: list[int] = []
         self._reconstruction = reconstruction
+        self._database = database
         self._config = config
         self._refined_cameras = refined_cameras
         self._max_error_px = tolerated_error_px(reconstruction, config)
         self._old_points = set(reconstruction.point3D_ids())
+        self._old_images = set(reconstruction.reg_image_ids())
         constant = set(reconstruction.cameras) - refined_cameras
         options = mapper_options(config, [reconstruction.cameras[camera_id] for camera_id in sorted(constant)])
         self._options, self._triangulation = options.mapper, options.triangulation
@@ -117,6 +121,7 @@ class _Registrar:
                 self._mapper.triangulate_image(self._triangulation, image_id)
                 self._mapper.triangulator.complete_image(self._triangulation, image_id)
             self._refine(self.registered)
+        self._drop_loose_images()
         self._drop_blind_images()
         self._mapper.end_reconstruction(False)
 
@@ -160,9 +165,16 @@ class _Registrar:
         seen = {point.point3D_id for image in images for point in image.get_observation_points2D()}
         return seen - self._old_points
 
+    def _drop_loose_images(self) -> None:
+        evidence = weigh_pairs(self._reconstruction, self._database, self._max_error_px)
+        self._keep(evidence.held_with(self._old_images))
+
     def _drop_blind_images(self) -> None:
-        for image_id in list(self.registered):
-            image = self._reconstruction.images[image_id]
-            if image.num_points3D < self._config.min_matches:
-                self._mapper.observation_manager.deregister_frame(image.frame_id)
-                self.registered.remove(image_id)
+        count = {one: self._reconstruction.images[one].num_points3D for one in self.registered}
+        self._keep({one for one in self.registered if count[one] >= self._config.min_matches})
+
+    def _keep(self, image_ids: Collection[int]) -> None:
+        """Take out the registered images that are not among these."""
+        for image_id in set(self.registered).difference(image_ids):
+            self._mapper.observation_manager.deregister_frame(self._reconstruction.images[image_id].frame_id)
+        self.registered = [one for one in self.registered if one in image_ids]

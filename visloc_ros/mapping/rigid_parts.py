@@ -1,21 +1,23 @@
 """Parts of a model that the verified matches between its images hold together.
 
 Global mapping solves for all images at once. Where few matches join two groups of them it may turn, shift or scale one
-against the other: the points that contradict this are filtered out, so that the reprojection errors remain small. The
-matches still show it. A point that one image of a matched pair sees must project into the other one near the keypoint
-that it is matched with; the model then explains the match, or else contradicts it.
+against the other: the points that contradict this are filtered out, so that the reprojection errors remain small.
+Incremental mapping may register an image by a few wrong points, and further ones by its own. The matches still show it:
+a point that one image of a matched pair sees must project into the other one near the keypoint that it is matched with;
+the model then explains the match, or else contradicts it.
 
 Two groups of images are held together where the model explains more matches between them than it contradicts, as many
-as incremental mapping demands before it registers an image (Schoenberger and Frahm, CVPR 2016), and in two pairs: one
-pair alone has no witness, and may show two places that look alike. The groups compared are those on either side of each
-edge of the maximum spanning tree of the view graph, weighted by explained matches: where a film hangs together badly,
-the tree has an edge.
+as incremental mapping demands before it registers an image (Schoenberger and Frahm, CVPR 2016); in a global model, in
+two pairs: one pair alone has no witness, and may show two places that look alike. Incremental mapping registers an
+image by points that others have triangulated. The groups compared are those on either side of each edge of the maximum
+spanning tree of the view graph, weighted by explained matches: where a film hangs together badly, the tree has an edge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,6 @@ from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, Array, umeyama
 
 _MIN_SHAPE = 4
-_MIN_PAIRS = 2
 _MIN_EXPLAINED = 30  # COLMAP's own limit of an image that is registered: abs_pose_min_num_inliers
 _TOLERANCE_FACTOR = 2.0  # of the error that a point may have where it is seen: the point is not fitted to this keypoint
 
@@ -44,17 +45,26 @@ class PairEvidence:
     explained: NDArray[np.int64]
     contradicted: NDArray[np.int64]
 
-    def rigid_parts(self) -> list[list[int]]:
-        """Ids of the images that hold together, the largest group first; every image is in one."""
+    def rigid_parts(self, least_pairs: int) -> list[list[int]]:
+        """Ids of the images that hold together by so many pairs, the largest group first; every image is in one."""
         done: list[_Rows] = []
         open_parts = [np.arange(len(self.images))]
         while open_parts:
             part = open_parts.pop()
-            pieces = self._pieces(part)
+            pieces = self._pieces(part, least_pairs)
             (done if len(pieces) == 1 else open_parts).extend(pieces)
         return [self.images[part].tolist() for part in sorted(done, key=len, reverse=True)]
 
-    def _pieces(self, part: _Rows) -> list[_Rows]:
+    def held_with(self, known: Collection[int]) -> set[int]:
+        """Ids of the images that a pair holds together with ``known`` ones (ids), which count as held together."""
+        is_known = np.isin(self.images, list(known))
+        first = int(np.argmax(is_known))
+        pairs = np.where(is_known, first, np.arange(len(self.images)))[self.pairs]
+        apart = pairs[:, 0] != pairs[:, 1]
+        joined = PairEvidence(self.images, pairs[apart], self.explained[apart], self.contradicted[apart])
+        return {*known, *next(part for part in joined.rigid_parts(1) if self.images[first] in part)}
+
+    def _pieces(self, part: _Rows, least_pairs: int) -> list[_Rows]:
         """What remains of a part without the edges of its spanning tree that hold too little."""
         row_of = np.full(len(self.images), -1)
         row_of[part] = np.arange(len(part))
@@ -67,7 +77,7 @@ class PairEvidence:
             side = _labels(np.delete(edges, row, axis=0), len(part))
             across = (side[ends] == side[edge[0]]).sum(axis=1) == 1
             balance[row] = explained[across].sum() - contradicted[across].sum()
-            enough[row] = _is_enough(explained[across])
+            enough[row] = _is_enough(explained[across], least_pairs)
         # What contradicts the worst place contradicts those around it, too: that one is cut first.
         firm = enough & (balance > min(0, balance.min(initial=0)))
         labels = _labels(edges[firm], len(part))
@@ -78,11 +88,11 @@ def weigh_pairs(model: pycolmap.Reconstruction, database: Path, max_reprojection
     """Weigh the verified matches of a database, whose image ids are the model's, between the model's images."""
     images = np.array(sorted(model.reg_image_ids()), dtype=np.int64)
     row_of = {int(image_id): row for row, image_id in enumerate(images)}
-    views = [_View.of(model, int(image_id)) for image_id in images]
+    view_of = cache(partial(_View.of, model))
     pairs, counts = [], []
     for i, j, matches in _verified(database):
         if i in row_of and j in row_of:
-            one, other = views[row_of[i]], views[row_of[j]]
+            one, other = view_of(i), view_of(j)
             errors = [one.errors_in(other, matches), other.errors_in(one, matches[:, ::-1])]
             known = np.isfinite(errors).any(axis=0)
             near = np.fmin(*errors) <= _TOLERANCE_FACTOR * max_reprojection_error_px
@@ -152,10 +162,10 @@ def _verified(database: Path) -> Iterator[tuple[int, int, NDArray[np.uint32]]]:
             yield *pycolmap.pair_id_to_image_pair(pair_id), geometry.inlier_matches
 
 
-def _is_enough(explained: NDArray[np.int64]) -> bool:
+def _is_enough(explained: NDArray[np.int64], least_pairs: int) -> bool:
     """Whether these matches of pairs (P,) can hold two groups of images together."""
-    witnesses = np.count_nonzero(explained >= _MIN_EXPLAINED / _MIN_PAIRS)
-    return bool(explained.sum() >= _MIN_EXPLAINED and witnesses >= _MIN_PAIRS)
+    witnesses = np.count_nonzero(explained >= _MIN_EXPLAINED / least_pairs)
+    return bool(explained.sum() >= _MIN_EXPLAINED and witnesses >= least_pairs)
 
 
 def _spanning_tree(ends: _Rows, weights: NDArray[np.int64], count: int) -> _Rows:

@@ -56,7 +56,7 @@ def with_right_headings(
     sigmas = np.hypot([tag.heading_sigma_deg for tag in tags], MOTION_SIGMA_DEG)
     agree = _largest_group(offsets, sigmas)
     common = _mean_deg(offsets[agree])
-    squares = float(np.square(_difference_deg(offsets[agree], common) / sigmas[agree]).sum())
+    squares = float(np.square(heading_difference_deg(offsets[agree], np.asarray(common)) / sigmas[agree]).sum())
     if agree.mean() < _LEAST_SHARE or squares > chi_square_quantile(_BY_CHANCE, max(int(agree.sum()) - 1, 1)):
         return without
     if by_positions is not None:
@@ -80,14 +80,9 @@ def _heading_by(tag: Tag, rotation: Array) -> float:
 
 def _largest_group(offsets: Array, sigmas: Array) -> np.ndarray:
     """Which of the offsets (N,) in degrees agree with the one that most agree with."""
-    differences = _difference_deg(offsets[:, None], offsets)
+    differences = heading_difference_deg(offsets[:, None], offsets)
     agree = np.abs(differences) <= _MOST_SIGMAS * np.hypot(sigmas[:, None], sigmas)
     return np.asarray(agree[int(np.argmax(agree.sum(axis=1)))])
-
-
-def _difference_deg(angles: Array, others: Array | float) -> Array:
-    """Angles less others, from -180 to 180 degrees."""
-    return np.asarray((angles - others + 180.0) % 360.0 - 180.0)
 
 
 def _mean_deg(angles: Array) -> float:

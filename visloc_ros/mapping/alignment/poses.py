@@ -105,7 +105,7 @@ def align_to_positions(map_: Map, source: FrameSource) -> MapFit:
     origin = {key: getattr(fit.origin, key) for key in ("latitude", "longitude", "altitude")}
     residuals = {
         "images": fit.num_positions,
-        "left_out": fit.num_outliers,
+        "left_out": len(fit.outliers),
         "scale_error": fit.scale_error,
         "axes_error_deg": fit.axes_error_deg,
     }

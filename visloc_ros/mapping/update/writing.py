@@ -55,7 +55,7 @@ def write_version(folder: Path, extender: MapExtender, change: Change, path: Pat
     old, added = change.old, change.added
     thumbnails = {name: old.thumbnails[name] for name in added.features if name in old.thumbnails}
     write_thumbnails(folder / THUMBNAIL_FOLDER, thumbnails)
-    cameras = assess_cameras(added.reconstruction, {frame.name: frame.camera.calibrated for frame in change.frames})
+    cameras = assess_cameras(added.reconstruction, {frame.name: frame.camera for frame in change.frames})
     described = with_cameras(extender.describe_map(old.name, [change.source]), cameras)
     next_one = successor(described, path, old.manifest, "update")
     written = extender.save(folder, next_one, change.frames, added)
