@@ -6,7 +6,6 @@ The views of ``benchmarks.geo.drive``, whose tags err by 3 m, with one thing wro
 a tag states of itself is 5 m unless said otherwise. Views are as tagged, or registered.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -251,7 +250,10 @@ def row_of(words: str, found: Sequence[Figures], *, is_registered: bool) -> list
 
 def main() -> None:
     """Measure everything that may be wrong, and write the table."""
-    arguments = parse_arguments()
+    parser = new_parser(__doc__)
+    add_folders(parser, "out/geo_drive", "databases, features and matches")
+    add_outputs(parser)
+    arguments = parser.parse_args()
     drive = Drive(arguments.data, arguments.work)
     rows: list[list[str]] = []
     report: Figures = {**provenance(), "cases": []}
@@ -277,14 +279,6 @@ def from_elsewhere(drive: Drive, taken: Sequence[Frame]) -> Iterator[Figures]:
         reason = str(getattr(answer.result, "reason", ""))
         wrong = {"located": True, "error_m": np.inf, "of_position": np.inf}
         yield {"located": False, "reason": reason} if answer.pose is None else wrong
-
-
-def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
-    parser = new_parser(__doc__)
-    add_folders(parser, "out/geo_drive", "databases, features and matches")
-    add_outputs(parser)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -98,26 +98,25 @@ def test_a_part_keeps_its_images_and_what_they_see(model):
     assert model.num_reg_images() == 10
 
 
-@pytest.fixture
-def bent_mapper(monkeypatch):
-    """A global mapper that bends what it finds."""
-    original = pycolmap.global_mapping
+def bend_models_of(monkeypatch, mapper):
+    original = getattr(pycolmap, mapper)
 
     def mapping(*args, **kwargs):
         return {number: bend(model) for number, model in original(*args, **kwargs).items()}
 
-    monkeypatch.setattr(pycolmap, "global_mapping", mapping)
+    monkeypatch.setattr(pycolmap, mapper, mapping)
+
+
+@pytest.fixture
+def bent_mapper(monkeypatch):
+    """A global mapper that bends what it finds."""
+    bend_models_of(monkeypatch, "global_mapping")
 
 
 @pytest.fixture
 def bent_incremental_mapper(monkeypatch):
     """An incremental mapper that bends what it finds."""
-    original = pycolmap.incremental_mapping
-
-    def mapping(*args, **kwargs):
-        return {number: bend(model) for number, model in original(*args, **kwargs).items()}
-
-    monkeypatch.setattr(pycolmap, "incremental_mapping", mapping)
+    bend_models_of(monkeypatch, "incremental_mapping")
 
 
 def largest_error(scene, model):
