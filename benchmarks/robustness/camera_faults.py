@@ -2,11 +2,12 @@
 
 ``visloc up`` runs as its own processes. A player sends the images of two cameras at right angles over DDS, ten a
 second, those of the left one 37 ms after those of the front one unless a trigger takes them together, each image
-encoded anew; the room, the walk and the truth are the simulation's. A pose is wrong where it is
-LOCALIZED and off by more than five standard deviations, the largest ones of position and of rotation. The truth of a
-pose is that of the image with its stamp, or of that time by the other camera's clock, the robot's body where the mount
-of either camera puts it; images that are on their way when a mount changes may have either. "stuck" is a scene that
-stands still with new noise. One robot runs all faults one after the other, with time to recover in between.
+encoded anew; the room, the walk and the truth are the simulation's. A pose is wrong where it is LOCALIZED and off by
+more than five standard deviations, the largest ones of position and of rotation. The truth of a pose is that of the
+image with its stamp, or of that time by the other camera's clock, the robot's body where the mount of either camera
+puts it; images that are on their way when a mount changes may have either. The latency of a pose is the time from when
+its image was sent until the pose came. "stuck" is a scene that stands still with new noise. One robot runs all faults
+one after the other, with time to recover in between.
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.robustness.camera_faults --markdown results/rigs.md
 """
@@ -63,8 +64,8 @@ RATE_HZ, FAULT_S, RECOVERY_S, BEGIN_S = 10.0, 6.0, 5.0, 15.0
 SIGMAS = 5.0
 ON_THEIR_WAY = 10  # images, at most
 HEADER = (
-    "robot", "fault", "poses", "of images", "LOCALIZED", "wrong", "largest [sigma]", "median error", "other leads",
-    "says",
+    "robot", "fault", "poses", "of images", "LOCALIZED", "wrong", "largest [sigma]", "median error",
+    "latency p50, p95", "other leads", "says",
 )  # fmt: skip
 
 
@@ -204,6 +205,7 @@ class Client(Node):
         self.leads: list[tuple[float, str]] = []
         self.words: list[tuple[float, str]] = []
         self.sent: dict[str, list[float]] = {name: [] for name in self.names}
+        self.sent_s: dict[int, float] = {}  # of each stamp
         self._last = dict.fromkeys(self.names, b"")
         self._rng = np.random.default_rng(0)
         self._topics = {
@@ -253,6 +255,7 @@ class Client(Node):
             shown_at = self.walk.pose_at(taken)
             by_other_clock = self.walk.pose_at(taken + shown.offset_ns * RATE_HZ / NANOSECONDS)
             self.truth[stamp_ns] = shown_at, by_other_clock, shown_at @ self.base_moved
+            self.sent_s[stamp_ns] = time.monotonic()
         infos.publish(camera_to_msg(stamp_ns, name, self.walk.cameras[name]))
         images.publish(CompressedImage(header=header(stamp_ns, name), format="jpeg", data=self._last[name]))
         self.sent[name].append(time.monotonic())
@@ -276,13 +279,14 @@ class Client(Node):
 
     def figures(self, case: Case) -> Figures:
         """What was published during a case."""
-        errors_m, sigmas, localized = [], [], 0
+        errors_m, latencies_ms, sigmas, localized = [], [], [], 0
         sound = other_than(case.faulty) if len(self.names) > 1 else case.faulty
         for moment, stamp_ns, pose, covariance in self.poses:
             truth = self.truth.get(stamp_ns)
             if truth is None or not case.begin_s <= moment < case.end_s:
                 continue
             errors_m.append(min(float(np.linalg.norm(pose.translation - one.translation)) for one in truth))
+            latencies_ms.append(1e3 * (moment - self.sent_s[stamp_ns]))
             if self.states.get(stamp_ns) == LocalizationStatus.LOCALIZED:
                 localized += 1
                 sigmas.append(min(errors_in_sigmas(pose, covariance, one) for one in truth))
@@ -294,6 +298,7 @@ class Client(Node):
             "wrong": sum(one > SIGMAS for one in sigmas),
             "largest": max(sigmas, default=0.0),
             "median_m": float(np.median(errors_m)) if errors_m else float("nan"),
+            "latency_ms": [float(one) for one in np.percentile(latencies_ms, [50, 95])] if errors_m else [],
             "leads": sum(case.begin_s <= moment < case.end_s for moment, _ in self.leads),
             "says": sorted(said),
         }
@@ -428,6 +433,7 @@ def cells(row: Figures) -> list[str]:
         str(row["wrong"]),
         f"{row['largest']:.1f}",
         f"{100.0 * row['median_m']:.1f} cm" if row["poses"] else "–",
+        ", ".join(f"{one:.0f}" for one in row["latency_ms"]) + " ms" if row["poses"] else "–",
         str(row["leads"]),
         shorten("; ".join(sorted({shorten(words, 90) for words in row["says"]})), 180),
     ]
