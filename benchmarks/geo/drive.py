@@ -26,6 +26,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features.registry import make_matcher
+from visloc_ros.geo.alike_views import match_alike_views
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import describe_globally
@@ -93,6 +94,7 @@ class Drive:
                 frame = self.frames[row]
                 database.add(View(name_of(row), camera=frame.camera), encode_jpeg(frame.image))
         describe_globally(database)
+        match_alike_views(database, CachedMatcher(make_matcher(), self.store))
         return database, views, photos
 
     def reconstruction(self, database: GeoDatabase) -> dict[str, SE3]:

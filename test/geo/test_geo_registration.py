@@ -16,6 +16,7 @@ from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.geo.common_error import CommonError
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.registration import contradicted_headings, place_views, register_views, write_poses
+from visloc_ros.geo.tag_conflicts import tag_conflicts_of
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.sources.measurements import GeoPosition
 
@@ -66,7 +67,7 @@ def test_a_second_registration_starts_from_the_tags(registered):
     assert [database.view(name).tagged_position for name in tags] == list(tags.values())
 
 
-def test_a_view_far_from_its_tag_is_named_and_keeps_it(registered, tmp_path, monkeypatch):
+def test_a_view_far_from_its_tag_is_named_and_not_used_until_corrected(registered, tmp_path, monkeypatch):
     database, tags = registered
     copy = GeoDatabase(Path(shutil.copytree(database.folder, tmp_path / "streets")))
     view = copy.view("view3")
@@ -78,11 +79,22 @@ def test_a_view_far_from_its_tag_is_named_and_keeps_it(registered, tmp_path, mon
     figures = json.loads(shown.stdout)
     assert (figures["registered"], list(figures["misfits"])) == (7, ["view3"])
     assert figures["misfits"]["view3"] == pytest.approx(56.0, abs=4.0)
-    assert "left as tagged" in shown.stderr
+    assert "not used, since the others" in shown.stderr
     assert "view3 (5" in shown.stderr
     left = copy.view("view3")
     assert (left.position, left.orientation) == (moved, None)
     assert copy.view("view2").orientation is not None
+    assert tag_conflicts_of(copy).wrong == ("view3",)
+    copy.update(left.retagged(tags["view3"], None))
+    assert not tag_conflicts_of(copy)
+
+
+def test_of_two_halves_of_tags_that_place_a_street_elsewhere_none_is_chosen(registered):
+    """As by positions in another datum: either half fits the reconstruction alone."""
+    _, tags = registered
+    moved = {name: replace(tag, latitude=tag.latitude + 0.001 * (name > "view3")) for name, tag in tags.items()}
+    with pytest.raises(GeoError, match="4 views"):
+        place_views(TRUTH, moved)
 
 
 def test_headings_that_a_wrong_compass_gave_are_named_and_overridden(registered):

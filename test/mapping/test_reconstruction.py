@@ -17,7 +17,7 @@ from visloc_ros.mapping.reconstruction import (
     triangulate_at_known_poses,
 )
 from visloc_ros.mapping.scale import align_to_references, transform
-from visloc_ros.mapping.sfm_database import registered_poses
+from visloc_ros.mapping.sfm_database import SfmImage, registered_poses
 
 CONFIG = ReconstructionConfig(threads=1)
 
@@ -218,3 +218,37 @@ def test_who_asks_for_the_global_mapper_gets_it(scene, mappers):
     apart = [(i, j) for i in range(7) for j in range(i + 1, 7)] + [(7, 8), (8, 9), (7, 9)]
     reconstruct(scene.views, scene.matches(apart), replace(CONFIG, mapper="global"))
     assert mappers == ["global"]
+
+
+@pytest.fixture(scope="module")
+def straight_drive(scene):
+    """Eight images of a street in steps of 1.7 m straight ahead, keypoints good to half a pixel."""
+    rng = np.random.default_rng(1)
+    camera = pycolmap.Camera(model="PINHOLE", width=1226, height=370, params=[707.0, 707.0, 601.0, 183.0])
+    points = rng.uniform([0.0, -4.0, 0.0], [4.0, 1.5, 80.0], (800, 3))
+    points[:, 0] += np.where(rng.random(len(points)) < 0.5, -10.0, 6.0)
+    poses = [SE3(np.eye(3), np.array([0.0, 0.0, 1.7 * step])) for step in range(8)]
+    views, rows = [], []
+    for step, pose in enumerate(poses):
+        in_camera = points - pose.translation
+        pixels = np.full((len(points), 2), -1.0)
+        ahead = (in_camera[:, 2] > 3.0) & (in_camera[:, 2] < 60.0)
+        pixels[ahead] = camera.img_from_cam(in_camera[ahead])
+        seen = np.flatnonzero(((pixels > 0.0) & (pixels < [1226.0, 370.0])).all(axis=1))
+        noisy = pixels[seen] + rng.normal(0.0, 0.5, (len(seen), 2))
+        views.append(SfmImage(f"image{step:02d}.jpg", noisy.astype(np.float32), MapCamera(camera, calibrated=True)))
+        rows.append(seen)
+    return type(scene)(camera, views, poses, points, rows)
+
+
+def test_a_straight_drive_is_mapped_globally_where_no_two_images_make_a_beginning(straight_drive, mappers):
+    near = [(i, j) for i in range(8) for j in range(i + 1, min(8, i + 4))]
+    poses = registered_poses(reconstruct(straight_drive.views, straight_drive.matches(near), CONFIG))
+    assert mappers == ["incremental", "global"]
+    centres = np.array([poses[view.name].translation for view in straight_drive.views])
+    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
+    assert steps / steps.mean() == pytest.approx(1.0, abs=0.02)
+    turns = [
+        rotation_angle_deg(poses[one.name].rotation, poses["image00.jpg"].rotation) for one in straight_drive.views
+    ]
+    assert max(turns) < 0.2

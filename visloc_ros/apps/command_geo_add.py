@@ -14,11 +14,13 @@ from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.options import CameraFile
 from visloc_ros.core.errors import GeoError
 from visloc_ros.geo.adding import AddOptions, AddReport, add_photos
+from visloc_ros.geo.alike_views import match_alike_views
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import describe_globally
 from visloc_ros.geo.panoramas import CutConfig
 from visloc_ros.geo.photo_list import read_photo_list
 from visloc_ros.geo.stuck_compass import views_of_stuck_compass, words_of
+from visloc_ros.geo.tag_conflicts import tag_conflicts_of
 from visloc_ros.sources.camera_files import read_given_calibration
 
 _SHOWN = 10  # photos left out for one reason
@@ -62,10 +64,14 @@ def add(
         if features:
             with engine.open_if_given() as workers:
                 describe_globally(views, progress=bars, engine=workers)
+            match_alike_views(views, progress=bars)
     if stuck := views_of_stuck_compass(views):
         error_console.print(words_of(stuck), style="yellow", highlight=False, soft_wrap=True)
+    if conflicts := tag_conflicts_of(views):
+        error_console.print(str(conflicts), style="yellow", highlight=False, soft_wrap=True)
     if as_json:
-        print_json({"database": str(database), "num_views": len(views.names), **asdict(report)})
+        of_tags = {"wrong_tags": list(conflicts.wrong), "doubtful_tags": list(conflicts.doubtful)}
+        print_json({"database": str(database), "num_views": len(views.names), **asdict(report), **of_tags})
     else:
         _print(report, len(views.names))
     if report.left_out and not report.added + report.corrected and not report.num_known:

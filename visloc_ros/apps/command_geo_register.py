@@ -28,8 +28,8 @@ def register(database: DatabaseArgument, as_json: AsJson = False) -> None:
     if registration.misfits:
         named = ", ".join(f"{name} ({distance:.0f} m)" for name, distance in registration.misfits.items())
         error_console.print(
-            f"left as tagged, since the others place them far from their tags: {named}; correct these tags, or remove "
-            "the views, and register again",
+            f"not used, since the others place them far from their tags: {named}; correct these tags "
+            "('visloc geo add --list'), or remove the views, and register again",
             style="yellow",
             highlight=False,
             soft_wrap=True,

@@ -24,6 +24,7 @@ from visloc_ros.core.types import Frame
 from visloc_ros.features.config import GlobalConfig, MatcherConfig
 from visloc_ros.features.registry import make_matcher
 from visloc_ros.features.types import Matcher, Matches
+from visloc_ros.geo.alike_views import read_alike_views, shows_its_place
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.common_error import CommonError
 from visloc_ros.geo.config import GeoConfig
@@ -39,6 +40,7 @@ from visloc_ros.geo.solving.types import GeoKind, GeoReason, GeoRejection, Photo
 from visloc_ros.geo.solving.view_motions import contradicts, pairs_to_match
 from visloc_ros.geo.solving.view_rotation import motions_of
 from visloc_ros.geo.stuck_compass import views_of_stuck_compass, words_of
+from visloc_ros.geo.tag_conflicts import tag_conflicts
 from visloc_ros.geo.view import View
 
 _log = logging.getLogger(__name__)
@@ -48,7 +50,6 @@ _LEAST_ALIKE = 2  # features that a photo shares with the views of a place, by t
 _PROBES = 2  # views of a place that are matched before the others
 _MIN_MATCHES = 20  # of a view that may show the same
 _MIN_FEATURES = 50
-_TAG_MIN_INLIERS, _TAG_MIN_SHARE = 50, 0.15  # of keypoints, for an answer that is a view's tag
 _CACHED_VIEWS = 256
 _MOST_PAIRS = 3  # of views that are matched with each other until one sees enough of the same
 _CACHED_MOTIONS = 4096
@@ -86,10 +87,16 @@ class GeoLocalizer:
         names, descriptors = load_descriptors(database, model)
         views = [database.view(name) for name in names]
         self._log = partial(_log.log, logging.INFO if self.config.verbose else logging.DEBUG)
-        usable = [row for row, view in enumerate(views) if view.position is not None and view.camera is not None]
-        if not usable:
+        views = [view for view in views if view.position is not None and view.camera is not None]
+        if not views:
             raise GeoError(f"no view of {database.folder} has a position and a camera: add photos with GPS tags")
-        self._views = [views[row] for row in usable]
+        conflicts = tag_conflicts(views, self.frame, read_alike_views(database))
+        if conflicts:
+            _log.warning("%s", conflicts)
+        self._doubtful = frozenset(conflicts.doubtful)
+        self._views = [view for view in views if view.name not in conflicts.wrong]
+        row_of = {name: row for row, name in enumerate(names)}
+        usable = [row_of[view.name] for view in self._views]
         self._common = CommonError.of_settings(database.settings(), self.frame)
         stuck = views_of_stuck_compass(self._views)
         if stuck:
@@ -180,8 +187,18 @@ class GeoLocalizer:
             result = self._locate_by(query, references, tag)
             if isinstance(result, GeoRejection) and result.reason is GeoReason.TAGS_CONTRADICT:
                 result = self._locate_by(query, self._near_best(references, result), tag)
+        result = self._without_doubtful(result)
         self._log(f"{query.frame.name}: {len(references)} of {len(place.rows)} views may show the same: {result}")
         return result
+
+    def _without_doubtful(self, found: PhotoPose | GeoRejection) -> PhotoPose | GeoRejection:
+        """The same without views whose tags contradict others': no pose by them, and no tag of theirs."""
+        if isinstance(found, PhotoPose):
+            is_doubtful = not self._doubtful.isdisjoint((*found.references, found.best_tag.view))
+            counts = {"inliers": float(len(found.inliers))}
+            return GeoRejection(GeoReason.TAGS_CONTRADICT, counts) if is_doubtful else found
+        is_doubtful = found.best_tag is not None and found.best_tag.view in self._doubtful
+        return replace(found, best_tag=None) if is_doubtful else found
 
     def _locate_by(self, query: GeoQuery, references: Sequence[Reference], tag: Tag | None) -> PhotoPose | GeoRejection:
         if not references:
@@ -267,13 +284,11 @@ def _as_estimated(calibration: CameraCalibration | None, result: PhotoPose | Geo
 def _judged(result: PhotoPose | GeoRejection, num_keypoints: int) -> PhotoPose | GeoRejection:
     """The answer, unless it is a tag of a view that is not near, or that may not show the same place at all.
 
-    Points that three images agree on prove a place. Matches with one view do not: two streets have 43 of 1024
-    keypoints in common, and so do the ends of one street that look the same way.
+    Points that three images agree on prove a place. Matches with one view do so only if they are many.
     """
     if isinstance(result, GeoRejection) or result.kind is GeoKind.SOLVED:
         return result
-    share = len(result.inliers) / num_keypoints
-    if len(result.inliers) >= _TAG_MIN_INLIERS and share >= _TAG_MIN_SHARE:
+    if shows_its_place(len(result.inliers), num_keypoints):
         return result
     counts = {"inliers": float(len(result.inliers)), "keypoints": float(num_keypoints)}
     return GeoRejection(GeoReason.ONE_FAR_VIEW, counts, result.best_tag)

@@ -13,17 +13,18 @@ import pycolmap
 from visloc_ros.core.errors import GeoError, MapError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.geo_reference import GEO_SIGMA_M, HEIGHT_FACTOR
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.features.registry import make_matcher
 from visloc_ros.features.types import Matcher
+from visloc_ros.geo.alike_views import AlikeViews, read_alike_views
 from visloc_ros.geo.common_error import CommonError, common_error
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
-from visloc_ros.geo.view import ORIGINAL_TAG, REGISTRATION, TAG_VALUES, Orientation, View
+from visloc_ros.geo.view import MISFIT, ORIGINAL_TAG, REGISTRATION, TAG_VALUES, Orientation, View
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.geo import fit_to_positions, local_positions
 from visloc_ros.mapping.gravity import Up
@@ -38,6 +39,7 @@ from visloc_ros.sources.measurements import COMPASS_SIGMA_DEG, GeoPosition
 _PARTNERS = 20  # views nearest by their tags, with which each is matched
 _MOST_SIGMAS = 4.0  # of a view, or its heading, from its tag: beyond it one of the two is wrong
 _MEAN_TILT_SIGMA_DEG = 2.0  # of all photos of a walk: one who holds the phone a little high does so each time
+_MUCH_FEWER = 1.0 / 3.0
 RELATIVE_SIGMA_M, RELATIVE_SIGMA_DEG = 0.2, 0.2
 """Of a view among its neighbours in a reconstruction: a hundredth of usual distances of facades."""
 
@@ -76,7 +78,8 @@ def reconstruct_views(
     views = [view for view in database if view.camera is not None and is_file(database.keypoints_path(view.name))]
     features = [load_keypoints(database, view.name) for view in views]
     matcher = matcher or make_matcher(extractor=feature_config(database).name)
-    matches = match_pairs(lambda: matcher, features, _pairs(views, database.origin), progress or SilentProgress())
+    pairs = _pairs(views, database.origin, read_alike_views(database))
+    matches = match_pairs(lambda: matcher, features, pairs, progress or SilentProgress())
     cameras = CameraGroups(calibrated=True)
     images = [
         SfmImage(view.name, one.keypoints, cameras.find(view.camera))
@@ -111,11 +114,12 @@ def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reco
 def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosition]) -> Registration:
     """Move a reconstruction to where tags put its views, level as its cameras are on average.
 
-    Views that end up far from their tags are left out. Raises GeoError.
+    Views that end up far from their tags are left out. Raises GeoError where nobody knows which of them are.
     """
     centres = {name: pose.translation for name, pose in sfm_from_cameras.items()}
+    up = _mean_up(sfm_from_cameras.values())
     try:
-        fit = fit_to_positions(centres, tags, _mean_up(sfm_from_cameras.values()), GEO_SIGMA_M)
+        fit = fit_to_positions(centres, tags, up, GEO_SIGMA_M)
     except MapError as error:
         raise GeoError(f"the views cannot be placed by their positions: {error}") from error
     poses = {name: fit.map_from_sfm.apply_to_pose(pose) for name, pose in sfm_from_cameras.items()}
@@ -126,12 +130,29 @@ def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosit
     sigmas = np.array([tags[name].sigma or GEO_SIGMA_M for name in names])
     fits, tilt = errors <= _MOST_SIGMAS * sigmas, math.radians(_MEAN_TILT_SIGMA_DEG)
     wrong = {name: float(error) for name, error, is_right in zip(names, errors, fits, strict=True) if not is_right}
+    _refuse_rival({name: centres[name] for name in wrong}, tags, up, int(fits.sum()))
     return Registration(
         EnuFrame(fit.origin.latitude, fit.origin.longitude, fit.origin.altitude or 0.0),
         {name: pose for name, pose in poses.items() if name not in wrong},
         common_error(placed[fits], tagged[fits], np.column_stack([sigmas, sigmas, HEIGHT_FACTOR * sigmas])[fits], tilt),
         wrong,
     )
+
+
+def _refuse_rival(misfits: Mapping[str, Array], tags: Mapping[str, GeoPosition], up: Up, num_fitting: int) -> None:
+    """Raise GeoError where the views that do not fit agree on another place, and are not much fewer."""
+    try:
+        rival = fit_to_positions(misfits, tags, up, GEO_SIGMA_M)
+    except MapError:
+        return  # they contradict each other as well
+    names = [name for name in misfits if name not in rival.outliers]
+    if len(names) >= _MUCH_FEWER * num_fitting:
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        raise GeoError(
+            f"the positions of {len(names)} views ({shown}) agree with each other, and place the reconstruction "
+            f"elsewhere than those of the other {num_fitting}: correct the wrong ones ('visloc geo add --list'), or "
+            "remove these views"
+        )
 
 
 def contradicted_headings(views: Iterable[View], registration: Registration) -> dict[str, float]:
@@ -155,7 +176,7 @@ def contradicted_headings(views: Iterable[View], registration: Registration) -> 
 def write_poses(database: GeoDatabase, registration: Registration) -> None:
     """Give the views their registered positions and orientations; the tags that they had are kept beside them.
 
-    Those that do not fit are of no registration then, and count as they were tagged.
+    Those that do not fit keep their tags, which say nothing until they are corrected.
     """
     number = _number_after(database.settings().get(REGISTRATION))
     # First: views that a killed process leaves behind are of an earlier registration, and count as they were tagged.
@@ -164,11 +185,15 @@ def write_poses(database: GeoDatabase, registration: Registration) -> None:
         view, (heading, pitch, roll) = database.view(name), angles_of(pose.rotation)
         lat, lng, alt = (float(value) for value in registration.frame.to_geodetic(pose.translation)[0])
         position = GeoPosition(lat, lng, alt, RELATIVE_SIGMA_M)
-        others = {**view.others, REGISTRATION: number}
+        others = {key: value for key, value in view.others.items() if key != MISFIT} | {REGISTRATION: number}
         if not view.is_registered:
             others[ORIGINAL_TAG] = view.position and [getattr(view.position, name) for name in TAG_VALUES]
         orientation = Orientation(heading, pitch, roll, RELATIVE_SIGMA_DEG)
         database.update(replace(view, position=position, orientation=orientation, others=others))
+    for name, distance_m in registration.misfits.items():
+        view = database.view(name)
+        tagged = view.retagged(view.tagged_position, None if view.is_registered else view.orientation)
+        database.update(replace(tagged, others={**tagged.others, MISFIT: distance_m}))
 
 
 def _number_after(last: Any) -> int:
@@ -180,8 +205,8 @@ def _mean_up(sfm_from_cameras: Iterable[SE3]) -> Up:
     return Up(-down / np.linalg.norm(down), _MEAN_TILT_SIGMA_DEG, "cameras held upright")
 
 
-def _pairs(views: Sequence[View], frame: EnuFrame) -> list[Pair]:
-    """Pairs of views, each with those nearest by their tags; all with those that have none."""
+def _pairs(views: Sequence[View], frame: EnuFrame, alike: AlikeViews) -> list[Pair]:
+    """Pairs of views, each with those nearest by their tags and those that show the same; all with untagged ones."""
     metres = np.full((len(views), 2), np.nan)
     for row, view in enumerate(views):
         if view.position is not None:
@@ -191,4 +216,8 @@ def _pairs(views: Sequence[View], frame: EnuFrame) -> list[Pair]:
         distances = np.nan_to_num(np.linalg.norm(metres - position, axis=1), nan=0.0)
         nearest = np.argsort(distances, kind="stable")[: _PARTNERS + 1]
         pairs |= {(min(row, int(other)), max(row, int(other))) for other in nearest if other != row}
+    row_of = {view.name: row for row, view in enumerate(views)}
+    for row, view in enumerate(views):
+        others = [row_of[name] for name in alike.get(view.name, ()) if name in row_of]
+        pairs |= {(min(row, other), max(row, other)) for other in others}
     return sorted(pairs)

@@ -20,6 +20,9 @@ TAG_VALUES = ("latitude", "longitude", "altitude", "sigma")
 REGISTRATION = "registration"
 """Key of a registered view's ``others``, and of ``database.json``: the number of the registration that it is of."""
 
+MISFIT = "misfit_m"
+"""Key of the ``others`` of a view whose tag is that far from where a registration of all views puts it."""
+
 
 @dataclass(frozen=True)
 class Orientation:
@@ -77,7 +80,7 @@ class View:
 
     def retagged(self, position: GeoPosition | None, orientation: Orientation | None) -> View:
         """The view with another tag, not registered."""
-        others = {key: value for key, value in self.others.items() if key not in (ORIGINAL_TAG, REGISTRATION)}
+        others = {key: value for key, value in self.others.items() if key not in (ORIGINAL_TAG, REGISTRATION, MISFIT)}
         return replace(self, position=position, orientation=orientation, others=others)
 
     def enu_from_camera(self, frame: EnuFrame) -> SE3 | None:

@@ -30,9 +30,14 @@ def nearest_view(views: Sequence[VerifiedView]) -> VerifiedView:
 
 def best_tag(nearest: VerifiedView, config: SolvingConfig) -> BestTag:
     """The view's tag, and how far off the photo may be: views are that far apart, and a far one moves more."""
-    tag, distance = nearest.reference.tag, max(config.spacing_m, _DISTANCE_M * nearest.apart)
-    sigma = math.hypot(distance, tag.position_sigma_m)
+    tag = nearest.reference.tag
+    sigma = math.hypot(distance_sigma_m(nearest.apart, config), tag.position_sigma_m)
     return BestTag(nearest.reference.name, np.asarray(tag.position), sigma, len(nearest.matches))
+
+
+def distance_sigma_m(apart: float, config: SolvingConfig) -> float:
+    """Standard deviation of the distance of two images along an axis, by ``VerifiedView.apart``."""
+    return max(config.spacing_m, _DISTANCE_M * apart)
 
 
 def pose_of_tag(

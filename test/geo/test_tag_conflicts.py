@@ -1,0 +1,99 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tagged_street import NORTH, ORIGIN, Street, add_view, localizer_of, make_database, photo
+from typer.testing import CliRunner
+
+from visloc_ros.apps.cli import app
+from visloc_ros.core.errors import GeoError
+from visloc_ros.core.geometry import SE3
+from visloc_ros.features.nearest import NearestMatcher
+from visloc_ros.geo.alike_views import match_alike_views, read_alike_views
+from visloc_ros.geo.orientation import rotation_of
+from visloc_ros.geo.solving.types import GeoReason
+from visloc_ros.geo.tag_conflicts import TagConflicts, tag_conflicts_of
+from visloc_ros.sources.measurements import GeoPosition
+
+HERE, FAR = Street.at(0.0, 0.0, 1), Street.at(2000.0, 0.0, 2)
+OF_HERE = [f"street0_{step:02d}" for step in range(12)]
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = make_database(tmp_path / "streets", [HERE, FAR])
+    assert match_alike_views(database, NearestMatcher(0.5)) == 24
+    return database
+
+
+def tag_elsewhere(database, names, north_m):
+    for name in names:
+        view = database.view(name)
+        at = ORIGIN.from_geodetic([view.position.latitude, view.position.longitude, view.position.altitude])[0]
+        database.update(
+            replace(view, position=GeoPosition(*ORIGIN.to_geodetic(at + np.array([0.0, north_m, 0.0]))[0], 0.05))
+        )
+
+
+def located_at(database, north_m):
+    truth = SE3(rotation_of(8.0, 3.0), [0.5, north_m, 0.3])
+    return localizer_of(database, [HERE.seen_from(truth, 9)]).locate(photo())
+
+
+def test_right_tags_of_two_streets_contradict_nothing(database):
+    assert tag_conflicts_of(database) == TagConflicts()
+    assert not str(TagConflicts())
+
+
+def test_of_two_halves_whose_tags_contradict_nobody_knows_which_is_right(database):
+    tag_elsewhere(database, OF_HERE[6:], 300.0)
+    found = tag_conflicts_of(database)
+    assert (list(found.wrong), list(found.doubtful)) == ([], OF_HERE)
+    assert "12 views (street0_00, " in str(found)
+    for north_m in (15.0, 75.0):
+        answer = located_at(database, north_m)
+        assert (answer.pose, answer.result.reason, answer.result.best_tag) == (None, GeoReason.TAGS_CONTRADICT, None)
+
+
+def test_a_few_wrong_tags_are_named_and_the_others_locate(database, caplog):
+    tag_elsewhere(database, OF_HERE[4:6], 300.0)
+    found = tag_conflicts_of(database)
+    assert (list(found.wrong), list(found.doubtful)) == (OF_HERE[4:6], [])
+    answer = located_at(database, 30.0)
+    assert abs(ORIGIN.from_geodetic(answer.geodetic)[0] - [0.5, 30.0, 0.3]).max() < 0.5
+    assert not set(OF_HERE[4:6]) & set(answer.pose.references)
+    assert "street0_04, street0_05" in caplog.text
+
+
+def test_tags_in_another_order_are_all_doubtful(database):
+    tags = [database.view(name).position for name in OF_HERE]
+    for name, tag in zip(
+        OF_HERE, [replace(one, latitude=one.latitude + 0.01 * row**2) for row, one in enumerate(tags)], strict=True
+    ):
+        database.update(replace(database.view(name), position=tag))
+    assert list(tag_conflicts_of(database).doubtful) == OF_HERE
+
+
+def test_views_are_matched_once_and_new_ones_with_the_old(database):
+    assert match_alike_views(database, NearestMatcher(0.5)) == 0
+    add_view(database, "new", HERE, SE3(NORTH, [0.0, 33.0, 0.0]))
+    assert match_alike_views(database, NearestMatcher(0.5)) == 1
+    alike = read_alike_views(database)
+    assert len(alike["new"]) == 3
+    assert all(apart < 1.0 for apart in alike["new"].values())
+
+
+def test_a_file_of_alike_views_that_is_broken_is_named(database):
+    (database.folder / "alike.json").write_text('{"a": [1]}')
+    with pytest.raises(GeoError, match=r"alike\.json"):
+        tag_conflicts_of(database)
+
+
+def test_geo_add_says_which_tags_contradict(database, monkeypatch):
+    tag_elsewhere(database, OF_HERE[6:], 300.0)
+    shown = CliRunner().invoke(
+        app, ["geo", "add", str(database.folder), str(database.folder.parent / "no.jpg"), "--json"]
+    )
+    assert json.loads(shown.stdout)["doubtful_tags"] == OF_HERE
+    assert "12 views (street0_00, " in shown.stderr

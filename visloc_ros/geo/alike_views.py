@@ -1,0 +1,106 @@
+"""Which views of a database show the same, by their matches alone: what their tags are held against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+
+from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.core.errors import GeoError
+from visloc_ros.core.files import exists, is_file, read_text
+from visloc_ros.core.map_layout import VLAD
+from visloc_ros.core.progress import Progress, SilentProgress, track
+from visloc_ros.features.registry import make_matcher
+from visloc_ros.features.types import Matcher
+from visloc_ros.geo.database import GeoDatabase
+from visloc_ros.geo.descriptor_files import descriptor_file, load_descriptors
+from visloc_ros.geo.features import feature_config, load_keypoints
+from visloc_ros.geo.solving.config import SolvingConfig
+from visloc_ros.geo.solving.observations import UNTAGGED
+from visloc_ros.geo.solving.two_view import verify
+from visloc_ros.geo.solving.types import Reference
+from visloc_ros.geo.view import View
+
+ALIKE_NAME = "alike.json"
+_LEAST_MATCHES, _LEAST_SHARE = 50, 0.15
+"""Of the keypoints of an image: two streets have 43 of 1024 in common, and so do the ends of one street that look the
+same way."""
+_PARTNERS = 3  # views most like it, with which each is matched
+_MAX_BYTES = 1 << 30
+
+AlikeViews = Mapping[str, Mapping[str, float]]
+"""Of each view that was matched, those that show the same, and how far they are apart (``VerifiedView.apart``)."""
+
+
+def match_alike_views(database: GeoDatabase, matcher: Matcher | None = None, progress: Progress | None = None) -> int:
+    """Match the views that were not yet with those most like them; gives their number.
+
+    Views without features and descriptor are left out. Raises GeoError, OutputError.
+    """
+    views = {view.name: view for view in database if _is_described(database, view)}
+    known = {name: dict(one) for name, one in read_alike_views(database).items()}
+    missing = [name for name in views if name not in known]
+    if not missing:
+        return 0
+    names, descriptors = load_descriptors(database, VLAD)
+    matcher = matcher or make_matcher(extractor=feature_config(database).name)
+    for name in track(progress or SilentProgress(), "alike views", missing, len(missing)):
+        likeness = descriptors @ descriptors[names.index(name)]
+        ranked = (names[row] for row in np.argsort(-likeness, kind="stable"))
+        others = (views[one] for one in ranked if one in views and _are_of_two_places(views[name], views[one]))
+        known[name] = _alike(database, matcher, views[name], list(islice(others, _PARTNERS)))
+    with atomic_write(database.folder / ALIKE_NAME) as path:
+        path.write_text(json.dumps(known, allow_nan=False) + "\n", encoding="utf-8")
+    return len(missing)
+
+
+def read_alike_views(database: GeoDatabase) -> AlikeViews:
+    """Views that are alike, as far as they were matched. Raises GeoError."""
+    path = database.folder / ALIKE_NAME
+    if not exists(path):
+        return {}
+    try:
+        found = json.loads(read_text(path, GeoError, _MAX_BYTES))
+        return {str(one): {str(name): float(apart) for name, apart in row.items()} for one, row in found.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise GeoError(f"cannot use {path}: {error}; remove it, and 'visloc geo add' makes it again") from error
+
+
+def _is_described(database: GeoDatabase, view: View) -> bool:
+    has_files = is_file(database.keypoints_path(view.name)) and descriptor_file(database, view.name, VLAD) is not None
+    return view.camera is not None and has_files
+
+
+def _are_of_two_places(one: View, other: View) -> bool:
+    return one.name != other.name and (one.panorama is None or one.panorama != other.panorama)
+
+
+def _alike(database: GeoDatabase, matcher: Matcher, view: View, others: Sequence[View]) -> dict[str, float]:
+    """Those of the other views that show the same as a view, and how far they are apart."""
+    features = load_keypoints(database, view.name)
+    of_others = [load_keypoints(database, other.name) for other in others]
+    references = [
+        Reference(
+            other.name,
+            other.camera,
+            UNTAGGED,
+            keypoints.keypoints.astype(np.float64),
+            matches.pairs.astype(np.intp),
+            matches.scores.astype(np.float64),
+            other.panorama,
+        )
+        for other, keypoints, matches in zip(others, of_others, matcher.match_many(features, of_others), strict=True)
+        if other.camera is not None
+    ]
+    assert view.camera is not None
+    pixels = features.keypoints.astype(np.float64)
+    verified = verify(view.camera, pixels, references, SolvingConfig())
+    return {one.reference.name: one.apart for one in verified if shows_its_place(len(one.matches), len(pixels))}
+
+
+def shows_its_place(num_matches: int, num_keypoints: int) -> bool:
+    """Whether so many of an image's keypoints show that it was taken near the view that they match."""
+    return num_matches >= max(_LEAST_MATCHES, _LEAST_SHARE * num_keypoints)

@@ -1,0 +1,128 @@
+"""Tags that cannot all be right: of views that show the same, and are tagged far from each other.
+
+Views whose tags agree with those of views that show the same stand together, as those of one day or one folder do.
+Where two such groups show the same, and their tags place them far apart, one of them is wrong as a whole: another
+zone, another datum, positions of other photos. The smaller one is, if the other is much larger; else nobody knows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from visloc_ros.core.wgs84 import EnuFrame
+from visloc_ros.geo.alike_views import AlikeViews, read_alike_views
+from visloc_ros.geo.database import GeoDatabase
+from visloc_ros.geo.solving.config import SolvingConfig
+from visloc_ros.geo.solving.tag_answer import distance_sigma_m
+from visloc_ros.geo.solving.types import Tag
+from visloc_ros.geo.view import MISFIT, View
+
+_AGREEING, _CONTRADICTING = 3.0, 5.0  # standard deviations of the distance of two views
+_LEAST_WITNESSES = 2  # views of others: one may have a twin elsewhere
+_MUCH_SMALLER = 1.0 / 3.0
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class TagConflicts:
+    """Names of views with wrong tags, and of those of which nobody knows whether theirs or others' are wrong."""
+
+    wrong: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.wrong or self.doubtful)
+
+    def __str__(self) -> str:
+        """What a user has to know; empty without any."""
+        words = []
+        if self.wrong:
+            words.append(f"the tags of {_named(self.wrong)} contradict what more views show: these views are not used")
+        if self.doubtful:
+            words.append(
+                f"the tags of {_named(self.doubtful)} contradict each other, far beyond their errors, though these "
+                "views show the same: no photo is located by them"
+            )
+        advice = "correct the positions ('visloc geo add --list'), or remove the views ('visloc geo remove')"
+        return "; ".join([*words, advice]) if words else ""
+
+
+def tag_conflicts_of(database: GeoDatabase) -> TagConflicts:
+    """Those of a database whose views were matched (``match_alike_views``). Raises GeoError."""
+    views = list(database)
+    is_placed = any(view.position is not None for view in views)
+    return tag_conflicts(views, database.origin, read_alike_views(database)) if is_placed else TagConflicts()
+
+
+def tag_conflicts(views: Sequence[View], frame: EnuFrame, alike: AlikeViews) -> TagConflicts:
+    """Which views' tags contradict those of views that show the same, or their registration."""
+    misfits = tuple(view.name for view in views if MISFIT in view.others)
+    placed = [view for view in views if view.position is not None and view.name not in misfits]
+    pairs = list(_pairs({view.name: Tag.of_view(view, frame) for view in placed}, alike))
+    if not pairs:
+        return TagConflicts(misfits)
+    rows, deviations = np.array([pair[:2] for pair in pairs]), np.array([pair[2] for pair in pairs])
+    groups = _groups([view.panorama for view in placed], rows[deviations <= _AGREEING])
+    wrong, doubtful = _judged(groups, rows[deviations > _CONTRADICTING])
+    numbered = [(view.name, group) for view, group in zip(placed, groups.tolist(), strict=True)]
+    return TagConflicts(
+        misfits + tuple(name for name, group in numbered if group in wrong),
+        tuple(name for name, group in numbered if group in doubtful),
+    )
+
+
+def _judged(groups: NDArray[np.intp], contradicting: NDArray[np.integer]) -> tuple[set[int], set[int]]:
+    """Groups that are wrong, and doubtful ones: numbers (N,) of the views' groups, pairs (M, 2) that contradict.
+
+    A group is held against those that are no smaller, and not wrong themselves.
+    """
+    sizes, wrong, doubtful = np.bincount(groups), set[int](), set[int]()
+    both_ways = np.concatenate([contradicting, contradicting[:, ::-1]])
+    of_groups = groups[both_ways]
+    for group in np.argsort(-sizes, kind="stable").tolist():
+        against = of_groups[:, 1]
+        counts = (of_groups[:, 0] == group) & (against != group) & (sizes[against] >= sizes[group])
+        counts &= ~np.isin(against, list(wrong))
+        if len(np.unique(both_ways[counts, 1])) < _LEAST_WITNESSES:
+            continue
+        others = against[counts]
+        is_much_larger = _MUCH_SMALLER * sizes[others] >= sizes[group]
+        if is_much_larger.any():
+            wrong.add(group)
+        else:
+            doubtful |= {group, *others.tolist()}
+    return wrong, doubtful
+
+
+def _pairs(tags: Mapping[str, Tag], alike: AlikeViews) -> Iterator[tuple[int, int, float]]:
+    """Rows of two views that show the same, and their distance by their tags in standard deviations."""
+    row_of, config = {name: row for row, name in enumerate(tags)}, SolvingConfig()
+    for name, others in alike.items():
+        for other, apart in others.items():
+            if name in row_of and other in row_of:
+                one, two = tags[name], tags[other]
+                assert one.position is not None
+                assert two.position is not None
+                sigma_m = math.hypot(distance_sigma_m(apart, config), one.position_sigma_m, two.position_sigma_m)
+                yield row_of[name], row_of[other], math.dist(one.position[:2], two.position[:2]) / sigma_m
+
+
+def _groups(panoramas: Sequence[str | None], agreeing: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Numbers (N,) of the views' groups, by pairs (M, 2) of rows that agree, and panoramas."""
+    first_of = dict[str, int]()
+    together = [(first_of.setdefault(one, row), row) for row, one in enumerate(panoramas) if one is not None]
+    edges = np.array([*agreeing.tolist(), *together], int).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (len(panoramas), len(panoramas)))
+    return np.asarray(connected_components(graph, directed=False)[1], np.intp)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)} views ({', '.join(names[:_SHOWN])}{more})"
