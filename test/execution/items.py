@@ -22,6 +22,12 @@ def worker_of(_: int) -> int:
     return os.getpid()
 
 
+def width_of_guessed_camera(width: int) -> int:
+    from visloc_ros.core.camera import guess_camera  # pycolmap, which is imported when a worker runs already
+
+    return guess_camera(width, 480).width
+
+
 def die_once(path: str) -> int:
     if not Path(path).exists():
         Path(path).touch()

@@ -22,6 +22,7 @@ from items import (
     square,
     visible_gpu,
     warn,
+    width_of_guessed_camera,
     worker_of,
 )
 
@@ -52,6 +53,12 @@ def test_every_item_is_done_once_by_workers_that_stay(engine):
     assert {pid for _, pid in engine.run(worker_of, range(4), ONE)} == first
     assert len(first) == 2
     assert os.getpid() not in first
+
+
+def test_workers_that_use_colmap_end_without_a_word(engine, capfd):
+    assert dict(engine.run(width_of_guessed_camera, [640], ONE)) == {0: 640}
+    engine.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_what_workers_log_is_logged_here(engine, caplog):

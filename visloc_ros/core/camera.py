@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import Array
 
-if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # that of pycolmap, which Python does not know of, prints a trace
+_on_sigterm = signal.getsignal(signal.SIGTERM)  # not that of pycolmap, which Python does not know of: it prints a trace
+if threading.current_thread() is threading.main_thread() and _on_sigterm is not None:
+    signal.signal(signal.SIGTERM, _on_sigterm)
 
 logger = logging.getLogger(__name__)
 
