@@ -17,6 +17,7 @@ from visloc_ros.core.feature_files import (
     write_global_descriptors,
     write_local_features,
 )
+from visloc_ros.core.feature_pages import checksum_of
 from visloc_ros.core.manifest import ModelInfo
 from visloc_ros.core.map import open_map, save_map
 from visloc_ros.core.map_layout import global_file_name
@@ -70,6 +71,17 @@ def test_hloc_finds_its_own_layout(tmp_path):
         assert group["descriptors"].shape == (128, 20)
         assert group["descriptors"].dtype == np.float16
         assert np.allclose(group["keypoints"][:], features.keypoints - 0.5)
+
+
+def test_of_which_turn_the_descriptors_are_comes_back(tmp_path):
+    one = features_of(unit_rows(20, 8))
+    turned = replace(one.turned(-3), quarters=3)
+    write_local_features(tmp_path / "features.h5", {"upright": one, "turned": turned})
+    upright, back = read_local_features(tmp_path / "features.h5", ["upright", "turned"], [20, 20])
+    assert (upright.quarters, upright.upright, back.quarters, back.upright.quarters) == (0, upright, 3, 0)
+    np.testing.assert_allclose(back.upright.keypoints, one.keypoints, atol=1e-4)
+    assert back.upright.image_size == one.image_size
+    assert checksum_of(back) != checksum_of(replace(back, quarters=1))
 
 
 def test_an_image_without_features_is_written_and_read(tmp_path):

@@ -10,7 +10,7 @@ from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.types import Frame
 from visloc_ros.features.types import OneByOne
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.image_copies import ImageCopy, scaled_features, turned_features, turned_image
+from visloc_ros.localization.image_copies import ImageCopy, scaled_features, turned_image
 
 LONGEST = AnchorConfig().features.resize_max
 ALL_COPIES = [ImageCopy(quarters, is_half) for is_half, quarters in product((False, True), range(4))]
@@ -30,7 +30,7 @@ class CopyExtractor(OneByOne):
         given = marked(self.view, self.copies[0].quarters)
         copy = next(one for one in ALL_COPIES if np.array_equal(one.of(given, LONGEST), image))
         self.looked.append(copy)
-        features = scaled_features(turned_features(self.view, copy.quarters), image.shape[::-1])
+        features = replace(scaled_features(self.view.turned(copy.quarters), image.shape[::-1]), quarters=0)
         if copy in self.copies:
             return features
         if self.lacks_others:

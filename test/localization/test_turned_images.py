@@ -11,7 +11,7 @@ from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.geometry import rotation_angle_deg
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.core.types import AnchorPose, Reason
-from visloc_ros.localization.image_copies import AS_GIVEN, CopyChooser, ImageCopy, turned_features, turned_image
+from visloc_ros.localization.image_copies import AS_GIVEN, CopyChooser, ImageCopy, turned_image
 
 
 @pytest.mark.parametrize("quarters", range(4))
@@ -68,12 +68,12 @@ def test_features_turn_with_their_image(quarters):
     image[1, 7] = 255
     angles = np.array([[2.0, 0.0]], np.float32)
     features = LocalFeatures(np.float32([[7.5, 1.5]]), np.ones(1, np.float32), np.ones((1, 4)), (9, 6), angles)
-    turned, there = turned_features(features, quarters), turned_image(image, quarters)
+    turned, there = features.turned(quarters), turned_image(image, quarters)
     assert turned.image_size == there.shape[::-1]
     x, y = turned.keypoints[0] - 0.5
     assert there[int(y), int(x)] == 255
     right = np.float32([[8.5, 1.5]])  # the angle 0 points to the right
-    step = (turned_features(replace(features, keypoints=right), quarters).keypoints - turned.keypoints)[0]
+    step = (replace(features, keypoints=right).turned(quarters).keypoints - turned.keypoints)[0]
     angle = turned.scales_angles[0, 1]
     np.testing.assert_allclose(step, [np.cos(angle), np.sin(angle)], atol=1e-5)
 

@@ -32,6 +32,7 @@ _STEPS_PER_SPREAD = 16.0
 _LIBRARY_VERSIONS = ("v110", "v110")  # HDF5 1.10 (2016) and later read it; older layouts take 1 to 3 kB more an image
 _MAX_KEYPOINT_SHIFT_PX = 2.0
 _SCORE_NAMES = ("scores", "keypoint_scores")  # hloc calls them either way, by extractor
+_QUARTERS = "quarters"  # hloc has none: its readers match such an image as if it were not turned
 MAX_DIMENSION = 1 << 17
 LARGEST_NUMBER = 1e6
 _LARGEST_RATIO = 50  # of memory to file: descriptors of a map pack to a half, plain ones to a tenth
@@ -45,6 +46,7 @@ class LocalFeatures:
     """Keypoints (N, 2) float32 in COLMAP pixels, scores (N,) float32, descriptors (N, D), image size (w, h).
 
     ``scales_angles`` (N, 2): size [px] and angle [rad] of keypoints, where the extractor gives them (SIFT).
+    The descriptors are those of the image turned counter-clockwise by ``quarters`` of a turn.
     """
 
     keypoints: NDArray[np.float32]
@@ -52,6 +54,7 @@ class LocalFeatures:
     descriptors: NDArray[np.floating]
     image_size: tuple[int, int]
     scales_angles: NDArray[np.float32] | None = None
+    quarters: int = 0
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -64,8 +67,36 @@ class LocalFeatures:
     def take(self, rows: NDArray[np.integer]) -> LocalFeatures:
         """The features of these rows (K,), in this order."""
         scales_angles = None if self.scales_angles is None else self.scales_angles[rows]
-        return LocalFeatures(
-            self.keypoints[rows], self.scores[rows], self.descriptors[rows], self.image_size, scales_angles
+        return replace(
+            self,
+            keypoints=self.keypoints[rows],
+            scores=self.scores[rows],
+            descriptors=self.descriptors[rows],
+            scales_angles=scales_angles,
+        )
+
+    @property
+    def upright(self) -> LocalFeatures:
+        """The features as they lie in the image that their descriptors are of."""
+        return self.turned(self.quarters)
+
+    def turned(self, quarters: int) -> LocalFeatures:
+        """The features at their places in the image turned counter-clockwise by quarter turns."""
+        quarters %= 4
+        if quarters == 0:
+            return self
+        width, height = self.image_size
+        x, y = self.keypoints.T
+        places = {1: (y, width - x), 2: (width - x, height - y), 3: (height - y, x)}[quarters]
+        scales_angles = self.scales_angles
+        if scales_angles is not None:
+            scales_angles = (scales_angles - [0.0, 0.5 * np.pi * quarters]).astype(np.float32)
+        return replace(
+            self,
+            keypoints=np.column_stack(places).astype(np.float32),
+            image_size=(width, height) if quarters == 2 else (height, width),
+            scales_angles=scales_angles,
+            quarters=(self.quarters - quarters) % 4,
         )
 
 
@@ -78,6 +109,8 @@ def write_local_features(path: Path, features: Mapping[str, LocalFeatures]) -> N
             group["scores"] = one.scores.astype(np.float16)
             _write_packed(group, "descriptors", one.descriptors.T)
             group["image_size"] = np.array(one.image_size, dtype=np.int64)
+            if one.quarters:
+                group[_QUARTERS] = np.array([one.quarters], dtype=np.int64)
             if one.scales_angles is not None:
                 group["scales"] = one.scales_angles[:, 0]
                 group["oris"] = np.degrees(one.scales_angles[:, 1])
@@ -186,12 +219,14 @@ def _read_features(file: H5Reader, name: str, size: int) -> LocalFeatures:
     stored = next((key for key in _SCORE_NAMES if f"{name}/{key}" in file), None)
     scores = file.read(f"{name}/{stored}", (size,)) if stored else np.ones(size)
     width, height = file.read(f"{name}/image_size", (2,))
+    quarters = file.read(f"{name}/{_QUARTERS}", (1,))[0] if f"{name}/{_QUARTERS}" in file else 0
     return LocalFeatures(
         keypoints,
         scores.astype(np.float32),
         descriptors.T,
         (int(width), int(height)),
         _read_scales_angles(file, name, size),
+        int(quarters) % 4,
     )
 
 

@@ -78,7 +78,8 @@ def _bytes_of(features: LocalFeatures) -> int:
 
 def checksum_of(features: LocalFeatures) -> bytes:
     """SHA-256 of the features of an image."""
-    digest = hashlib.sha256(repr(features.image_size).encode())
+    turn = f" turned by {features.quarters} quarters" if features.quarters else ""
+    digest = hashlib.sha256(f"{features.image_size!r}{turn}".encode())
     for values in _arrays(features):
         digest.update(np.ascontiguousarray(values).tobytes())
     return digest.digest()

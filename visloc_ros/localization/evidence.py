@@ -22,7 +22,7 @@ from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.atlas_poses import AtlasPoses
 from visloc_ros.localization.config import AnchorConfig, PoseConfig
-from visloc_ros.localization.image_copies import AS_GIVEN, ImageCopy, turned_features, turned_image
+from visloc_ros.localization.image_copies import AS_GIVEN, ImageCopy, turned_image
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
 from visloc_ros.localization.search_hint import SearchHint
 from visloc_ros.localization.view_change import ViewOverlap, typical_depth, view_change
@@ -111,7 +111,7 @@ class Query:
     @cached_property
     def upright(self) -> LocalFeatures:
         """The features in the image set upright, for all that depends on how they lie to each other."""
-        return turned_features(self.features, self.copy.quarters)
+        return self.features.upright
 
     @cached_property
     def upright_image(self) -> Image:

@@ -48,8 +48,8 @@ class ImageCopy:
 
     def features_as_given(self, features: LocalFeatures, image_size: tuple[int, int]) -> LocalFeatures:
         """The copy's features at their places in the image (width, height) as given."""
-        upright = turned_features(features, -self.quarters)
-        return scaled_features(upright, image_size) if self.is_half else upright
+        as_large = features.turned(-self.quarters)
+        return scaled_features(as_large, image_size) if self.is_half else as_large
 
 
 AS_GIVEN = ImageCopy()
@@ -75,22 +75,6 @@ def scaled_features(features: LocalFeatures, size: tuple[int, int]) -> LocalFeat
 def turned_image(image: Image, quarters: int) -> Image:
     """An image turned counter-clockwise by quarter turns."""
     return np.rot90(image, quarters).copy() if quarters % 4 else image
-
-
-def turned_features(features: LocalFeatures, quarters: int) -> LocalFeatures:
-    """Features at their places in the image turned counter-clockwise by quarter turns."""
-    quarters %= 4
-    if quarters == 0:
-        return features
-    width, height = features.image_size
-    x, y = features.keypoints.T
-    places = {1: (y, width - x), 2: (width - x, height - y), 3: (height - y, x)}[quarters]
-    size = (width, height) if quarters == 2 else (height, width)
-    scales_angles = features.scales_angles
-    if scales_angles is not None:
-        scales_angles = (scales_angles - [0.0, 0.5 * np.pi * quarters]).astype(np.float32)
-    keypoints = np.column_stack(places).astype(np.float32)
-    return replace(features, keypoints=keypoints, image_size=size, scales_angles=scales_angles)
 
 
 @dataclass

@@ -46,6 +46,7 @@ from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.stated_focal_lengths import contradicted_cameras, contradiction, explains_more, hold_cameras
 from visloc_ros.mapping.summary import ImageCount, MapPart, MapSummary, summarize
+from visloc_ros.mapping.turned_images import TurnFinder, global_descriptor_of, groups_beside
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
 
@@ -133,6 +134,7 @@ class MapBuilder:
         matches = self._match(frames, pairs)
         frames, components, warnings = self._hold_stated(frames, matches, self._reconstruct(frames, matches))
         material = Material(sources, chosen, frames, describer, descriptors, warnings)
+        material, components = self._join_turned(material, frames, matches, components)
         return self.finish(material, components, folder, name, new_part)
 
     def _hold_stated(
@@ -151,6 +153,33 @@ class MapBuilder:
         if explains_more(by_held[0], largest):
             return held, by_held, ()
         return frames, components, [contradiction(cameras, largest)]
+
+    def _join_turned(
+        self,
+        material: Material,
+        frames: Sequence[MapFrame],
+        matches: PairMatches,
+        components: Sequence[Component],
+    ) -> tuple[Material, Sequence[Component]]:
+        """Material and components of the frames, with images turned that join the largest component only so."""
+        names = [_registered_names(frames, component.model) for component in components]
+        groups = [] if self._is_at_references(frames) else groups_beside(frames, names)
+        known = [row for row, frame in enumerate(frames) if frame.name in set(names[0])]
+        features, models = [frames[row].features for row in known], self._models
+        describer, descriptors = material.describer, material.descriptors
+        finder = TurnFinder(self._collector, models.matcher, describer, features, descriptors[known])
+        turned = finder.turned(material.sources, frames, groups, self._config.pairs.loop_min_matches)
+        if not turned:
+            return material, components
+        both = [turned.get(row, frame) for row, frame in enumerate(frames)]
+        descriptors = descriptors.copy()
+        for row, frame in turned.items():
+            descriptors[row] = global_descriptor_of(frame, describer)
+        pairs = choose_pairs(both, descriptors, self._config.pairs)
+        kept = {pair: matches[pair] for pair in pairs if pair in matches and turned.keys().isdisjoint(pair)}
+        found = self._reconstruct(both, kept | self._match(both, [pair for pair in pairs if pair not in kept]))
+        is_larger = found[0].size > components[0].size
+        return (replace(material, frames=both, descriptors=descriptors), found) if is_larger else (material, components)
 
     def finish(
         self, material: Material, components: Sequence[Component], folder: Path, name: str, new_part: NewPart

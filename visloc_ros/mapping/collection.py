@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
@@ -21,6 +21,7 @@ from visloc_ros.core.progress import Progress, track
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.features import GlobalDescriptor, LocalExtractor
+from visloc_ros.localization.image_copies import ImageCopy
 from visloc_ros.mapping.config import MappingConfig
 from visloc_ros.mapping.map_sources import MapCamera, MapSource, TimeSpan, check_shared_references, find_reference
 from visloc_ros.mapping.parallel import count_workers, map_in_order
@@ -37,7 +38,7 @@ class MapFrame:
     """A chosen frame of the source with this label: stamp, name, camera, features, thumbnail (JPEG bytes).
 
     ``map_from_camera`` is its reference pose, if any. ``global_descriptor`` (G,) is there unless the descriptor has
-    yet to be trained with the whole map.
+    yet to be trained with the whole map. ``index`` is its number in the source.
     """
 
     source: str
@@ -48,6 +49,7 @@ class MapFrame:
     thumbnail: bytes
     map_from_camera: SE3 | None
     global_descriptor: NDArray[np.float32] | None = None
+    index: int = 0
 
     @property
     def view(self) -> SfmImage:
@@ -139,6 +141,25 @@ class FrameCollector:
                 frames += found
         return frames
 
+    def turned(self, sources: Sequence[MapSource], frames: Sequence[MapFrame], quarters: int) -> list[MapFrame]:
+        """These frames of the sources with the features of their images turned counter-clockwise by quarter turns."""
+        found = dict[tuple[str, int], MapFrame]()
+        with self._watch("extract"):
+            for source in sources:
+                of_source = {frame.index: frame for frame in frames if frame.source == source.label}
+                turn = partial(self._turn, of_source, ImageCopy(quarters))
+                images, workers = numbered_frames_at(source, list(of_source)), count_workers(self._config.workers)
+                found |= {(source.label, one.index): one for one in map_in_order(turn, images, workers)}
+        return [found[frame.source, frame.index] for frame in frames]
+
+    def _turn(self, frames: Mapping[int, MapFrame], copy: ImageCopy, numbered: tuple[int, Frame]) -> MapFrame:
+        index, frame = numbered
+        image = copy.of(frame.image, self._config.features.resize_max)
+        found = self._extractor.extract(image)
+        descriptor = self._describer.describe(image, found) if self._describer else None
+        features = copy.features_as_given(found, frames[index].features.image_size).with_rays(frame.camera)
+        return replace(frames[index], features=_halved(features), global_descriptor=descriptor)
+
     def _select(self, source: MapSource, span: TimeSpan) -> list[int]:
         num_frames = len(source.frames)
         frames = track(self._progress, "select", span.watch(source.frames), num_frames)
@@ -148,11 +169,12 @@ class FrameCollector:
 
     def _extract(self, source: MapSource, chosen: Sequence[int]) -> list[MapFrame]:
         workers = count_workers(self._config.workers)
-        described = map_in_order(partial(self._describe, source), frames_at(source, chosen), workers)
+        described = map_in_order(partial(self._describe, source), numbered_frames_at(source, chosen), workers)
         found = list(track(self._progress, "extract", described, len(chosen)))
         return [frame for frame in found if frame is not None]
 
-    def _describe(self, source: MapSource, frame: Frame) -> MapFrame | None:
+    def _describe(self, source: MapSource, numbered: tuple[int, Frame]) -> MapFrame | None:
+        index, frame = numbered
         name = frame.name or f"{frame.stamp_ns}.jpg"
         pose = find_reference(source, frame, name, self._config.frame.max_reference_gap_s)
         if source.references is not None and pose is None and self._config.reconstruction.reference == "fixed":
@@ -165,7 +187,8 @@ class FrameCollector:
         descriptor = self._describer.describe(frame.image, features) if self._describer else None
         camera = source.cameras.find(frame.camera, frame.calibration.focal_sigma if frame.calibration else 0.0)
         thumbnail = encode_thumbnail(frame.image)
-        return MapFrame(source.label, frame.stamp_ns, name, camera, _halved(features), thumbnail, pose, descriptor)
+        found = _halved(features)
+        return MapFrame(source.label, frame.stamp_ns, name, camera, found, thumbnail, pose, descriptor, index)
 
 
 def with_unique_names(frames: Sequence[Named], label: str, taken: Collection[str]) -> list[Named]:
@@ -183,8 +206,14 @@ def _named(frame: Named, name: str) -> Named:
 
 def frames_at(source: MapSource, chosen: Sequence[int]) -> Iterator[Frame]:
     """The frames of a source at these indices."""
+    return (frame for _, frame in numbered_frames_at(source, chosen))
+
+
+def numbered_frames_at(source: MapSource, chosen: Sequence[int]) -> Iterator[tuple[int, Frame]]:
+    """The same with their indices, in their order; no more of the source is read."""
     wanted = set(chosen)
-    return (frame for index, frame in enumerate(source.frames) if index in wanted)
+    frames = enumerate(islice(source.frames, max(wanted, default=-1) + 1))
+    return ((index, frame) for index, frame in frames if index in wanted)
 
 
 def _halved(features: LocalFeatures) -> LocalFeatures:

@@ -36,6 +36,7 @@ from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sfm_database import SfmImage, add_views, registered_poses
 from visloc_ros.mapping.sparsification import sparsify
 from visloc_ros.mapping.summary import ImageCount, MapSummary, summarize
+from visloc_ros.mapping.turned_images import TurnFinder, groups_beside
 from visloc_ros.mapping.update.use import carry_use
 from visloc_ros.mapping.validation import validate_map
 from visloc_ros.sources import FrameSource
@@ -111,7 +112,7 @@ class MapExtender:
         frames = self.extract(sources, chosen)
         if not frames:
             raise MapError("none of the images shows enough texture to be added to a map")
-        added = self.add(frames)
+        frames, added = self._add_turned(sources, frames, self.add(frames))
         if len(added.left_out) == len(frames):
             raise MapError(
                 f"none of the {len(frames)} images found a place in the map '{self._map.name}': they must show, at "
@@ -141,6 +142,28 @@ class MapExtender:
         reconstruction = reconstruction_of(self._map)
         left_out = self._register(reconstruction, frames, self._match(frames)) if frames else []
         return Added(*self._sparsify(reconstruction, frames), left_out)
+
+    def _add_turned(
+        self, sources: Sequence[MapSource], frames: list[MapFrame], added: Added
+    ) -> tuple[list[MapFrame], Added]:
+        """The same with images turned that find a place only so."""
+        groups = groups_beside(frames, [{frame.name for frame in frames} - set(added.left_out)])
+        features, config = [image.features for image in self._map.images], self._config.pairs
+        finder = TurnFinder(self._collector, self._models.matcher, self._describer, features, self._known)
+        turned = finder.turned(sources, frames, groups, config.loop_min_matches)
+        if not turned:
+            return frames, added
+        with_turned = [turned.get(row, frame) for row, frame in enumerate(frames)]
+        again = self.add(with_turned)
+        return (with_turned, again) if len(again.left_out) < len(added.left_out) else (frames, added)
+
+    def turned(self, source: MapSource, frames: Sequence[MapFrame], turns: Mapping[int, int]) -> list[MapFrame]:
+        """Frames of a source, those of some indices turned by quarter turns."""
+        for quarters in set(turns.values()):
+            chosen = [frame for frame in frames if turns.get(frame.index) == quarters]
+            by_index = {frame.index: frame for frame in self._collector.turned([source], chosen, quarters)}
+            frames = [by_index.get(frame.index, frame) for frame in frames]
+        return list(frames)
 
     def _match(self, frames: Sequence[MapFrame]) -> PairMatches:
         """Matches of the frames with each other and with like images of the map, whose rows come first."""

@@ -124,6 +124,7 @@ class HlocMatcher:
 
     def _inputs(self, features: LocalFeatures, side: str) -> dict[str, Tensor]:
         """One image as hloc reads it from its files: a batch of one, descriptors (1, D, N), angles in degrees."""
+        features = features.upright
         arrays = {
             "keypoints": network_from_colmap(features.keypoints),
             "scores": features.scores,

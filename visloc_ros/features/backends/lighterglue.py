@@ -58,6 +58,7 @@ class LighterGlueMatcher:
                 f"{self.info.name} matches descriptors of length {DESCRIPTOR_DIM}, not "
                 f"{features.descriptors.shape[1]}: the features come from another extractor"
             )
+        features = features.upright
         return {
             "keypoints": self._tensor(network_from_colmap(features.keypoints)),
             "descriptors": self._tensor(features.descriptors),

@@ -111,7 +111,8 @@ class LightGlueMatcher:
                 f"{self.info.name} matches descriptors of length {self._family.descriptor_dim}, not "
                 f"{features.descriptors.shape[1]}: the features come from another extractor"
             )
-        arrays = (self._positions(features), features.descriptors, features.image_size)
+        upright = features.upright
+        arrays = (self._positions(upright), upright.descriptors, upright.image_size)
         return tuple(np.ascontiguousarray(array, np.float32) for array in arrays)
 
     def _to_gpu(self, array: NDArray[Any]) -> Tensor:
