@@ -49,10 +49,12 @@ class Listener(Node):
             self._truth.pop(next(iter(self._truth)))
 
     def _take_status(self, message: LocalizationStatus) -> None:
-        report(state=STATES[message.state], reason=message.reason)
+        stamp_ns = stamp_from_msg(message.header.stamp)
+        report(state=STATES[message.state], reason=message.reason, stamp_ns=stamp_ns)
 
     def _take_pose(self, message: PoseWithCovarianceStamped) -> None:
-        true = self._truth.get(stamp_from_msg(message.header.stamp))
+        stamp_ns = stamp_from_msg(message.header.stamp)
+        true = self._truth.get(stamp_ns)
         if true is None:
             return
         pose = pose_from_msg(message.pose.pose)
@@ -63,7 +65,8 @@ class Listener(Node):
             jump_m = float(np.linalg.norm(moved - (true.translation - true_before.translation)))
         self._before = pose, true
         sigma_m = float(np.sqrt(np.linalg.eigvalsh(np.reshape(message.pose.covariance, (6, 6))[:3, :3])[-1]))
-        report(error_m=float(np.linalg.norm(pose.translation - true.translation)), jump_m=jump_m, sigma_m=sigma_m)
+        error_m = float(np.linalg.norm(pose.translation - true.translation))
+        report(error_m=error_m, jump_m=jump_m, sigma_m=sigma_m, stamp_ns=stamp_ns)
 
 
 def report(**values: object) -> None:

@@ -187,6 +187,8 @@ def figures_of(lines: list[Figures], seconds: float) -> Figures:
     heard_s = [one["heard_s"] for one in lines if "state" in one]
     poses = [one for one in lines if "error_m" in one]
     errors = [one["error_m"] for one in poses]
+    localized = {one["stamp_ns"] for one in lines if one.get("state") == "LOCALIZED"}
+    sure = [one for one in poses if one["stamp_ns"] in localized]
     return {
         "frames_hz": len(states) / seconds,
         "states": {name: states.count(name) / max(1, len(states)) for name in sorted(set(states))},
@@ -194,6 +196,8 @@ def figures_of(lines: list[Figures], seconds: float) -> Figures:
         "poses": len(poses),
         "error_cm": {f"p{rank}": 100 * float(np.percentile(errors, rank)) for rank in (50, 95, 100)} if poses else {},
         "wrong": count_wrong(poses),
+        "localized": len(sure),
+        "wrong_localized": count_wrong(sure),
     }
 
 
@@ -209,6 +213,7 @@ def show(figures: Figures, arguments: argparse.Namespace) -> None:
         ("longest time without a status", f"{figures['longest_silence_s']:.1f} s"),
         ("error, p50 / p95 / max", " / ".join(f"{value:.1f}" for value in figures["error_cm"].values()) + " cm"),
         ("poses off by more than 10 cm and 4 of their sigmas", f"{figures['wrong']} of {figures['poses']}"),
+        ("of those that are LOCALIZED", f"{figures['wrong_localized']} of {figures['localized']}"),
         *(
             (
                 f"memory of {name}, after the warm-up and in the end",

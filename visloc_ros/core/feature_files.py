@@ -67,13 +67,8 @@ class LocalFeatures:
     def take(self, rows: NDArray[np.integer]) -> LocalFeatures:
         """The features of these rows (K,), in this order."""
         scales_angles = None if self.scales_angles is None else self.scales_angles[rows]
-        return replace(
-            self,
-            keypoints=self.keypoints[rows],
-            scores=self.scores[rows],
-            descriptors=self.descriptors[rows],
-            scales_angles=scales_angles,
-        )
+        keypoints, scores, descriptors = self.keypoints[rows], self.scores[rows], self.descriptors[rows]
+        return LocalFeatures(keypoints, scores, descriptors, self.image_size, scales_angles, self.quarters)
 
     @property
     def upright(self) -> LocalFeatures:
