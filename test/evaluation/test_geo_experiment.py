@@ -88,7 +88,7 @@ def test_arrays_have_a_row_for_each_photo_in_the_axes_of_the_metadata(tmp_path):
 
 def test_an_experiment_in_a_rendered_street(street_walk, tmp_path):
     references, queries = street_walk / "views", tmp_path / "queries"
-    shutil.copytree(street_walk / "truth", queries, ignore=lambda _, names: {"photo0001"} & set(names))
+    shutil.copytree(street_walk / "truth", queries, ignore=lambda _, names: {"photo0000"} & set(names))
     (tmp_path / "conf.yaml").write_text("k: 8\nrerank: false\npolicy: EXPANSION\n", encoding="utf-8")
     arguments = ["--reference_set", str(references), "--query_set", str(queries)]
     arguments += ["--exp_name", "first", "--conf", str(tmp_path / "conf.yaml"), "-o", str(tmp_path / "exp")]
@@ -99,8 +99,8 @@ def test_an_experiment_in_a_rendered_street(street_walk, tmp_path):
     assert (found["queries"], found["config"]["policy"]) == (2, "EXPANSION")
     assert found["position_error_m"]["median"] < 0.5
     with (folder / "results.csv").open(newline="") as file:
-        assert [row["name"] for row in csv.DictReader(file)] == ["photo0000", "photo0002"]
+        assert [row["name"] for row in csv.DictReader(file)] == ["photo0001", "photo0002"]
     assert np.load(folder / "estm.npy").shape == (2, 4, 4)
-    assert "photo0000" in (folder / "map.html").read_text()
+    assert "photo0001" in (folder / "map.html").read_text()
     again = CliRunner().invoke(app, ["geo", "experiment", *arguments[:2], "--query_set", str(references)])
     assert "finds itself" in str(again.exception)
