@@ -23,6 +23,7 @@ BENCHMARKS = (
     Benchmark("anchor.other_places", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.out_of_map", (*DATA, "--json", "out/out_of_map.json", *ANCHOR), threads=1),
     Benchmark("anchor.spoilt_images", (*DATA, *ANCHOR), threads=1),
+    Benchmark("anchor.changing_cameras", (*DATA, *ANCHOR), threads=1),
     Benchmark("anchor.coverage", (*DATA, *ANCHOR), threads=1),
     Benchmark(
         "anchor.networks",
