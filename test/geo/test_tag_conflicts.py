@@ -9,11 +9,13 @@ from typer.testing import CliRunner
 from visloc_ros.apps.cli import app
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.geometry import SE3
+from visloc_ros.core.progress import SilentProgress
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.geo.alike_views import match_alike_views, read_alike_views
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving.types import GeoReason
 from visloc_ros.geo.tag_conflicts import TagConflicts, tag_conflicts_of
+from visloc_ros.geo.view import MISFIT
 from visloc_ros.sources.measurements import GeoPosition
 
 HERE, FAR = Street.at(0.0, 0.0, 1), Street.at(2000.0, 0.0, 2)
@@ -82,6 +84,46 @@ def test_views_are_matched_once_and_new_ones_with_the_old(database):
     alike = read_alike_views(database)
     assert len(alike["new"]) == 3
     assert all(apart < 1.0 for apart in alike["new"].values())
+
+
+def test_matching_that_is_interrupted_is_continued(tmp_path):
+    database = make_database(tmp_path / "streets", [HERE])
+    matcher = NearestMatcher(0.5)
+    with pytest.raises(KeyboardInterrupt):
+        match_alike_views(database, matcher, StoppedAt(5))
+    assert len(read_alike_views(database)) == 5
+    assert match_alike_views(database, matcher) == 7
+
+
+class StoppedAt(SilentProgress):
+    """Ctrl-C after some steps."""
+
+    def __init__(self, step):
+        self._left = step
+
+    def advance(self, steps=1):
+        self._left -= steps
+        if self._left == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_view_under_the_name_of_a_removed_one_is_matched_anew(database):
+    shown = CliRunner().invoke(app, ["geo", "remove", str(database.folder), OF_HERE[5]], catch_exceptions=False)
+    assert shown.exit_code == 0
+    alike = read_alike_views(database)
+    assert OF_HERE[5] not in alike.keys() | {name for row in alike.values() for name in row}
+    add_view(database, OF_HERE[5], FAR, SE3(NORTH, [2000.0, 40.0, 0.0]))
+    match_alike_views(database, NearestMatcher(0.5))
+    assert all(name.startswith("street1") for name in read_alike_views(database)[OF_HERE[5]])
+    assert not tag_conflicts_of(database)
+
+
+def test_a_database_of_wrong_tags_alone_says_what_to_do(database):
+    for name in database.names:
+        view = database.view(name)
+        database.update(replace(view, others={MISFIT: 30.0}))
+    with pytest.raises(GeoError, match=r"no view of .* can be used: .*correct the positions"):
+        localizer_of(database, [])
 
 
 def test_a_file_of_alike_views_that_is_broken_is_named(database):

@@ -9,6 +9,7 @@ import typer
 from visloc_ros.apps.command_geo_locate import DatabaseArgument
 from visloc_ros.apps.console import AsJson, console, print_json
 from visloc_ros.core.errors import GeoError
+from visloc_ros.geo.alike_views import forget_alike_views
 from visloc_ros.geo.database import GeoDatabase
 
 
@@ -26,6 +27,7 @@ def remove(
     if unknown:
         raise GeoError(f"there are no views {', '.join(unknown)} in {database}: nothing was removed")
     removed = list(dict.fromkeys(names))
+    forget_alike_views(views, removed)
     for name in removed:
         views.remove(name)
     console.print(f"removed {len(removed)} views; the database has {len(views.names)}", highlight=False)

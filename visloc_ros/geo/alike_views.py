@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -46,15 +46,32 @@ def match_alike_views(database: GeoDatabase, matcher: Matcher | None = None, pro
     if not missing:
         return 0
     names, descriptors = load_descriptors(database, VLAD)
+    descriptor_of = dict(zip(names, descriptors, strict=True))
     matcher = matcher or make_matcher(extractor=feature_config(database).name)
-    for name in track(progress or SilentProgress(), "alike views", missing, len(missing)):
-        likeness = descriptors @ descriptors[names.index(name)]
-        ranked = (names[row] for row in np.argsort(-likeness, kind="stable"))
-        others = (views[one] for one in ranked if one in views and _are_of_two_places(views[name], views[one]))
-        known[name] = _alike(database, matcher, views[name], list(islice(others, _PARTNERS)))
-    with atomic_write(database.folder / ALIKE_NAME) as path:
-        path.write_text(json.dumps(known, allow_nan=False) + "\n", encoding="utf-8")
+    try:
+        for name in track(progress or SilentProgress(), "alike views", missing, len(missing)):
+            ranked = (names[row] for row in np.argsort(-descriptors @ descriptor_of[name], kind="stable"))
+            others = (views[one] for one in ranked if one in views and _are_of_two_places(views[name], views[one]))
+            known[name] = _alike(database, matcher, views[name], list(islice(others, _PARTNERS)))
+    finally:  # what Ctrl-C ends is continued
+        _write(database, known)
     return len(missing)
+
+
+def forget_alike_views(database: GeoDatabase, names: Collection[str]) -> None:
+    """Forget which views show the same as these, before they are removed: others may get their names.
+
+    Raises GeoError, OutputError.
+    """
+    known = read_alike_views(database)
+    if known:
+        rest = {one: {name: row[name] for name in row.keys() - names} for one, row in known.items() if one not in names}
+        _write(database, rest)
+
+
+def _write(database: GeoDatabase, alike: AlikeViews) -> None:
+    with atomic_write(database.folder / ALIKE_NAME) as path:
+        path.write_text(json.dumps(alike, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_alike_views(database: GeoDatabase) -> AlikeViews:
@@ -82,19 +99,8 @@ def _alike(database: GeoDatabase, matcher: Matcher, view: View, others: Sequence
     """Those of the other views that show the same as a view, and how far they are apart."""
     features = load_keypoints(database, view.name)
     of_others = [load_keypoints(database, other.name) for other in others]
-    references = [
-        Reference(
-            other.name,
-            other.camera,
-            UNTAGGED,
-            keypoints.keypoints.astype(np.float64),
-            matches.pairs.astype(np.intp),
-            matches.scores.astype(np.float64),
-            other.panorama,
-        )
-        for other, keypoints, matches in zip(others, of_others, matcher.match_many(features, of_others), strict=True)
-        if other.camera is not None
-    ]
+    matched = zip(others, of_others, matcher.match_many(features, of_others), strict=True)
+    references = [Reference.of_view(other, UNTAGGED, keypoints, found) for other, keypoints, found in matched]
     assert view.camera is not None
     pixels = features.keypoints.astype(np.float64)
     verified = verify(view.camera, pixels, references, SolvingConfig())

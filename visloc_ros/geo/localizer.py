@@ -23,7 +23,7 @@ from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame
 from visloc_ros.features.config import GlobalConfig, MatcherConfig
 from visloc_ros.features.registry import make_matcher
-from visloc_ros.features.types import Matcher, Matches
+from visloc_ros.features.types import Matcher
 from visloc_ros.geo.alike_views import read_alike_views, shows_its_place
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.common_error import CommonError
@@ -95,6 +95,8 @@ class GeoLocalizer:
             _log.warning("%s", conflicts)
         self._doubtful = frozenset(conflicts.doubtful)
         self._views = [view for view in views if view.name not in conflicts.wrong]
+        if not self._views:
+            raise GeoError(f"no view of {database.folder} can be used: {conflicts}")
         row_of = {name: row for row, name in enumerate(names)}
         usable = [row_of[view.name] for view in self._views]
         self._common = CommonError.of_settings(database.settings(), self.frame)
@@ -244,16 +246,11 @@ class GeoLocalizer:
     def _match_views(self, features: LocalFeatures, rows: Sequence[int]) -> list[Reference]:
         others = [self._keypoints(self._views[row].name) for row in rows]
         matched = self.matcher.match_many(features, others)
-        references = (self._reference(*one) for one in zip(rows, others, matched, strict=True))
-        return [reference for reference in references if len(reference.matches) >= _MIN_MATCHES]
-
-    def _reference(self, row: int, keypoints: LocalFeatures, matches: Matches) -> Reference:
-        view = self._views[row]
-        assert view.camera is not None
-        pixels, confidence = keypoints.keypoints.astype(np.float64), matches.scores.astype(np.float64)
-        return Reference(
-            view.name, view.camera, self._tags[row], pixels, matches.pairs.astype(np.intp), confidence, view.panorama
+        references = (
+            Reference.of_view(self._views[row], self._tags[row], keypoints, found)
+            for row, keypoints, found in zip(rows, others, matched, strict=True)
         )
+        return [reference for reference in references if len(reference.matches) >= _MIN_MATCHES]
 
 
 def _focal_sigma(calibration: CameraCalibration | None, references: Sequence[Reference]) -> float:

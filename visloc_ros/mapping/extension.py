@@ -157,14 +157,6 @@ class MapExtender:
         again = self.add(with_turned)
         return (with_turned, again) if len(again.left_out) < len(added.left_out) else (frames, added)
 
-    def turned(self, source: MapSource, frames: Sequence[MapFrame], turns: Mapping[int, int]) -> list[MapFrame]:
-        """Frames of a source, those of some indices turned by quarter turns."""
-        for quarters in set(turns.values()):
-            chosen = [frame for frame in frames if turns.get(frame.index) == quarters]
-            by_index = {frame.index: frame for frame in self._collector.turned([source], chosen, quarters)}
-            frames = [by_index.get(frame.index, frame) for frame in frames]
-        return list(frames)
-
     def _match(self, frames: Sequence[MapFrame]) -> PairMatches:
         """Matches of the frames with each other and with like images of the map, whose rows come first."""
         config, offset = self._config.pairs, len(self._map.images)

@@ -14,9 +14,11 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geo_reference import GEO_SIGMA_M, HEIGHT_FACTOR
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.wgs84 import EnuFrame
+from visloc_ros.features.types import Matches
 from visloc_ros.geo.orientation import angles_of, rotation_of
 from visloc_ros.geo.view import View
 from visloc_ros.sources.measurements import COMPASS_SIGMA_DEG
@@ -95,6 +97,13 @@ class Reference:
     matches: NDArray[np.intp]
     confidence: Array
     panorama: str | None = None
+
+    @staticmethod
+    def of_view(view: View, tag: Tag, features: LocalFeatures, matches: Matches) -> Reference:
+        """A view with this tag and features, and a query's matches with it; the view has a camera."""
+        assert view.camera is not None
+        pixels, confidence = features.keypoints.astype(np.float64), matches.scores.astype(np.float64)
+        return Reference(view.name, view.camera, tag, pixels, matches.pairs.astype(np.intp), confidence, view.panorama)
 
 
 class GeoReason(str, Enum):

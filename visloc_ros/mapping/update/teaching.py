@@ -52,8 +52,7 @@ class LocatedImage:
 class TaughtImage:
     """An image that may teach: its index, stamp, and ``map_from_camera`` with covariance (6, 6).
 
-    ``quarters`` of a turn set it upright as the map's images are. ``depth`` is the distance of what it shows,
-    ``uncovered`` the share of it that shows none of the map's points.
+    ``depth`` is the distance of what it shows, ``uncovered`` the share of it that shows none of the map's points.
     """
 
     index: int
@@ -62,7 +61,6 @@ class TaughtImage:
     covariance: Array
     depth: float
     uncovered: float
-    quarters: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,15 +144,7 @@ class Teacher:
         depth = typical_depth(anchor.map_from_camera, anchor.inlier_points)
         uncovered = uncovered_share(image.observation, image.query)
         self._taught.append(
-            TaughtImage(
-                image.index,
-                anchor.stamp_ns,
-                anchor.map_from_camera,
-                anchor.covariance,
-                depth,
-                uncovered,
-                image.query.copy.quarters,
-            )
+            TaughtImage(image.index, anchor.stamp_ns, anchor.map_from_camera, anchor.covariance, depth, uncovered)
         )
 
 

@@ -93,8 +93,6 @@ class _Update:
         lesson.check(self._map.name)
         wanted = self._wanted(lesson.taught)
         frames = self._extender.extract([source], [[chosen[image.index] for image in wanted]])
-        turns = {chosen[image.index]: image.quarters for image in wanted if image.quarters}
-        frames = self._extender.turned(source, frames, turns)
         extender, change = self._change(source, lesson, use, frames)
         with changed_folder(self._path, self._map.manifest, self._path, overwrite=True) as folder:
             return write_version(folder, extender, change, self._path, content)
