@@ -1,10 +1,11 @@
 """Prints what the nodes publish for the simulated camera, which knows the truth, as lines of JSON.
 
 Run: python -m benchmarks.listener
-A line for each status, and one for each pose: its error, its jump, and its standard deviation. Benchmarks start it as a
-process.
+A line for each status, and one for each pose: its error, its jump, and its standard deviation. With ``--parts`` also
+one for each anchor, tracked pose and motion of odometry, of which a pose is made. Benchmarks start it as a process.
 """
 
+import argparse
 import json
 import signal
 import time
@@ -19,11 +20,19 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from benchmarks.results_file import Figures
-from visloc_msgs.msg import LocalizationStatus
-from visloc_ros.core.geometry import SE3
+from visloc_msgs.msg import Anchor, LocalizationStatus, OdometryStatus, TrackedPose
+from visloc_ros.core.geometry import SE3, Array, rotation_vector
+from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE
-from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg
+from visloc_ros.sources.ros_messages import (
+    anchor_from_msg,
+    odometry_from_status_msg,
+    pose_from_msg,
+    stamp_from_msg,
+    tracked_pose_from_msg,
+)
 
 STATES = {
     getattr(LocalizationStatus, name): name
@@ -69,6 +78,59 @@ class Listener(Node):
         report(error_m=error_m, jump_m=jump_m, sigma_m=sigma_m, stamp_ns=stamp_ns)
 
 
+class PartsListener(Listener):
+    """Prints the errors of anchors, tracked poses and motions of odometry, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._odometry: tuple[OdometryPose, SE3] | None = None
+        self.create_subscription(Anchor, "anchor", self._take_anchor, RELIABLE)
+        self.create_subscription(TrackedPose, "map_tracking", self._take_tracked, RELIABLE)
+        self.create_subscription(OdometryStatus, "odometry_status", self._take_odometry, RELIABLE)
+
+    def _take_anchor(self, message: Anchor) -> None:
+        result = anchor_from_msg(message).result
+        if isinstance(result, Rejection):
+            report(part="anchor", stamp_ns=result.stamp_ns, reason=result.reason.value)
+        else:
+            self._report_pose("anchor", result.stamp_ns, result.map_from_camera, result.covariance)
+
+    def _take_tracked(self, message: TrackedPose) -> None:
+        result = tracked_pose_from_msg(message)
+        if isinstance(result, Rejection):
+            report(part="tracked", stamp_ns=result.stamp_ns, reason=result.reason.value)
+        else:
+            self._report_pose("tracked", result.stamp_ns, result.map_from_camera, result.covariance)
+
+    def _report_pose(self, part: str, stamp_ns: int, map_from_camera: SE3, covariance: Array) -> None:
+        true = self._truth.get(stamp_ns)
+        if true is not None:
+            error = pose_difference(true @ BASE_FROM_OPTICAL, map_from_camera)
+            sigmas = float(np.sqrt(error @ np.linalg.solve(covariance, error)))
+            report(part=part, stamp_ns=stamp_ns, off_m=float(np.linalg.norm(error[:3])), sigmas=sigmas)
+
+    def _take_odometry(self, message: OdometryStatus) -> None:
+        result = odometry_from_status_msg(message)
+        if isinstance(result, Rejection):
+            report(part="odometry", stamp_ns=result.stamp_ns, reason=result.reason.value)
+            return
+        before, true = self._odometry, self._truth.get(result.stamp_ns)
+        if before is not None and true is not None and before[0].segment == result.segment:
+            moved = before[0].odom_from_camera.inverse @ result.odom_from_camera
+            truly = (before[1] @ BASE_FROM_OPTICAL).inverse @ true @ BASE_FROM_OPTICAL
+            report(
+                part="odometry",
+                stamp_ns=result.stamp_ns,
+                since_ns=result.stamp_ns - before[0].stamp_ns,
+                turn_off_deg=float(np.degrees(np.linalg.norm(rotation_vector(moved.rotation.T @ truly.rotation)))),
+                moved=float(np.linalg.norm(moved.translation)),
+                truly_moved_m=float(np.linalg.norm(truly.translation)),
+                num_tracked=result.num_tracked,
+                segment=result.segment,
+            )
+        self._odometry = None if true is None else (result, true)
+
+
 def report(**values: object) -> None:
     """Print what was received, and when."""
     print(json.dumps({"heard_s": time.monotonic(), **values}), flush=True)
@@ -94,4 +156,6 @@ def spin(kind: Callable[[], Node]) -> None:
 
 
 if __name__ == "__main__":
-    spin(Listener)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", action="store_true", help="print what poses are made of, too")
+    spin(PartsListener if parser.parse_args().parts else Listener)

@@ -52,24 +52,29 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3600.0, help="how long all nodes run")
     parser.add_argument("--busy", type=int, default=0, help="number of other programs that keep a processor busy")
     parser.add_argument("--plot", type=Path, help="picture of the memory")
+    parser.add_argument("--heard", type=Path, help="keep what the nodes published, and its errors, as lines of JSON")
     add_outputs(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, beside(SPINNING, arguments.busy):
-        figures = soak(Path(folder), arguments.seconds)
+        figures = soak(Path(folder), arguments.seconds, arguments.heard)
     show(figures, arguments)
     grown = [name for name, one in figures["memory"].items() if one["growth"] >= 0.02]
     if grown or figures["deaths"]:
         sys.exit(f"died: {figures['deaths'] or 'none'}; memory grew: {', '.join(grown) or 'nowhere'}")
 
 
-def soak(folder: Path, seconds: float) -> Figures:
+def soak(folder: Path, seconds: float, kept: Path | None) -> Figures:
     """Run all nodes for so long; a death ends the run, and is reported."""
     environment = {**fast_dds_profile(), **LOOPBACK_ONLY, "ROS_DOMAIN_ID": str(free_domain_id())}
     os.environ.update(environment | {"OMP_NUM_THREADS": "1"})
     write_folder(simulate(MAPPED, "map"), folder / "images")
-    heard, samples = folder / "heard.jsonl", defaultdict[str, list[tuple[float, float]]](list)
+    heard, samples = kept or folder / "heard.jsonl", defaultdict[str, list[tuple[float, float]]](list)
     begin_s, builds, deaths = time.monotonic(), 0, ""
-    with NodeProcesses(specs(folder), folder, environment) as nodes, listening(heard), Builder(folder) as builder:
+    with (
+        NodeProcesses(specs(folder), folder, environment) as nodes,
+        listening(heard, has_parts=kept is not None),
+        Builder(folder) as builder,
+    ):
         try:
             while (elapsed_s := time.monotonic() - begin_s) < seconds:
                 nodes.watch()
@@ -104,10 +109,11 @@ def specs(folder: Path) -> list[NodeSpec]:
 
 
 @contextmanager
-def listening(heard: Path) -> Iterator[None]:
-    """Record what the nodes publish meanwhile."""
+def listening(heard: Path, *, has_parts: bool) -> Iterator[None]:
+    """Record what the nodes publish meanwhile, and what poses are made of."""
+    command = [sys.executable, "-m", "benchmarks.listener", *(["--parts"] if has_parts else [])]
     with heard.open("w") as file:
-        process = subprocess.Popen([sys.executable, "-m", "benchmarks.listener"], stdout=file)
+        process = subprocess.Popen(command, stdout=file)
         try:
             yield
         finally:

@@ -76,9 +76,9 @@ def database_of(place: str, data: Path, work: Path) -> GeoDatabase:
     database = lund_database(data, work)
     if not all(view.orientation for view in database):
         store = Store(work / "kept.sqlite")
-        poses = store("poses", lambda: reconstruct_views(database, CachedMatcher(make_matcher(), store)))
+        views = store("views", lambda: reconstruct_views(database, CachedMatcher(make_matcher(), store)))
         tags = {view.name: view.position for view in database if view.position is not None}
-        write_poses(database, place_views(poses, tags))
+        write_poses(database, place_views(views, tags))
     return database
 
 

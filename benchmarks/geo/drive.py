@@ -31,7 +31,7 @@ from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import describe_globally
 from visloc_ros.geo.orientation import angles_of
-from visloc_ros.geo.registration import place_views, reconstruct_views, write_poses
+from visloc_ros.geo.registration import ReconstructedView, place_views, reconstruct_views, write_poses
 from visloc_ros.geo.view import Orientation, View
 from visloc_ros.sources import open_source
 from visloc_ros.sources.measurements import COMPASS_SIGMA_DEG, GeoPosition
@@ -97,13 +97,13 @@ class Drive:
         match_alike_views(database, CachedMatcher(make_matcher(), self.store))
         return database, views, photos
 
-    def reconstruction(self, database: GeoDatabase) -> dict[str, SE3]:
-        """Poses of the views by their matches alone; tags of true places choose the pairs."""
-        poses: dict[str, SE3] = self.store(
-            f"poses {database.folder.name}",
+    def reconstruction(self, database: GeoDatabase) -> dict[str, ReconstructedView]:
+        """The views by their matches alone; tags of true places choose the pairs."""
+        views: dict[str, ReconstructedView] = self.store(
+            f"views {database.folder.name}",
             lambda: reconstruct_views(database, CachedMatcher(make_matcher(), self.store)),
         )
-        return poses
+        return views
 
 
 def name_of(row: int) -> str:

@@ -26,7 +26,7 @@ from visloc_ros.features.registry import make_matcher
 from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
-from visloc_ros.geo.registration import Registration, place_views, reconstruct_views, write_poses
+from visloc_ros.geo.registration import ReconstructedView, Registration, place_views, reconstruct_views, write_poses
 from visloc_ros.sources.measurements import GeoPosition
 
 SPREADS = ("gps_error_m", "best_tag_error_m", "reconstruction_error_m", "heading_error_deg")
@@ -106,14 +106,14 @@ class Street:
         self.database = lund_database(data, work)
         self.frames = {frame.name.partition(".")[0]: frame for frame in photos(data / LUND)}
         self.tags = {view.name: view.position for view in self.database if view.position is not None}
-        self.poses = self._reconstructed("all", self.database)
+        self.views = self._reconstructed("all", self.database)
 
     def locate_all(self) -> Iterator[tuple[str, str, Located]]:
         """Each photo by the others, in either way."""
         for name, frame in self.frames.items():
             rest = without(self.database, name, self.work / "without")
             others = {other: tag for other, tag in self.tags.items() if other != name}
-            truth = place_views(self.poses, others)
+            truth = place_views(self.views, others)
             yield name, TAGGED, self._located(frame, name, rest, truth)
             write_poses(rest, place_views(self._reconstructed(name, rest), others))
             yield name, REGISTERED, self._located(frame, name, rest, truth)
@@ -124,12 +124,12 @@ class Street:
         print(name, f"{located.gps_error_m:.1f} m from its tag,", located.summary, flush=True)
         return located
 
-    def _reconstructed(self, label: str, database: GeoDatabase) -> Mapping[str, SE3]:
-        poses: Mapping[str, SE3] = self.store(
-            f"poses without {label}" if label != "all" else "poses",
+    def _reconstructed(self, label: str, database: GeoDatabase) -> Mapping[str, ReconstructedView]:
+        views: Mapping[str, ReconstructedView] = self.store(
+            f"views without {label}" if label != "all" else "views",
             lambda: reconstruct_views(database, CachedMatcher(make_matcher(), self.store)),
         )
-        return poses
+        return views
 
 
 def main() -> None:
@@ -143,7 +143,7 @@ def main() -> None:
     located: dict[str, list[Located]] = {TAGGED: [], REGISTERED: []}
     for _, way, one in street.locate_all():
         located[way].append(one)
-    report = {**provenance(), "photos": len(street.frames), "reconstructed": len(street.poses)}
+    report = {**provenance(), "photos": len(street.frames), "reconstructed": len(street.views)}
     report |= {way: figures(answers) for way, answers in located.items()}
     if arguments.plot:
         draw(arguments.plot, street, located[REGISTERED])
@@ -152,7 +152,7 @@ def main() -> None:
 
 def draw(path: Path, street: Street, answers: Sequence[Located]) -> None:
     """Draw the answers; the reconstruction is placed by all tags, and each answer where it is relative to it."""
-    all_placed = place_views(street.poses, street.tags)
+    all_placed = place_views(street.views, street.tags)
     tags = [(tag.latitude, tag.longitude, all_placed.frame.altitude) for tag in street.tags.values()]
     names = [one.answer.name.partition(".")[0] for one in answers]
     known = [(all_placed.poses[name], one.offset) for name, one in zip(names, answers, strict=True)]

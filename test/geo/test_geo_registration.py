@@ -15,13 +15,22 @@ from visloc_ros.core.tangent import pose_difference
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.geo.common_error import CommonError
 from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.registration import contradicted_headings, place_views, register_views, write_poses
+from visloc_ros.geo.registration import (
+    ReconstructedView,
+    contradicted_headings,
+    place_views,
+    register_views,
+    write_poses,
+)
 from visloc_ros.geo.tag_conflicts import tag_conflicts_of
 from visloc_ros.geo.view import Orientation, View
+from visloc_ros.geo.view_precision import ViewPrecision
 from visloc_ros.sources.measurements import GeoPosition
 
 STREET = Street.at(0.0, 0.0, 7)
 TRUTH = {f"view{step}": SE3(NORTH, np.array([(-1.5, 1.5)[step % 2], 5.0 * step, 0.0])) for step in range(8)}
+PRECISION = ViewPrecision(0.05, 0.002)
+RECONSTRUCTED = {name: ReconstructedView(pose, PRECISION) for name, pose in TRUTH.items()}
 
 
 def tag_of(position, sigma_m=None):
@@ -94,13 +103,12 @@ def test_of_two_halves_of_tags_that_place_a_street_elsewhere_none_is_chosen(regi
     _, tags = registered
     moved = {name: replace(tag, latitude=tag.latitude + 0.001 * (name > "view3")) for name, tag in tags.items()}
     with pytest.raises(GeoError, match="4 views"):
-        place_views(TRUTH, moved)
+        place_views(RECONSTRUCTED, moved)
 
 
 def test_headings_that_a_wrong_compass_gave_are_named_and_overridden(registered):
     database, tags = registered
-    poses = {name: SE3(pose.rotation, pose.translation) for name, pose in TRUTH.items()}
-    registration = place_views(poses, tags)
+    registration = place_views(RECONSTRUCTED, tags)
     shown = {name: 3.0 if number % 2 else 90.0 for number, name in enumerate(TRUTH)}  # the views look north
     views = [View(name, tags[name], Orientation(shown[name], sigma_deg=10.0)) for name in TRUTH]
     found = contradicted_headings(views, registration)
@@ -159,13 +167,14 @@ def test_the_common_error_holds_for_tags_that_err_together(length_m, num_views):
     """Turned by its tags, a street of 70 m is some degrees off: heading and position, at its middle and at its end."""
     along = 5.0 * np.arange(num_views)
     truth = {f"{row:02d}": SE3(NORTH, np.array([1.5 * (row % 3), y, 0.0])) for row, y in enumerate(along)}
+    views = {name: ReconstructedView(pose, PRECISION) for name, pose in truth.items()}
     correlation = np.exp(-np.abs(along[:, None] - along) / length_m) if length_m else np.eye(num_views)
     root, rng = np.linalg.cholesky(correlation), np.random.default_rng(1)
     squares, headings = [], []
     for _ in range(40):
         errors = root @ rng.normal(0.0, 3.0, (num_views, 3))
         tags = {name: tag_of(truth[name].translation + error, 3.0) for name, error in zip(truth, errors, strict=True)}
-        placed = place_views(truth, tags)
+        placed = place_views(views, tags)
         from_placed = ORIGIN.earth_from_enu.inverse @ placed.frame.earth_from_enu
         for name in ("07", f"{num_views - 1:02d}"):
             pose = placed.poses[name]

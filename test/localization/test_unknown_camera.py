@@ -10,6 +10,7 @@ from synthetic_map import MATCHER, FakeExtractor, World
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import AnchorPose, Reason
 from visloc_ros.localization import AnchorConfig, AnchorEngine, find_camera
 from visloc_ros.localization.evidence import Evidence
@@ -79,6 +80,19 @@ def test_another_camera_of_the_same_size_is_estimated(zoomed):
     assert anchors[-1].calibration.camera.mean_focal_length() == pytest.approx(900, rel=0.005)
     assert anchors[-1].calibration.focal_sigma < anchors[0].calibration.focal_sigma
     assert max(recording.error(anchor, row) for row, anchor in enumerate(anchors)) < 0.1
+
+
+def test_a_principal_point_that_is_not_in_the_middle_is_in_the_covariance(world):
+    """As far off as those of real cameras, it turns the camera by more than noise does."""
+    beside = pycolmap.Camera(model="SIMPLE_PINHOLE", width=1024, height=768, params=[900, 512 - 13, 384 + 12])
+    recording = Recording(world, beside)
+    engine = recording.engine(world)
+    for row, anchor in enumerate(map(engine.localize, recording)):
+        assert anchor.calibration.source is CalibrationSource.ESTIMATED
+        error = pose_difference(recording.poses[row], anchor.map_from_camera)
+        assert np.degrees(np.linalg.norm(error[3:])) > 0.7
+        for part in (slice(3), slice(3, 6)):
+            assert error[part] @ np.linalg.solve(anchor.covariance[part, part], error[part]) < 3.0**2
 
 
 def test_what_is_learnt_of_one_camera_is_not_used_for_another(zoomed):

@@ -120,8 +120,8 @@ class Probe(Node):
         message.frames_received = self.frames_received
         self.odometry.publish(message)
 
-    def send_loss(self, index: int) -> None:
-        loss = Rejection(stamp_of(index), Reason.FEW_FEATURES)
+    def send_loss(self, index: int, reason: Reason = Reason.FEW_FEATURES) -> None:
+        loss = Rejection(stamp_of(index), reason)
         self._send_status(conversions.odometry_status_to_msg(loss, "camera"))
 
     def send_anchor(self, index: int, map_name: str = "room", shift: float = 0.0) -> None:
@@ -196,10 +196,10 @@ class Setup:
         self.probe.send_odometry(index, **how)
         return self.wait_for_status(index, known)
 
-    def send_loss(self, index: int) -> LocalizationStatus:
+    def send_loss(self, index: int, reason: Reason = Reason.FEW_FEATURES) -> LocalizationStatus:
         """Send a frame that odometry could not track."""
         known = len(self.probe.statuses)
-        self.probe.send_loss(index)
+        self.probe.send_loss(index, reason)
         return self.wait_for_status(index, known)
 
     def send_anchor(self, index: int, **how: object) -> None:

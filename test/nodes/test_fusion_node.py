@@ -96,6 +96,19 @@ def assert_velocity_is_true(odoms, index):
     assert np.all(np.diag(last) > np.diag(first))
 
 
+def test_the_log_says_once_that_there_is_no_time_for_each_second_frame(ros_domain, capfd):
+    """Without a measured velocity no pose is predicted: the state changes with each frame."""
+    with running() as setup:
+        setup.localize()
+        capfd.readouterr()
+        states = set()
+        for index in range(56, 104, 16):  # longer apart than a pose is carried on
+            for status in (setup.send_frame(index), setup.send_loss(index + 8, Reason.OVERLOADED)):
+                states.add((status.state, status.reason))
+        assert states == {(LocalizationStatus.LOCALIZED, ""), (LocalizationStatus.DEGRADED, "OVERLOADED")}
+    assert capfd.readouterr().err.count("OVERLOADED") == 1
+
+
 def test_late_subscribers_receive_the_whole_path(ros_domain):
     with running() as setup:
         setup.localize()

@@ -25,6 +25,7 @@ from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
 from visloc_ros.geo.view import MISFIT, ORIGINAL_TAG, REGISTRATION, TAG_VALUES, Orientation, View
+from visloc_ros.geo.view_precision import ViewPrecision, view_precisions
 from visloc_ros.mapping.config import ReconstructionConfig
 from visloc_ros.mapping.geo import fit_to_positions, local_positions
 from visloc_ros.mapping.gravity import Up
@@ -40,21 +41,28 @@ _PARTNERS = 20  # views nearest by their tags, with which each is matched
 _MOST_SIGMAS = 4.0  # of a view, or its heading, from its tag: beyond it one of the two is wrong
 _MEAN_TILT_SIGMA_DEG = 2.0  # of all photos of a walk: one who holds the phone a little high does so each time
 _MUCH_FEWER = 1.0 / 3.0
-RELATIVE_SIGMA_M, RELATIVE_SIGMA_DEG = 0.2, 0.2
-"""Of a view among its neighbours in a reconstruction: a hundredth of usual distances of facades."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructedView:
+    """The pose of a view relative to the others of a reconstruction, and how exactly it is known among them."""
+
+    sfm_from_camera: SE3
+    precision: ViewPrecision
 
 
 @dataclass(frozen=True, eq=False)
 class Registration:
     """Poses ``enu_from_camera`` of the views by name, in the frame ``frame``.
 
-    ``misfits`` are the other views that were reconstructed, with the distance in metres from their tags: of each one of
-    the two is wrong.
-    ``common`` is how far all poses may be off together.
+    ``precisions``, in metres, are theirs among their neighbours. ``misfits`` are the other views that were
+    reconstructed, with the distance in metres from their tags: of each one of the two is wrong. ``common`` is how far
+    all poses may be off together.
     """
 
     frame: EnuFrame
     poses: Mapping[str, SE3]
+    precisions: Mapping[str, ViewPrecision]
     common: CommonError
     misfits: Mapping[str, float] = field(default_factory=dict)
 
@@ -66,15 +74,15 @@ def register_views(
 
     Raises GeoError where they cannot be joined, or their positions contradict the reconstruction.
     """
-    poses = reconstruct_views(database, matcher, progress)
+    views = reconstruct_views(database, matcher, progress)
     tags = ((view.name, view.tagged_position) for view in database)
-    return place_views(poses, {name: tag for name, tag in tags if tag is not None})
+    return place_views(views, {name: tag for name, tag in tags if tag is not None})
 
 
 def reconstruct_views(
     database: GeoDatabase, matcher: Matcher | None = None, progress: Progress | None = None
-) -> dict[str, SE3]:
-    """Poses ``sfm_from_camera`` of the views with local features that can be joined. Raises GeoError."""
+) -> dict[str, ReconstructedView]:
+    """The views with local features that can be joined. Raises GeoError."""
     views = [view for view in database if view.camera is not None and is_file(database.keypoints_path(view.name))]
     features = [load_keypoints(database, view.name) for view in views]
     matcher = matcher or make_matcher(extractor=feature_config(database).name)
@@ -89,7 +97,9 @@ def reconstruct_views(
     models = _map(images, matches)
     if not models:
         raise GeoError(f"no two views of {database.folder} can be joined: they share too little")
-    return registered_poses(max(models, key=lambda model: model.num_reg_images()))
+    largest = max(models, key=lambda model: model.num_reg_images())
+    poses, precisions = registered_poses(largest), view_precisions(largest)
+    return {name: ReconstructedView(pose, precisions[name]) for name, pose in poses.items() if name in precisions}
 
 
 def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reconstruction]:
@@ -111,11 +121,12 @@ def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reco
         return list(pycolmap.incremental_mapping(path, folder, folder, options=options).values())
 
 
-def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosition]) -> Registration:
+def place_views(views: Mapping[str, ReconstructedView], tags: Mapping[str, GeoPosition]) -> Registration:
     """Move a reconstruction to where tags put its views, level as its cameras are on average.
 
     Views that end up far from their tags are left out. Raises GeoError where nobody knows which of them are.
     """
+    sfm_from_cameras = {name: view.sfm_from_camera for name, view in views.items()}
     centres = {name: pose.translation for name, pose in sfm_from_cameras.items()}
     up = _mean_up(sfm_from_cameras.values())
     try:
@@ -134,6 +145,7 @@ def place_views(sfm_from_cameras: Mapping[str, SE3], tags: Mapping[str, GeoPosit
     return Registration(
         EnuFrame(fit.origin.latitude, fit.origin.longitude, fit.origin.altitude or 0.0),
         {name: pose for name, pose in poses.items() if name not in wrong},
+        {name: view.precision.scaled(fit.map_from_sfm.scale) for name, view in views.items() if name not in wrong},
         common_error(placed[fits], tagged[fits], np.column_stack([sigmas, sigmas, HEIGHT_FACTOR * sigmas])[fits], tilt),
         wrong,
     )
@@ -168,7 +180,8 @@ def contradicted_headings(views: Iterable[View], registration: Registration) -> 
             continue
         turn = heading_difference_deg(angles.heading_deg, angles_of(pose.rotation)[0])
         sigma_deg = COMPASS_SIGMA_DEG if angles.sigma_deg is None else angles.sigma_deg
-        if abs(turn) > _MOST_SIGMAS * math.hypot(sigma_deg, common_deg, RELATIVE_SIGMA_DEG):
+        own_deg = registration.precisions[view.name].rotation_sigma_deg
+        if abs(turn) > _MOST_SIGMAS * math.hypot(sigma_deg, common_deg, own_deg):
             found[view.name] = turn
     return found
 
@@ -184,11 +197,12 @@ def write_poses(database: GeoDatabase, registration: Registration) -> None:
     for name, pose in registration.poses.items():
         view, (heading, pitch, roll) = database.view(name), angles_of(pose.rotation)
         lat, lng, alt = (float(value) for value in registration.frame.to_geodetic(pose.translation)[0])
-        position = GeoPosition(lat, lng, alt, RELATIVE_SIGMA_M)
+        precision = registration.precisions[name]
+        position = GeoPosition(lat, lng, alt, precision.position_sigma)
         others = {key: value for key, value in view.others.items() if key != MISFIT} | {REGISTRATION: number}
         if not view.is_registered:
             others[ORIGINAL_TAG] = view.position and [getattr(view.position, name) for name in TAG_VALUES]
-        orientation = Orientation(heading, pitch, roll, RELATIVE_SIGMA_DEG)
+        orientation = Orientation(heading, pitch, roll, precision.rotation_sigma_deg)
         database.update(replace(view, position=position, orientation=orientation, others=others))
     for name, distance_m in registration.misfits.items():
         view = database.view(name)

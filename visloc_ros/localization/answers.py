@@ -13,7 +13,11 @@ from visloc_ros.localization.evidence import Evidence, Query
 from visloc_ros.localization.map_uncertainty import MapUncertainty
 from visloc_ros.localization.motion_blur import smear_covariance
 from visloc_ros.localization.pose import PoseSolution
-from visloc_ros.localization.uncertainty import covariance_by_focal_length, covariance_by_smear
+from visloc_ros.localization.uncertainty import (
+    covariance_by_focal_length,
+    covariance_by_principal_point,
+    covariance_by_smear,
+)
 
 
 def accept(
@@ -35,6 +39,9 @@ def accept(
     shared = of_map.of_pose(pose, solution.own_covariance, solution.shared_covariance, seen)
     if calibration.focal_sigma > 0:
         shared = shared + covariance_by_focal_length(pose, seen, calibration.camera, calibration.focal_sigma)
+    if calibration.principal_point_sigma_px > 0:
+        sigma_px = calibration.principal_point_sigma_px
+        shared = shared + covariance_by_principal_point(pose, seen, calibration.camera, sigma_px)
     covariance = solution.own_covariance + shared + _by_smear(query, solution, pixels, points)
     if shared_covariance_fault(covariance, shared):
         return reject(query, Reason.UNCERTAIN, evidence)

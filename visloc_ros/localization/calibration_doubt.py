@@ -87,7 +87,7 @@ class CalibrationDoubt:
     def add(self, image: ImageKey, view: CameraView) -> bool:
         """Take a frame into account that was found with this calibration, its focal length then freed.
 
-        Tells whether it agrees with what those before showed.
+        Tells whether it agrees with what those before showed, and the focal length is known well enough for a pose.
         """
         if not view.is_plausible or not math.isfinite(view.focal_sigma):
             return True
@@ -103,7 +103,7 @@ class CalibrationDoubt:
         doubtful = [off for off, ratio in differences if ratio > _NOT_BY_CHANCE]
         doubtful += [self._difference([one])[0] for one in self._astray.values()]
         self._off = max(doubtful, default=0.0)
-        return image not in self._astray
+        return image not in self._astray and self._off <= MAX_FOCAL_SIGMA
 
     def _difference(self, views: Sequence[CameraView]) -> tuple[float, float]:
         """How far these frames' focal length is from what those before showed, also in standard deviations."""

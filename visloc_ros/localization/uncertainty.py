@@ -90,6 +90,19 @@ def covariance_by_focal_length(
     return np.outer(shift, shift)
 
 
+def covariance_by_principal_point(
+    map_from_camera: SE3, points: Array, camera: pycolmap.Camera, sigma_px: float
+) -> Array:
+    """Covariance (6, 6) of a pose by the standard deviation of the principal point along an axis.
+
+    Another one turns the camera, to first order; that a single frame hardly shows.
+    """
+    by_pose = projection_jacobian(map_from_camera, points, camera)
+    by_point = np.tile(np.eye(2), (len(points), 1))
+    shifts = np.linalg.lstsq(by_pose, -by_point, rcond=None)[0] * sigma_px
+    return np.asarray(shifts @ shifts.T)
+
+
 def covariance_by_smear(
     map_from_camera: SE3, pixels: Array, points: Array, camera: pycolmap.Camera, smear: Array
 ) -> Array:
@@ -121,7 +134,11 @@ def focal_length_step(
 
 def inverse_hessian(jacobian: Array) -> Array | None:
     """Inverse (6, 6) of the Gauss-Newton Hessian of a Jacobian (2 N, 6); None where it is singular."""
-    hessian = jacobian.T @ jacobian
+    return inverse_information(jacobian.T @ jacobian)
+
+
+def inverse_information(hessian: Array) -> Array | None:
+    """Inverse of an information matrix; None where it is singular, whichever the units of its rows."""
     scale = np.sqrt(np.diag(hessian))
     with np.errstate(invalid="ignore", divide="ignore"):
         normalised = hessian / np.outer(scale, scale)

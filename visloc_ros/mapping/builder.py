@@ -28,7 +28,7 @@ from visloc_ros.mapping.components import Component
 from visloc_ros.mapping.config import FrameConfig, MappingConfig, PairConfig, check_frame_config
 from visloc_ros.mapping.map_models import load_models
 from visloc_ros.mapping.map_sources import MapSource, ReferencePoses, SourceRecording, label_sources
-from visloc_ros.mapping.matching import PairMatches, match_pairs, renumber, without_weak_loops
+from visloc_ros.mapping.matching import PairMatches
 from visloc_ros.mapping.pairs import (
     Pair,
     loop_pairs,
@@ -37,14 +37,11 @@ from visloc_ros.mapping.pairs import (
     sequential_pairs,
     view_pairs,
 )
-from visloc_ros.mapping.parallel import count_workers
 from visloc_ros.mapping.parts import NewPart, created_from, describe_part, frame_of_one, part_folders
 from visloc_ros.mapping.placement import Placement, place
-from visloc_ros.mapping.reconstruction import reconstruct_components, triangulate_at_known_poses
-from visloc_ros.mapping.registration import register_views
 from visloc_ros.mapping.sfm_database import registered_poses
 from visloc_ros.mapping.sparsification import sparsify
-from visloc_ros.mapping.stated_focal_lengths import contradicted_cameras, contradiction, explains_more, hold_cameras
+from visloc_ros.mapping.structure_from_motion import Structure, StructureFromMotion
 from visloc_ros.mapping.summary import ImageCount, MapPart, MapSummary, summarize
 from visloc_ros.mapping.turned_images import TurnFinder, global_descriptor_of, groups_beside
 from visloc_ros.mapping.validation import validate_map
@@ -109,6 +106,7 @@ class MapBuilder:
         self._watch = watch or Stopwatch()
         self._models = load_models(config)
         self._collector = FrameCollector(self._models.extractor, self._models.describer, config, progress, self._watch)
+        self._sfm = StructureFromMotion(config, self._models.matcher, progress, self._watch)
 
     @property
     def describer(self) -> GlobalDescriptor | None:
@@ -131,39 +129,19 @@ class MapBuilder:
         check_enough(frames)
         describer, descriptors = self._describe(frames)
         pairs = choose_pairs(frames, descriptors, self._config.pairs)
-        matches = self._match(frames, pairs)
-        frames, components, warnings = self._hold_stated(frames, matches, self._reconstruct(frames, matches))
-        material = Material(sources, chosen, frames, describer, descriptors, warnings)
-        material, components = self._join_turned(material, frames, matches, components)
+        matches = self._sfm.match(frames, pairs)
+        structure = self._sfm.explain(frames, matches)
+        material = Material(sources, chosen, structure.frames, describer, descriptors, structure.warnings)
+        material, components = self._join_turned(material, structure, matches)
         return self.finish(material, components, folder, name, new_part)
 
-    def _hold_stated(
-        self, frames: Sequence[MapFrame], matches: PairMatches, components: Sequence[Component]
-    ) -> tuple[Sequence[MapFrame], Sequence[Component], Sequence[str]]:
-        """Frames and components with focal lengths as photos state them, where contradicting ones explain less.
-
-        Where they do not, a warning says so.
-        """
-        largest = components[0]
-        cameras = [] if self._is_at_references(frames) else contradicted_cameras(largest.model, frames)
-        if not cameras:
-            return frames, components, ()
-        held = hold_cameras(frames, cameras)
-        by_held = self._reconstruct(held, matches)
-        if explains_more(by_held[0], largest):
-            return held, by_held, ()
-        return frames, components, [contradiction(cameras, largest)]
-
     def _join_turned(
-        self,
-        material: Material,
-        frames: Sequence[MapFrame],
-        matches: PairMatches,
-        components: Sequence[Component],
+        self, material: Material, structure: Structure, matches: PairMatches
     ) -> tuple[Material, Sequence[Component]]:
         """Material and components of the frames, with images turned that join the largest component only so."""
+        frames, components = structure.frames, structure.components
         names = [_registered_names(frames, component.model) for component in components]
-        groups = [] if self._is_at_references(frames) else groups_beside(frames, names)
+        groups = [] if self._sfm.is_at_references(frames) else groups_beside(frames, names)
         known = [row for row, frame in enumerate(frames) if frame.name in set(names[0])]
         features, models = [frames[row].features for row in known], self._models
         describer, descriptors = material.describer, material.descriptors
@@ -177,7 +155,8 @@ class MapBuilder:
             descriptors[row] = global_descriptor_of(frame, describer)
         pairs = choose_pairs(both, descriptors, self._config.pairs)
         kept = {pair: matches[pair] for pair in pairs if pair in matches and turned.keys().isdisjoint(pair)}
-        found = self._reconstruct(both, kept | self._match(both, [pair for pair in pairs if pair not in kept]))
+        rest = self._sfm.match(both, [pair for pair in pairs if pair not in kept])
+        found = self._sfm.reconstruct(both, kept | rest)
         is_larger = found[0].size > components[0].size
         return (replace(material, frames=both, descriptors=descriptors), found) if is_larger else (material, components)
 
@@ -233,7 +212,7 @@ class MapBuilder:
     def _assess_cameras(
         self, reconstruction: pycolmap.Reconstruction, frames: Sequence[AnyFrame]
     ) -> list[CameraKnowledge]:
-        at_references = self._is_at_references(frames)
+        at_references = self._sfm.is_at_references(frames)
         fixed = {frame.name for frame in frames if at_references and frame.map_from_camera is not None}
         return assess_cameras(reconstruction, {frame.name: frame.camera for frame in frames}, fixed)
 
@@ -246,54 +225,12 @@ class MapBuilder:
             tracked = track(self._progress, "describe", frames, len(frames))
             return vlad, np.stack([vlad.describe_features(frame.features) for frame in tracked])
 
-    def _match(self, frames: Sequence[MapFrame], pairs: Sequence[Pair]) -> PairMatches:
-        with self._watch("match"):
-            features = [frame.features for frame in frames]
-            workers = count_workers(self._config.workers)
-            return match_pairs(self._models.matcher, features, pairs, self._progress, workers)
-
-    def _reconstruct(self, frames: Sequence[MapFrame], matches: PairMatches) -> list[Component]:
-        config = self._config.reconstruction
-        self._progress.stage("reconstruct", len(frames))
-        with self._watch("reconstruct"):
-            if self._is_at_references(frames):
-                return [Component(self._reconstruct_at_references(frames, matches))]
-            views = [frame.view for frame in frames]
-            matches = self._without_weak_loops(frames, matches)
-            return reconstruct_components(views, matches, config, on_image=self._progress.advance)
-
-    def _reconstruct_at_references(self, frames: Sequence[MapFrame], matches: PairMatches) -> pycolmap.Reconstruction:
-        """Points at the reference poses; then, beside them, the images of sources that have none."""
-        config = self._config.reconstruction
-        poses = {row: frame.map_from_camera for row, frame in enumerate(frames) if frame.map_from_camera is not None}
-        views = [frames[row].view for row in poses]
-        reconstruction = triangulate_at_known_poses(views, list(poses.values()), renumber(matches, list(poses)), config)
-        self._progress.advance(len(poses))
-        registered = registered_poses(reconstruction)
-        known = [row for row in poses if frames[row].name in registered]
-        rest = [row for row in range(len(frames)) if row not in poses]
-        if rest:
-            names, views = [frames[row].name for row in known], [frames[row].view for row in rest]
-            new_matches = {pair: rows for pair, rows in matches.items() if not poses.keys() >= set(pair)}
-            numbered = renumber(self._without_weak_loops(frames, new_matches), [*known, *rest])
-            register_views(reconstruction, names, views, numbered, config, self._progress.advance)
-        return reconstruction
-
-    def _without_weak_loops(self, frames: Sequence[MapFrame], matches: PairMatches) -> PairMatches:
-        pairs, sources = self._config.pairs, [frame.source for frame in frames]
-        features = [frame.features for frame in frames]
-        return without_weak_loops(matches, features, pairs.loop_gap, pairs.loop_min_matches, sources)
-
-    def _is_at_references(self, frames: Sequence[AnyFrame]) -> bool:
-        has_references = any(frame.map_from_camera is not None for frame in frames)
-        return has_references and self._config.reconstruction.reference == "fixed"
-
     def _place(self, reconstruction: pycolmap.Reconstruction, material: Material, config: FrameConfig) -> Placement:
         sources, frames = material.sources, material.frames
         known = {frame.name: frame.map_from_camera for frame in frames if frame.map_from_camera is not None}
         references = known if any(source.references is not None for source in sources) else None
         recordings = [_recording_of(source, frames) for source in sources]
-        at_references = self._is_at_references(frames)
+        at_references = self._sfm.is_at_references(frames)
         return place(reconstruction, references, config, at_references=at_references, recordings=recordings)
 
     def _place_part(

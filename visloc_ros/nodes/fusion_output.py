@@ -47,6 +47,7 @@ from visloc_ros.pipeline.output import BasePose, Published
 PATH_MAX_SIZE = 1024  # poses in a path: a message of about 100 kB
 ANCHORS_SHOWN = 200  # of each kind: the last minute or two
 LONGEST_GAP_NS = NANOSECONDS  # over which a transform is dated on: a larger step of the clock means that it was set
+_OVERLOADED_PERIOD_S = 30.0  # between lines of the log that say so
 
 
 @dataclass(frozen=True)
@@ -194,9 +195,17 @@ class FusionOutput(BackendListener):
         message.input_stamps = [stamp_to_msg(one.stamp_ns) for one in inputs]
         message.pose_age_ms = (self._node.now_ns() - estimate.stamp_ns) / 1e6
         self._status_publisher.publish(message)
-        if estimate.state is not self._logged_state:
-            self._logged_state = estimate.state
-            self._node.get_logger().info(words_for(estimate)[1])
+        self._log_state(estimate)
+
+    def _log_state(self, estimate: Estimate) -> None:
+        """Log a state that is another one than before."""
+        if estimate.state is self._logged_state:
+            return
+        if estimate.state is State.DEGRADED and estimate.reason is Reason.OVERLOADED:  # it may be each second frame
+            self._node.get_logger().warning(words_for(estimate)[1], throttle_duration_sec=_OVERLOADED_PERIOD_S)
+            return
+        self._logged_state = estimate.state
+        self._node.get_logger().info(words_for(estimate)[1])
 
     def publish_end(self, reason: Reason) -> None:
         """Replace the latched status, so that it does not claim a pose that is not computed any more."""
