@@ -115,6 +115,7 @@ BENCHMARKS = (
     ),
     Benchmark("robustness.kidnapped_live", (*DATA, *ROBUSTNESS), threads=1),
     Benchmark("robustness.driving", ROBUSTNESS, threads=1),
+    Benchmark("robustness.sparse_frames", ROBUSTNESS, threads=1),
     Benchmark("layouts", (*DATA, "--runs", "3", "--json", "{results}/layouts.json")),
     Benchmark(
         "load_of_others",
