@@ -5,6 +5,7 @@ import pycolmap
 import pytest
 
 from visloc_ros.core.camera import project, with_focal_length
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.feature_files import LocalFeatures
 from visloc_ros.core.geometry import SE3, umeyama
 from visloc_ros.core.progress import SilentProgress
@@ -110,3 +111,16 @@ def test_a_leap_of_the_camera_stays_one_camera():
     assert len(find_zoom_changes(recording.frames, recording.matches)) == 1
     structure = structure_of(recording)
     assert (len(structure.largest.model.cameras), structure.warnings) == (1, ())
+
+
+def test_a_map_that_cannot_be_made_with_two_cameras_is_made_with_one(monkeypatch):
+    recording = Recording(around(), zoomed(1.5))
+    reconstruct = StructureFromMotion.reconstruct
+
+    def fails_once_split(self, frames, matches):
+        if len({id(frame.camera) for frame in frames}) > 1:
+            raise MapError("no two images could be joined")
+        return reconstruct(self, frames, matches)
+
+    monkeypatch.setattr(StructureFromMotion, "reconstruct", fails_once_split)
+    assert len(structure_of(recording).largest.model.cameras) == 1

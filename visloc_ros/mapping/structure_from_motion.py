@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import pycolmap
 
+from visloc_ros.core.errors import MapError
 from visloc_ros.core.progress import Progress
 from visloc_ros.core.timing import Stopwatch
 from visloc_ros.features import Matcher
@@ -91,7 +92,10 @@ class StructureFromMotion:
         frames, changes = structure.frames, find_zoom_changes(structure.frames, matches)
         while changes:
             split = split_cameras(frames, changes)
-            components = self.reconstruct(split, matches)
+            try:
+                components = self.reconstruct(split, matches)
+            except MapError:  # what there is stays
+                return structure
             confirmed = confirmed_changes(changes, split, components[0].model)
             if len(confirmed) == len(changes):
                 is_as_large = components[0].size[0] >= structure.largest.size[0]

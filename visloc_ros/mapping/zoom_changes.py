@@ -133,5 +133,5 @@ def _scales(
 
 
 def _size(keypoints: NDArray[np.float32]) -> float:
-    """Median distance from their middle of keypoints (N, 2): wrong matches hardly change it."""
-    return float(np.median(np.linalg.norm(keypoints - np.median(keypoints, axis=0), axis=1)))
+    """Median distance from their middle of keypoints (N, 2), a pixel at least: wrong matches hardly change it."""
+    return max(1.0, float(np.median(np.linalg.norm(keypoints - np.median(keypoints, axis=0), axis=1))))
