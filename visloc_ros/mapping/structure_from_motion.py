@@ -92,9 +92,8 @@ class StructureFromMotion:
         frames, changes = structure.frames, find_zoom_changes(structure.frames, matches)
         while changes:
             split = split_cameras(frames, changes)
-            try:
-                components = self.reconstruct(split, matches)
-            except MapError:  # what there is stays
+            components = self._reconstruct_anew(split, matches)
+            if not components:
                 return structure
             confirmed = confirmed_changes(changes, split, components[0].model)
             if len(confirmed) == len(changes):
@@ -104,14 +103,21 @@ class StructureFromMotion:
             changes = [one for one in changes if one.row in {other.row for other in confirmed}]
         return structure
 
+    def _reconstruct_anew(self, frames: Sequence[MapFrame], matches: PairMatches) -> list[Component]:
+        """Components of the frames with other cameras; none where these join no two: then those there are stay."""
+        try:
+            return self.reconstruct(frames, matches)
+        except MapError:
+            return []
+
     def _with_focal_lengths_as_stated(self, structure: Structure, matches: PairMatches) -> Structure:
         """That with focal lengths as photos state them, if contradicting ones explain less; else it warns."""
         cameras = contradicted_cameras(structure.largest.model, structure.frames)
         if not cameras:
             return structure
         held = hold_cameras(structure.frames, cameras)
-        components = self.reconstruct(held, matches)
-        if explains_more(components[0], structure.largest):
+        components = self._reconstruct_anew(held, matches)
+        if components and explains_more(components[0], structure.largest):
             return Structure(held, components, structure.warnings)
         return replace(structure, warnings=(*structure.warnings, contradiction(cameras, structure.largest)))
 
