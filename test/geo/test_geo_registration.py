@@ -106,6 +106,18 @@ def test_of_two_halves_of_tags_that_place_a_street_elsewhere_none_is_chosen(regi
         place_views(RECONSTRUCTED, moved)
 
 
+@pytest.mark.parametrize("digits", [2, 3])
+def test_positions_that_are_rounded_to_one_place_give_no_scale(registered, digits):
+    """Their heights alone differ, by noise: a street of 35 m would be placed as one of two, 30 m away."""
+    _, tags = registered
+    rounded = {
+        name: replace(tag, latitude=round(tag.latitude, digits), longitude=round(tag.longitude, digits), sigma=5.0)
+        for name, tag in tags.items()
+    }
+    with pytest.raises(GeoError, match="give the scale only to"):
+        place_views(RECONSTRUCTED, rounded)
+
+
 def test_headings_that_a_wrong_compass_gave_are_named_and_overridden(registered):
     database, tags = registered
     registration = place_views(RECONSTRUCTED, tags)
@@ -185,6 +197,22 @@ def test_the_common_error_holds_for_tags_that_err_together(length_m, num_views):
             headings.append(abs(error[5]) / np.sqrt(covariance[5, 5]))
     assert 0.4 < np.mean(squares) < 1.5
     assert max(headings) < 5.0
+
+
+def test_the_common_error_holds_for_two_receivers_one_of_which_is_off_to_one_side():
+    """Each second tag is 15 m off, three of the sigma that it states: which half is right nobody knows."""
+    truth = {f"{row:02d}": SE3(NORTH, np.array([1.5 * (row % 3), 5.0 * row, 0.0])) for row in range(16)}
+    views, rng = {name: ReconstructedView(pose, PRECISION) for name, pose in truth.items()}, np.random.default_rng(3)
+    sigmas = []
+    for _ in range(20):
+        errors = rng.normal(0.0, 3.0, (16, 3)) + np.outer(np.arange(16) % 2, [15.0, 0.0, 0.0])
+        tags = {name: tag_of(truth[name].translation + error, 5.0) for name, error in zip(truth, errors, strict=True)}
+        placed = place_views(views, tags)
+        from_placed = ORIGIN.earth_from_enu.inverse @ placed.frame.earth_from_enu
+        pose = placed.poses["07"]
+        error = pose_difference(from_placed @ pose, truth["07"])[:2]
+        sigmas.append(np.sqrt(error @ np.linalg.solve(placed.common.at(pose.translation)[:2, :2], error)))
+    assert max(sigmas) < 5.0
 
 
 def test_a_database_of_an_earlier_version_keeps_its_common_error():

@@ -29,20 +29,27 @@ def similarity_covariance(placed: Array, positions: Array, sigmas: Array, up_sig
     covariance = np.linalg.inv(flat.T @ flat + prior)
     gain = np.einsum("ij,nkj->nik", covariance, jacobian)
     own = sum(factor * error.own for factor, error in zip(factors, POSITION_ERRORS, strict=True))
-    found = covariance @ prior @ covariance + own * np.einsum("nik,njk->ij", gain, gain)
+    found = covariance @ prior @ covariance + np.einsum("nik,k,njk->ij", gain, own, gain)
     for first in range(0, len(placed), _MOST_AT_ONCE):
         rows = slice(first, first + _MOST_AT_ONCE)
         distances = np.linalg.norm(placed[rows, None] - placed, axis=2)
-        shared = sum(factor * error.shared(distances) for factor, error in zip(factors, POSITION_ERRORS, strict=True))
-        found += np.einsum("nik,nm,mjk->ij", gain[rows], shared, gain, optimize=True)
+        shared = np.stack([error.shared(distances) for error in POSITION_ERRORS])
+        found += np.einsum("nik,ck,cnm,mjk->ij", gain[rows], factors, shared, gain, optimize=True)
     return np.asarray((found + found.T) / 2.0)
 
 
 def _factors(placed: Array, jacobian: Array, residuals: Array, prior: Array) -> Array:
-    """Factors (C,) of the ways in which positions share errors, by the residuals of some of them."""
+    """Factors (C, 3) of the ways in which positions share errors, by the residuals of some of them along each axis.
+
+    Each axis has its own: a receiver that is off to one side half of the time errs along that axis alone.
+    """
     rows = np.linspace(0, len(placed) - 1, min(len(placed), _MOST_COMPARED)).round().astype(int)
     chosen = jacobian[rows].reshape(-1, 7)
     explained = chosen @ np.linalg.solve(chosen.T @ chosen + prior, chosen.T)
+    explained = explained.reshape(len(rows), 3, len(rows), 3)
     distances = np.linalg.norm(placed[rows, None] - placed[rows], axis=2)
-    correlations = [np.asarray(np.kron(error.correlation(distances), np.eye(3))) for error in POSITION_ERRORS]
-    return weights_of(correlations, priors_of(POSITION_ERRORS), explained, residuals[rows].ravel())
+    correlations, priors = [error.correlation(distances) for error in POSITION_ERRORS], priors_of(POSITION_ERRORS)
+    return np.stack(
+        [weights_of(correlations, priors, explained[:, axis, :, axis], residuals[rows, axis]) for axis in range(3)],
+        axis=1,
+    )

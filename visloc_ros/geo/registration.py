@@ -41,6 +41,7 @@ _PARTNERS = 20  # views nearest by their tags, with which each is matched
 _MOST_SIGMAS = 4.0  # of a view, or its heading, from its tag: beyond it one of the two is wrong
 _MEAN_TILT_SIGMA_DEG = 2.0  # of all photos of a walk: one who holds the phone a little high does so each time
 _MUCH_FEWER = 1.0 / 3.0
+_MOST_SCALE_SIGMA = 1.0 / 3.0  # of a scale's logarithm: with more, a scale of 0 is within three sigma
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,8 @@ def _map(images: Sequence[SfmImage], matches: PairMatches) -> list[pycolmap.Reco
 def place_views(views: Mapping[str, ReconstructedView], tags: Mapping[str, GeoPosition]) -> Registration:
     """Move a reconstruction to where tags put its views, level as its cameras are on average.
 
-    Views that end up far from their tags are left out. Raises GeoError where nobody knows which of them are.
+    Views that end up far from their tags are left out. Raises GeoError where nobody knows which of them are, or tags
+    give no scale, as those of a receiver that is stuck.
     """
     sfm_from_cameras = {name: view.sfm_from_camera for name, view in views.items()}
     centres = {name: pose.translation for name, pose in sfm_from_cameras.items()}
@@ -133,6 +135,11 @@ def place_views(views: Mapping[str, ReconstructedView], tags: Mapping[str, GeoPo
         fit = fit_to_positions(centres, tags, up, GEO_SIGMA_M)
     except MapError as error:
         raise GeoError(f"the views cannot be placed by their positions: {error}") from error
+    if fit.scale_error > _MOST_SCALE_SIGMA:
+        raise GeoError(
+            f"the positions of the views give the scale only to {100 * fit.scale_error:.0f} %: within their errors they "
+            "are nearly one place, as those of a receiver that is stuck, or rounded: correct them, or remove them"
+        )
     poses = {name: fit.map_from_sfm.apply_to_pose(pose) for name, pose in sfm_from_cameras.items()}
     names = [name for name in poses if name in tags]
     tagged = local_positions([tags[name] for name in names], fit.origin)
