@@ -137,8 +137,8 @@ def place_views(views: Mapping[str, ReconstructedView], tags: Mapping[str, GeoPo
         raise GeoError(f"the views cannot be placed by their positions: {error}") from error
     if fit.scale_error > _MOST_SCALE_SIGMA:
         raise GeoError(
-            f"the positions of the views give the scale only to {100 * fit.scale_error:.0f} %: within their errors they "
-            "are nearly one place, as those of a receiver that is stuck, or rounded: correct them, or remove them"
+            f"the positions of the views give the scale only to {100 * fit.scale_error:.0f} %: within their errors "
+            "they are nearly one place, as those of a receiver that is stuck, or rounded: correct them, or remove them"
         )
     poses = {name: fit.map_from_sfm.apply_to_pose(pose) for name, pose in sfm_from_cameras.items()}
     names = [name for name in poses if name in tags]

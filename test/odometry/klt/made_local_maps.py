@@ -22,9 +22,9 @@ def add_keyframe(local_map, index, points, wrong=False):
     return local_map.add_keyframe(index, pose, features, IMAGE, make_camera())
 
 
-def make_map(num_keyframes=6, wrong_from=99):
+def make_map(num_keyframes=6, wrong_from=99, config=CONFIG):
     points = random_points(100)
-    local_map = LocalMap(0, CONFIG)
+    local_map = LocalMap(0, config)
     for index in range(num_keyframes):
         add_keyframe(local_map, index, points, wrong=index >= wrong_from)
     local_map.landmarks.add(IDS, points.copy(), 0)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_local_maps import CONFIG, IDS, add_keyframe, make_map
@@ -163,3 +165,27 @@ def test_expected_distances_hold_in_the_window_while_their_keyframe_is_kept_and_
 
 def distance_between(one, other):
     return np.linalg.norm(one.camera_from_odom.inverse.translation - other.camera_from_odom.inverse.translation)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_landmarks_seen_again_stay_where_keyframes_outside_the_window_saw_them(times):
+    """The keyframes of the problem see them from one place: noise must not move them, along their rays or with it."""
+    config = replace(CONFIG, max_keyframes=60)
+    local_map, points = make_map(config=config)
+    rng, is_far = np.random.default_rng(0), IDS >= 70
+    for keyframe in local_map.keyframes:
+        keyframe.features = keyframe.features[is_far | (IDS < 8)]
+    for number in range(6, 40):
+        is_back = number >= 40 - times
+        place = 3 if is_back else number % 6
+        keyframe = add_keyframe(local_map, place, points, wrong=number == 39)
+        rays = rays_of(sideways_pose(0.2 * place), points) + rng.normal(0.0, 0.3 / FOCAL_PX, (100, 2))
+        seen = is_far | (IDS < 8) if is_back else ~is_far
+        keyframe.features = Features(IDS, keyframe.features.pixels, rays, keyframe.features.pixels_per_ray)[seen]
+    snapshot = snapshot_window(local_map, config)
+    assert len(snapshot.keyframe_numbers) < 30
+    adjuster = InlineAdjuster()
+    adjuster.submit(snapshot)
+    apply_window(local_map, *adjuster.finished()[:2])
+    np.testing.assert_allclose(local_map.landmarks.points[is_far], points[is_far], rtol=0.02, atol=0.02)
+    assert local_map.last.camera_from_odom.is_close(sideways_pose(0.6), 5e-3, 0.1)

@@ -5,7 +5,7 @@ import pytest
 from odometry_scenes import disturbed, make_bundle, with_outliers
 
 from visloc_ros.odometry.klt.blocks import back_substitute, cholesky, damped, forward_substitute
-from visloc_ros.odometry.klt.bundle import DepthPrior, ReducedCameraSystem, adjust
+from visloc_ros.odometry.klt.bundle import DepthPrior, PointPrior, ReducedCameraSystem, adjust
 
 
 def rms_px(problem):
@@ -180,6 +180,23 @@ def test_the_pull_of_an_expected_distance_is_its_derivative():
     for axis, step in enumerate(1e-6 * np.eye(3)):
         change = (prior.residuals(problem.points + step) - prior.residuals(problem.points - step)) / 2e-6
         np.testing.assert_allclose(change, prior.jacobian(problem.points)[:, axis], rtol=1e-5)
+
+
+def test_points_that_are_known_elsewhere_hold_a_camera_that_alone_sees_them():
+    """Without the prior they would move with the camera, and the camera stay where it is wrong."""
+    truth = make_bundle(num_cameras=2)
+    number = len(truth.points)
+    alone = replace(truth, camera_rows=truth.camera_rows[number:], point_rows=truth.point_rows[number:])
+    alone = replace(alone, rays=truth.rays[number:], pixels_per_ray=truth.pixels_per_ray[number:])
+    start = disturbed(replace(alone, is_fixed=np.array([True, False])))
+    prior = PointPrior(truth.points, np.tile(1e3 * np.eye(3), (number, 1, 1)))
+    found = adjust(replace(start, point_prior=prior, points=truth.points), iterations=40)
+    assert np.linalg.norm(start.centres[1] - truth.centres[1]) > 0.01
+    np.testing.assert_allclose(found.centres[1], truth.centres[1], atol=1e-4)
+    np.testing.assert_allclose(found.points, truth.points, atol=1e-3)
+    rescaled = found.scaled(3.0, np.ones(3)).point_prior
+    assert rescaled.cost(3.0 * truth.points - 2.0) == pytest.approx(0.0, abs=1e-9)
+    assert rescaled.cost(3.0 * truth.points) == pytest.approx(prior.cost(truth.points + 2.0 / 3.0))
 
 
 @pytest.fixture

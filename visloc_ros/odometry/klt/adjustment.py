@@ -6,6 +6,7 @@ orientation and scale. A snapshot goes in, and the result is applied in one piec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.odometry.klt.bundle import BundleProblem, DepthPrior, adjust
+from visloc_ros.odometry.klt.bundle import BundleProblem, DepthPrior, PointPrior, adjust
 from visloc_ros.odometry.klt.config import KltConfig
 from visloc_ros.odometry.klt.covariance import WindowUncertainty, assess_window
 from visloc_ros.odometry.klt.lens import LensProblem, is_nominal, learn_lens
 from visloc_ros.odometry.klt.local_map import Keyframe, LocalMap, rows_of
 from visloc_ros.odometry.klt.tracking import Ids
 from visloc_ros.odometry.klt.triangulation import DEPTH_LOG_SIGMA, TRACK_SIGMA_PX
+from visloc_ros.tracking.pixels import sight_lines
 
 _MAX_ANCHORS = 20  # fixed keyframes, those with the most shared landmarks
 _MIN_SHARED = 10  # landmarks an anchor must share with the window
@@ -59,7 +61,10 @@ def snapshot_window(local_map: LocalMap, config: KltConfig) -> WindowSnapshot | 
     anchors, window = anchors + window[:missing], window[missing:]
     if not window or len(ids) < config.min_tracked:
         return None
-    return _gather([*anchors, *window], len(anchors), ids, local_map)
+    snapshot = _gather([*anchors, *window], len(anchors), ids, local_map)
+    others = [one for one in local_map.keyframes if one.number not in snapshot.keyframe_numbers]
+    known = _point_prior(snapshot.problem.points, ids, others)
+    return replace(snapshot, problem=replace(snapshot.problem, point_prior=known))
 
 
 def snapshot_for_lens(
@@ -202,6 +207,22 @@ def _depth_prior(landmark_rows: NDArray[np.intp], local_map: LocalMap) -> DepthP
     distances = np.where(is_expected, table.expected_distances[landmark_rows], 1.0)
     weights = np.where(is_expected, TRACK_SIGMA_PX / DEPTH_LOG_SIGMA, 0.0)
     return DepthPrior(centres[np.maximum(rows, 0)], distances, weights)
+
+
+def _point_prior(points: Array, ids: Ids, others: Sequence[Keyframe]) -> PointPrior | None:
+    """The information that keyframes outside a problem, where they stand, have on its landmarks (L, 3).
+
+    Without it, noise would move a landmark that comes into view again after long: along its ray, if those of the
+    problem that see it stand at one place, and with a keyframe that little else holds, if this is the only one.
+    """
+    information = np.zeros((len(ids), 3, 3))
+    for keyframe in others:
+        rows, seen = rows_of(keyframe.features.ids, ids)
+        directions, distances = sight_lines(keyframe.camera_from_odom.inverse.translation, points[seen])
+        across = np.eye(3) - directions[:, :, None] * directions[:, None]
+        weights = np.square(keyframe.features.pixels_per_ray[rows[seen]] / distances)
+        information[seen] += weights[:, None, None] * across
+    return PointPrior(points, information) if np.any(information) else None
 
 
 def _correction(snapshot: WindowSnapshot, adjusted: BundleProblem) -> SE3:

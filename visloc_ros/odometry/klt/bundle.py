@@ -48,6 +48,22 @@ class DepthPrior:
 
 
 @dataclass(frozen=True, eq=False)
+class PointPrior:
+    """Places (L, 3) in odom of points by keyframes outside a problem, and their ``information`` (L, 3, 3) in pixels."""
+
+    places: Array
+    information: Array
+
+    def gradient(self, points: Array) -> Array:
+        """Change (L, 3) of the cost with the points."""
+        return np.asarray(np.einsum("lij,lj->li", self.information, points - self.places))
+
+    def cost(self, points: Array) -> float:
+        """Half of the squared errors in pixels."""
+        return 0.5 * float(np.sum(self.gradient(points) * (points - self.places)))
+
+
+@dataclass(frozen=True, eq=False)
 class BundleProblem:
     """Keyframes ``camera_from_odom`` (K, 3, 3), (K, 3); points (L, 3); one observation a row (N,), by keyframe.
 
@@ -64,6 +80,7 @@ class BundleProblem:
     rays: Array
     pixels_per_ray: Array
     depth_prior: DepthPrior | None = None
+    point_prior: PointPrior | None = None
 
     @cached_property
     def rows_by_camera(self) -> list[slice]:
@@ -93,13 +110,17 @@ class BundleProblem:
 
     def scaled(self, factor: float, origin: Array) -> BundleProblem:
         """Make everything larger by a factor about a point (3,); reprojections and expected distances stay."""
-        moved = factor * (self.centres - origin) + origin
-        prior = self.depth_prior
+
+        def moved(places: Array) -> Array:
+            return np.asarray(factor * (places - origin) + origin)
+
+        depths, known = self.depth_prior, self.point_prior
         return replace(
             self,
-            translations=-np.einsum("kij,kj->ki", self.rotations, moved),
-            points=factor * (self.points - origin) + origin,
-            depth_prior=None if prior is None else replace(prior, centres=factor * (prior.centres - origin) + origin),
+            translations=-np.einsum("kij,kj->ki", self.rotations, moved(self.centres)),
+            points=moved(self.points),
+            depth_prior=depths and replace(depths, centres=moved(depths.centres)),
+            point_prior=known and PointPrior(moved(known.places), known.information / factor**2),
         )
 
     def moved(self, camera_steps: Array, point_steps: Array) -> BundleProblem:
@@ -140,8 +161,9 @@ def adjust(problem: BundleProblem, iterations: int = 12, huber_px: float = HUBER
 def _cost(problem: BundleProblem, huber_px: float) -> float:
     errors = np.linalg.norm(problem.residuals(), axis=1)
     cost = float(np.where(errors <= huber_px, 0.5 * errors**2, huber_px * (errors - 0.5 * huber_px)).sum())
-    prior = problem.depth_prior
-    return cost if prior is None else cost + 0.5 * float(np.square(prior.residuals(problem.points)).sum())
+    if problem.depth_prior is not None:
+        cost += 0.5 * float(np.square(problem.depth_prior.residuals(problem.points)).sum())
+    return cost if problem.point_prior is None else cost + problem.point_prior.cost(problem.points)
 
 
 class ReducedCameraSystem:
@@ -170,7 +192,10 @@ class ReducedCameraSystem:
         if problem.depth_prior is not None:
             pull = problem.depth_prior.jacobian(problem.points)
             self._point_hessian += pull.T[:, None] * pull.T
-            self._prior_gradient = pull * problem.depth_prior.residuals(problem.points)[:, None]
+            self._prior_gradient += pull * problem.depth_prior.residuals(problem.points)[:, None]
+        if problem.point_prior is not None:
+            self._point_hessian += np.moveaxis(problem.point_prior.information, 0, -1)
+            self._prior_gradient += problem.point_prior.gradient(problem.points)
         pose = self.pose_jacobian
         self._own_jacobians = [pose[..., rows].transpose(1, 0, 2).reshape(6, -1) for rows in self._observed]
         self._pose_hessian = np.stack([jacobian @ jacobian.T for jacobian in self._own_jacobians], axis=2)
