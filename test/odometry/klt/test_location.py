@@ -7,6 +7,7 @@ import pytest
 from made_local_maps import CONFIG, IDS, IMAGE
 from odometry_scenes import FOCAL_PX, make_camera, random_points, rays_of, sideways_pose
 
+from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.odometry.klt.local_map import LocalMap
 from visloc_ros.odometry.klt.location import ViewLocator
 from visloc_ros.odometry.klt.motion import MotionModel
@@ -50,3 +51,27 @@ def test_depths_without_parallax_do_not_decide_how_far_the_camera_has_moved():
 
 def test_exact_landmarks_give_the_exact_pose_however_little_parallax_they_have():
     assert located_position(wrong_by=1.0, born=1) == pytest.approx(1.0, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_two_groups_of_landmarks_that_contradict_each_other_the_larger_one_decides(seed):
+    """Nearly half of the landmarks have turned by two degrees: between both groups is a pose that fits neither."""
+    rng, ids = np.random.default_rng(seed), IDS[:60]
+    points = random_points(100)
+    points = points[np.argsort(points[:, 0] / points[:, 2])][:60]  # on one side: turn and motion look alike
+    local_map, parallax = LocalMap(0, CONFIG), ParallaxTable()
+    for number, x_m in enumerate((0.0, FIRST_M)):
+        features = seen_from(x_m, ids, points)
+        local_map.add_keyframe(round(1e9 * x_m), sideways_pose(x_m), features, IMAGE, make_camera())
+        parallax.see(number, features, sideways_pose(x_m), ids)
+    centre = sideways_pose(FIRST_M).inverse.translation
+    turned = centre + (points - centre) @ rotation_matrix([0.0, np.radians(2.0), 0.0]).T
+    is_turned = np.isin(ids, rng.permutation(ids)[:27])
+    local_map.landmarks.add(ids, np.where(is_turned[:, None], turned, points), 0)
+    locator = ViewLocator(local_map, MotionModel(round(1e9 * FIRST_M), sideways_pose(FIRST_M)), parallax, CONFIG)
+    view = SimpleNamespace(camera=make_camera(), stamp_ns=round(1e9 * NOW_M))
+    start = SE3(rotation_matrix([0.0, np.radians(-3.0), 0.0]), np.zeros(3)) @ sideways_pose(FIRST_M)
+    pixels = seen_from(NOW_M, ids, points).pixels + rng.normal(0.0, 0.2, (60, 2)).astype(np.float32)
+    located = locator.locate(view, ids, pixels, start, 5.0)
+    assert located.camera_from_odom.is_close(sideways_pose(NOW_M), 0.02, 0.2)
+    assert set(located.features.ids) >= set(ids[~is_turned])

@@ -20,11 +20,12 @@ from visloc_ros.odometry.klt.tracking import Features, Ids, measure, seen_points
 from visloc_ros.odometry.klt.triangulation import DEPTH_LOG_SIGMA, TRACK_SIGMA_PX
 from visloc_ros.odometry.klt.two_view import bearings
 from visloc_ros.tracking.pixels import Mask, Pixels
-from visloc_ros.tracking.robust_pose import fit_pose
+from visloc_ros.tracking.robust_pose import PoseFit, SeenPoints, find_pose, fit_pose
 
 _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good depths (6 % at VGA), and how many it takes
 _LEFT_SHARE = 0.25  # of the last view's landmarks: with fewer, a pose needs ...
 _LEFT_FACTOR = 2  # times the usual number: the few that a sudden blur leaves are followed to wrong places together
+_AGREEING_SHARE = 0.8  # of the landmarks: with fewer, the start value may have led between two groups of them
 _NO_ANGLE = 1e-6  # radians: with less, parallax gives no depth
 _MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
 _LARGEST_FLOW_SHARE = 0.17  # of the width, from view to view: new features leave the image before their depth is known
@@ -116,7 +117,7 @@ class ViewLocator:
         seen, points = features[known], self._map.landmarks.points[rows[known]]
         limit = self._config.max_reprojection_px
         where = replace(seen_points(points, seen, limit), spreads=self._spreads(seen, rows[known], start))
-        fit = fit_pose(start, where, limit)
+        fit = _fit(start, where, limit)
         self.counts["inliers"] = float(fit.num_inliers)
         if fit.num_inliers < self.least_inliers:
             return None
@@ -184,6 +185,24 @@ class ViewLocator:
         features, points = located.features[known], self._map.landmarks.points[rows[known]]
         seen = seen_points(points, features, self._config.max_reprojection_px)
         return fitted_turn(located.turn, expected, view.camera, features.pixels, seen, located.camera_from_odom)
+
+
+def _fit(start: SE3, seen: SeenPoints, limit_px: float) -> PoseFit:
+    """The pose that most landmarks agree with: where many do not, also without the start value.
+
+    Of landmarks whose errors agree among each other, as by a wrong track along all epipolar lines or a part of the map
+    that has moved, a descent from the start may end at a pose between these and the right ones.
+    """
+    fit = fit_pose(start, seen, limit_px)
+    if fit.num_inliers >= _AGREEING_SHARE * len(seen):
+        return fit
+    other = find_pose(seen, limit_px)
+    return fit if other is None or _cost(fit, limit_px) <= _cost(other, limit_px) else other
+
+
+def _cost(fit: PoseFit, limit_px: float) -> float:
+    """Squared errors up to the largest of an inlier (MSAC, Torr and Zisserman, CVIU 78, 2000)."""
+    return float(np.square(np.minimum(fit.errors_px, limit_px)).sum())
 
 
 _ITERATIONS = 5
