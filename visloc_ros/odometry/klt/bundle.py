@@ -49,17 +49,20 @@ class DepthPrior:
 
 @dataclass(frozen=True, eq=False)
 class PointPrior:
-    """Places (L, 3) in odom of points by keyframes outside a problem, and their ``information`` (L, 3, 3) in pixels."""
+    """Places (L, 3) in odom of points, by keyframes outside a problem, and the ``information`` (L, 3, 3) on them.
+
+    The information is squared pixels for a squared step of 1 in odom, 0 of points that no such keyframe sees.
+    """
 
     places: Array
     information: Array
 
     def gradient(self, points: Array) -> Array:
-        """Change (L, 3) of the cost with the points."""
+        """Change (L, 3) of the cost with the points (L, 3)."""
         return np.asarray(np.einsum("lij,lj->li", self.information, points - self.places))
 
     def cost(self, points: Array) -> float:
-        """Half of the squared errors in pixels."""
+        """Half of the squared errors of points (L, 3), in squared pixels."""
         return 0.5 * float(np.sum(self.gradient(points) * (points - self.places)))
 
 
