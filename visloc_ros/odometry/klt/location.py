@@ -26,7 +26,7 @@ _SUPPORTING_DEG, _MIN_SUPPORTING = 1.0, 8  # parallax of landmarks with good dep
 _LEFT_SHARE = 0.25  # of the last view's landmarks: with fewer, a pose needs ...
 _LEFT_FACTOR = 2  # times the usual number: the few that a sudden blur leaves are followed to wrong places together
 _AGREEING_SHARE = 0.8  # of the landmarks: with fewer, the start value may have led between two groups of them
-_NO_ANGLE = 1e-6  # radians: with less, parallax gives no depth
+_LEAST_PARALLAX_DEG = 1e-4  # no depth comes from less
 _MOVED_DEG = 0.5  # parallax that a turn on the spot does not give
 _LARGEST_FLOW_SHARE = 0.17  # of the width, from view to view: new features leave the image before their depth is known
 _TURN_ROUNDS = 3  # of a pose and the turn while the image is read: each round leaves less than a tenth of the error
@@ -126,22 +126,21 @@ class ViewLocator:
         return LocatedFrame(fit.camera_from_world, features[agreeing], fit.num_inliers, flow_px, turn)
 
     def _spreads(self, seen: Features, rows: NDArray[np.intp], camera_from_odom: SE3) -> Array | None:
-        """Steps (N, 3) along first views' rays by which landmarks with little parallax may be off; None for none.
+        """Steps (N, 3) along first views' rays by which landmarks may be off, by their parallax; None for none.
 
-        If they were taken as known, their depths would determine the length of a translation, and the scale would be
-        lost on a turn.
+        If they were taken as known, few on one side of the image would turn the camera by their errors, and expected
+        depths would determine the length of a translation. Those of the start share one error, which the unit absorbs.
         """
-        landmarks, angles = self._map.landmarks, self._parallax.of(seen.ids)
-        unsure = np.flatnonzero(self.is_unsure(seen, rows))
-        if len(unsure) == 0:
+        landmarks = self._map.landmarks
+        is_off = landmarks.born[rows] > 0
+        if not np.any(is_off):
             return None
-        by_parallax = TRACK_SIGMA_PX / seen.pixels_per_ray[unsure] / np.maximum(np.radians(angles[unsure]), _NO_ANGLE)
+        angles = np.radians(np.maximum(self._parallax.of(seen.ids), _LEAST_PARALLAX_DEG))
+        by_parallax = TRACK_SIGMA_PX / (seen.pixels_per_ray * angles)
         centre = camera_from_odom.inverse.translation
-        distances = np.linalg.norm(landmarks.points[rows[unsure]] - centre, axis=1)
-        lengths = distances * np.minimum(DEPTH_LOG_SIGMA, by_parallax)
-        spreads = np.zeros((len(seen), 3))
-        spreads[unsure] = self._parallax.first_directions(seen.ids[unsure]) * lengths[:, None]
-        return spreads
+        distances = np.linalg.norm(landmarks.points[rows] - centre, axis=1)
+        lengths = np.where(is_off, distances * np.minimum(DEPTH_LOG_SIGMA, by_parallax), 0.0)
+        return np.asarray(self._parallax.first_directions(seen.ids) * lengths[:, None])
 
     def _judged(self, located: LocatedFrame | None, stamp_ns: int) -> LocatedFrame | None:
         """The view, if the length of its translation is known, or turned on the spot, if it is not.

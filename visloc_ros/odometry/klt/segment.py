@@ -203,11 +203,9 @@ class Segment:
     def recover(self, view: PreparedImage) -> LocatedFrame | None:
         """Find a view by the latest keyframes after the features were lost."""
         found = self._search.find(self._map, view)
-        if found is None or len(found.features) < self._locator.least_inliers:
+        if found is None:
             return None
-        if not self._locator.is_supported(found.features, view.stamp_ns):
-            return None
-        return LocatedFrame(found.camera_from_odom, found.features, len(found.features), np.inf)
+        return self._locator.locate(view, found.features.ids, found.features.pixels, found.camera_from_odom, np.inf)
 
     def hold(self, stamp_ns: int) -> None:
         """The camera stands still: keep the pose, and go on from the view seen before, so that nothing drifts."""
