@@ -163,6 +163,14 @@ def test_expected_distances_hold_in_the_window_while_their_keyframe_is_kept_and_
     assert snapshot_window(local_map, CONFIG).problem.depth_prior is None
 
 
+def test_keyframes_of_the_lens_before_say_nothing_of_where_landmarks_are():
+    config = replace(CONFIG, max_keyframes=60)
+    local_map, _ = make_map(30, config=config)
+    assert snapshot_window(local_map, config).problem.point_prior is not None
+    local_map.change_lens(np.zeros(2), first_number=26)
+    assert snapshot_window(local_map, config).problem.point_prior is None
+
+
 def distance_between(one, other):
     return np.linalg.norm(one.camera_from_odom.inverse.translation - other.camera_from_odom.inverse.translation)
 

@@ -68,7 +68,7 @@ def test_a_map_is_seen_again_through_a_learnt_lens():
     pixels = np.array([[100, 80], [320, 240], [600, 400]], np.float32)
     features = measure(CALIBRATED, np.arange(3), pixels)
     local_map.add_keyframe(0, SE3.identity(), features, np.zeros((480, 640), np.uint8), CALIBRATED)
-    local_map.change_lens(change)
+    local_map.change_lens(change, 0)
     seen = cameras.project(bent(CALIBRATED, change), np.column_stack([local_map.last.features.rays, np.ones(3)]))
     np.testing.assert_allclose(seen - cameras.HALF_PIXEL, pixels, atol=1e-3)
     assert np.linalg.norm(local_map.last.features.rays - features.rays, axis=1).max() > 0.005

@@ -91,6 +91,7 @@ class LocalMap:
         self.keyframes: list[Keyframe] = []
         self.landmarks = LandmarkTable()
         self._next_number = 0
+        self._first_by_lens = 0
 
     @property
     def last(self) -> Keyframe:
@@ -161,8 +162,17 @@ class LocalMap:
         self.landmarks.points = centre + factor * (self.landmarks.points - centre)
         self.landmarks.expected_distances *= factor
 
-    def change_lens(self, change: Array) -> None:
-        """See all keyframes through a lens with a change (2,) of its radial coefficients."""
+    @property
+    def reliable_keyframes(self) -> list[Keyframe]:
+        """Those whose poses were estimated by the lens as it is now, oldest first."""
+        return [keyframe for keyframe in self.keyframes if keyframe.number >= self._first_by_lens]
+
+    def change_lens(self, change: Array, first_number: int) -> None:
+        """See all keyframes through a lens with a change (2,) of its radial coefficients.
+
+        Keyframes from ``first_number`` on have been adjusted along with it; the poses of earlier ones fit the old lens.
+        """
+        self._first_by_lens = first_number
         for keyframe in self.keyframes:
             keyframe.camera = bent(keyframe.camera, change)
             keyframe.features = seen_through(keyframe.camera, keyframe.features, keyframe.turn)

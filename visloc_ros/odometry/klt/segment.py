@@ -149,7 +149,7 @@ class Segment:
             return
         if done.radial is not None:
             self._lens_changed_at = self._map.last.number
-            self._map.change_lens(self._lens.learn(done.radial))
+            self._map.change_lens(self._lens.learn(done.radial), int(done.snapshot.keyframe_numbers.min()))
             self._features = seen_through(self._map.last.camera, self._features, self._previous.turn)
         if done.snapshot.lens is not None:
             self._lens_schedule.advance(self._map.last.number, self._views_since_look, self._lens.is_learnt)
