@@ -62,7 +62,7 @@ def snapshot_window(local_map: LocalMap, config: KltConfig) -> WindowSnapshot | 
     if not window or len(ids) < config.min_tracked:
         return None
     snapshot = _gather([*anchors, *window], len(anchors), ids, local_map)
-    others = [one for one in local_map.reliable_keyframes if one.number not in snapshot.keyframe_numbers]
+    others = [one for one in local_map.keyframes_of_this_lens if one.number not in snapshot.keyframe_numbers]
     known = _point_prior(snapshot.problem.points, ids, others)
     return replace(snapshot, problem=replace(snapshot.problem, point_prior=known))
 

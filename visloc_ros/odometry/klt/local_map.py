@@ -91,7 +91,7 @@ class LocalMap:
         self.keyframes: list[Keyframe] = []
         self.landmarks = LandmarkTable()
         self._next_number = 0
-        self._first_by_lens = 0
+        self._first_of_this_lens = 0
 
     @property
     def last(self) -> Keyframe:
@@ -163,16 +163,16 @@ class LocalMap:
         self.landmarks.expected_distances *= factor
 
     @property
-    def reliable_keyframes(self) -> list[Keyframe]:
-        """Those whose poses were estimated by the lens as it is now, oldest first."""
-        return [keyframe for keyframe in self.keyframes if keyframe.number >= self._first_by_lens]
+    def keyframes_of_this_lens(self) -> list[Keyframe]:
+        """The keyframes whose poses were estimated with the lens as it is now, oldest first."""
+        return [keyframe for keyframe in self.keyframes if keyframe.number >= self._first_of_this_lens]
 
     def change_lens(self, change: Array, first_number: int) -> None:
         """See all keyframes through a lens with a change (2,) of its radial coefficients.
 
         Keyframes from ``first_number`` on have been adjusted along with it; the poses of earlier ones fit the old lens.
         """
-        self._first_by_lens = first_number
+        self._first_of_this_lens = first_number
         for keyframe in self.keyframes:
             keyframe.camera = bent(keyframe.camera, change)
             keyframe.features = seen_through(keyframe.camera, keyframe.features, keyframe.turn)
