@@ -348,6 +348,41 @@ def test_points_that_contradict_odometry_make_the_pose_as_uncertain_until_both_a
     assert all(one.state is not State.LOCALIZED for one in estimates[45:48])
 
 
+def test_the_doubt_of_odometry_that_points_contradicted_last_grows_as_fast_as_the_error_has():
+    """Odometry may follow something that moves, which hides the points from then on."""
+    scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
+    run, moved = simulate_run(scenario, 0), SE3(np.eye(3), np.array([0.0, 0.4, 0.0]))
+
+    class Contradicting(FollowedPoints):
+        def track(self, stamp_ns):
+            tracked, at = super().track(stamp_ns), run.stamps_ns.index(stamp_ns)
+            if at == 45:
+                return replace(tracked, map_from_camera=moved @ tracked.map_from_camera)
+            return Rejection(stamp_ns, Reason.FEW_MATCHES, {"expected": 9, "found": 0}) if at > 45 else tracked
+
+    estimates = play(Fuser(CONFIG, metric=True), run, followed=Contradicting(scenario, run, 0))
+    sigmas = [np.sqrt(np.linalg.eigvalsh(one.covariance[:3, :3])[-1]) for one in estimates[44:49]]
+    assert sigmas[0] < 0.05
+    assert sigmas[1:] == pytest.approx([0.4, 0.8, 1.2, 1.6], rel=0.1)
+
+
+@pytest.mark.parametrize(("expected", "found", "is_doubted"), [(80, 0, True), (80, 12, False), (20, 0, False)])
+def test_an_image_that_shows_next_to_no_map_point_contradicts_odometry(expected, found, is_doubted):
+    scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
+    run = simulate_run(scenario, 0)
+
+    class Hidden(FollowedPoints):
+        def track(self, stamp_ns):
+            counts = {"expected": expected, "found": found}
+            is_hidden = stamp_ns in run.stamps_ns[45:48]
+            return Rejection(stamp_ns, Reason.FEW_MATCHES, counts) if is_hidden else super().track(stamp_ns)
+
+    estimates = play(Fuser(CONFIG, metric=True), run, followed=Hidden(scenario, run, 0))
+    sigmas = [np.sqrt(np.linalg.eigvalsh(one.covariance[:3, :3])[-1]) for one in estimates[40:52]]
+    assert max(sigmas[:5] + sigmas[8:]) < 0.05
+    assert bool(min(sigmas[6:8]) > 0.05) is is_doubted
+
+
 def test_a_camera_that_another_one_contradicts_makes_the_pose_as_uncertain_as_any_motion_since_they_agreed():
     scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
     run = simulate_run(scenario, 0)

@@ -9,7 +9,7 @@ from visloc_ros.map_tracking.views import PointObservations
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=320, height=240, params=[200, 200, 160, 120])
 STEP_NS = 100_000_000
-NOTHING = PointObservations(np.empty(0, np.int64), np.empty((0, 2), np.float32))
+NOTHING = PointObservations.none()
 
 
 def at(x):

@@ -10,11 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.recent_motion import unobserved_motion_covariance
-from visloc_ros.core.tangent import covariance_of_doubt, pose_difference
+from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
     ACCEPTED,
     PENDING,
@@ -32,6 +30,7 @@ from visloc_ros.core.types import (
 from visloc_ros.fusion.active_alignment import ActiveAlignment, refusal
 from visloc_ros.fusion.anchor_fix import AnchorFix, make_fix
 from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.contradiction import Contradiction, shows_another_place
 from visloc_ros.fusion.estimator import Estimator
 from visloc_ros.fusion.fused_output import FusedOutput
 from visloc_ros.fusion.health import judge_pose
@@ -46,7 +45,6 @@ from visloc_ros.fusion.smoothing.factors.sensors import make_sensor_factors, sca
 
 MAX_PENDING = 16
 MAX_INNOVATIONS = 64
-_NONE = np.zeros((6, 6))
 
 
 class Fuser(Estimator):
@@ -115,7 +113,8 @@ class Fuser(Estimator):
         """Drop the alignment and search for a new one."""
         self._drop(self._candidates)
         self._alignment: ActiveAlignment | None = None
-        self._contradiction, self._contradicted_ns = _NONE, 0  # of odometry and followed points: a covariance (6, 6)
+        self._contradiction: Contradiction | None = None
+        self._agreed_ns: int | None = None  # when followed points or an anchor last agreed with odometry
         self._refused: TrackedPose | None = None  # the last one that contradicted odometry
         self._first_fix = FirstFix(self._config, again=self._output.has_begun)
 
@@ -244,7 +243,9 @@ class Fuser(Estimator):
             odom_from_camera = None if sample is None or sample.stamp_ns != stamp_ns else self._output.odom_from_camera
             return self._output.estimate_without_pose(stamp_ns, self._why_no_pose(), odom_from_camera)
         now = self._current[1]
-        covariance = now.covariance[:6, :6] + self._output.slewing_covariance + self._contradiction
+        covariance = now.covariance[:6, :6] + self._output.slewing_covariance
+        if self._contradiction is not None:
+            covariance = covariance + self._contradiction.covariance_at(stamp_ns)
         support = self._alignment.support_at(sample, covariance)
         return replace(
             self._output.estimate(stamp_ns, support, self.metric),
@@ -316,15 +317,21 @@ class Fuser(Estimator):
             if self._alignment.is_refuted_by(innovation):
                 self._give_up_fix()
             return Rejection(tracked.stamp_ns, Reason.ODOMETRY_DISAGREES, {"chi_square": innovation.squared})
-        self._contradiction = _NONE
+        self._agree(tracked.stamp_ns)
         self._update_output(self._alignment)
         self._map_only.follow(tracked)
         return ACCEPTED
 
+    def _agree(self, stamp_ns: int) -> None:
+        """Odometry was right at a stamp: earlier contradictions are settled."""
+        if self._contradiction is not None and stamp_ns > self._contradiction.stamp_ns:
+            self._contradiction = None
+        self._agreed_ns = max(stamp_ns, self._agreed_ns or stamp_ns)
+
     def _contradicted_by(self, tracked: TrackedPose, sample: OdometrySample, alignment: ActiveAlignment) -> None:
-        """Followed points and odometry contradict each other: until they agree the pose may be off by as much."""
+        """Followed points and odometry contradict each other: until they agree the pose may be off, and ever more."""
         error = pose_difference(tracked.map_from_camera, alignment.at(sample).state.map_from_camera)
-        self._contradiction, self._contradicted_ns = covariance_of_doubt(error), tracked.stamp_ns
+        self._contradiction = Contradiction.by(error, tracked.stamp_ns, self._agreed_ns)
         self._refused = tracked
 
     def _judge_loop(self, loop: LoopClosure) -> Verdict:
@@ -374,8 +381,7 @@ class Fuser(Estimator):
         if hypothesis is not None:
             self._start_alignment(hypothesis)
         elif innovation.accepted:
-            if fix.stamp_ns > self._contradicted_ns:
-                self._contradiction = _NONE
+            self._agree(fix.stamp_ns)
             self._update_output(alignment)
             self._map_only.agree(fix.anchor)
         else:
@@ -416,10 +422,12 @@ class Fuser(Estimator):
         self._output.correct(latest.stamp_ns, newest.state.map_from_camera, alignment.stamp_ns)
 
     def _miss_tracked(self, rejection: Rejection) -> None:
-        if rejection.reason is Reason.RIG_MISMATCH:
-            # Odometry is by the camera that another one contradicts: since they agreed the motion may be any.
-            motion = unobserved_motion_covariance(rejection.counts.get(UNCONFIRMED_S, 0.0))
-            self._contradiction, self._contradicted_ns = motion, rejection.stamp_ns
+        if rejection.reason is Reason.RIG_MISMATCH:  # odometry is by the camera that another one contradicts
+            seconds = rejection.counts.get(UNCONFIRMED_S, 0.0)
+            self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds)
+        elif self._is_led and self._agreed_ns is not None and shows_another_place(rejection):
+            seconds = (rejection.stamp_ns - self._agreed_ns) / NANOSECONDS
+            self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds)
         if not self._is_led:
             self._map_only.miss(rejection.stamp_ns)
             self._take_map_only(rejection.stamp_ns)

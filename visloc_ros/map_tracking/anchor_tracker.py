@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from visloc_ros.map_tracking.patch_localization import FEWEST, LocatedImage, che
 from visloc_ros.map_tracking.recent_images import RecentImage
 from visloc_ros.map_tracking.search import Targets, expected_targets, find_targets
 from visloc_ros.map_tracking.views import (
+    CONFIRMED,
     LEAST_DEPTH_SIGMA,
     GreyImage,
     PointObservations,
@@ -24,7 +25,7 @@ from visloc_ros.map_tracking.views import (
     anchor_view,
     make_view,
 )
-from visloc_ros.tracking.pixels import Pixels, homogeneous
+from visloc_ros.tracking.pixels import Mask, Pixels, homogeneous
 
 _COARSE_LEVEL = 2  # of the pyramid: a quarter of the size
 _COARSE_ERROR_PX = 12.0
@@ -67,9 +68,9 @@ class AnchorTracker:
         with watch("align"):
             pixels, good = find_targets(self._views, targets, picture, self._window_px)
         with watch("pose"):
-            located = self._fit(picture, pose, targets[good], pixels[good], self._config.max_error_px)
+            located = self._fit(picture, pose, targets, pixels, good, self._config.max_error_px)
             self._note(targets, located)
-        reason = check_pose(picture, len(targets), located, self._config)
+        reason = check_pose(len(targets), located, self._config)
         counts = {"expected": len(targets), "found": int(good.sum())}
         if located is None or reason is not None:
             counts["inliers"] = 0 if located is None else located.fit.num_inliers
@@ -104,7 +105,7 @@ class AnchorTracker:
         points = np.empty(len(rows), dtype=np.int64)
         for index, view in enumerate(self._views):
             points[views == index] = view.seeds.rows[rows[views == index]]
-        return PointObservations(points, located.pixels[agreeing])
+        return replace(located.searched(), rows=points, pixels=located.pixels[agreeing])
 
     def needs_view(self, picture: GreyImage, map_from_camera: SE3) -> bool:
         """Whether the views show too little of what an image shows, or too few of their points are still found."""
@@ -133,26 +134,46 @@ class AnchorTracker:
         """A better guess from small images, with less accuracy but more reach; the same one where they do not help."""
         targets = self._expected(picture, map_from_camera)
         pixels, good = find_targets(self._views, targets, picture, self._window_px, _COARSE_LEVEL)
-        located = self._fit(picture, map_from_camera, targets[good], pixels[good], _COARSE_ERROR_PX)
+        located = self._fit(picture, map_from_camera, targets, pixels, good, _COARSE_ERROR_PX)
         if located is None or located.fit.num_inliers < FEWEST:
             return map_from_camera
         return located.map_from_camera
 
     def _fit(
-        self, picture: GreyImage, map_from_camera: SE3, targets: Targets, pixels: Pixels, max_error_px: float
+        self,
+        picture: GreyImage,
+        map_from_camera: SE3,
+        targets: Targets,
+        pixels: Pixels,
+        good: Mask,
+        max_error_px: float,
     ) -> LocatedImage | None:
-        """Pose of an image from targets found at pixels; None for too few."""
+        """Pose of an image from the targets that were found; None for too few."""
         sigma_px = self._points.sigma_px / picture.reduction
-        return fit_to_targets(self._views, targets, pixels, picture, map_from_camera, sigma_px, max_error_px)
+        confirmed = self._are_confirmed(targets)
+        return fit_to_targets(
+            self._views, targets, pixels, good, picture, map_from_camera, sigma_px, max_error_px, confirmed
+        )
+
+    def _are_confirmed(self, targets: Targets) -> Mask:
+        """Which targets (N,) have been where they should be often enough."""
+        hits = np.zeros(len(targets), dtype=np.int64)
+        for index, view in enumerate(self._views):
+            mine = targets.views == index
+            hits[mine] = view.seeds.hits[targets.rows[mine]]
+        return np.asarray(hits >= CONFIRMED)
 
     def _note(self, targets: Targets, located: LocatedImage | None) -> None:
         """Count for every target whether it was where it should be; frames without a pose do not count."""
         if located is None or located.fit.num_inliers < self._config.min_inliers:
             return
         for index, view in enumerate(self._views):
-            view.seeds.misses[targets.rows[targets.views == index]] += 1
-            agreeing = (located.found.views == index) & located.fit.inliers
-            view.seeds.misses[located.found.rows[agreeing]] = 0
+            seeds, searched = view.seeds, targets.rows[targets.views == index]
+            agreeing = located.found.rows[(located.found.views == index) & located.fit.inliers]
+            hits = seeds.hits[agreeing] + 1
+            seeds.misses[searched] += 1
+            seeds.hits[searched] = 0
+            seeds.misses[agreeing], seeds.hits[agreeing] = 0, hits
 
 
 def _lines_of_sight(picture: GreyImage, map_from_camera: SE3) -> Array:

@@ -7,35 +7,37 @@ observations from other places determine it, each of which improves it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Reason
-from visloc_ros.localization.acceptance import spread
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.search import Targets
-from visloc_ros.map_tracking.views import GreyImage, PosedView
-from visloc_ros.tracking.pixels import Pixels, pixels_per_ray, undistort
-from visloc_ros.tracking.robust_pose import PoseFit, SeenPoints, fit_pose
+from visloc_ros.map_tracking.views import GreyImage, PointObservations, PosedView
+from visloc_ros.tracking.pixels import Mask, Pixels, pixels_per_ray, undistort
+from visloc_ros.tracking.robust_pose import PoseFit, SeenPoints, agree_with, fit_pose
 
 FEWEST = 8  # points that a pose is fitted to
 _MIN_FOUND = 0.35  # share of the searched points: with fewer, the image shows something else
 _MIN_INLIER_RATIO = 0.5  # a pose that most of the found points contradict is by chance
-_MIN_SPREAD = 0.08  # share of the image diagonal: a narrower patch of points leaves the rotation open
 _LARGEST_STEP = 5.0  # largest factor on a depth by one observation
 
 
 @dataclass(frozen=True, eq=False)
 class LocatedImage:
-    """A pose with the points found for it (N,), at pixels (N, 2), and how each was weighed."""
+    """A pose with the points found for it (N,), at pixels (N, 2), and how each was weighed.
+
+    ``missed`` (M, 2) are pixels where a point was expected, and was not, or was found elsewhere.
+    """
 
     fit: PoseFit
     found: Targets
     pixels: Pixels
     seen: SeedObservations
+    missed: Pixels
 
     @property
     def map_from_camera(self) -> SE3:
@@ -47,6 +49,11 @@ class LocatedImage:
         """The points (N, 3) that agree, in the map."""
         return np.asarray(self.seen.points().points[self.fit.inliers])
 
+    def searched(self, scale: float = 1.0) -> PointObservations:
+        """Where points that were searched are seen and missed, in an image ``scale`` times as large; no points."""
+        shown, missed = ((one + 0.5) * scale - 0.5 for one in (self.pixels[self.fit.inliers], self.missed))
+        return replace(PointObservations.none(), shown=shown.astype(np.float32), missed=missed.astype(np.float32))
+
     @property
     def error_px(self) -> float:
         """Median error of the points that agree."""
@@ -57,33 +64,43 @@ def fit_to_targets(
     views: Sequence[PosedView],
     targets: Targets,
     pixels: Pixels,
+    good: Mask,
     picture: GreyImage,
     guess: SE3,
     sigma_px: float,
     max_error_px: float,
+    confirmed: Mask | None = None,
 ) -> LocatedImage | None:
     """Pose of a picture near ``map_from_camera`` from targets (N,) of views found at pixels (N, 2); None for too few.
 
-    ``sigma_px`` is the standard deviation, a coordinate, of where they are found.
+    Those that are not ``good`` (N,) were not found. ``sigma_px`` is the standard deviation, a coordinate, of where they
+    are found. The others must agree with those that are ``confirmed`` (N,), if enough of these are found.
     """
     rays, known = undistort(picture.camera, pixels)
-    found, pixels, rays = targets[known], pixels[known], rays[known]
+    good = good & known
+    found, pixels, rays = targets[good], pixels[good], rays[good]
     if len(found) < FEWEST:
         return None
     seen = _observations(views, found, rays, pixels_per_ray(picture.camera, rays), sigma_px)
-    return LocatedImage(fit_pose(guess.inverse, seen.points(), max_error_px), found, pixels, seen)
+    start = guess.inverse
+    if confirmed is not None and np.count_nonzero(confirmed[good]) >= FEWEST:
+        points, is_confirmed = seen.points(), confirmed[good]
+        first = fit_pose(start, points[is_confirmed], max_error_px)
+        agreeing, start = is_confirmed | agree_with(first, points, max_error_px), first.camera_from_world
+        good[np.flatnonzero(good)[~agreeing]] = False
+        found, pixels, rays = found[agreeing], pixels[agreeing], rays[agreeing]
+        seen = _observations(views, found, rays, pixels_per_ray(picture.camera, rays), sigma_px)
+    fit = fit_pose(start, seen.points(), max_error_px)
+    missed = np.concatenate([targets.pixels[~good], found.pixels[~fit.inliers]])
+    return LocatedImage(fit, found, pixels, seen, missed)
 
 
-def check_pose(
-    picture: GreyImage, num_expected: int, located: LocatedImage | None, config: MapTrackingConfig
-) -> Reason | None:
+def check_pose(num_expected: int, located: LocatedImage | None, config: MapTrackingConfig) -> Reason | None:
     """The reason why a pose must be refused, or None."""
     if located is None or len(located.found) < _MIN_FOUND * num_expected:
         return Reason.FEW_MATCHES
     fit = located.fit
     if fit.num_inliers < max(config.min_inliers, _MIN_INLIER_RATIO * len(located.found)):
-        return Reason.FEW_INLIERS
-    if spread(located.pixels[fit.inliers].astype(np.float64), picture.camera) < _MIN_SPREAD:
         return Reason.FEW_INLIERS
     return None
 

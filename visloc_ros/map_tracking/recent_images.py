@@ -78,7 +78,7 @@ class RecentImages:
         """Forget which points were found where: their rows are of another version of the map."""
         for index, image in enumerate(self._images):
             if image.observed is not None:
-                self._images[index] = replace(image, observed=PointObservations.none())
+                self._images[index] = replace(image, observed=image.observed.without_points())
 
     def spread_since(self, stamp_ns: int, most: int) -> list[RecentImage]:
         """The images after a stamp, oldest first; if more than ``most``, some at even distances, with the newest."""

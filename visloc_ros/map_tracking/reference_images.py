@@ -69,8 +69,12 @@ class ReferenceImages:
         pixels, good = find_targets(views, targets, small, _WINDOW_PX, levels=self._levels)
         sigma_px = max(self._points.sigma_px / small.reduction, _LEAST_SIGMA_PX)
         limit = _INLIER_SIGMAS * sigma_px
-        located = fit_to_targets(views, targets[good], pixels[good], small, guess, sigma_px, limit)
-        return None if check_pose(small, len(targets), located, self._config) else located
+        located = fit_to_targets(views, targets, pixels, good, small, guess, sigma_px, limit)
+        return None if check_pose(len(targets), located, self._config) else located
+
+    def scale_of(self, picture: GreyImage) -> float:
+        """How many times as large as thumbnails a picture is."""
+        return max(1.0, float(picture.grey.shape[1]) / self._width)
 
     def _nearest(self, map_from_camera: SE3) -> list[int]:
         """The reference images with the least view change to the camera."""
@@ -87,7 +91,7 @@ class ReferenceImages:
         picture = GreyImage(0, grey, rescale(image.camera, width, height), image.camera.width / width)
         scale = [width / image.camera.width, height / image.camera.height]
         keypoints = image.features.keypoints[image.point_rows != NO_POINT]
-        observed = PointObservations(_seen(image), (keypoints * scale - HALF_PIXEL).astype(np.float32))
+        observed = PointObservations.of(_seen(image), (keypoints * scale - HALF_PIXEL).astype(np.float32))
         return map_view(picture, image.map_from_camera, observed, self._points, self._margin_px)
 
 
@@ -162,6 +166,10 @@ class ReferenceLocalizer:
         """Localize the next image again: it will be tracked by other views, whose errors differ."""
         self._last: _LastReference | None = None
         self._localized_ns: int | None = None
+
+    def scale_of(self, picture: GreyImage) -> float:
+        """How many times as large as thumbnails a picture is."""
+        return self._images.scale_of(picture)
 
     def update(self, picture: GreyImage, tracked: LocatedImage) -> ReferencePose | None:
         """The pose by reference images of an image that was tracked: localized again, or moved from the last one."""

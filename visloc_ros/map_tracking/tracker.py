@@ -108,7 +108,8 @@ class MapTracker:
         image = self._images.at(anchor.stamp_ns)
         if image is None:
             _log.info(
-                "the image of the anchor at %d ns is no longer kept: its points are not followed", anchor.stamp_ns
+                "the image of the anchor at %d ns was skipped, or is too old: its points are not followed",
+                anchor.stamp_ns,
             )
             return
         if image.covariance is None and self._tracker is not None:
@@ -168,8 +169,9 @@ class MapTracker:
             return Rejection(frame.stamp_ns, Reason.FEW_MATCHES, {"expected": 0}, watch.stage_ms)
         guess = _guess(known, image, tracker.anchor)
         with watch("view"):
-            if known and tracker.needs_view(image.picture, guess.map_from_camera):
-                tracker.add_view(known[-1])
+            newest = next((one for one in reversed(known) if one.covariance is not None), None)
+            if newest is not None and tracker.needs_view(image.picture, guess.map_from_camera):
+                tracker.add_view(newest)
                 self._references.forget()
         return self._locate(tracker, image, guess, watch, may_disagree)
 
@@ -229,7 +231,7 @@ class MapTracker:
         if combined is None:
             self._references.forget()
             return Rejection(image.stamp_ns, Reason.UNCERTAIN, {}, watch.stage_ms)
-        return self._note(tracker.anchor, combined, located, PointObservations.none(), watch)
+        return self._note(tracker.anchor, combined, located, located.searched(), watch)
 
     def _locate_by_own_motion(
         self, tracker: AnchorTracker, image: RecentImage, watch: Stopwatch
@@ -253,7 +255,7 @@ class MapTracker:
         reference, located = found
         pose = reference.map_from_camera
         combined = located_by_references(pose, reference.covariance, anchor_error(anchor, pose))
-        return self._note(anchor, combined, located, PointObservations.none(), watch)
+        return self._note(anchor, combined, located, located.searched(self._references.scale_of(image.picture)), watch)
 
     def _note(
         self,

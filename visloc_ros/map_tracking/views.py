@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 import pycolmap
+from scipy.spatial import cKDTree
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Image
@@ -17,20 +18,42 @@ from visloc_ros.tracking.pixels import Pixels, homogeneous, is_inside, pixels_of
 from visloc_ros.tracking.pyramid import Pyramid
 
 LEAST_DEPTH_SIGMA = 0.003  # relative, of a depth: all observations of a patch share its own error
+CONFIRMED = 4  # hits, as many as misses before a seed is given up: the patch is its point's, not something's before it
 _NO_COVARIANCE = np.zeros((6, 6))
 
 
 @dataclass(frozen=True, eq=False)
 class PointObservations:
-    """Map points by row (N,), and their pixels (N, 2) in an image, (0, 0) being a pixel centre."""
+    """Map points by row (N,), and their pixels (N, 2) in an image, (0, 0) being a pixel centre.
+
+    ``shown`` (S, 2) and ``missed`` (M, 2) are pixels where points that were searched are seen, and are not.
+    """
 
     rows: Rows
     pixels: Pixels
+    shown: Pixels
+    missed: Pixels
+
+    @staticmethod
+    def of(rows: Rows, pixels: Pixels) -> PointObservations:
+        """Points without others that were searched."""
+        return PointObservations(rows, pixels, pixels, pixels[:0])
 
     @staticmethod
     def none() -> PointObservations:
         """No points at all."""
-        return PointObservations(np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
+        return PointObservations.of(np.empty(0, dtype=np.int64), np.empty((0, 2), dtype=np.float32))
+
+    def without_points(self) -> PointObservations:
+        """What is hidden, and no points."""
+        return replace(self, rows=self.rows[:0], pixels=self.pixels[:0])
+
+    def hides(self, pixels: Pixels) -> Mask:
+        """Whether something hides the points at pixels (N, 2): the nearest one that was searched was missed."""
+        if len(self.missed) == 0:
+            return np.zeros(len(pixels), dtype=bool)
+        _, nearest = cKDTree(np.concatenate([self.shown, self.missed])).query(pixels)
+        return np.asarray(nearest >= len(self.shown))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +77,8 @@ class Seeds:
 
     ``directions`` (N, 3, 3) are lines of sight in map axes with depth 1: of the point, and of pixels to the right of it
     and below it. ``inverse_depths`` (N,), with standard deviations ``sigmas`` (N,), are learnt while the points are
-    followed, and ``misses`` (N,) counts how often in a row a point was not where it should be.
+    followed, and ``misses`` (N,) counts how often in a row a point was not where it should be, ``hits`` (N,) how often
+    it was.
     """
 
     rows: Rows
@@ -64,9 +88,13 @@ class Seeds:
     inverse_depths: Array
     sigmas: Array
     misses: Rows
+    hits: Rows
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __getitem__(self, kept: Mask) -> Seeds:
+        return Seeds(*(getattr(self, one.name)[kept] for one in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +128,8 @@ def make_view(
     others = np.setdiff1d(points.seen_from(pose), rows)
     found = np.concatenate([observed.pixels[first], np.full((len(others), 2), np.nan, dtype=np.float32)])
     seeds = _place(np.concatenate([rows, others]), found, points, picture, pose, margin_px)
-    return PosedView(picture, pose, covariance, seeds)
+    is_shown = np.isin(seeds.rows, rows) | ~observed.hides(seeds.pixels)
+    return PosedView(picture, pose, covariance, seeds[is_shown])
 
 
 def anchor_view(
@@ -109,7 +138,7 @@ def anchor_view(
     """View of an anchor's image with its inliers: COLMAP pixels (N, 2) of the camera's own image, points (N, 3)."""
     rows, known = points.rows_of(inlier_points, pose.translation)
     centred = (pixels[known] / picture.reduction - 0.5).astype(np.float32)
-    return make_view(picture, pose, _NO_COVARIANCE, PointObservations(rows[known], centred), points, margin_px)
+    return make_view(picture, pose, _NO_COVARIANCE, PointObservations.of(rows[known], centred), points, margin_px)
 
 
 def map_view(
@@ -142,6 +171,7 @@ def _place(rows: Rows, found: Pixels, points: MapPoints, picture: GreyImage, pos
         1.0 / depths,
         np.maximum(shares, LEAST_DEPTH_SIGMA) / depths,
         np.zeros(len(kept), dtype=np.int64),
+        np.where(np.isfinite(found[kept, 0]), CONFIRMED, 0),
     )
 
 

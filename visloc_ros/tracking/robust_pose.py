@@ -26,6 +26,7 @@ _LEAST_VARIANCE = 0.6  # of errors in standard deviations: residuals do not show
 _DAMPING, _LEAST_CURVATURE = 1e-9, 1e-12
 _FARTHEST = 1e12  # squared error of a point behind the camera
 _RANSAC_ITERATIONS = 200
+_SIGMAS = 3.0  # of a pose, by which others may be off
 _FEWEST_POINTS = 6  # for a pose
 
 
@@ -45,6 +46,10 @@ class SeenPoints:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    def __getitem__(self, kept: Mask) -> SeenPoints:
+        spreads = None if self.spreads is None else self.spreads[kept]
+        return SeenPoints(self.points[kept], self.rays[kept], self.pixels_per_ray[kept], self.sigma_px, spreads)
 
     def residuals_at(self, camera_from_world: SE3) -> Residuals:
         """Reprojection errors of the points."""
@@ -139,6 +144,17 @@ def find_pose(seen: SeenPoints, max_error_px: float) -> PoseFit | None:
     if not found:
         return None
     return fit_pose(SE3.from_rotation_vector(vector.ravel(), translation.ravel()), seen, max_error_px)
+
+
+def agree_with(fit: PoseFit, others: SeenPoints, max_error_px: float) -> Mask:
+    """Which other points (N,) agree with a pose, whose own uncertainty adds to their errors."""
+    residuals = others.residuals_at(fit.camera_from_world)
+    squares = np.square(others.sigma_px) * _linearise(residuals).squares
+    u, v = residuals.places
+    jacobian = pose_jacobian(u, v, residuals.inverse_depths) * others.pixels_per_ray
+    back = inverse_jacobian(fit.camera_from_world.rotation.T)
+    variances = np.einsum("ain,ij,ajn->n", jacobian, back @ fit.covariance @ back.T, jacobian)
+    return np.asarray(residuals.ahead & (squares < max_error_px**2 + _SIGMAS**2 * variances))
 
 
 def pose_jacobian(u: Array, v: Array, inverse_depth: Array) -> Array:

@@ -200,6 +200,15 @@ def test_black_frames_are_refused_and_the_segment_goes_on(sweep):
     assert sim3_error(truth[-7:], after) < 0.01
 
 
+def test_a_view_found_by_keyframes_alone_is_marked_as_recovered_without_a_miss(scene, sweep):
+    """As after a gap between images: fusion then waits for what the map points say of it."""
+    truth, frames = sweep
+    rolled = truth[18] @ SE3(rotation_matrix([0, 0, 1.0]), np.zeros(3))
+    results = poses_of(track_all(klt(), [*frames[:18], scene.frame(18 * STEP_NS, rolled)]))
+    assert [pose.is_recovered for pose in results] == [False] * (len(results) - 1) + [True]
+    assert {pose.segment for pose in results} == {0}
+
+
 def test_blurred_frames_say_so(sweep):
     frames = sweep[1]
     smeared = replace(frames[20], image=cv2.blur(frames[28].image, (151, 15)))

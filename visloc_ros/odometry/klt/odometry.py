@@ -66,6 +66,7 @@ class KltOdometry(Odometry):
             view = self._lens.through(view)
         with watch("track"):
             located = self._segment.follow(view, self._is_lost)
+        is_recovered = self._has_missed or located is None
         if located is None:
             with watch("recover"):
                 located = self._recover(self._segment, view)
@@ -73,7 +74,7 @@ class KltOdometry(Odometry):
             return self._lose(self._segment, view)
         if self._segment.has_collapsed:
             return self._give_up(self._segment, view)
-        is_recovered, self._has_missed, self._is_lost = self._has_missed, False, False
+        self._has_missed, self._is_lost = False, False
         if located.flow_px < _STILL_PX:
             self._segment.hold(view.stamp_ns)
             return self._pose(self._segment, located.num_inliers)
