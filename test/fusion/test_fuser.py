@@ -383,6 +383,28 @@ def test_an_image_that_shows_next_to_no_map_point_contradicts_odometry(expected,
     assert bool(min(sigmas[6:8]) > 0.05) is is_doubted
 
 
+def test_points_that_are_not_found_say_nothing_of_a_pose_that_is_unsure():
+    """After a long way by odometry alone they may be beside where they are searched."""
+    scenario = replace(EXACT, path="eight", duration_s=30.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
+    run = simulate_run(scenario, 0)
+    last_ns, again_ns = run.stamps_ns[50], run.stamps_ns[280]
+    run = replace(run, anchors=[(arrival, one) for arrival, one in run.anchors if one.stamp_ns <= last_ns])
+
+    def estimates(expected):
+        class Hidden(FollowedPoints):
+            def track(self, stamp_ns):
+                counts = {"expected": expected if stamp_ns > again_ns else 0, "found": 0}
+                return (
+                    super().track(stamp_ns) if stamp_ns <= last_ns else Rejection(stamp_ns, Reason.FEW_MATCHES, counts)
+                )
+
+        return play(Fuser(CONFIG, metric=True), run, followed=Hidden(scenario, run, 0))
+
+    one, other = estimates(80)[-1], estimates(0)[-1]
+    assert other.state is not State.LOCALIZED
+    np.testing.assert_array_equal(one.covariance, other.covariance)
+
+
 def test_a_camera_that_another_one_contradicts_makes_the_pose_as_uncertain_as_any_motion_since_they_agreed():
     scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
     run = simulate_run(scenario, 0)

@@ -425,7 +425,7 @@ class Fuser(Estimator):
         if rejection.reason is Reason.RIG_MISMATCH:  # odometry is by the camera that another one contradicts
             seconds = rejection.counts.get(UNCONFIRMED_S, 0.0)
             self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds)
-        elif self._is_led and self._agreed_ns is not None and shows_another_place(rejection):
+        elif self._agreed_ns is not None and shows_another_place(rejection) and self._is_sure:
             seconds = (rejection.stamp_ns - self._agreed_ns) / NANOSECONDS
             self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds)
         if not self._is_led:
@@ -437,6 +437,15 @@ class Fuser(Estimator):
         if verdict is ACCEPTED:
             self._take_map_only(tracked.stamp_ns)
         return verdict
+
+    @property
+    def _is_sure(self) -> bool:
+        """Whether odometry says so exactly where the camera is that map points would be found there."""
+        if not self._is_led or self._alignment is None or self._current is None:
+            return False
+        sample, now = self._current
+        support = self._alignment.support_at(sample, now.covariance[:6, :6])
+        return judge_pose(support, self._config.state) is State.LOCALIZED
 
     @property
     def _is_led(self) -> bool:
