@@ -164,7 +164,8 @@ def run_scenario(scenario: Scenario, arguments: argparse.Namespace) -> RunRecord
 
 def splice(scenario: Scenario, arguments: argparse.Namespace) -> SplicedSequence:
     """The frames of a scenario."""
-    sequences = {clip.place: ImageSequence(recorded(clip.place, arguments)) for clip in scenario.clips}
+    names = {name for clip in scenario.clips for name in (clip.place, clip.hidden_by) if name}
+    sequences = {name: ImageSequence(recorded(name, arguments)) for name in names}
     return SplicedSequence(scenario, sequences)
 
 

@@ -29,11 +29,15 @@ KITCHEN_HZ, FLIGHT_HZ, ROOM_HZ = 30.0, 20.0, 20.0
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames recorded in a place, in the order they are shown; dark ones are black while the camera moves on."""
+    """Frames recorded in a place, in the order they are shown; dark ones are black while the camera moves on.
+
+    Images of the place ``hidden_by`` move before the larger part of them.
+    """
 
     place: str
     indices: Sequence[int]
     dark: bool = False
+    hidden_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class ImageSequence:
         source = open_folder(folder, SourceConfig())
         self.camera = source.camera
         self._images, self._truth = source.images, known_truth(source)
+
+    def __len__(self) -> int:
+        return len(self._images)
 
     def image(self, index: int, camera: pycolmap.Camera) -> Image:
         """An image, RGB, as ``camera`` would have taken it from there."""
@@ -113,11 +120,17 @@ class SplicedSequence:
     def _image(self, clip: Clip, index: int) -> Image:
         if clip.dark:
             return np.zeros((self.camera.height, self.camera.width, 3), np.uint8)
-        return self._sequences[clip.place].image(index, self.camera)
+        image = self._sequences[clip.place].image(index, self.camera)
+        if clip.hidden_by:
+            others, free = self._sequences[clip.hidden_by], round((1.0 - _HIDDEN) * self.camera.width)
+            image[:, free:] = others.image(index % len(others), self.camera)[:, free:]
+        return image
 
 
 def _name(clip: Clip, index: int) -> str:
-    return "dark" if clip.dark else f"{clip.place}/{index:04d}"
+    if clip.dark:
+        return "dark"
+    return f"{clip.place}/{index:04d}" + (f"-{clip.hidden_by}" if clip.hidden_by else "")
 
 
 def to_and_fro(first: int, last: int, count: int) -> tuple[int, ...]:
@@ -128,12 +141,14 @@ def to_and_fro(first: int, last: int, count: int) -> tuple[int, ...]:
     return tuple(islice(cycle(chain(there, back)), count))
 
 
-def blacked_out(place: str, indices: Sequence[int], rate_hz: float, incident: Incident) -> tuple[Clip, ...]:
-    """Frames that are black during the incident."""
+def changed(
+    place: str, indices: Sequence[int], rate_hz: float, incident: Incident, *, dark: bool = False, hidden_by: str = ""
+) -> tuple[Clip, ...]:
+    """Frames that are black, or hidden by something that moves, during the incident."""
     begin, end = (round(seconds * rate_hz) for seconds in (incident.begin_s, incident.end_s))
     return (
         Clip(place, indices[:begin]),
-        Clip(place, indices[begin:end], dark=True),
+        Clip(place, indices[begin:end], dark, hidden_by),
         Clip(place, indices[end:]),
     )
 
@@ -145,7 +160,8 @@ def _jump(seconds: float) -> Incident:
 _KITCHEN_WALK = to_and_fro(500, 749, 660)
 _FLIGHT_PATH = tuple(range(1, 400))
 _ROOM_WALK = tuple(range(600))
-_BLACK, _GONE = Incident(7.0, 10.0), Incident(7.0, 27.0)
+_BLACK, _HIDES, _GONE = Incident(7.0, 10.0), Incident(7.0, 13.0), Incident(7.0, 27.0)
+_HIDDEN = 0.6  # share of the width that something hides
 
 SCENARIOS = (
     Scenario("kitchen, undisturbed", KITCHEN, (Clip(KITCHEN, _KITCHEN_WALK),), KITCHEN_HZ),
@@ -182,9 +198,16 @@ SCENARIOS = (
     Scenario(
         "kitchen, black for 3 s",
         KITCHEN,
-        blacked_out(KITCHEN, _KITCHEN_WALK, KITCHEN_HZ, _BLACK),
+        changed(KITCHEN, _KITCHEN_WALK, KITCHEN_HZ, _BLACK, dark=True),
         KITCHEN_HZ,
         _BLACK,
+    ),
+    Scenario(
+        "kitchen, 60 % hidden by something that moves for 6 s",
+        KITCHEN,
+        changed(KITCHEN, _KITCHEN_WALK, KITCHEN_HZ, _HIDES, hidden_by=FLIGHT),
+        KITCHEN_HZ,
+        _HIDES,
     ),
     Scenario(
         "kitchen, no anchors for 20 s",
@@ -203,7 +226,16 @@ SCENARIOS = (
         FLIGHT_HZ,
         _jump(8.0),
     ),
-    Scenario("flight, black for 3 s", FLIGHT, blacked_out(FLIGHT, _FLIGHT_PATH, FLIGHT_HZ, _BLACK), FLIGHT_HZ, _BLACK),
+    Scenario(
+        "flight, black for 3 s", FLIGHT, changed(FLIGHT, _FLIGHT_PATH, FLIGHT_HZ, _BLACK, dark=True), FLIGHT_HZ, _BLACK
+    ),
+    Scenario(
+        "flight, 60 % hidden by something that moves for 6 s",
+        FLIGHT,
+        changed(FLIGHT, _FLIGHT_PATH, FLIGHT_HZ, _HIDES, hidden_by=KITCHEN),
+        FLIGHT_HZ,
+        _HIDES,
+    ),
     Scenario(
         "flight, no anchors for 20 s",
         FLIGHT,
@@ -214,7 +246,7 @@ SCENARIOS = (
     ),
     Scenario("flight at 5 Hz", FLIGHT, (Clip(FLIGHT, _FLIGHT_PATH[::4]),), 5.0),
     Scenario("room, undisturbed", ROOM, (Clip(ROOM, _ROOM_WALK),), ROOM_HZ),
-    Scenario("room, black for 3 s", ROOM, blacked_out(ROOM, _ROOM_WALK, ROOM_HZ, _BLACK), ROOM_HZ, _BLACK),
+    Scenario("room, black for 3 s", ROOM, changed(ROOM, _ROOM_WALK, ROOM_HZ, _BLACK, dark=True), ROOM_HZ, _BLACK),
     Scenario("room at 5 Hz", ROOM, (Clip(ROOM, _ROOM_WALK[::4]),), 5.0),
 )
 """All of it, in the order of the table.

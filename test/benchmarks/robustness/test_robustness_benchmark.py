@@ -26,13 +26,21 @@ class NumberedSequence:
     """Images that are as bright as their index, on a straight way."""
 
     def __init__(self):
-        self.camera = guess_camera(32, 24)
+        self.camera = guess_camera(30, 20)
+
+    def __len__(self):
+        return 100
 
     def image(self, index, camera):
         return np.full((camera.height, camera.width, 3), index, np.uint8)
 
     def pose(self, index):
         return SE3(np.eye(3), [float(index), 0.0, 0.0])
+
+
+class Brighter(NumberedSequence):
+    def image(self, index, camera):
+        return super().image(index + 100, camera)
 
 
 @pytest.fixture
@@ -56,6 +64,18 @@ def test_truth_is_known_where_the_mapped_place_was_filmed(splice):
     truth = splice.ground_truth
     assert truth.stamps_ns.tolist() == [stamps_ns[row] for row in (0, 1, 2, 5)]
     assert truth.positions[:, 0].tolist() == [5.0, 6.0, 7.0, 9.0]
+
+
+def test_images_of_another_place_hide_the_larger_part():
+    clips = (Clip(KITCHEN, (5,)), Clip(KITCHEN, (6, 7), hidden_by=FLIGHT))
+    sequences = {KITCHEN: NumberedSequence(), FLIGHT: Brighter()}
+    frames = list(SplicedSequence(Scenario("hidden", KITCHEN, clips, 10.0), sequences))
+    assert [frame.image[0, [0, 11, 12, 29], 0].tolist() for frame in frames] == [
+        [5] * 4,
+        [6, 6, 106, 106],
+        [7, 7, 107, 107],
+    ]
+    assert len({frame.name for frame in frames}) == 3
 
 
 @pytest.mark.parametrize(("first", "last", "expected"), [(3, 5, (3, 4, 5, 4, 3, 4, 5)), (5, 3, (5, 4, 3, 4, 5, 4, 3))])
