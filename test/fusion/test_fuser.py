@@ -348,8 +348,9 @@ def test_points_that_contradict_odometry_make_the_pose_as_uncertain_until_both_a
     assert all(one.state is not State.LOCALIZED for one in estimates[45:48])
 
 
-def test_the_doubt_of_odometry_that_points_contradicted_last_grows_as_fast_as_the_error_has():
-    """Odometry may follow something that moves, which hides the points from then on."""
+@pytest.mark.parametrize("expected", [9, 80])
+def test_the_doubt_of_odometry_that_points_contradicted_last_grows_as_fast_as_the_error_has(expected):
+    """Odometry may follow something that moves, which hides the points from then on, few or many."""
     scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
     run, moved = simulate_run(scenario, 0), SE3(np.eye(3), np.array([0.0, 0.4, 0.0]))
 
@@ -358,7 +359,8 @@ def test_the_doubt_of_odometry_that_points_contradicted_last_grows_as_fast_as_th
             tracked, at = super().track(stamp_ns), run.stamps_ns.index(stamp_ns)
             if at == 45:
                 return replace(tracked, map_from_camera=moved @ tracked.map_from_camera)
-            return Rejection(stamp_ns, Reason.FEW_MATCHES, {"expected": 9, "found": 0}) if at > 45 else tracked
+            hidden = Rejection(stamp_ns, Reason.FEW_MATCHES, {"expected": expected, "found": 0})
+            return hidden if at > 45 else tracked
 
     estimates = play(Fuser(CONFIG, metric=True), run, followed=Contradicting(scenario, run, 0))
     sigmas = [np.sqrt(np.linalg.eigvalsh(one.covariance[:3, :3])[-1]) for one in estimates[44:49]]

@@ -34,6 +34,12 @@ class Contradiction:
         """The motion of the last ``seconds`` may have been any."""
         return Contradiction(unobserved_motion_covariance(seconds), stamp_ns)
 
+    def or_larger(self, earlier: Contradiction | None) -> Contradiction:
+        """The earlier contradiction, if positions are more uncertain by it: more evidence takes nothing back."""
+        if earlier is None or earlier.covariance_at(self.stamp_ns)[0, 0] <= self.covariance[0, 0]:
+            return self
+        return earlier
+
     def covariance_at(self, stamp_ns: int) -> Array:
         """The covariance (6, 6) of a later pose."""
         if self.period_ns is None:

@@ -427,7 +427,7 @@ class Fuser(Estimator):
             self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds)
         elif self._agreed_ns is not None and shows_another_place(rejection) and self._is_sure:
             seconds = (rejection.stamp_ns - self._agreed_ns) / NANOSECONDS
-            self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds)
+            self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds).or_larger(self._contradiction)
         if not self._is_led:
             self._map_only.miss(rejection.stamp_ns)
             self._take_map_only(rejection.stamp_ns)
