@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
-from visloc_ros.core.types import OdometryPose, Reason, Rejection, State, Support, TrackedPose
+from visloc_ros.core.types import UNCONFIRMED_S, OdometryPose, Reason, Rejection, State, Support, TrackedPose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
 from visloc_ros.simulation.fusion_replay import play, position_errors
@@ -366,8 +366,12 @@ def test_the_pose_goes_on_when_another_camera_of_the_body_leads(unseen):
         assert estimate.map_from_camera.is_close(expected, translation=0.03, degrees=1.5)
 
 
-def test_the_pose_goes_on_when_a_camera_leads_that_contradicted_the_odometry_of_the_one_before():
-    """What the leading camera sees stands still, odometry with it; points followed in another one's images move on."""
+@pytest.mark.parametrize("is_mismatch", [False, True])
+def test_the_pose_goes_on_when_a_camera_leads_that_contradicted_the_odometry_of_the_one_before(is_mismatch):
+    """What the leading camera sees stands still, odometry with it; points followed in another one's images move on.
+
+    Until it is known which of the two is wrong there may be no pose by points.
+    """
     run = simulate_run(replace(EXACT, path="eight", duration_s=12.0, rate_hz=10.0, anchor_period_s=0.5), 3)
     stuck, changes = 100, 105
     camera_from_other = SE3(rotation_matrix([0.0, 1.5, 0.0]), np.array([0.1, 0.0, -0.2]))
@@ -380,8 +384,10 @@ def test_the_pose_goes_on_when_a_camera_leads_that_contradicted_the_odometry_of_
         fuser.add_odometry(Rejection(stamp_ns, Reason.DEGENERATE_MOTION) if of_other else pose)
         if followed is not None:
             tracked = TrackedPose(stamp_ns, truth, 1e-4 * np.eye(6), followed, 1e-6 * np.eye(6), 50, 60, 0.5)
+            if is_mismatch and stuck < index < changes:
+                tracked = Rejection(stamp_ns, Reason.RIG_MISMATCH, {UNCONFIRMED_S: 0.1 * (index - stuck)})
             verdict = fuser.add_tracked(tracked.of_other(camera_from_other) if of_other else tracked)
-            assert not stuck < index < changes or verdict.reason is Reason.ODOMETRY_DISAGREES
+            assert is_mismatch or not stuck < index < changes or verdict.reason is Reason.ODOMETRY_DISAGREES
         while waiting and waiting[0][0] <= stamp_ns and index < stuck:
             anchor = waiting.pop(0)[1]
             followed = followed if isinstance(fuser.add_anchor(anchor), Rejection) else anchor.stamp_ns

@@ -190,9 +190,11 @@ def test_trust_comes_back_with_agreement_in_motion_not_at_rest(agreement):
 
 def test_a_camera_alone_that_is_not_trusted_gives_no_pose_until_the_map_is_seen_in_it(agreement):
     contradict(agreement)
-    assert choose(agreement, {"left": 0.7}) == []
     agreement.restart("left", at(0.5), is_seen=True)
-    assert choose(agreement, {"left": 0.5}) == ["left"]
+    assert not agreement.is_trusted("left"), "the other one sees the map as well"
+    assert choose(agreement, {"left": 0.7}, frame=1) == []
+    agreement.restart("left", at(0.5), is_seen=True)
+    assert choose(agreement, {"left": 0.5}, frame=2) == ["left"]
 
 
 def test_a_camera_that_always_differs_a_little_counts_less():

@@ -216,6 +216,18 @@ def test_images_alone_show_that_one_camera_stands_while_the_other_one_moves(room
     assert both.is_trusted("front")
 
 
+def test_another_camera_that_sees_the_map_may_lead_though_no_pose_is_predicted(room, untriggered):
+    """Odometry by images upside down has no pose in the map any more, and some images were not looked at."""
+    images = Images(room, untriggered)
+    tracker = RigMapTracker(room.map, CONFIG, images)
+    follow(room, tracker, anchored=5)
+    for index in range(LAST + 1, LAST + 9):
+        images.late = index if index < LAST + 7 else 0
+        frame = room.frame(index)
+        tracker.track(replace(frame, image=np.ascontiguousarray(frame.image[::-1, ::-1])), None)
+    assert tracker.is_outdone
+
+
 def test_a_camera_that_is_not_trusted_leads_if_it_moves_and_the_other_one_sees_nothing(room, rights):
     images = Images(room, rights)
     tracker = RigMapTracker(room.map, CONFIG, images)

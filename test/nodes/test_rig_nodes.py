@@ -151,6 +151,25 @@ def test_the_pose_of_the_body_goes_on_when_the_first_camera_is(what, walk, argum
         assert odometry._report()[2]["leads"] == "left"
 
 
+def test_an_image_of_the_camera_before_is_not_followed_as_one_of_the_next(walk, arguments, ros_domain):
+    """Another camera may be to lead while an image is worked on: threads of other cameras decide that."""
+    _, frames = walk
+    with all_nodes(arguments) as robot:
+        odometry, followed = robot.harness.nodes[2], []
+        process = odometry._localizer.process
+
+        def process_while_the_other_begins(frame):
+            odometry._leading.follow("left", frame.stamp_ns)
+            followed.append(odometry._images.leading)
+            return process(frame)
+
+        odometry._localizer.process = process_while_the_other_begins
+        for index in (0, 1):
+            robot.step(odometry, {name: frames[name][index] for name in PREFIXES})
+        robot.harness.wait_for(lambda: len(followed) > 1, "images of both cameras")
+        assert followed[:2] == [MAIN, "left"]
+
+
 def pairwise_of(frames):
     """Images of the first camera, each with the one of the other camera that is 100 ms older, where that sees much."""
     return zip(frames["left"][SIGHTED - 3 : -4], frames["front"][SIGHTED - 2 : -3], strict=True)

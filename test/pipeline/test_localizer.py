@@ -144,6 +144,9 @@ class SimulatedPoints:
     def reset(self):
         self.resets += 1
 
+    def must_track(self, stamp_ns, predicted):
+        return False
+
     def keep(self, frame, predicted):
         self.kept_ns.append(frame.stamp_ns)
 

@@ -84,14 +84,14 @@ class Fuser(Estimator):
         So does the pose by the map alone, where points of the same anchors are followed in the other camera's images.
         If these contradicted the odometry, which ends, they were right.
         """
-        map_only = self._map_only
+        map_only, is_odometry_wrong = self._map_only, self._contradiction is not None
         if self._refused is not None:
             map_only.follow(self._refused)
         self.restart()
         self._output.change_camera(camera_from_other)
         if camera_from_other is not None:
             self._map_only = map_only
-            self._map_only.change_camera(camera_from_other)
+            self._map_only.change_camera(camera_from_other, is_odometry_wrong=is_odometry_wrong)
 
     def relocalize(self) -> None:
         """Forget the alignment to the map and any pose prior; the odometry and its frame go on."""

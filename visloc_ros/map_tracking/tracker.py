@@ -175,6 +175,10 @@ class MapTracker:
                 self._references.forget()
         return self._locate(tracker, image, guess, watch, may_disagree)
 
+    def must_track(self, stamp_ns: int, predicted: SE3 | None) -> bool:
+        """Whether a frame has to be tracked, and its pose waits for that: never, since one camera shows no more."""
+        return False
+
     def track_others(self, stamp_ns: int, predicted: SE3 | None) -> TrackedPose | None:
         """The pose at the stamp of a frame that cannot be used, by other cameras; None, as there are none."""
         return None

@@ -46,7 +46,7 @@ from visloc_ros.pipeline.anchors import AnchorRunner, RemoteAnchors
 from visloc_ros.pipeline.carried_motion import CarriedMotion
 from visloc_ros.pipeline.config import BackendConfig
 from visloc_ros.pipeline.inputs import Input, InputKind
-from visloc_ros.pipeline.localizer import PoseBackend
+from visloc_ros.pipeline.localizer import MustTrack, PoseBackend
 from visloc_ros.pipeline.odometry_continuity import OdometryContinuity
 from visloc_ros.pipeline.output import OthersOdometry, Output, Published
 
@@ -179,7 +179,7 @@ class Backend(PoseBackend):
         with self._lock:
             return self._estimator.pose_prior is not None
 
-    def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
+    def add_odometry(self, result: OdometryPose | Rejection, must_track: MustTrack | None = None) -> Estimate | None:
         """Publish the frame's pose, then join the anchors that have arrived; None for a frame out of order.
 
         Anchors are late anyway, and joining one takes as long as many poses. A frame whose pose comes with its tracked
@@ -202,7 +202,8 @@ class Backend(PoseBackend):
             self._tell_settled()
             self._apply_prior()
             estimate = self._estimate(result.stamp_ns)
-            if is_followed and self._estimator.awaits_tracking(result.stamp_ns):
+            is_doubtful = must_track is not None and must_track(self.predict(result.stamp_ns))
+            if is_followed and (is_doubtful or self._estimator.awaits_tracking(result.stamp_ns)):
                 self._withheld_ns = result.stamp_ns
             else:
                 self._publish_followed(estimate)

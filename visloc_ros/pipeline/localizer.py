@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
@@ -48,6 +49,10 @@ class FrameTracker(Protocol):
         """Forget everything; the next pose belongs to a new segment."""
 
 
+MustTrack = Callable[[SE3 | None], bool]
+"""Tells whether the points of a frame have to be followed, by its pose that odometry predicts."""
+
+
 class PointTracker(Protocol):
     """Interface of map tracking."""
 
@@ -57,6 +62,9 @@ class PointTracker(Protocol):
 
     def track(self, frame: Frame, predicted: SE3 | None) -> TrackedPose | Rejection:
         """Give ``map_from_camera`` of the next frame from the last anchor's points, or the reason why there is none."""
+
+    def must_track(self, stamp_ns: int, predicted: SE3 | None) -> bool:
+        """Whether a frame has to be tracked, and its pose waits for that; to be asked of each."""
 
     def keep(self, frame: Frame, predicted: SE3 | None) -> None:
         """Keep a frame that is not tracked, for an anchor of it that may come later."""
@@ -77,8 +85,8 @@ class PointTracker(Protocol):
 class PoseBackend:
     """Interface of the back end; one in another process publishes, judges and searches by itself."""
 
-    def add_odometry(self, result: OdometryPose | Rejection) -> Estimate | None:
-        """Publish the frame's pose."""
+    def add_odometry(self, result: OdometryPose | Rejection, must_track: MustTrack | None = None) -> Estimate | None:
+        """Publish the frame's pose, or wait for its map points with that if they have to be followed."""
         return None
 
     def add_loop(self, loop: LoopClosure) -> Verdict | None:
@@ -179,7 +187,9 @@ class Localizer:
         if isinstance(odometry, Rejection) and odometry.reason is Reason.FROZEN:
             return self._leave_out(odometry)  # neither map points nor a search say where the camera is
         with self.processor("fusion"):
-            estimate = self.backend.add_odometry(odometry)  # the pose goes out; anchors that have arrived join
+            must_track = None if self.map_tracker is None else partial(self.map_tracker.must_track, frame.stamp_ns)
+            # The pose goes out; anchors that have arrived join.
+            estimate = self.backend.add_odometry(odometry, must_track)
         self._listener.on_odometry(frame, odometry)
         for loop in self.odometry.take_loops():  # a place that odometry has seen before
             self.backend.add_loop(loop)
@@ -273,7 +283,7 @@ class Localizer:
         predicted = self.backend.predict(frame.stamp_ns) if is_known else None
         is_recent = frame.stamp_ns - self._map_tracked_ns < _LONGEST_MAP_PERIOD_NS
         is_late = self._is_behind() and is_recent and not is_awaited
-        if is_late or self._rests(odometry, estimate):
+        if is_late or (self._rests(odometry, estimate) and not is_awaited):
             self.skipped += is_late
             tracker.keep(frame, predicted)
             return

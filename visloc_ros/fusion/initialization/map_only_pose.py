@@ -33,6 +33,8 @@ KEPT_NS = 5 * NANOSECONDS
 """Time for which tracked poses are kept for the late anchors of their frames."""
 LONGEST_GAP_NS = 200_000_000
 """Time without any point found after which the camera may be anywhere."""
+_LONGEST_CHANGE_NS = NANOSECONDS // 2
+"""Time for which an image of a camera that leads from now on is waited for: its points were followed all along."""
 KNOWN_SCALE = ScalePrior(0.0, 1e-3)
 """Scale of a motion in map units, or of no motion."""
 UNSEGMENTED = -1
@@ -91,6 +93,7 @@ class MapOnlyPose:
         self._found_ns = deque[int](maxlen=2)  # the last frames whose pose is measured, not carried on
         self._before_ns, self._newest_ns = 0, 0
         self._led: tuple[int, PosePrior] | None = None  # the last frame whose pose odometry gave
+        self._changed_ns: int | None = None  # when another camera began to lead
 
     def lead(self, stamp_ns: int, pose: PosePrior) -> None:
         """Note that odometry gives a frame's pose: anchors that agree with it may carry the pose on when it ends."""
@@ -98,9 +101,13 @@ class MapOnlyPose:
         self._before_ns, self._newest_ns = self._newest_ns, stamp_ns
         self._led = stamp_ns, pose
 
-    def change_camera(self, camera_from_other: SE3) -> None:
-        """Go on with another camera on the body, in whose images the same anchors' points are followed."""
-        self._rest, self._first_fix, self._unlinked = None, None, None
+    def change_camera(self, camera_from_other: SE3, *, is_odometry_wrong: bool = False) -> None:
+        """Go on with another camera on the body, in whose images the same anchors' points are followed.
+
+        Where these contradicted the odometry before, its last pose is not taken.
+        """
+        self._rest, self._first_fix, self._unlinked, self._changed_ns = None, None, None, self._newest_ns
+        self._led = None if is_odometry_wrong else self._led
         self._agreeing = {stamp_ns: one.of_other(camera_from_other) for stamp_ns, one in self._agreeing.items()}
         self._tracked = {stamp_ns: one.of_other(camera_from_other) for stamp_ns, one in self._tracked.items()}
         if self._led is not None:
@@ -122,7 +129,7 @@ class MapOnlyPose:
         if sample is not None and rest is not None and rest.sample is not None:
             stands = stands or _is_still(rest.sample, sample)
         self._take_over()
-        if not stands and self._newest_ns not in self._tracked:
+        if not stands and self._newest_ns not in self._tracked and not self._has_just_changed(stamp_ns):
             self.end()
         if not stands:
             self._rest = None
@@ -188,7 +195,8 @@ class MapOnlyPose:
 
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with the map points followed into it, if these are found."""
-        return self.was_followed_before(stamp_ns) and self.pose_at(stamp_ns) is None
+        is_expected = self.was_followed_before(stamp_ns) or self._has_just_changed(stamp_ns)
+        return is_expected and self.pose_at(stamp_ns) is None
 
     def was_followed_before(self, stamp_ns: int) -> bool:
         """Whether map points were followed in the frame before the newest one, which is of this stamp."""
@@ -217,6 +225,9 @@ class MapOnlyPose:
             self._is_contradicted,
             self._agreeing[newest_ns].probability,
         )
+
+    def _has_just_changed(self, stamp_ns: int) -> bool:
+        return self._changed_ns is not None and stamp_ns - self._changed_ns <= _LONGEST_CHANGE_NS
 
     def _take_over(self) -> None:
         """Take the pose by odometry of the last frame as tracked, where points hold it: not all frames are tracked."""

@@ -136,14 +136,20 @@ class Agreement:
         """Whether what the leading camera shows has just stood still while what another one shows moved."""
         return self._standing > 0 and stamp_ns - self._standing_ns < _RECENT_NS
 
+    def others_see(self, name: str, stamp_ns: int) -> bool:
+        """Whether another trusted camera has just seen the map, so that its next image will tell."""
+        others = (record for other, record in self._records.items() if other != name and record.is_trusted)
+        return any(other.seen_ns is not None and stamp_ns - other.seen_ns < _RECENT_NS for other in others)
+
     def restart(self, name: str, anchored: SE3, *, is_seen: bool | None) -> None:
         """Judge the motion of a camera from where it was at another anchor on, which ``is_seen`` in its own image.
 
-        Of an anchor that others saw a camera follows what its image should show, whatever that is. None: not known.
+        Of an anchor that others saw a camera follows what its image should show, whatever that is. None: not known. One
+        that was left out may be trusted again if no other one sees the map: what sticks shows the map, too.
         """
         record = self._record(name)
         record.before, record.is_unseen = OwnPose(anchored, np.zeros((6, 6))), is_seen is False
-        record.is_trusted = record.is_trusted or is_seen is True
+        record.is_trusted = record.is_trusted or (is_seen is True and self._is_alone(name))
 
     def lost(self, name: str) -> None:
         """The newest image of a camera does not show the map: it confirms no other one."""
@@ -223,12 +229,13 @@ class Agreement:
         if is_astray:
             self._strayed.add(name)
         contradicts_odometry = is_astray and odometry_agrees and name != self.leading
-        return contradicts_odometry or ((is_astray or self._is_in_doubt) and self._others_see(name, stamp_ns))
+        return contradicts_odometry or ((is_astray or self._is_in_doubt) and self.others_see(name, stamp_ns))
 
-    def _others_see(self, name: str, stamp_ns: int) -> bool:
-        """Whether another trusted camera has just seen the map, so that its next image will tell."""
-        others = (record for other, record in self._records.items() if other != name and record.is_trusted)
-        return any(other.seen_ns is not None and stamp_ns - other.seen_ns < _RECENT_NS for other in others)
+    def _is_alone(self, name: str) -> bool:
+        """Whether no other trusted camera has seen the map in as new a frame."""
+        seen_ns = self._record(name).seen_ns or 0
+        others = (one for other, one in self._records.items() if other != name and one.is_trusted)
+        return not any(one.seen_ns is not None and one.seen_ns >= seen_ns for one in others)
 
     def _widened(self, name: str, pose: PoseByCamera) -> PoseByCamera:
         if name == self.leading:

@@ -8,7 +8,7 @@ at its own stamp: the predicted poses move it to the frame of the leading camera
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.recent_motion import RecentMotion, carried_from
+from visloc_ros.core.sudden_stop import SuddenStop, spaced
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -126,7 +127,11 @@ class RigMapTracker:
         self._anchor: AnchorPose | None = None
         self._anchored: dict[str, _Anchored] = {}
         self._images: dict[str, OtherImage] = {}  # the newest of each other camera
+        self._alone: dict[str, tuple[Frame, bool]] = {}  # images of unknown place, and whether they show the map
         self._motion, self._joint = RecentMotion(), RecentMotion()  # by the predicted poses; by the joint ones
+        self._brakes = False  # the leading camera, by its odometry, in the newest frame
+        self._stop: SuddenStop | None = None  # of the leading camera, while no other one has confirmed it
+        self._covariance: Array | None = None  # (6, 6), of the last joint pose
         self._odometry_agrees: bool | None = None  # with the motion so far, after the joint pose at a stamp
         self._compared_ns = -1
         self._moving: set[str] = set()  # cameras that are not trusted
@@ -159,7 +164,21 @@ class RigMapTracker:
             return False
         last = self._images.get(name)
         is_long_ago = last is None or stamp_ns - last.frame.stamp_ns >= _UNCONFIRMED_NS
-        return not self.sees_map or is_long_ago or self._agreement.needs_others
+        return not self.sees_map or is_long_ago or self._agreement.needs_others or self._stop is not None
+
+    def must_track(self, stamp_ns: int, predicted: SE3 | None) -> bool:
+        """Whether a frame has to be tracked, and its pose waits for that: by its odometry it brakes or stops."""
+        self._brakes = False
+        if predicted is None or self._covariance is None:
+            return False
+        if self._stop is None:
+            poses = {stamp_ns: predicted, **dict(reversed(self._motion.poses))}
+            newest = [(one, poses[one]) for one in spaced(poses)]
+            found = SuddenStop.of(newest, self._covariance)
+            self._brakes, self._stop = found is not None, found if found is not None and found.is_stop else None
+        elif self._stop.ends(predicted, self._covariance) or not self._others_see(stamp_ns):
+            self._stop = None
+        return self._brakes or self._stop is not None
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
@@ -225,7 +244,8 @@ class RigMapTracker:
         for name in results.keys() - tracked.keys():
             self._agreement.lost(name)
         self.sees_map = isinstance(own, TrackedPose)
-        self.is_outdone = bool(tracked) and not self.sees_map
+        alone = self._follow_alone(stamp_ns, images.keys()) if predicted is None else set[str]()
+        self.is_outdone = bool(tracked or alone) and not self.sees_map
         if not tracked:
             return self._mismatch(stamp_ns) if self._agreement.is_standing(stamp_ns) else own
         beside = {name: place for name, (_, place) in images.items()}
@@ -234,8 +254,16 @@ class RigMapTracker:
             return own if isinstance(own, Rejection) else self._mismatch(stamp_ns)
         return joint
 
+    def _follow_alone(self, stamp_ns: int, placed: Set[str]) -> set[str]:
+        """Cameras that see the map while no pose is predicted, and nothing tells how they have moved: one may lead."""
+        for name, image in self._cameras.others(stamp_ns).items():
+            if name not in placed and self._alone.get(name, (None, False))[0] is not image.frame:
+                found = self._tracker_of(name).track(image.frame, None)
+                self._alone[name] = image.frame, isinstance(found, TrackedPose)
+        return {name for name, (_, sees_map) in self._alone.items() if sees_map and name not in placed}
+
     def _expected(self, stamp_ns: int, predicted: SE3 | None) -> ExpectedPose | None:
-        """Where the motion so far leads: by odometry if it goes on like that, else at constant velocity."""
+        """Where the motion so far leads: by odometry that goes on so, and no slower, else at constant velocity."""
         expected = self._joint.expected(stamp_ns)
         if expected is None:
             return None
@@ -247,13 +275,16 @@ class RigMapTracker:
             if so_far is not None and by_odometry is not None and not self._motion.has_leapt:
                 self._odometry_agrees = is_near(by_odometry[0], so_far[0], by_odometry[1] + so_far[1])
                 self._compared_ns = newest_ns
-        if self._odometry_agrees and by_odometry is not None:
+        is_sound = not self._brakes and self._stop is None  # else it is no evidence for the camera that it is of
+        if self._odometry_agrees and by_odometry is not None and is_sound:
             expected = carried_from(newest, *by_odometry)
         return ExpectedPose(*expected, self._odometry_agrees is True, self._motion.has_leapt)
 
     def _mismatch(self, stamp_ns: int) -> Rejection:
         """The cameras contradict each other, since when is not known exactly."""
-        return Rejection(stamp_ns, Reason.RIG_MISMATCH, {UNCONFIRMED_S: self._agreement.unconfirmed_s(stamp_ns)})
+        seconds = 0.0 if self._stop is None else self._stop.seconds(stamp_ns)
+        unconfirmed_s = max(seconds, self._agreement.unconfirmed_s(stamp_ns))
+        return Rejection(stamp_ns, Reason.RIG_MISMATCH, {UNCONFIRMED_S: unconfirmed_s})
 
     def _judge_by_images(
         self, stamp_ns: int, own: TrackedPose | Rejection, images: Mapping[str, tuple[Frame, _Place]]
@@ -297,22 +328,42 @@ class RigMapTracker:
                 name: self._by_camera(name, tracked[name], own[name], place).widened(chosen[name].own - poses[name].own)
                 for name, place in places.items()
             }
-        if not chosen:
+        leading = self._cameras.leading
+        if not chosen or (leading in own and leading not in chosen):
+            return None  # odometry is by the leading camera, and wrong
+        if leading in own and self._is_stop_unconfirmed(stamp_ns, chosen, places):
             return None
         joint = join(list(chosen.values()), of_anchor)
         self._note_joint(stamp_ns, joint.map_from_camera, [places.get(name) for name in chosen])
         return self._joint_pose(stamp_ns, joint, of_anchor, [tracked[name] for name in chosen])
+
+    def _is_stop_unconfirmed(
+        self, stamp_ns: int, chosen: Mapping[str, PoseByCamera], places: Mapping[str, _Place]
+    ) -> bool:
+        """Whether the leading camera has stopped at once, and the next images of others will tell whether it has."""
+        stop, covariance = self._stop, self._covariance
+        if stop is None or covariance is None:
+            return False
+        seen = ((places[name].stamp_ns, chosen[name]) for name in chosen.keys() & places.keys())
+        if any(stop.is_confirmed_by((then_ns, one.map_from_camera), one.own + covariance) for then_ns, one in seen):
+            self._stop = None
+            return False
+        return self._others_see(stamp_ns)
+
+    def _others_see(self, stamp_ns: int) -> bool:
+        return self._agreement.others_see(self._cameras.leading, stamp_ns)
 
     def _joint_pose(
         self, stamp_ns: int, joint: PoseByCamera, of_anchor: Array, parts: Sequence[TrackedPose]
     ) -> TrackedPose:
         """The joint pose of poses by several cameras."""
         assert self._anchor is not None
+        self._covariance = joint.covariance(of_anchor)
         return replace(
             parts[0],
             stamp_ns=stamp_ns,
             map_from_camera=joint.map_from_camera,
-            covariance=joint.covariance(of_anchor) + map_error(self._anchor, joint.map_from_camera),
+            covariance=self._covariance + map_error(self._anchor, joint.map_from_camera),
             anchor_stamp_ns=self._anchor.stamp_ns,
             covariance_since_anchor=joint.covariance_since_anchor(of_anchor),
             anchor_share=joint.anchor_share,
@@ -375,8 +426,9 @@ class RigMapTracker:
         """Images of the other cameras that were not taken before, and where they were taken."""
         if self._cameras.leading != self._agreement.leading:
             self._agreement.lead(self._cameras.leading)
-            self._motion, self._joint = RecentMotion(), RecentMotion()
+            self._motion, self._joint, self._stop = RecentMotion(), RecentMotion(), None
             self._images.clear()
+            self._alone.clear()
         if predicted is not None:
             self._motion.add(stamp_ns, predicted)
         before, newest = self._images, self._cameras.others(stamp_ns)
