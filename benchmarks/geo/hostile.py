@@ -24,7 +24,7 @@ from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.registration import place_views, write_poses
+from visloc_ros.geo.registration import place_views, tags_to_place, write_poses
 from visloc_ros.geo.view import View
 from visloc_ros.sources.measurements import GeoPosition
 
@@ -148,8 +148,10 @@ def cropped(image: Image) -> Image:
 
 
 def recalibrated(frame: Frame, factor: float) -> Frame:
-    """The photo with another focal length stated."""
-    return replace(frame, camera=with_focal_length(frame.camera, factor * frame.camera.mean_focal_length()))
+    """The photo with another focal length stated, as exactly as before."""
+    camera = with_focal_length(frame.camera, factor * frame.camera.mean_focal_length())
+    calibration = frame.calibration and replace(frame.calibration, camera=camera)
+    return replace(frame, camera=camera, calibration=calibration)
 
 
 def stated_at(off_m: float, sigma_m: float) -> Callable[[SE3, Rng], View]:
@@ -228,15 +230,14 @@ def measure(drive: Drive, wrong: Wrong, seed: int, *, is_registered: bool) -> It
 
 def register(database: GeoDatabase, drive: Drive) -> None:
     """Register the views by their tags."""
-    tags = {view.name: view.position for view in database if view.position is not None}
-    write_poses(database, place_views(drive.reconstruction(database), tags))
+    write_poses(database, place_views(drive.reconstruction(database), tags_to_place(database)))
 
 
 def row_of(words: str, found: Sequence[Figures], *, is_registered: bool) -> list[str]:
     """A row of the table."""
     located = [one for one in found if one["located"]]
     sigmas = np.sqrt([one.get(key, 0.0) for one in located for key in ("of_position", "of_rotation")] or [0.0])
-    reasons = Counter(one["reason"].rpartition(".")[2] for one in found if not one["located"])
+    reasons = Counter(one["reason"].removeprefix("GeoReason.") for one in found if not one["located"])
     return [
         words,
         "registered" if is_registered else "as tagged",

@@ -85,6 +85,19 @@ def test_a_focal_length_that_is_not_known_is_estimated_with_the_pose(factor: flo
     assert pose.horizontal_sigma_m >= exact.horizontal_sigma_m
 
 
+@pytest.mark.parametrize("stated_sigma", [0.04, 0.0])
+@pytest.mark.parametrize(("factor", "photos"), [(1.4, False), (0.8, True)])
+def test_a_stated_focal_length_that_the_points_contradict_is_estimated(
+    factor: float, photos: bool, stated_sigma: float
+) -> None:
+    trial, exact = usual(0, photos)
+    camera = with_focal_length(trial.camera, factor * trial.camera.mean_focal_length())
+    pose = located(replace(trial, camera=camera), focal_sigma=stated_sigma)
+    assert np.exp(pose.log_focal) * factor == pytest.approx(1.0, abs=4.0 * pose.focal_sigma)
+    assert nees(pose, trial) < 22.5
+    assert np.linalg.norm(pose.position - exact.position) < 0.3
+
+
 def test_the_same_matches_give_the_same_pose() -> None:
     trial, first = usual(2)
     second = located(trial)

@@ -13,6 +13,7 @@ from visloc_ros.core.progress import SilentProgress
 from visloc_ros.features.nearest import NearestMatcher
 from visloc_ros.geo.alike_views import match_alike_views, read_alike_views
 from visloc_ros.geo.orientation import rotation_of
+from visloc_ros.geo.registration import tags_to_place
 from visloc_ros.geo.solving.types import GeoReason
 from visloc_ros.geo.tag_conflicts import TagConflicts, tag_conflicts_of
 from visloc_ros.geo.view import MISFIT
@@ -77,13 +78,67 @@ def test_tags_in_another_order_are_all_doubtful(database):
     assert list(tag_conflicts_of(database).doubtful) == OF_HERE
 
 
+def with_tags_of(database, others):
+    """The views of the first street with each other's positions, and headings as they were."""
+    tags = [database.view(name).position for name in others]
+    for name, tag in zip(OF_HERE, tags, strict=True):
+        view = database.view(name)
+        database.update(replace(view, position=replace(tag, sigma=5.0)))
+
+
+def test_positions_of_the_way_back_are_doubtful(database):
+    with_tags_of(database, OF_HERE[::-1])
+    assert list(tag_conflicts_of(database).doubtful) == OF_HERE
+    answer = located_at(database, 30.0)
+    assert (answer.pose, answer.result.reason) == (None, GeoReason.TAGS_CONTRADICT)
+    with pytest.raises(GeoError, match=r"12 views \(street0_00, .* are not theirs.*correct"):
+        tags_to_place(database)
+
+
+def test_positions_in_another_order_are_doubtful_within_their_errors(database):
+    with_tags_of(database, [OF_HERE[row] for row in (4, 9, 1, 7, 11, 2, 6, 0, 8, 3, 10, 5)])
+    assert list(tag_conflicts_of(database).doubtful) == OF_HERE
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 40.0, 90.0])
+def test_positions_are_right_whatever_compasses_show(database, turn_deg):
+    for name in database.names:
+        view = database.view(name)
+        heading = (view.orientation.heading_deg + turn_deg) % 360.0
+        database.update(replace(view, orientation=replace(view.orientation, heading_deg=heading, sigma_deg=12.0)))
+    assert tag_conflicts_of(database) == TagConflicts()
+
+
+def test_altitudes_that_contradict_each_other_count_little(database):
+    for name in OF_HERE[6:]:
+        view = database.view(name)
+        position = replace(view.position, altitude=view.position.altitude + 80.0)
+        database.update(replace(view, position=position))
+    found = tag_conflicts_of(database)
+    assert (found.doubtful, list(found.heights)) == ((), OF_HERE)
+    assert found.heights_off_m == pytest.approx(80.0, abs=2.0)
+    assert "altitudes of 12 views" in str(found)
+    answer = located_at(database, 45.0)
+    error = ORIGIN.from_geodetic(answer.geodetic)[0] - [0.5, 45.0, 0.3]
+    assert abs(error[:2]).max() < 0.5
+    assert abs(error[2]) < 3.0 * answer.pose.covariance[2, 2] ** 0.5
+
+
+def test_a_database_of_an_earlier_version_has_distances_alone(database):
+    path = database.folder / "alike.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({one: {other: row[other][0] for other in row} for one, row in known.items()}))
+    with_tags_of(database, OF_HERE[::-1])
+    assert tag_conflicts_of(database) == TagConflicts()
+
+
 def test_views_are_matched_once_and_new_ones_with_the_old(database):
     assert match_alike_views(database, NearestMatcher(0.5)) == 0
     add_view(database, "new", HERE, SE3(NORTH, [0.0, 33.0, 0.0]))
     assert match_alike_views(database, NearestMatcher(0.5)) == 1
     alike = read_alike_views(database)
     assert len(alike["new"]) == 3
-    assert all(apart < 1.0 for apart in alike["new"].values())
+    assert all(one.apart < 1.0 for one in alike["new"].values())
 
 
 def test_matching_that_is_interrupted_is_continued(tmp_path):

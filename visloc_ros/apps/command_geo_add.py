@@ -70,7 +70,11 @@ def add(
     if conflicts := tag_conflicts_of(views):
         error_console.print(str(conflicts), style="yellow", highlight=False, soft_wrap=True)
     if as_json:
-        of_tags = {"wrong_tags": list(conflicts.wrong), "doubtful_tags": list(conflicts.doubtful)}
+        of_tags = {
+            "wrong_tags": list(conflicts.wrong),
+            "doubtful_tags": list(conflicts.doubtful),
+            "doubtful_altitudes": list(conflicts.heights),
+        }
         print_json({"database": str(database), "num_views": len(views.names), **asdict(report), **of_tags})
     else:
         _print(report, len(views.names))

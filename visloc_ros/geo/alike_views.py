@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from visloc_ros.core.atomic_write import atomic_write
 from visloc_ros.core.errors import GeoError
 from visloc_ros.core.files import exists, is_file, read_text
+from visloc_ros.core.geometry import SE3, rotation_matrix, rotation_vector
 from visloc_ros.core.map_layout import VLAD
 from visloc_ros.core.progress import Progress, SilentProgress, track
 from visloc_ros.features.registry import make_matcher
@@ -31,8 +33,21 @@ same way."""
 _PARTNERS = 3  # views most like it, with which each is matched
 _MAX_BYTES = 1 << 30
 
-AlikeViews = Mapping[str, Mapping[str, float]]
-"""Of each view that was matched, those that show the same, and how far they are apart (``VerifiedView.apart``)."""
+
+@dataclass(frozen=True, eq=False)
+class AlikeView:
+    """A view that shows the same as another one, by their matches alone.
+
+    ``apart`` is how far they are apart, as a share of the distance to what both see (``VerifiedView.apart``);
+    ``view_from_alike`` is the motion between them, whose translation has the length 1, None where it was not stored.
+    """
+
+    apart: float
+    view_from_alike: SE3 | None = None
+
+
+AlikeViews = Mapping[str, Mapping[str, AlikeView]]
+"""Of each view that was matched, those that show the same."""
 
 
 def match_alike_views(database: GeoDatabase, matcher: Matcher | None = None, progress: Progress | None = None) -> int:
@@ -71,7 +86,8 @@ def forget_alike_views(database: GeoDatabase, names: Collection[str]) -> None:
 
 def _write(database: GeoDatabase, alike: AlikeViews) -> None:
     with atomic_write(database.folder / ALIKE_NAME) as path:
-        path.write_text(json.dumps(alike, allow_nan=False) + "\n", encoding="utf-8")
+        rows = {name: {other: _to_json(one) for other, one in row.items()} for name, row in alike.items()}
+        path.write_text(json.dumps(rows, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_alike_views(database: GeoDatabase) -> AlikeViews:
@@ -81,9 +97,24 @@ def read_alike_views(database: GeoDatabase) -> AlikeViews:
         return {}
     try:
         found = json.loads(read_text(path, GeoError, _MAX_BYTES))
-        return {str(one): {str(name): float(apart) for name, apart in row.items()} for one, row in found.items()}
+        return {str(name): {str(other): _from_json(one) for other, one in row.items()} for name, row in found.items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise GeoError(f"cannot use {path}: {error}; remove it, and 'visloc geo add' makes it again") from error
+
+
+def _to_json(one: AlikeView) -> list[float]:
+    motion = one.view_from_alike
+    return [one.apart] if motion is None else [one.apart, *rotation_vector(motion.rotation), *motion.translation]
+
+
+def _from_json(values: Sequence[float] | float) -> AlikeView:
+    """Of older databases the distance alone. Raises ValueError or TypeError."""
+    apart, *motion = [float(value) for value in np.atleast_1d(values)]
+    if not motion:
+        return AlikeView(apart)
+    if len(motion) != 6 or not np.isfinite([apart, *motion]).all():
+        raise ValueError(f"{values} is no motion")
+    return AlikeView(apart, SE3(rotation_matrix(motion[:3]), np.array(motion[3:])))
 
 
 def _is_described(database: GeoDatabase, view: View) -> bool:
@@ -95,8 +126,8 @@ def _are_of_two_places(one: View, other: View) -> bool:
     return one.name != other.name and (one.panorama is None or one.panorama != other.panorama)
 
 
-def _alike(database: GeoDatabase, matcher: Matcher, view: View, others: Sequence[View]) -> dict[str, float]:
-    """Those of the other views that show the same as a view, and how far they are apart."""
+def _alike(database: GeoDatabase, matcher: Matcher, view: View, others: Sequence[View]) -> dict[str, AlikeView]:
+    """Those of the other views that show the same as a view."""
     features = load_keypoints(database, view.name)
     of_others = [load_keypoints(database, other.name) for other in others]
     matched = zip(others, of_others, matcher.match_many(features, of_others), strict=True)
@@ -104,7 +135,8 @@ def _alike(database: GeoDatabase, matcher: Matcher, view: View, others: Sequence
     assert view.camera is not None
     pixels = features.keypoints.astype(np.float64)
     verified = verify(view.camera, pixels, references, SolvingConfig())
-    return {one.reference.name: one.apart for one in verified if shows_its_place(len(one.matches), len(pixels))}
+    sure = [one for one in verified if shows_its_place(len(one.matches), len(pixels))]
+    return {one.reference.name: AlikeView(one.apart, one.query_from_view) for one in sure}
 
 
 def shows_its_place(num_matches: int, num_keypoints: int) -> bool:

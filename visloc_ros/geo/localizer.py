@@ -40,7 +40,7 @@ from visloc_ros.geo.solving.types import GeoKind, GeoReason, GeoRejection, Photo
 from visloc_ros.geo.solving.view_motions import contradicts, pairs_to_match
 from visloc_ros.geo.solving.view_rotation import motions_of
 from visloc_ros.geo.stuck_compass import views_of_stuck_compass, words_of
-from visloc_ros.geo.tag_conflicts import tag_conflicts
+from visloc_ros.geo.tag_conflicts import TagConflicts, tag_conflicts
 from visloc_ros.geo.view import View
 
 _log = logging.getLogger(__name__)
@@ -103,15 +103,17 @@ class GeoLocalizer:
         stuck = views_of_stuck_compass(self._views)
         if stuck:
             _log.warning("%s", words_of(stuck))
-        self._tags = [self._tag_of(view, view.name in stuck) for view in self._views]
+        self._tags = [self._tag_of(view, view.name in stuck, conflicts) for view in self._views]
         self.index = ViewIndex.of_tags(descriptors[usable], self._tags, [view.panorama for view in self._views])
         self._row_of = {view.name: row for row, view in enumerate(self._views)}
         self._keypoints = lru_cache(_CACHED_VIEWS)(lambda name: load_keypoints(database, name))
         self._motions_between = lru_cache(_CACHED_MOTIONS)(self._find_motions)
 
-    def _tag_of(self, view: View, is_stuck: bool) -> Tag:
+    def _tag_of(self, view: View, is_stuck: bool, conflicts: TagConflicts) -> Tag:
         """The tag of a view without a stuck compass's heading; pitch and roll of a registered one are as certain."""
         tag = Tag.of_view(view, self.frame)
+        if view.name in conflicts.heights:
+            tag = replace(tag, height_sigma_m=math.hypot(tag.height_sigma_m, conflicts.heights_off_m))
         if is_stuck:
             return replace(tag, heading_sigma_deg=np.inf)
         if not view.is_registered or view.orientation is None or view.orientation.sigma_deg is None:

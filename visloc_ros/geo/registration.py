@@ -24,6 +24,8 @@ from visloc_ros.geo.common_error import CommonError, common_error
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
+from visloc_ros.geo.solving.types import Tag
+from visloc_ros.geo.travel_directions import contradicted_positions
 from visloc_ros.geo.view import MISFIT, ORIGINAL_TAG, REGISTRATION, TAG_VALUES, Orientation, View
 from visloc_ros.geo.view_precision import ViewPrecision, view_precisions
 from visloc_ros.mapping.config import ReconstructionConfig
@@ -75,9 +77,25 @@ def register_views(
 
     Raises GeoError where they cannot be joined, or their positions contradict the reconstruction.
     """
-    views = reconstruct_views(database, matcher, progress)
-    tags = ((view.name, view.tagged_position) for view in database)
-    return place_views(views, {name: tag for name, tag in tags if tag is not None})
+    return place_views(reconstruct_views(database, matcher, progress), tags_to_place(database))
+
+
+def tags_to_place(database: GeoDatabase) -> dict[str, GeoPosition]:
+    """The positions in the views' own tags. Raises GeoError where their images show that these are not theirs."""
+    tagged = [
+        view.retagged(view.tagged_position, None if view.is_registered else view.orientation)
+        for view in database
+        if view.tagged_position is not None
+    ]
+    tags = {view.name: Tag.of_view(view, database.origin) for view in tagged} if tagged else {}
+    wrong = contradicted_positions(tags, read_alike_views(database))
+    if wrong:
+        shown = ", ".join(wrong[:5]) + (" ..." if len(wrong) > 5 else "")
+        raise GeoError(
+            f"the positions of {len(wrong)} views ({shown}) are not theirs: the directions between them are not those "
+            "that the images show, or opposite to all headings; correct positions or headings ('visloc geo add --list')"
+        )
+    return {view.name: view.position for view in tagged if view.position is not None}
 
 
 def reconstruct_views(

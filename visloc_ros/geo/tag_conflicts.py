@@ -2,13 +2,15 @@
 
 Views whose tags agree with those of views that show the same stand together, as those of one day or one folder do.
 Where two such groups show the same, and their tags place them far apart, one of them is wrong as a whole: another
-zone, another datum, positions of other photos. The smaller one is, if the other is much larger; else nobody knows.
+zone, another datum, positions of other photos. The smaller one is, if the other is much larger; else nobody knows. Nor
+does anybody where the directions between positions are not those that the images show (``travel_directions``).
+Altitudes that contradict each other so leave the positions usable.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +22,9 @@ from visloc_ros.core.wgs84 import EnuFrame
 from visloc_ros.geo.alike_views import AlikeViews, read_alike_views
 from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.solving.config import SolvingConfig
-from visloc_ros.geo.solving.tag_answer import distance_sigma_m
+from visloc_ros.geo.solving.tag_answer import HEIGHT_SIGMA_M, distance_sigma_m
 from visloc_ros.geo.solving.types import Tag
+from visloc_ros.geo.travel_directions import contradicted_positions
 from visloc_ros.geo.view import MISFIT, View
 
 _AGREEING, _CONTRADICTING = 3.0, 5.0  # standard deviations of the distance of two views
@@ -32,13 +35,18 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class TagConflicts:
-    """Names of views with wrong tags, and of those of which nobody knows whether theirs or others' are wrong."""
+    """Names of views with wrong tags, and of those of which nobody knows whether theirs or others' are wrong.
+
+    ``heights`` are those whose altitudes contradict others' by up to ``heights_off_m``.
+    """
 
     wrong: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
+    heights: tuple[str, ...] = ()
+    heights_off_m: float = 0.0
 
     def __bool__(self) -> bool:
-        return bool(self.wrong or self.doubtful)
+        return bool(self.wrong or self.doubtful or self.heights)
 
     def __str__(self) -> str:
         """What a user has to know; empty without any."""
@@ -48,7 +56,12 @@ class TagConflicts:
         if self.doubtful:
             words.append(
                 f"the tags of {_named(self.doubtful)} contradict each other, far beyond their errors, though these "
-                "views show the same: no photo is located by them"
+                "views show the same, or contradict their headings: no photo is located by them"
+            )
+        if self.heights:
+            words.append(
+                f"the altitudes of {_named(self.heights)} contradict each other by up to {self.heights_off_m:.0f} m: "
+                "they are taken to be as uncertain"
             )
         advice = "correct the positions ('visloc geo add --list'), or remove the views ('visloc geo remove')"
         return "; ".join([*words, advice]) if words else ""
@@ -65,17 +78,34 @@ def tag_conflicts(views: Sequence[View], frame: EnuFrame, alike: AlikeViews) -> 
     """Which views' tags contradict those of views that show the same, or their registration."""
     misfits = tuple(view.name for view in views if MISFIT in view.others)
     placed = [view for view in views if view.position is not None and view.name not in misfits]
-    pairs = list(_pairs({view.name: Tag.of_view(view, frame) for view in placed}, alike))
-    if not pairs:
-        return TagConflicts(misfits)
-    rows, deviations = np.array([pair[:2] for pair in pairs]), np.array([pair[2] for pair in pairs])
-    groups = _groups([view.panorama for view in placed], rows[deviations <= _AGREEING])
-    wrong, doubtful = _judged(groups, rows[deviations > _CONTRADICTING])
-    numbered = [(view.name, group) for view, group in zip(placed, groups.tolist(), strict=True)]
+    tags = {view.name: Tag.of_view(view, frame) for view in placed}
+    panoramas = [view.panorama for view in placed]
+    wrong, doubtful = (_names(tags, rows) for rows in _contradicting(panoramas, _pairs(tags, alike)))
+    known = {name: tag for name, tag in tags.items() if name not in wrong and name not in doubtful}
+    doubtful += contradicted_positions(known, alike)
+    heights = list(_height_pairs(known, alike))
+    of_heights = _contradicting([view.panorama for view in placed if view.name in known], (one[:3] for one in heights))
     return TagConflicts(
-        misfits + tuple(name for name, group in numbered if group in wrong),
-        tuple(name for name, group in numbered if group in doubtful),
+        misfits + tuple(wrong),
+        tuple(doubtful),
+        tuple(_names(known, np.logical_or(*of_heights))),
+        max((difference for *_, deviation, difference in heights if deviation > _CONTRADICTING), default=0.0),
     )
+
+
+def _names(tags: Iterable[str], chosen: NDArray[np.bool_]) -> list[str]:
+    return [name for name, is_chosen in zip(tags, chosen, strict=True) if is_chosen]
+
+
+def _contradicting(
+    panoramas: Sequence[str | None], pairs: Iterable[tuple[int, int, float]]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which views (N,) are wrong, which ones doubtful, by pairs of rows that differ by standard deviations."""
+    found = np.array(list(pairs)).reshape(-1, 3)
+    rows, deviations = found[:, :2].astype(int), found[:, 2]
+    groups = _groups(panoramas, rows[deviations <= _AGREEING])
+    wrong, doubtful = _judged(groups, rows[deviations > _CONTRADICTING])
+    return np.isin(groups, list(wrong)), np.isin(groups, list(doubtful))
 
 
 def _judged(groups: NDArray[np.intp], contradicting: NDArray[np.integer]) -> tuple[set[int], set[int]]:
@@ -105,13 +135,30 @@ def _pairs(tags: Mapping[str, Tag], alike: AlikeViews) -> Iterator[tuple[int, in
     """Rows of two views that show the same, and their distance by their tags in standard deviations."""
     row_of, config = {name: row for row, name in enumerate(tags)}, SolvingConfig()
     for name, others in alike.items():
-        for other, apart in others.items():
+        for other, found in others.items():
             if name in row_of and other in row_of:
                 one, two = tags[name], tags[other]
                 assert one.position is not None
                 assert two.position is not None
-                sigma_m = math.hypot(distance_sigma_m(apart, config), one.position_sigma_m, two.position_sigma_m)
+                sigma_m = math.hypot(distance_sigma_m(found.apart, config), one.position_sigma_m, two.position_sigma_m)
                 yield row_of[name], row_of[other], math.dist(one.position[:2], two.position[:2]) / sigma_m
+
+
+def _height_pairs(tags: Mapping[str, Tag], alike: AlikeViews) -> Iterator[tuple[int, int, float, float]]:
+    """Rows of two views, and how far their heights differ from what they show, in standard deviations and metres."""
+    row_of = {name: row for row, name in enumerate(tags)}
+    for name, others in alike.items():
+        for other, found in others.items():
+            if name in row_of and other in row_of and found.view_from_alike is not None:
+                one, two = tags[name], tags[other]
+                to_right, down, ahead = found.view_from_alike.translation
+                step = np.asarray(two.position) - np.asarray(one.position)
+                distance, level = math.hypot(step[0], step[1]), math.hypot(to_right, ahead)
+                if level > abs(down):
+                    tilt = math.radians(math.hypot(one.tilt_sigma_deg, two.tilt_sigma_deg))
+                    sigma = math.hypot(one.height_sigma_m, two.height_sigma_m, HEIGHT_SIGMA_M, distance * tilt)
+                    difference = abs(step[2] + distance * down / level)
+                    yield row_of[name], row_of[other], difference / sigma, difference
 
 
 def _groups(panoramas: Sequence[str | None], agreeing: NDArray[np.integer]) -> NDArray[np.intp]:

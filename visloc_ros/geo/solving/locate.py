@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pycolmap
 
+from visloc_ros.core.calibration import GUESSED_FOCAL_SIGMA
 from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.plausibility import covariance_fault
@@ -18,7 +19,16 @@ from visloc_ros.geo.solving.prior import with_prior
 from visloc_ros.geo.solving.solution import Solution, solve
 from visloc_ros.geo.solving.tag_answer import best_tag, nearest_view, num_matches, pose_of_tag
 from visloc_ros.geo.solving.two_view import VerifiedView, verify
-from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
+from visloc_ros.geo.solving.types import (
+    FOCAL_LENGTH_RATIO,
+    BestTag,
+    GeoKind,
+    GeoReason,
+    GeoRejection,
+    PhotoPose,
+    Reference,
+    Tag,
+)
 from visloc_ros.geo.solving.view_rotation import agreeing_views
 
 _FAR_OFF = 0.05
@@ -40,16 +50,20 @@ def locate(
     relative standard deviation of the camera's focal length, which is estimated as well where it is not 0. ``common``
     is the error that all tags share.
     """
-    rest = references, config or SolvingConfig(), prior, focal_sigma, common
-    found = _sure(_locate(camera, keypoints, *rest))
-    if isinstance(found, GeoRejection) or abs(found.log_focal) < _FAR_OFF:
+    rest = references, config or SolvingConfig(), prior
+    found = _sure(_locate(camera, keypoints, *rest, focal_sigma, common))
+    if isinstance(found, GeoRejection):
+        log_focal, focal_sigma = math.log(found.counts.get(FOCAL_LENGTH_RATIO, 1.0)), GUESSED_FOCAL_SIGMA
+    else:
+        log_focal = found.log_focal if abs(found.log_focal) > _FAR_OFF else 0.0
+    if not log_focal:
         return found
     # Matches were judged by a focal length that was far off.
-    better = with_focal_length(camera, camera.mean_focal_length() * math.exp(found.log_focal))
-    again = _sure(_locate(better, keypoints, *rest))
+    better = with_focal_length(camera, camera.mean_focal_length() * math.exp(log_focal))
+    again = _sure(_locate(better, keypoints, *rest, focal_sigma, common))
     if isinstance(again, GeoRejection) or again.kind is GeoKind.TAG:
         return found
-    return replace(again, log_focal=found.log_focal + again.log_focal)
+    return replace(again, log_focal=log_focal + again.log_focal)
 
 
 def _locate(
@@ -83,7 +97,7 @@ def _locate(
         pose = _pose_of(solved, views, best)
         chosen = pose if by_tag is None or pose.horizontal_sigma_m <= by_tag.horizontal_sigma_m else by_tag
         return _completed(chosen, verified, common, prior)
-    if by_tag is None or solved.reason is GeoReason.TAGS_CONTRADICT:
+    if by_tag is None or solved.reason in (GeoReason.TAGS_CONTRADICT, GeoReason.INTRINSICS_MISMATCH):
         return GeoRejection(solved.reason, solved.counts, best)
     return _completed(by_tag, verified, common, prior)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,13 +15,14 @@ from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
 from visloc_ros.geo.solving.bearings import intersect
 from visloc_ros.geo.solving.config import SolvingConfig
+from visloc_ros.geo.solving.focal_length import contradicting_focal_length
 from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
 from visloc_ros.geo.solving.tag_covariance import covariance_of_photo
 from visloc_ros.geo.solving.triangulation import has_parallax, triangulate
 from visloc_ros.geo.solving.two_view import MAX_ERROR_PX, VerifiedView
-from visloc_ros.geo.solving.types import GeoReason, GeoRejection, Tag
+from visloc_ros.geo.solving.types import FOCAL_LENGTH_RATIO, GeoReason, GeoRejection, Tag
 from visloc_ros.localization.camera_estimation import MAP_FOCAL_SIGMA
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.uncertainty import covariance_by_focal_length, noise_variance
@@ -200,6 +202,8 @@ def _judged(
     if doubt := min(seen.focal_sigma, MAP_FOCAL_SIGMA):
         camera = scene.camera(seen, QUERY)
         covariance += covariance_by_focal_length(pose, scene.points[confirmed], camera, doubt)
+    if shown := contradicting_focal_length(seen, scene, information):
+        return GeoRejection(GeoReason.INTRINSICS_MISMATCH, counts | {FOCAL_LENGTH_RATIO: math.exp(shown)})
     ratio = _tag_error_ratio(seen, scene)
     if ratio > _MOST_TAG_ERROR_RATIO:
         return GeoRejection(GeoReason.TAGS_CONTRADICT, counts | {"tag_error_ratio": ratio})

@@ -18,7 +18,7 @@ from visloc_ros.geo.solving.view_rotation import rotation_by_views
 _MANY = 0.5  # matches, as a share of the most that any view has
 _DISTANCE_M = 25.0
 """To what both see, in a street; in the simulated one, 20 m wide, half of the views lie between 13 and 26."""
-_HEIGHT_SIGMA_M = 2.0
+HEIGHT_SIGMA_M = 2.0
 """Between a photo and a view near it: hand, tripod or the roof of a car."""
 
 
@@ -52,7 +52,7 @@ def pose_of_tag(
     if len(inliers) < config.min_inliers or np.ptp(keypoints[inliers, 0]) < MIN_SPREAD * camera.width:
         return None
     tag, found = nearest.reference.tag, rotation_by_views(camera, keypoints, views)
-    height = math.hypot(tag.height_sigma_m, _HEIGHT_SIGMA_M)
+    height = math.hypot(tag.height_sigma_m, HEIGHT_SIGMA_M)
     rotation, turns = None, np.full(3, np.nan)
     if found is not None:
         rotation, sigma = found

@@ -106,6 +106,10 @@ class Reference:
         return Reference(view.name, view.camera, tag, pixels, matches.pairs.astype(np.intp), confidence, view.panorama)
 
 
+FOCAL_LENGTH_RATIO = "focal_length_ratio"
+"""Count of an INTRINSICS_MISMATCH: the focal length that the points show, divided by the photo's."""
+
+
 class GeoReason(str, Enum):
     """Why a photo was not located."""
 
@@ -118,6 +122,7 @@ class GeoReason(str, Enum):
     FEW_INLIERS = "FEW_INLIERS"
     NARROW_INLIERS = "NARROW_INLIERS"
     NO_REGULAR_SOLUTION = "NO_REGULAR_SOLUTION"
+    INTRINSICS_MISMATCH = "INTRINSICS_MISMATCH"
     TAGS_CONTRADICT = "TAGS_CONTRADICT"
     VIEWS_CONTRADICT = "VIEWS_CONTRADICT"
     AMBIGUOUS_PLACE = "AMBIGUOUS_PLACE"
@@ -133,6 +138,7 @@ REASON_TEXTS: Mapping[GeoReason, str] = {
     GeoReason.FEW_INLIERS: "too few points agree with one pose of the photo",
     GeoReason.NARROW_INLIERS: "the points that agree cover too small a part of the photo",
     GeoReason.NO_REGULAR_SOLUTION: "the points that agree do not determine a pose",
+    GeoReason.INTRINSICS_MISMATCH: "the points that agree show another focal length, which gives no pose either",
     GeoReason.TAGS_CONTRADICT: "the tags of the views contradict each other far beyond their errors",
     GeoReason.VIEWS_CONTRADICT: "what the views show of each other contradicts the pose that they give the photo",
     GeoReason.AMBIGUOUS_PLACE: "several places look like the photo, and no position of its own decides between them",
