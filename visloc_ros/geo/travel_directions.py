@@ -23,7 +23,11 @@ _LEAST_EVIDENCE = 8.0
 """Number of directions, by how concentrated right ones are: as many random ones agree half as well once in 7000."""
 _LEAST_SHARE = 0.5  # of the concentration that right positions would have
 _OPPOSITE_DEG = 135.0
+_GROUP = 24  # views at most: one wrong motion would turn half of a city against the other half
 _MOTION_SIGMA_DEG = 5.0  # of a direction by matches, with cameras that are upright to about as much
+
+Motions = Mapping[str, Mapping[str, SE3]]
+"""Of each view, the motions ``view_from_other`` to those that show the same."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +44,12 @@ class Direction:
 
 def contradicted_positions(tags: Mapping[str, Tag], alike: AlikeViews) -> list[str]:
     """Names of the views whose positions cannot be theirs, by what groups of views show of each other."""
-    found = list[str]()
-    for headings in _groups(tags, alike):
-        directions = list(_directions(headings, tags, alike))
+    motions, found = _motions(tags, alike), dict[str, None]()
+    for headings in _groups(motions):
+        directions = list(_directions(headings, tags, motions))
         if directions and _are_contradicted(directions, headings, tags):
-            found += headings
-    return found
+            found |= dict.fromkeys(headings)
+    return list(found)
 
 
 def _are_contradicted(directions: Sequence[Direction], headings: Mapping[str, float], tags: Mapping[str, Tag]) -> bool:
@@ -80,26 +84,24 @@ def _turn_by_compasses(headings: Mapping[str, float], tags: Mapping[str, Tag]) -
     return math.degrees(np.angle(mean)) if abs(mean) > _LEAST_SHARE else None
 
 
-def _groups(tags: Mapping[str, Tag], alike: AlikeViews) -> Iterator[dict[str, float]]:
-    """Headings in degrees of views that motions join, by name, in a level frame of each group."""
-    motions = _motions(tags, alike)
-    left = dict.fromkeys(tags)
+def _groups(motions: Motions) -> Iterator[dict[str, float]]:
+    """Headings in degrees of neighbours that motions join, by name, in a level frame of each group; all are in one."""
+    left = dict.fromkeys(motions)
     while left:
         first = next(iter(left))
         headings, waiting = {first: 0.0}, [first]
         while waiting:
             one = waiting.pop(0)
-            for other, motion in motions[one].items():
-                if other not in headings:
-                    rotation = rotation_of(headings[one]) @ motion.rotation
-                    headings[other] = angles_of(rotation)[0]
+            for other in motions[one]:
+                if other not in headings and len(headings) < _GROUP:
+                    headings[other] = angles_of(rotation_of(headings[one]) @ motions[one][other].rotation)[0]
                     waiting.append(other)
         for name in headings:
-            left.pop(name)
+            left.pop(name, None)
         yield headings
 
 
-def _motions(tags: Mapping[str, Tag], alike: AlikeViews) -> dict[str, dict[str, SE3]]:
+def _motions(tags: Mapping[str, Tag], alike: AlikeViews) -> Motions:
     """The motions between views with tags, both ways."""
     motions: dict[str, dict[str, SE3]] = {name: {} for name in tags}
     for name, others in alike.items():
@@ -110,23 +112,26 @@ def _motions(tags: Mapping[str, Tag], alike: AlikeViews) -> dict[str, dict[str, 
     return motions
 
 
-def _directions(headings: Mapping[str, float], tags: Mapping[str, Tag], alike: AlikeViews) -> Iterator[Direction]:
+def _directions(headings: Mapping[str, float], tags: Mapping[str, Tag], motions: Motions) -> Iterator[Direction]:
     """All directions within a group, one for each pair."""
     seen = set[frozenset[str]]()
     for one in headings:
-        for other, found in alike.get(one, {}).items():
-            motion, pair = found.view_from_alike, frozenset((one, other))
-            if motion is None or other not in headings or pair in seen:
-                continue
-            seen.add(pair)
-            to_right, _, ahead = motion.translation
-            if math.hypot(to_right, ahead) < math.sin(math.radians(45.0)):
-                continue  # above or below: the direction is not known
-            by_images = headings[one] + math.degrees(math.atan2(to_right, ahead))
-            step = np.asarray(tags[other].position) - np.asarray(tags[one].position)
-            distance = math.hypot(step[0], step[1])
-            sigma_m = math.hypot(tags[one].position_sigma_m, tags[other].position_sigma_m)
-            if distance > 0.0:
-                by_positions = math.degrees(math.atan2(step[0], step[1]))
-                sigma = math.hypot(math.degrees(math.atan2(sigma_m, distance)), _MOTION_SIGMA_DEG)
-                yield Direction(by_images, by_positions, sigma)
+        for other, motion in motions[one].items():
+            if other in headings and frozenset((one, other)) not in seen:
+                seen.add(frozenset((one, other)))
+                direction = _direction(headings[one], motion, tags[one], tags[other])
+                if direction is not None:
+                    yield direction
+
+
+def _direction(heading_deg: float, motion: SE3, one: Tag, other: Tag) -> Direction | None:
+    """Where a view lies, seen from another one with a heading; None above or below it, or at the same position."""
+    to_right, _, ahead = motion.translation
+    step = np.asarray(other.position) - np.asarray(one.position)
+    distance = math.hypot(step[0], step[1])
+    if distance == 0.0 or math.hypot(to_right, ahead) < math.sin(math.radians(45.0)):
+        return None
+    by_images = heading_deg + math.degrees(math.atan2(to_right, ahead))
+    by_positions = math.degrees(math.atan2(step[0], step[1]))
+    of_positions = math.degrees(math.atan2(math.hypot(one.position_sigma_m, other.position_sigma_m), distance))
+    return Direction(by_images, by_positions, math.hypot(of_positions, _MOTION_SIGMA_DEG))

@@ -195,8 +195,8 @@ class MapOnlyPose:
 
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with the map points followed into it, if these are found."""
-        is_expected = self.was_followed_before(stamp_ns) or self._has_just_changed(stamp_ns)
-        return is_expected and self.pose_at(stamp_ns) is None
+        goes_on = bool(self._tracked) and self._has_just_changed(stamp_ns)
+        return (goes_on or self.was_followed_before(stamp_ns)) and self.pose_at(stamp_ns) is None
 
     def was_followed_before(self, stamp_ns: int) -> bool:
         """Whether map points were followed in the frame before the newest one, which is of this stamp."""
