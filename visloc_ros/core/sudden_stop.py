@@ -36,13 +36,13 @@ def spaced(stamps_ns: Iterable[int]) -> tuple[int, ...]:
 class SuddenStop:
     """Where and when a camera stopped or braked, and its ``velocity`` (6,) before, as ``pose_difference`` has it.
 
-    ``moved`` is what it has moved since, as a share of what it would have.
+    ``moved_share`` is how far it has moved since, as a share of how far it would have.
     """
 
     stopped: StampedPose
     newest: SE3
     velocity: Array
-    moved: float
+    moved_share: float
 
     @staticmethod
     def of(poses: Sequence[StampedPose], covariance: Array) -> SuddenStop | None:
@@ -60,7 +60,7 @@ class SuddenStop:
     @property
     def is_stop(self) -> bool:
         """Whether it has stopped, and not only braked."""
-        return self.moved < _STOPPED
+        return self.moved_share < _STOPPED
 
     def seconds(self, stamp_ns: int) -> float:
         """Time since the stop."""

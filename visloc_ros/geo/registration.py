@@ -25,6 +25,7 @@ from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
 from visloc_ros.geo.solving.types import Tag
+from visloc_ros.geo.tag_conflicts import named_views
 from visloc_ros.geo.travel_directions import contradicted_positions
 from visloc_ros.geo.view import MISFIT, ORIGINAL_TAG, REGISTRATION, TAG_VALUES, Orientation, View
 from visloc_ros.geo.view_precision import ViewPrecision, view_precisions
@@ -77,7 +78,8 @@ def register_views(
 
     Raises GeoError where they cannot be joined, or their positions contradict the reconstruction.
     """
-    return place_views(reconstruct_views(database, matcher, progress), tags_to_place(database))
+    tags = tags_to_place(database)  # first: it takes no time
+    return place_views(reconstruct_views(database, matcher, progress), tags)
 
 
 def tags_to_place(database: GeoDatabase) -> dict[str, GeoPosition]:
@@ -90,10 +92,9 @@ def tags_to_place(database: GeoDatabase) -> dict[str, GeoPosition]:
     tags = {view.name: Tag.of_view(view, database.origin) for view in tagged} if tagged else {}
     wrong = contradicted_positions(tags, read_alike_views(database))
     if wrong:
-        shown = ", ".join(wrong[:5]) + (" ..." if len(wrong) > 5 else "")
         raise GeoError(
-            f"the positions of {len(wrong)} views ({shown}) are not theirs: the directions between them are not those "
-            "that the images show, or opposite to all headings; correct positions or headings ('visloc geo add --list')"
+            f"the positions of {named_views(wrong)} are not theirs: the directions between them are not those that the "
+            "images show, or opposite to all headings; correct positions or headings ('visloc geo add --list')"
         )
     return {view.name: view.position for view in tagged if view.position is not None}
 
@@ -184,9 +185,8 @@ def _refuse_rival(misfits: Mapping[str, Array], tags: Mapping[str, GeoPosition],
         return  # they contradict each other as well
     names = [name for name in misfits if name not in rival.outliers]
     if len(names) >= _MUCH_FEWER * num_fitting:
-        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
         raise GeoError(
-            f"the positions of {len(names)} views ({shown}) agree with each other, and place the reconstruction "
+            f"the positions of {named_views(names)} agree with each other, and place the reconstruction "
             f"elsewhere than those of the other {num_fitting}: correct the wrong ones ('visloc geo add --list'), or "
             "remove these views"
         )

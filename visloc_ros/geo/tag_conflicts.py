@@ -52,16 +52,18 @@ class TagConflicts:
         """What a user has to know; empty without any."""
         words = []
         if self.wrong:
-            words.append(f"the tags of {_named(self.wrong)} contradict what more views show: these views are not used")
+            words.append(
+                f"the tags of {named_views(self.wrong)} contradict what more views show: these views are not used"
+            )
         if self.doubtful:
             words.append(
-                f"the tags of {_named(self.doubtful)} contradict each other, far beyond their errors, though these "
-                "views show the same, or contradict their headings: no photo is located by them"
+                f"the tags of {named_views(self.doubtful)} contradict each other, far beyond their errors, though "
+                "these views show the same, or contradict their headings: no photo is located by them"
             )
         if self.heights:
             words.append(
-                f"the altitudes of {_named(self.heights)} contradict each other by up to {self.heights_off_m:.0f} m: "
-                "they are taken to be as uncertain"
+                f"the altitudes of {named_views(self.heights)} contradict each other by up to {self.heights_off_m:.0f} "
+                "m: they are taken to be as uncertain"
             )
         advice = "correct the positions ('visloc geo add --list'), or remove the views ('visloc geo remove')"
         return "; ".join([*words, advice]) if words else ""
@@ -170,6 +172,7 @@ def _groups(panoramas: Sequence[str | None], agreeing: NDArray[np.integer]) -> N
     return np.asarray(connected_components(graph, directed=False)[1], np.intp)
 
 
-def _named(names: Sequence[str]) -> str:
+def named_views(names: Sequence[str]) -> str:
+    """How many views, and the first of their names."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{len(names)} views ({', '.join(names[:_SHOWN])}{more})"
