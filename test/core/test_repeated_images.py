@@ -1,8 +1,10 @@
-"""Images that do not change to the byte."""
+"""Images that do not change to the byte, and those that show what an earlier one did."""
 
+import cv2
 import numpy as np
+import pytest
 
-from visloc_ros.core.repeated_images import RepeatedImages
+from visloc_ros.core.repeated_images import RepeatedImages, StaleImages
 
 
 def test_an_image_that_repeats_is_found_and_one_that_differs_by_a_pixel_is_another():
@@ -15,3 +17,41 @@ def test_an_image_that_repeats_is_found_and_one_that_differs_by_a_pixel_is_anoth
         changed.reshape(-1)[:1] ^= 1
         assert not images.repeats(changed)
         assert not images.repeats(np.zeros((5, 5), np.uint8))
+
+
+def walk(steps_px, seed=0):
+    """Images (120, 160) of a camera that moves by so many pixels before each, without noise."""
+    rng = np.random.default_rng(seed)
+    wall = cv2.GaussianBlur(rng.normal(0.0, 1.0, (120, 2000)), (0, 0), 6.0)
+    wall = 128.0 + 40.0 * wall / wall.std()
+    return [wall[:, start : start + 160] for start in np.cumsum([200, *steps_px])]
+
+
+def noisy(image, rng):
+    return np.clip(image + rng.normal(0.0, 3.0, image.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", ["grey", "colour"])
+def test_an_earlier_image_that_a_moving_camera_sends_again_is_stale(shape):
+    rng, found, images = np.random.default_rng(1), [], StaleImages()
+    clean = walk([5] * 40)
+    for step in range(40):
+        image = noisy(clean[step - 8 if step >= 12 and step % 3 == 0 else step], rng)
+        found.append(images.is_stale(image if shape == "grey" else np.dstack([image] * 3)))
+    assert [step for step, is_stale in enumerate(found) if is_stale] == list(range(12, 40, 3))
+
+
+def test_after_something_has_passed_before_a_camera_at_rest_no_more_than_one_image_is_stale():
+    rng, images = np.random.default_rng(1), StaleImages()
+    clean, passing = walk([0] * 30)[0], walk([0], seed=3)[0]
+    found = [images.is_stale(noisy(passing if 10 <= step < 13 else clean, rng)) for step in range(30)]
+    assert sum(found) <= 1
+
+
+def test_no_image_of_a_camera_that_stands_turns_back_or_flickers_is_stale():
+    rng = np.random.default_rng(1)
+    still, lit = walk([0] * 20), [50.0 * (step % 2) for step in range(20)]
+    swaying = walk([7 if (step // 6) % 2 == 0 else -6 for step in range(40)])
+    for clean in (still, [image + light for image, light in zip(still, lit, strict=False)], swaying):
+        images = StaleImages()
+        assert not any(images.is_stale(noisy(image, rng)) for image in clean)

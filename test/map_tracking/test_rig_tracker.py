@@ -285,3 +285,16 @@ def test_before_an_anchor_and_after_a_reset_there_is_no_pose(room, rights):
     assert isinstance(tracker.track(room.frame(1)), TrackedPose)
     tracker.reset()
     assert isinstance(tracker.track(room.frame(2)), Rejection)
+
+
+def test_a_frame_in_which_odometry_leaps_or_begins_has_to_be_tracked(room, rights):
+    tracker = RigMapTracker(room.map, CONFIG, Images(room, rights))
+    must = []
+    for index in range(LAST):
+        must.append(tracker.must_track(room.frame(index).stamp_ns, room.pose(index)))
+        tracker.track(room.frame(index), room.pose(index))
+        if index == 0:
+            tracker.restart(room.anchor(0))
+    assert must[2:5] == [True] * 3, "no velocity is known yet"
+    assert not any(must[6:])
+    assert tracker.must_track(room.frame(LAST).stamp_ns, room.pose(LAST - 6))

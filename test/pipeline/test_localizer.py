@@ -267,6 +267,25 @@ def test_odometry_that_goes_on_at_a_wrong_place_waits_for_points_that_were_follo
     assert max(squared) < 25.0
 
 
+def test_odometry_found_again_at_a_wrong_place_waits_for_points_though_there_was_no_time_for_them_before():
+    """As of a leading camera that sends an old image, on a busy computer."""
+    run, turned = simulate_run(replace(SCENARIO, rate_hz=30.0, tracked=True), 0), 300
+    odometry, points, behind = SimulatedOdometry(run), SimulatedPoints(run), {turned - 1, turned}
+    one, elsewhere = run.odometry[turned], SE3(rotation_matrix([0.0, np.radians(10.0), 0.0]), np.zeros(3))
+    wrong = replace(one, odom_from_camera=one.odom_from_camera @ elsewhere, is_recovered=True)
+    odometry.results[one.stamp_ns] = wrong
+    backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))
+    index = 0
+    localizer = Localizer(odometry, backend, points, is_behind=lambda: index in behind)
+    estimates = []
+    for index in range(turned + 1):
+        estimates.append(localizer.process(frame_at(run.stamps_ns[index])))
+    assert points.kept_ns[-1] == run.stamps_ns[turned - 1]
+    squared = squared_errors(replace(run, truth=run.truth[turned : turned + 1]), estimates[turned:])
+    assert len(squared) == 1
+    assert squared[0] < 25.0
+
+
 def test_a_simulators_images_may_repeat():
     run = simulate_run(SCENARIO, 0)
     backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))

@@ -26,9 +26,9 @@ ADVICE: Mapping[Reason, str] = {
     Reason.STALE: "the last pose in the map is long ago, or time stamps run backwards; come back to the mapped place, "
     "check the camera's clock",
     Reason.OVERLOADED: "there was no time to follow the frame; leave the nodes more processor time, send fewer images",
-    Reason.FROZEN: "the camera sends the same image again and again, or its images stand still while the gyroscope or "
-    "the wheels move; restart it or its driver. A simulator's camera without noise repeats its image while it stands: "
-    "set camera.is_noiseless",
+    Reason.FROZEN: "the camera sends the same image again and again, or one that it sent before, or its images stand "
+    "still while the gyroscope or the wheels move; restart it or its driver. A simulator's camera without noise "
+    "repeats its image while it stands: set camera.is_noiseless",
     Reason.UNCERTAIN: "the pose is too uncertain; come back to the mapped place",
     Reason.NO_ODOMETRY: "odometry has no pose; show things with texture in good light",
     Reason.NO_ANCHOR: "nothing was found in the map yet; film what the map shows",

@@ -67,7 +67,7 @@ class RecentMotion:
         # Poses may be made of motions that came from here: rounding errors would grow fourfold from one to the next.
         pose = SE3(nearest_rotation(parent_from_body.rotation), parent_from_body.translation)
         leap, self._leap = self._leap, None
-        if self._is_leap(stamp_ns, pose):
+        if self.is_leap(stamp_ns, pose):
             if leap is None:
                 self._leap = stamp_ns, pose
                 return
@@ -159,7 +159,8 @@ class RecentMotion:
             return next(earlier), poses[-1]
         return next(pair for pair in pairwise(poses) if pair[0][0] <= stamp_ns <= pair[1][0])
 
-    def _is_leap(self, stamp_ns: int, pose: SE3) -> bool:
+    def is_leap(self, stamp_ns: int, pose: SE3) -> bool:
+        """Whether no acceleration so far explains the pose of a later frame."""
         carried = self._at(stamp_ns) if self._weight >= _FEWEST else None
         if carried is None:
             return False

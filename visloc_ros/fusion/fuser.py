@@ -202,7 +202,7 @@ class Fuser(Estimator):
         Odometry that was lost may go on at a wrong place: points that were followed meanwhile show that.
         """
         if self._is_led:
-            return stamp_ns == self._recovered_ns and self._map_only.was_followed_before(stamp_ns)
+            return stamp_ns == self._recovered_ns and self._map_only.was_followed_lately(stamp_ns)
         return self._map_only.awaits_tracking(stamp_ns)
 
     def take_innovations(self) -> Sequence[Innovation]:

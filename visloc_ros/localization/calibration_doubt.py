@@ -118,7 +118,10 @@ class CalibrationDoubt:
         difference = math.log(focal_length / self._given.camera.mean_focal_length())
         expected = math.hypot(sigma, self._given.focal_sigma)
         self.is_contradicted = abs(difference) > _NOT_BY_CHANCE * expected
-        self.focal_sigma = math.hypot(difference, sigma) if self.is_contradicted else self._given.focal_sigma
+        # What the uncertainties do not explain is the calibration's (method of moments, DerSimonian and Laird 1986).
+        unexplained = math.sqrt(max(difference**2 - expected**2, 0.0))
+        by_chance = math.hypot(self._given.focal_sigma, unexplained)
+        self.focal_sigma = math.hypot(difference, sigma) if self.is_contradicted else by_chance
         is_known = len(agreeing) >= _EVIDENT_VIEWS and 2 * len(agreeing) > len(views)
         self.is_confirmed = is_known and not self.is_contradicted and sigma <= _CONFIRMED_SIGMA
         if is_known and abs(difference) > _EVIDENT * expected:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.repeated_images import RepeatedImages, shows_nothing
+from visloc_ros.core.repeated_images import RepeatedImages, StaleImages, shows_nothing
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import (
     ACCEPTED,
@@ -17,6 +17,7 @@ from visloc_ros.core.types import (
     AnchorPose,
     Estimate,
     Frame,
+    Image,
     LoopClosure,
     MapIdentity,
     OdometryPose,
@@ -155,6 +156,7 @@ class Localizer:
         is_noiseless: bool = False,
     ) -> None:
         self._repeated = None if is_noiseless else RepeatedImages()
+        self._stale = StaleImages()
         self.odometry, self.backend, self.map_tracker = odometry, backend, map_tracker
         self._listener = listener or TrackingListener()
         self._is_behind = is_behind
@@ -177,7 +179,7 @@ class Localizer:
 
         Its pose is published as soon as odometry has it. The later steps improve the frames after it.
         """
-        if self._repeated is not None and self._repeated.repeats(frame.image) and not shows_nothing(frame.image):
+        if self._was_sent_before(frame.image):
             return self.skip(frame.stamp_ns, Reason.FROZEN)
         if not self._accept_stamp(frame.stamp_ns):
             return None
@@ -202,6 +204,11 @@ class Localizer:
         with self.processor("keyframes"):
             self.odometry.settle()
         return self.backend.published_at(frame.stamp_ns) or estimate
+
+    def _was_sent_before(self, image: Image) -> bool:
+        """Whether an image that shows something is the one before once more, or shows what an earlier one did."""
+        repeats = self._repeated is not None and self._repeated.repeats(image)
+        return (repeats or self._stale.is_stale(image)) and not shows_nothing(image)
 
     def miss(self, frame: Frame, reason: Reason) -> Estimate | None:
         """Take one frame that cannot be tracked, for a reason known beforehand; None for one that is out of order."""
@@ -260,6 +267,7 @@ class Localizer:
     def restart_odometry(self) -> None:
         """Begin odometry again from the next frame; followed map points hold the pose meanwhile."""
         self.odometry.reset()
+        self._stale.reset()
         self._map_tracked_ns, self._held, self.disagreements = 0, None, 0
 
     def _track_map(

@@ -196,11 +196,13 @@ class MapOnlyPose:
     def awaits_tracking(self, stamp_ns: int) -> bool:
         """Whether the pose of the newest frame comes with the map points followed into it, if these are found."""
         goes_on = bool(self._tracked) and self._has_just_changed(stamp_ns)
-        return (goes_on or self.was_followed_before(stamp_ns)) and self.pose_at(stamp_ns) is None
+        was_followed = stamp_ns == self._newest_ns and self._before_ns in self._tracked
+        return (goes_on or was_followed) and self.pose_at(stamp_ns) is None
 
-    def was_followed_before(self, stamp_ns: int) -> bool:
-        """Whether map points were followed in the frame before the newest one, which is of this stamp."""
-        return stamp_ns == self._newest_ns and self._before_ns in self._tracked
+    def was_followed_lately(self, stamp_ns: int) -> bool:
+        """Whether map points were followed shortly before a stamp; there may be no time for those of each frame."""
+        newest_ns = next(reversed(self._tracked), None)
+        return newest_ns is not None and newest_ns < stamp_ns <= newest_ns + KEPT_NS
 
     def pose_at(self, stamp_ns: int) -> MapOnlyEstimate | None:
         """The pose of the newest frame, None while it is not known."""

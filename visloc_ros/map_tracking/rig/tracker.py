@@ -167,7 +167,10 @@ class RigMapTracker:
         return not self.sees_map or is_long_ago or self._agreement.needs_others or self._stop is not None
 
     def must_track(self, stamp_ns: int, predicted: SE3 | None) -> bool:
-        """Whether a frame has to be tracked, and its pose waits for that: by its odometry it brakes or stops."""
+        """Whether a frame has to be tracked, and its pose waits for that.
+
+        By its odometry it brakes, stops or leaps; or the motion before is not known, so that this does not show.
+        """
         self._brakes = False
         if predicted is None or self._covariance is None:
             return False
@@ -178,7 +181,8 @@ class RigMapTracker:
             self._brakes, self._stop = found is not None, found if found is not None and found.is_stop else None
         elif self._stop.ends(predicted, self._covariance) or not self._others_see(stamp_ns):
             self._stop = None
-        return self._brakes or self._stop is not None
+        leaps = not self._motion.is_known(stamp_ns) or self._motion.is_leap(stamp_ns, predicted)
+        return self._brakes or leaps or self._stop is not None
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
