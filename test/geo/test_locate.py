@@ -98,6 +98,15 @@ def test_a_stated_focal_length_that_the_points_contradict_is_estimated(
     assert np.linalg.norm(pose.position - exact.position) < 0.3
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("photos", [False, True])
+def test_a_part_of_a_photo_that_is_taken_for_a_whole_one_gives_no_pose(seed: int, photos: bool) -> None:
+    trial, _ = usual(seed, photos)
+    found = locate(trial.camera, trial.keypoints - [trial.camera.width / 8.0, 0.0], trial.references)
+    assert isinstance(found, GeoRejection)
+    assert found.reason is GeoReason.INTRINSICS_MISMATCH
+
+
 def test_the_same_matches_give_the_same_pose() -> None:
     trial, first = usual(2)
     second = located(trial)

@@ -13,7 +13,7 @@ from visloc_ros.core.camera import guess_camera, has_squeezed_pixels
 # The widest phone lenses in use have 0.5, short telephoto lenses 2 times the longer side as focal length: a factor of
 # about exp(0.35) to either side of the usual guess, 1.2.
 GUESSED_FOCAL_SIGMA = 0.35
-_CENTRED_SIGMA = 0.015  # of the longer side: principal points of cameras lie 1 % of it from the middle, and more
+CENTRED_SIGMA = 0.015  # of the longer side: principal points of cameras lie 1 % of it from the middle, and more
 
 
 class CalibrationSource(str, Enum):
@@ -63,7 +63,7 @@ class CameraCalibration:
     def principal_point_sigma_px(self) -> float:
         """Standard deviation of the principal point along an axis: of one that is taken to be in the middle."""
         is_centred = self.is_provisional or self.source is CalibrationSource.ESTIMATED
-        return _CENTRED_SIGMA * max(self.camera.width, self.camera.height) if is_centred else 0.0
+        return CENTRED_SIGMA * max(self.camera.width, self.camera.height) if is_centred else 0.0
 
     def __str__(self) -> str:
         sure = f" to {100 * self.focal_sigma:.2g} %" if self.focal_sigma else ""

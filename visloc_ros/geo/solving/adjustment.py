@@ -35,7 +35,7 @@ _ALMOST_NONE = 1e-14  # share of the diagonal: points at infinity have singular 
 class NormalEquations:
     """Hessian blocks: of groups (K, K), of points (N, 3, 3), between them (N, K, 3), and both gradients.
 
-    K are the six numbers of each group, and one of the focal length where it is unknown.
+    K are the six numbers of each group, and the photo's intrinsics where they are unknown.
     """
 
     groups: Array
@@ -82,7 +82,7 @@ def adjust(observations: Observations, scene: Scene, least_gain: float) -> Scene
     current = replace(scene, points=scene.points[known])
     cost, damping = _cost(seen, current), _DAMPING
     for _ in range(_MAX_ITERATIONS):
-        equations = normal_equations(seen, current, _weights(current.residuals(seen)))
+        equations = normal_equations(seen, current, robust_weights(current.residuals(seen)))
         while damping < _MOST_DAMPING:
             moved = _moved(seen, current, *equations.step(damping))
             new_cost = _cost(seen, moved)
@@ -100,8 +100,13 @@ def adjust(observations: Observations, scene: Scene, least_gain: float) -> Scene
     return replace(current, points=points)
 
 
-def normal_equations(observations: Observations, scene: Scene, weights: Array) -> NormalEquations:
-    """The equations at a scene of known points, with weights (O,) of the observations in 1/px^2."""
+def normal_equations(
+    observations: Observations, scene: Scene, weights: Array, *, frees_principal_point: bool = False
+) -> NormalEquations:
+    """The equations at a scene of known points, with weights (O,) of the observations in 1/px^2.
+
+    The photo's principal point, in pixels, is the last of the unknowns where it is freed.
+    """
     count, groups = observations.num_points, observations.groups[observations.view]
     residuals = np.where(weights[:, None] > 0.0, scene.residuals(observations), 0.0)
     by_point, by_group = _jacobians(observations, scene)
@@ -127,34 +132,47 @@ def normal_equations(observations: Observations, scene: Scene, weights: Array) -
     if observations.focal_sigma == 0.0:
         return equations
     photo = observations.rows_of(QUERY)
+    by_intrinsics = _by_intrinsics(observations, residuals, with_principal_point=frees_principal_point)
     of_photo = by_point[photo], by_group[photo], residuals[photo], weights[photo]
-    return _with_focal_length(equations, observations, scene, *of_photo)
+    return _with_intrinsics(equations, observations, scene, by_intrinsics, *of_photo)
 
 
-def _with_focal_length(
+def _by_intrinsics(observations: Observations, residuals: Array, *, with_principal_point: bool) -> Array:
+    """Derivatives (O, 2, 1 or 3) of the photo's pixels by the logarithm of its focal length and its principal point."""
+    photo, camera = observations.rows_of(QUERY), observations.cameras[QUERY]
+    projected = residuals[photo] + observations.pixels[photo]
+    by_focal = (projected - [camera.principal_point_x, camera.principal_point_y])[:, :, None]
+    if not with_principal_point:
+        return np.asarray(by_focal)
+    return np.concatenate([by_focal, np.tile(np.eye(2), (len(by_focal), 1, 1))], axis=2)
+
+
+def _with_intrinsics(
     equations: NormalEquations,
     observations: Observations,
     scene: Scene,
+    by_intrinsics: Array,
     by_point: Array,
     by_pose: Array,
     residuals: Array,
     weights: Array,
 ) -> NormalEquations:
-    """The equations with the logarithm of the photo's focal length as another unknown, by the photo's observations."""
-    photo, camera = observations.rows_of(QUERY), observations.cameras[QUERY]
-    by_focal = residuals + observations.pixels[photo] - [camera.principal_point_x, camera.principal_point_y]
-    weighted = weights[:, None] * np.where(weights[:, None] > 0.0, by_focal, 0.0)
-    with_points = np.zeros((observations.num_points, 1, 3))
-    np.add.at(with_points[:, 0], observations.point[photo], np.einsum("oi,oij->oj", weighted, by_point))
-    with_poses = np.zeros((len(equations.groups), 1))
-    with_poses[:6, 0] = np.einsum("oi,oij->j", weighted, by_pose)
+    """The equations with the photo's intrinsics (I,) as further unknowns, by the photo's observations."""
+    photo, count = observations.rows_of(QUERY), by_intrinsics.shape[2]
+    weighted = weights[:, None, None] * np.where(weights[:, None, None] > 0.0, by_intrinsics, 0.0)
+    with_points = np.zeros((observations.num_points, count, 3))
+    np.add.at(with_points, observations.point[photo], np.swapaxes(weighted, 1, 2) @ by_point)
+    with_poses = np.zeros((len(equations.groups), count))
+    with_poses[:6] = np.einsum("oki,okj->ji", weighted, by_pose)
+    own, gradient = np.einsum("oki,okj->ij", weighted, by_intrinsics), np.einsum("oki,ok->i", weighted, residuals)
     information = observations.focal_sigma**-2
-    own = np.array([[np.sum(weighted * by_focal) + information]])
+    own[0, 0] += information
+    gradient[0] += information * scene.log_focal
     return NormalEquations(
         np.block([[equations.groups, with_poses], [with_poses.T, own]]),
         equations.points,
         np.concatenate([equations.mixed, with_points], axis=1),
-        np.append(equations.group_gradient, np.sum(weighted * residuals) + information * scene.log_focal),
+        np.concatenate([equations.group_gradient, gradient]),
         equations.point_gradient,
     )
 
@@ -205,7 +223,7 @@ def _norms_of_halves(whitened: Array) -> Array:
     return np.asarray(np.linalg.norm(whitened.reshape(-1, 2, 3), axis=2))
 
 
-def _weights(residuals: Array) -> Array:
+def robust_weights(residuals: Array) -> Array:
     """Cauchy weights (O,), 0 for points behind their camera."""
     return np.asarray(1.0 / (1.0 + np.square(residuals).sum(axis=1) / LOSS_SCALE_PX**2))
 

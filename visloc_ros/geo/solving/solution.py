@@ -15,7 +15,7 @@ from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.geo.solving.adjustment import adjust, normal_equations, tag_errors
 from visloc_ros.geo.solving.bearings import intersect
 from visloc_ros.geo.solving.config import SolvingConfig
-from visloc_ros.geo.solving.focal_length import contradicting_focal_length
+from visloc_ros.geo.solving.intrinsics import contradicting_focal_length, is_principal_point_contradicted
 from visloc_ros.geo.solving.observations import QUERY, Observations, Scene, observe
 from visloc_ros.geo.solving.policies import MAX_POSE_ERROR_PX, pose_by_tags
 from visloc_ros.geo.solving.star import placed, reconstruct
@@ -204,6 +204,8 @@ def _judged(
         covariance += covariance_by_focal_length(pose, scene.points[confirmed], camera, doubt)
     if shown := contradicting_focal_length(seen, scene, information):
         return GeoRejection(GeoReason.INTRINSICS_MISMATCH, counts | {FOCAL_LENGTH_RATIO: math.exp(shown)})
+    if is_principal_point_contradicted(seen, scene, information):
+        return GeoRejection(GeoReason.INTRINSICS_MISMATCH, counts)
     ratio = _tag_error_ratio(seen, scene)
     if ratio > _MOST_TAG_ERROR_RATIO:
         return GeoRejection(GeoReason.TAGS_CONTRADICT, counts | {"tag_error_ratio": ratio})
