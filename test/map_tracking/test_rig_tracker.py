@@ -125,10 +125,11 @@ def test_where_there_is_no_time_for_all_images_those_of_another_camera_are_neede
     assert tracker.needs("right", stamps_ns[LAST + 2])
 
 
-def with_a_scene_that_stands(room, rights, every, stuck="front"):
+def with_a_scene_that_stands(room, rights, every, stuck="front", lost=1000):
     """Errors in standard deviations of poses while one camera shows one image with new stamps, and who is trusted.
 
-    The other camera's image comes where it is needed, but then, too, only every so many frames.
+    The other camera's image comes where it is needed, but then, too, only every so many frames. From one frame on
+    odometry is ``lost``.
     """
     images = Images(room, rights)
     tracker = RigMapTracker(room.map, CONFIG, images)
@@ -140,7 +141,8 @@ def with_a_scene_that_stands(room, rights, every, stuck="front"):
             newest = index
         images.late = index - newest
         images.shown = rights[min(newest, STUCK)] if stuck == "right" else None
-        result = tracker.track(replace(room.frame(seen), stamp_ns=stamp_ns), room.pose(seen))
+        predicted = room.pose(seen) if index < lost else None
+        result = tracker.track(replace(room.frame(seen), stamp_ns=stamp_ns), predicted)
         if index == STUCK - RATE_HZ + 5:
             tracker.restart(room.anchor(index))
         if isinstance(result, TrackedPose):
@@ -160,6 +162,13 @@ def test_a_scene_that_stands_is_not_believed_though_the_other_camera_is_seldom_l
     assert max(sigmas) < 5.0
     assert len(sigmas) == RATE_HZ - 6 + 14
     assert trusted == [True, False]
+
+
+def test_a_scene_that_stands_is_not_believed_while_map_points_alone_hold_the_pose(room, untriggered):
+    """Odometry has not begun again, and tells nothing of where the other camera was."""
+    sigmas, *trusted = with_a_scene_that_stands(room, untriggered, every=1, lost=STUCK - 6)
+    assert max(sigmas) < 5.0
+    assert trusted == [False, True]
 
 
 def test_a_leap_of_odometry_to_where_another_camera_looks_is_not_believed(room, untriggered):

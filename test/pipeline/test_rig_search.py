@@ -140,6 +140,18 @@ def test_an_image_of_another_time_that_was_left_out_does_not_make_its_camera_a_b
     assert all(set(names) == {"front", "left"} for names in engine.asked)
 
 
+def test_an_image_of_a_moment_ago_is_searched_though_nothing_shows_the_motion_since():
+    """It contradicts a camera that is upside down, or shows another one's image."""
+    search = RigSearch(engine := Engine(front=10, left=30), "front")
+    search.see({"front": frame(2 * NANOSECONDS), "left": frame(2 * NANOSECONDS - 63_000_000)})
+    search.localize(frame(2 * NANOSECONDS))
+    left = engine.given[-1][0]["left"]
+    assert left.rig_from_rig_then.is_close(SE3.identity(), 1e-9, 1e-9)
+    sigmas = np.sqrt(np.diag(left.motion_covariance))
+    assert 0.03 < sigmas[0] < 0.05
+    assert 1.5 < np.degrees(sigmas[3]) < 3.0
+
+
 def test_an_unplugged_camera_is_not_searched_and_a_late_one_with_its_motion():
     engine = Engine(front=10, left=30)
     search = RigSearch(engine, "front")

@@ -202,7 +202,9 @@ class Backend(PoseBackend):
             self._tell_settled()
             self._apply_prior()
             estimate = self._estimate(result.stamp_ns)
-            is_doubtful = must_track is not None and must_track(self.predict(result.stamp_ns))
+            is_prior = estimate.map_from_odom is None  # of the search
+            predicted = None if is_prior else self.predict(result.stamp_ns)
+            is_doubtful = must_track is not None and must_track(predicted)
             if is_followed and (is_doubtful or self._estimator.awaits_tracking(result.stamp_ns)):
                 self._withheld_ns = result.stamp_ns
             else:

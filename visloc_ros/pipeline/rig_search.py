@@ -11,10 +11,10 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
 from visloc_ros.localization.evidence import sees_elsewhere
 from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
-from visloc_ros.localization.rig.engine import AT_ONCE_NS
 from visloc_ros.map_tracking import OtherImage
 
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
+_MOMENT_NS = NANOSECONDS // 10  # in which a motion that nothing shows is small
 _SKIPPED = 8  # searches without a camera that saw nothing of the map, before it is tried again
 _MOST_STEPS = 256
 
@@ -108,7 +108,7 @@ class RigSearch:
         """An image with the motion of the rig since; for a moment one that is not known is small."""
         moved = self.motion.since(other.stamp_ns, now_ns)
         since_ns = abs(now_ns - other.stamp_ns)
-        if moved is None and since_ns <= AT_ONCE_NS:
+        if moved is None and since_ns <= _MOMENT_NS:
             moved = SE3.identity(), unobserved_motion_covariance(since_ns / NANOSECONDS)
         return RigImage(other) if moved is None or since_ns == 0 else RigImage(other, *moved)
 

@@ -138,7 +138,8 @@ REASON_TEXTS: Mapping[GeoReason, str] = {
     GeoReason.FEW_INLIERS: "too few points agree with one pose of the photo",
     GeoReason.NARROW_INLIERS: "the points that agree cover too small a part of the photo",
     GeoReason.NO_REGULAR_SOLUTION: "the points that agree do not determine a pose",
-    GeoReason.INTRINSICS_MISMATCH: "the points that agree show another focal length, which gives no pose either",
+    GeoReason.INTRINSICS_MISMATCH: "the points that agree show another focal length, which gives no pose either, or "
+    "that the image is a part of a photo: give the whole one",
     GeoReason.TAGS_CONTRADICT: "the tags of the views contradict each other far beyond their errors",
     GeoReason.VIEWS_CONTRADICT: "what the views show of each other contradicts the pose that they give the photo",
     GeoReason.AMBIGUOUS_PLACE: "several places look like the photo, and no position of its own decides between them",

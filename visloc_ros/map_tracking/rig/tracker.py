@@ -174,15 +174,21 @@ class RigMapTracker:
         self._brakes = False
         if predicted is None or self._covariance is None:
             return False
+        self._look_for_stop(stamp_ns, predicted, self._motion)
+        leaps = not self._motion.is_known(stamp_ns) or self._motion.is_leap(stamp_ns, predicted)
+        return self._brakes or leaps or self._stop is not None
+
+    def _look_for_stop(self, stamp_ns: int, pose: SE3, before: RecentMotion) -> None:
+        """Note whether the leading camera brakes or stops at a pose after those before, or goes on again."""
+        if self._covariance is None:
+            return
         if self._stop is None:
-            poses = {stamp_ns: predicted, **dict(reversed(self._motion.poses))}
+            poses = {stamp_ns: pose, **dict(reversed(before.poses))}
             newest = [(one, poses[one]) for one in spaced(poses)]
             found = SuddenStop.of(newest, self._covariance)
             self._brakes, self._stop = found is not None, found if found is not None and found.is_stop else None
-        elif self._stop.ends(predicted, self._covariance) or not self._others_see(stamp_ns):
+        elif self._stop.ends(pose, self._covariance) or not self._others_see(stamp_ns):
             self._stop = None
-        leaps = not self._motion.is_known(stamp_ns) or self._motion.is_leap(stamp_ns, predicted)
-        return self._brakes or leaps or self._stop is not None
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
@@ -222,6 +228,8 @@ class RigMapTracker:
         A camera that contradicts the others is left out.
         """
         own = self._leading.track(frame, predicted)
+        if predicted is None and isinstance(own, TrackedPose):  # while odometry tells nothing, the map does
+            self._look_for_stop(frame.stamp_ns, own.map_from_camera, self._joint)
         return self._join_others(frame.stamp_ns, predicted, own)
 
     def track_others(self, stamp_ns: int, predicted: SE3 | None) -> TrackedPose | None:
@@ -443,11 +451,11 @@ class RigMapTracker:
         return {name: (newest[name].frame, places[name]) for name in is_new}
 
     def _place_of(self, image: OtherImage, stamp_ns: int) -> _Place | None:
-        """Its place by the predicted poses, or by those in the map, if known, while nothing in it confirms odometry."""
+        """Its place by the predicted poses while the map confirms odometry, else by those in the map, if known."""
         then_ns, is_trusted = image.frame.stamp_ns, self.is_trusted(self._cameras.leading)
-        moved = None if self.sees_map and is_trusted else self._joint.since(then_ns, stamp_ns)
-        if moved is None and is_trusted:
-            moved = self._motion.since(then_ns, stamp_ns)
+        by_odometry = self._motion.since(then_ns, stamp_ns) if is_trusted else None
+        moved = by_odometry if self.sees_map else None
+        moved = moved or self._joint.since(then_ns, stamp_ns) or by_odometry
         return None if moved is None else _Place(image.frame.stamp_ns, *moved, image.camera_from_other)
 
 
