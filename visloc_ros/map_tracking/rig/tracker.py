@@ -37,6 +37,7 @@ from visloc_ros.map_tracking.rig.standing import moves, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
 _UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera
+_DOUBTED_S = 1.0  # for which a stop waits for a camera that had just seen the map, and would if it were one
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,8 +187,9 @@ class RigMapTracker:
             poses = {stamp_ns: pose, **dict(reversed(before.poses))}
             newest = [(one, poses[one]) for one in spaced(poses)]
             found = SuddenStop.of(newest, self._covariance)
-            self._brakes, self._stop = found is not None, found if found is not None and found.is_stop else None
-        elif self._stop.ends(pose, self._covariance) or not self._others_see(stamp_ns):
+            self._brakes = found is not None
+            self._stop = found if found is not None and found.is_stop and self._others_see(stamp_ns) else None
+        elif self._stop.ends(pose, self._covariance) or self._stop.seconds(stamp_ns) > _DOUBTED_S:
             self._stop = None
 
     def distrust(self, name: str) -> None:
@@ -360,7 +362,7 @@ class RigMapTracker:
         if any(stop.is_confirmed_by((then_ns, one.map_from_camera), one.own + covariance) for then_ns, one in seen):
             self._stop = None
             return False
-        return self._others_see(stamp_ns)
+        return True
 
     def _others_see(self, stamp_ns: int) -> bool:
         return self._agreement.others_see(self._cameras.leading, stamp_ns)
