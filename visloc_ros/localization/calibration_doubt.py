@@ -120,8 +120,8 @@ class CalibrationDoubt:
         self.is_contradicted = abs(difference) > _NOT_BY_CHANCE * expected
         # What the uncertainties do not explain is the calibration's (method of moments, DerSimonian and Laird 1986).
         unexplained = math.sqrt(max(difference**2 - expected**2, 0.0))
-        by_chance = math.hypot(self._given.focal_sigma, unexplained)
-        self.focal_sigma = math.hypot(difference, sigma) if self.is_contradicted else by_chance
+        parts = (difference, sigma) if self.is_contradicted else (self._given.focal_sigma, unexplained)
+        self.focal_sigma = math.hypot(*parts)
         is_known = len(agreeing) >= _EVIDENT_VIEWS and 2 * len(agreeing) > len(views)
         self.is_confirmed = is_known and not self.is_contradicted and sigma <= _CONFIRMED_SIGMA
         if is_known and abs(difference) > _EVIDENT * expected:

@@ -179,10 +179,10 @@ class Localizer:
 
         Its pose is published as soon as odometry has it. The later steps improve the frames after it.
         """
-        if self._was_sent_before(frame.image):
-            return self.skip(frame.stamp_ns, Reason.FROZEN)
-        if not self._accept_stamp(frame.stamp_ns):
+        if not self._accept_stamp(frame.stamp_ns):  # a clock that jumps back forgets the images: a bag begins again
             return None
+        if self._was_sent_before(frame.image):
+            return self._leave_out(Rejection(frame.stamp_ns, Reason.FROZEN))
         with self.processor("odometry"):
             odometry = self.odometry.track(frame)  # odom_from_camera, or the reason why there is none
         self._is_lost = isinstance(odometry, Rejection)
