@@ -23,7 +23,7 @@ def view(log_focal):
 
 @pytest.mark.parametrize(("off", "least"), [(0.0, 0.0), (0.01, 0.0), (0.02, 0.014), (0.027, 0.022), (0.05, 0.05)])
 def test_a_focal_length_is_as_doubtful_as_its_uncertainty_does_not_explain(off, least):
-    """Of 2 and 2.7 %, less than two standard deviations, nothing was doubted: poses were 6 sigma off."""
+    """2 and 2.7 % are less than two standard deviations, and yet more than these explain."""
     doubt = CalibrationDoubt(CameraCalibration(GIVEN, CalibrationSource.GIVEN))
     doubt.add((0, "a"), view(off))
     assert least <= doubt.focal_sigma

@@ -141,8 +141,9 @@ class Localizer:
     Without a ``map_tracker`` odometry alone leads from one anchor to the next. ``is_behind`` returns whether a
     newer frame waits already: its odometry then comes before this frame's map points, but not for long. Once map points
     have held the pose for a second they are followed every 60 ms, until they fail once. A frame whose image is the one
-    before once more is FROZEN, and skipped, unless the images are ``is_noiseless``, as those of a simulator. What
-    odometry finds FROZEN by other sensors is neither searched, nor are map points followed in it.
+    before once more is FROZEN, and skipped, unless the images are ``is_noiseless``, as those of a simulator; so is one
+    that shows what an earlier image did (``StaleImages``). What odometry finds FROZEN by other sensors is neither
+    searched, nor are map points followed in it.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ from visloc_ros.map_tracking.rig.standing import moves, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
 _UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera
-_DOUBTED_S = 1.0  # for which a stop waits for a camera that had just seen the map, and would if it were one
+_DOUBTED_S = 1.0  # for which a stop waits for a camera that had just seen the map: if it is one, that sees it again
 
 
 @dataclass(frozen=True, eq=False)
