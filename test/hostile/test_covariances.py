@@ -37,7 +37,8 @@ from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.map_uncertainty import MapUncertainty
 from visloc_ros.localization.pose import judge_pose
 from visloc_ros.localization.rig import RigImage, RigPose
-from visloc_ros.localization.rig.solving import RigView, solve_rig_pose
+from visloc_ros.localization.rig.solving import solve_rig_pose
+from visloc_ros.localization.rig.view import RigView
 from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.localization.uncertainty import inverse_hessian, projection_jacobian
 from visloc_ros.map_tracking import MapTracker

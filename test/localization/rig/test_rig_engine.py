@@ -9,7 +9,7 @@ from rig_world import RigInRoom, looking, turned
 from visloc_ros.core.calibration import guess_calibration
 from visloc_ros.core.errors import CalibrationError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
-from visloc_ros.core.tangent import pose_difference
+from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.localization.rig import RigImage, RigPose
 
@@ -174,6 +174,33 @@ def test_a_doubtful_motion_widens_the_covariance(room, body):
     sure, unsure = (rig.rig_engine.localize(1_000, some) for some in (images, images | {"left": doubtful}))
     assert np.linalg.eigvalsh(unsure.covariance - sure.covariance).min() > -1e-12
     assert np.trace(unsure.covariance) > 1.5 * np.trace(sure.covariance)
+
+
+def test_an_image_from_before_a_motion_that_nobody_knows_makes_no_pose_worse(room):
+    rig, rng = RigInRoom(room), np.random.default_rng(1)
+    sigmas = np.repeat([0.03, np.radians(2.0)], 3)
+    errors, of_single, squared, ratios = [], [], [], []
+    for _ in range(16):
+        body = SE3(rotation_matrix([0.02, 0.01, rng.uniform(-3.0, 3.0)]), rng.uniform(-0.5, 0.5, 3))
+        motion = perturbed(SE3.identity(), rng.normal(0.0, sigmas))
+        late = replace(
+            rig.image("left", body @ motion, keep=0.4),
+            rig_from_rig_then=SE3.identity(),
+            motion_covariance=np.diag(np.square(sigmas)),
+        )
+        front = rig.image("front", body, keep=0.4)
+        single = rig.rig_engine.localize(1_000, {"front": front})
+        answer = rig.rig_engine.localize(1_000, {"front": front, "left": late})
+        assert set(answer.by_camera) == {"front", "left"}
+        difference = pose_difference(answer.map_from_rig, body)
+        errors.append(error_m(answer, body))
+        of_single.append(error_m(single, body))
+        squared.append(float(difference @ np.linalg.solve(answer.covariance, difference)))
+        ratios.append(np.trace(answer.covariance[:3, :3]) / np.trace(single.covariance[:3, :3]))
+    assert np.median(errors) < 1.1 * np.median(of_single)
+    assert np.median(ratios) < 1.0
+    assert max(ratios) < 1.5
+    assert max(squared) < 22.5  # chi-square of six degrees of freedom: one in a thousand
 
 
 def test_a_prediction_is_used_for_every_camera(room, body):

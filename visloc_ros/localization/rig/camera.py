@@ -9,12 +9,13 @@ import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.localization.acceptance import InlierSupport
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.evidence import Evidence, Query
 from visloc_ros.localization.pose import PoseSolution, judge_pose
-from visloc_ros.localization.rig.solving import RigView
+from visloc_ros.localization.rig.view import RigView
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,13 @@ class CameraSearch:
         """The pose of the rig by the camera's own, which it must have."""
         return self.map_from_rig(self.anchor.map_from_camera)
 
+    def own_covariances(self) -> tuple[Array, Array]:
+        """Covariance (6, 6) of that pose by the image alone, and with the error of the motion since."""
+        pose = self.own_map_from_rig
+        by_image = move_covariance(self.anchor.covariance, pose.translation - self.anchor.map_from_camera.translation)
+        motion = self.own_view.motion_in_map(pose)
+        return by_image, by_image if motion is None else by_image + motion
+
     @property
     def own_view(self) -> RigView:
         """The inliers of the camera's own pose, which it must have."""
@@ -64,11 +72,13 @@ class CameraSearch:
         return self._view(rows.pixels(self.query.features)[inliers], map_points[rows.point_rows[inliers]])
 
     def _view(self, pixels: Array, points: Array) -> RigView:
-        return RigView(self.name, self.rig_from_camera, self.query.frame.camera, pixels, points)
+        camera = self.query.frame.camera
+        return RigView(self.name, self.rig_from_camera, camera, pixels, points, self.motion_covariance)
 
     def at(self, map_from_rig: SE3, view: RigView, config: PoseConfig) -> PoseSolution | None:
         """The pose of the camera that one of the rig gives, by a view; None with fewer than four inliers."""
-        return judge_pose(self.map_from_camera(map_from_rig), view.pixels, view.points, view.camera, config)
+        seen_from = self.map_from_camera(view.seen_from(map_from_rig))
+        return judge_pose(seen_from, view.pixels, view.points, view.camera, config)
 
     def support(
         self, solution: PoseSolution, view: RigView, around: Evidence | None, config: PoseConfig

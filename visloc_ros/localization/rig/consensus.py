@@ -8,12 +8,13 @@ from itertools import combinations
 import numpy as np
 
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.tangent import move_covariance, pose_difference
+from visloc_ros.core.tangent import pose_difference
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.evidence import RIVAL_SHARE, SURE_LOG_ODDS, sees_elsewhere
 from visloc_ros.localization.rig.camera import CameraSearch
 from visloc_ros.localization.rig.observation import observe
-from visloc_ros.localization.rig.solving import RigSolution, RigView, solve_rig_pose
+from visloc_ros.localization.rig.solving import RigSolution, solve_rig_pose
+from visloc_ros.localization.rig.view import RigView
 
 _SUREST = 1.0 - 1e-12
 
@@ -56,11 +57,12 @@ def disagreement(agreeing: Sequence[CameraSearch], solution: RigSolution) -> Arr
     """
     scatter, squared = np.zeros((6, 6)), 0.0
     for camera in agreeing:
-        pose = camera.own_map_from_rig
-        lever = pose.translation - camera.anchor.map_from_camera.translation
-        difference = pose_difference(pose, solution.map_from_rig)
-        squared += float(difference @ np.linalg.solve(move_covariance(camera.anchor.covariance, lever), difference))
-        scatter += np.outer(difference, difference)
+        difference = pose_difference(camera.own_map_from_rig, solution.map_from_rig)
+        by_image, covariance = camera.own_covariances()
+        normalised = np.linalg.solve(covariance, difference)
+        squared += float(difference @ normalised)
+        unexplained = by_image @ normalised  # the part of the difference that is not the motion's error
+        scatter += np.outer(unexplained, unexplained)
     degrees_of_freedom = 6.0 * (len(agreeing) - 1)
     if squared <= degrees_of_freedom or len(agreeing) < 2:
         return np.zeros((6, 6))

@@ -22,10 +22,11 @@ from visloc_ros.localization.rig.consensus import consensus, disagreement, is_ke
 from visloc_ros.localization.rig.joint_search import JointSearch
 from visloc_ros.localization.rig.places import PlaceCheck
 from visloc_ros.localization.rig.sightings import SightingsByCamera
-from visloc_ros.localization.rig.solving import RigSolution, RigView, solve_rig_pose
+from visloc_ros.localization.rig.solving import RigSolution, solve_rig_pose
 from visloc_ros.localization.rig.standing import StandingCameras
 from visloc_ros.localization.rig.types import RigImage, RigPose
 from visloc_ros.localization.rig.uncertainty import rig_covariance
+from visloc_ros.localization.rig.view import RigView
 
 AT_ONCE_NS = 5_000_000
 """Images that are no farther apart are of one time: a walking person moves by as many millimetres."""

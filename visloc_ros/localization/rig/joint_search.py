@@ -14,7 +14,8 @@ from visloc_ros.localization.anchor import AnchorEngine
 from visloc_ros.localization.evidence import RIVAL_SHARE, Evidence, sees_elsewhere
 from visloc_ros.localization.rig.acceptance import rig_probability, rig_refusal, speaks_for
 from visloc_ros.localization.rig.camera import CameraSearch
-from visloc_ros.localization.rig.solving import RigSolution, RigView, is_by_chance, solve_rig_pose
+from visloc_ros.localization.rig.solving import RigSolution, is_by_chance, solve_rig_pose
+from visloc_ros.localization.rig.view import RigView
 
 _UNUSABLE = (Reason.FEW_FEATURES, Reason.INTRINSICS_MISMATCH, Reason.HINT_EXCLUDES_ALL)
 

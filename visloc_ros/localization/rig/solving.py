@@ -1,6 +1,8 @@
 """The pose of a rig from the 2D-3D correspondences of its cameras: RANSAC, joint refinement, and its covariance.
 
-A generalised absolute pose: minimal samples are of any cameras (gP3P, Kneip et al. 2013; PoseLib, Larsson 2020).
+A generalised absolute pose: minimal samples are of any cameras (gP3P, Kneip et al. 2013; PoseLib, Larsson 2020). An
+image of another time says as much of the pose as the motion since is known: its error is estimated with the pose, and
+marginalised.
 """
 
 from __future__ import annotations
@@ -11,12 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import poselib
-import pycolmap
 from numpy.typing import NDArray
 
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.tangent import lever_jacobian
+from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.pose import (
     MIN_POINTS,
@@ -26,40 +27,11 @@ from visloc_ros.localization.pose import (
     log_false_alarms,
     poselib_options,
 )
-from visloc_ros.localization.uncertainty import (
-    design_effect,
-    inverse_hessian,
-    noise_variance,
-    projection_jacobian,
-    reprojection_residuals,
-)
+from visloc_ros.localization.rig.view import RigView
+from visloc_ros.localization.uncertainty import design_effect, inverse_information, noise_variance
 
 _SAMPLE, _POSES_OF_SAMPLE = 3, 8  # gP3P
-
-
-@dataclass(frozen=True, eq=False)
-class RigView:
-    """Correspondences of one camera of a rig: pixels (N, 2) and the map points (N, 3) that they may show."""
-
-    name: str
-    rig_from_camera: SE3
-    camera: pycolmap.Camera
-    pixels: Array
-    points: Array
-
-    def residuals(self, map_from_rig: SE3) -> Array:
-        """Keypoints minus projected points (N, 2) in pixels; infinite behind the camera."""
-        return reprojection_residuals(map_from_rig @ self.rig_from_camera, self.pixels, self.points, self.camera)
-
-    def inliers(self, map_from_rig: SE3, config: PoseConfig) -> NDArray[np.bool_]:
-        """Which correspondences (N,) agree with a pose."""
-        return np.asarray(np.linalg.norm(self.residuals(map_from_rig), axis=1) <= config.max_error_px)
-
-    def jacobian(self, map_from_rig: SE3, points: Array) -> Array:
-        """Derivative (2 N, 6) of projected points by the pose of the rig, in the tangent of ``core.types``."""
-        lever = map_from_rig.rotation @ self.rig_from_camera.translation
-        of_camera = projection_jacobian(map_from_rig @ self.rig_from_camera, points, self.camera)
-        return np.asarray(of_camera @ lever_jacobian(lever))
+_STEPS = 4  # of the refinement: it begins near
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +64,7 @@ def solve_rig_pose(views: Sequence[RigView], config: PoseConfig, priors: Sequenc
     start = max(priors, key=lambda pose: _score(views, pose, config), default=None)
     found = [pose for pose in (_ransac(views, config, start), start) if pose is not None]
     best = max(found, key=lambda pose: _score(views, pose, config), default=None)
-    return None if best is None else _judge(views, best, config)
+    return None if best is None else _judge(views, _refined(views, best, config), config)
 
 
 def is_by_chance(views: Sequence[RigView], solution: RigSolution, config: PoseConfig) -> bool:
@@ -132,25 +104,85 @@ def _for_poselib(view: RigView) -> tuple[Array, Array, dict[str, object]]:
     return focal * seen[has_ray], view.points[has_ray], pinhole
 
 
+def _refined(views: Sequence[RigView], start: SE3, config: PoseConfig) -> SE3:
+    """The pose that is most likely with the errors of the motions, by Gauss-Newton; without motions it is refined."""
+    if all(view.motion_covariance is None for view in views):
+        return start
+    pose = start
+    for _ in range(_STEPS):
+        seen = _seen(views, pose, config)
+        inverse = _inverse(seen)
+        if inverse is None:
+            return start
+        pose = perturbed(pose, inverse @ sum((one.gradient(pose) for one in seen), np.zeros(6)))
+    return pose
+
+
 def _judge(views: Sequence[RigView], map_from_rig: SE3, config: PoseConfig) -> RigSolution | None:
     """Inliers and covariance of a refined pose, for which all keypoints had the same weight.
 
     Keypoints close together err together (``design_effect``), which some cameras have more of than others: the
-    covariance is that of least squares by weights other than the best (a sandwich, Huber 1981).
+    covariance is that of least squares by weights other than the best (a sandwich, Huber 1981). The errors of motions
+    are not in it.
     """
-    inliers = tuple(view.inliers(map_from_rig, config) for view in views)
-    used = [(view, rows) for view, rows in zip(views, inliers, strict=True) if rows.any()]
-    if sum(int(rows.sum()) for _, rows in used) < MIN_POINTS:
-        return None
-    inverse = inverse_hessian(np.concatenate([view.jacobian(map_from_rig, view.points[rows]) for view, rows in used]))
+    seen = _seen(views, map_from_rig, config)
+    inverse = _inverse(seen)
     if inverse is None:
         return None
-    residuals = np.concatenate([view.residuals(map_from_rig)[rows] for view, rows in used])
-    shares, joint = [], np.zeros((6, 6))
-    for view, rows in zip(views, inliers, strict=True):
-        jacobian = view.jacobian(map_from_rig, view.points[rows])
-        shares.append(inverse @ jacobian.T @ jacobian)
-        if rows.any():
-            joint += design_effect(view.pixels[rows], view.camera, config.shared_error) * shares[-1] @ inverse
-    independent, variance = inverse, noise_variance(residuals, config)
-    return RigSolution(map_from_rig, variance * joint, variance * (joint - independent), inliers, tuple(shares))
+    shares = tuple(inverse @ one.information for one in seen)
+    joint, independent = np.zeros((6, 6)), np.zeros((6, 6))
+    for one, share in zip(seen, shares, strict=True):
+        if one.inliers.any():
+            by_noise = share @ one.kept.T @ inverse
+            effect = design_effect(one.view.pixels[one.inliers], one.view.camera, config.shared_error)
+            joint, independent = joint + effect * by_noise, independent + by_noise
+    return RigSolution(map_from_rig, joint, joint - independent, tuple(one.inliers for one in seen), shares)
+
+
+@dataclass(frozen=True, eq=False)
+class _SeenView:
+    """A view at a pose: its inliers (N,), their residuals (M, 2) and Jacobian (2 M, 6), where its motion led from.
+
+    ``kept`` (6, 6) is the share of what its points say of the pose that the motion's error leaves, in ``information``
+    (6, 6). ``precision`` is that of a pixel.
+    """
+
+    view: RigView
+    inliers: NDArray[np.bool_]
+    seen_from: SE3
+    residuals: Array
+    jacobian: Array
+    precision: float
+    kept: Array
+
+    @property
+    def information(self) -> Array:
+        information = self.precision * self.kept @ self.jacobian.T @ self.jacobian
+        return (information + information.T) / 2.0
+
+    def gradient(self, map_from_rig: SE3) -> Array:
+        """The gradient (6,) of the likelihood by the pose, the motion's error marginalised."""
+        without_error = self.residuals.ravel() + self.jacobian @ pose_difference(self.seen_from, map_from_rig)
+        return np.asarray(self.precision * self.kept @ self.jacobian.T @ without_error)
+
+
+def _inverse(seen: Sequence[_SeenView]) -> Array | None:
+    """Inverse (6, 6) of the information in all views, None where they do not determine a pose."""
+    return inverse_information(sum((one.information for one in seen), np.zeros((6, 6)))) if seen else None
+
+
+def _seen(views: Sequence[RigView], map_from_rig: SE3, config: PoseConfig) -> list[_SeenView]:
+    """The views at a pose, none with fewer than four inliers."""
+    poses = [view.seen_from(map_from_rig) for view in views]
+    inliers = [view.inliers(map_from_rig, config) for view in views]
+    if sum(int(rows.sum()) for rows in inliers) < MIN_POINTS:
+        return []
+    residuals = [view.residuals(map_from_rig)[rows] for view, rows in zip(views, inliers, strict=True)]
+    precision = 1.0 / noise_variance(np.concatenate(residuals), config)
+    seen = []
+    for view, pose, rows, errors in zip(views, poses, inliers, residuals, strict=True):
+        jacobian, motion = view.jacobian(pose, view.points[rows]), view.motion_in_map(map_from_rig)
+        by_motion = np.zeros((6, 6)) if motion is None else precision * jacobian.T @ jacobian @ motion
+        kept = np.asarray(np.linalg.inv(np.eye(6) + by_motion))
+        seen.append(_SeenView(view, rows, pose, errors, jacobian, precision, kept))
+    return seen

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from visloc_ros.core.geometry import SE3, Array
-from visloc_ros.core.tangent import move_covariance, turn_covariance
+from visloc_ros.core.tangent import move_covariance
 from visloc_ros.localization.map_uncertainty import MapUncertainty
 from visloc_ros.localization.motion_blur import smear_covariance
 from visloc_ros.localization.rig.camera import CameraSearch
-from visloc_ros.localization.rig.solving import RigSolution, RigView
+from visloc_ros.localization.rig.solving import RigSolution
+from visloc_ros.localization.rig.view import RigView
 from visloc_ros.localization.uncertainty import covariance_by_smear
 
 
@@ -37,7 +38,9 @@ def rig_covariance(
         noise_there, pixels_there = move_covariance(by_noise, lever), move_covariance(by_pixels, lever)
         by_map = of_map.of_pose(map_from_camera, noise_there, pixels_there, points)
         shared = shared + weight * move_covariance(by_map, -lever)
-        by_motion = _by_smear(camera, map_from_camera, pixels, points, lever) + _by_time(camera, solution.map_from_rig)
+        by_motion = _by_smear(camera, map_from_camera, pixels, points, lever)
+        by_time = view.motion_in_map(solution.map_from_rig)
+        by_motion = by_motion if by_time is None else by_motion + by_time
         own = own + share @ by_motion @ share.T
     return shared + own, shared
 
@@ -49,10 +52,3 @@ def _by_smear(camera: CameraSearch, map_from_camera: SE3, pixels: Array, points:
         return np.zeros((6, 6))
     of_camera = covariance_by_smear(map_from_camera, pixels, points, camera.query.frame.camera, smear)
     return move_covariance(of_camera, -lever)
-
-
-def _by_time(camera: CameraSearch, map_from_rig: SE3) -> Array:
-    """Covariance of the rig's pose by this camera alone, of the motion since its image."""
-    if camera.motion_covariance is None:
-        return np.zeros((6, 6))
-    return turn_covariance(camera.motion_covariance, map_from_rig.rotation)
