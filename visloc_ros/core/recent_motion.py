@@ -104,7 +104,7 @@ class RecentMotion:
             return None
         # Two steps of odometry differ by twice the variance that their middle has.
         steps = 2.0 * abs(now_ns - then_ns) / now[1]
-        squares = (steps + now[2] + then[2]) * self._square()
+        squares = steps * self._noise() + (now[2] + then[2]) * self._square()
         return now[0].inverse @ then[0], np.diag(np.repeat(squares, 3))
 
     def expected(self, stamp_ns: int) -> tuple[SE3, Array] | None:
@@ -121,6 +121,11 @@ class RecentMotion:
         """Mean square of the errors of position and of rotation (2,), where frames have the usual interval."""
         usual = np.square(USUAL_ACCELERATION * (self._usual_ns / NANOSECONDS) ** 2 / 2.0)
         return np.asarray((_TRUST * usual + self._squares) / (_TRUST + self._weight))
+
+    def _noise(self) -> Array:
+        """Mean square of the errors so far (2,): no unknown acceleration is in motions that odometry has measured."""
+        count = 3.0 * self._weight  # of coordinates: few say less (variance of Student's distribution)
+        return np.asarray(self._squares / self._weight * count / (count - 2.0))
 
     def _at(self, stamp_ns: int) -> tuple[SE3, int, float] | None:
         """The pose at a stamp, the interval of the frames there, and how far it is from what these show.

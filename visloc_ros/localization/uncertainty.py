@@ -39,16 +39,20 @@ def pose_covariance(
     return inverse * noise_variance(residuals, config)
 
 
-def noise_variance(residuals: Array, config: PoseConfig) -> float:
-    """Variance in square pixels that the residuals (N, 2) of an estimated pose justify, by the Cauchy M-estimate."""
-    weights = _cauchy_weights(residuals, config)
+def noise_variance(residuals: Array, config: PoseConfig, unknowns: int = 6) -> float:
+    """Variance in square pixels that the residuals (N, 2) of an estimated pose justify, by the Cauchy M-estimate.
+
+    ``unknowns`` were estimated by them.
+    """
+    weights = cauchy_weights(residuals, config)
     psi = residuals * weights[:, None]
     measurements = residuals.size
     variance = float(np.mean(np.square(psi)) / np.mean(np.square(weights)) ** 2)
-    return max(variance * measurements / max(measurements - 6, 1), config.min_sigma_px**2)
+    return max(variance * measurements / max(measurements - unknowns, 1), config.min_sigma_px**2)
 
 
-def _cauchy_weights(residuals: Array, config: PoseConfig) -> Array:
+def cauchy_weights(residuals: Array, config: PoseConfig) -> Array:
+    """Weights (N,) of residuals (N, 2) in pixels by the Cauchy loss."""
     return np.asarray(1.0 / (1.0 + np.square(residuals).sum(axis=1) / config.loss_scale_px**2))
 
 
@@ -127,7 +131,7 @@ def focal_length_step(
     """
     by_focal_length = _jacobian_by_camera(map_from_camera, points, camera)[:, :1]
     jacobian = np.concatenate((projection_jacobian(map_from_camera, points, camera), by_focal_length), axis=1)
-    weighted = jacobian * np.repeat(_cauchy_weights(residuals, config), 2)[:, None]
+    weighted = jacobian * np.repeat(cauchy_weights(residuals, config), 2)[:, None]
     step = np.linalg.lstsq(weighted.T @ jacobian, weighted.T @ residuals.ravel(), rcond=None)[0]
     return float(step[-1])
 

@@ -28,7 +28,7 @@ from visloc_ros.localization.pose import (
     poselib_options,
 )
 from visloc_ros.localization.rig.view import RigView
-from visloc_ros.localization.uncertainty import design_effect, inverse_information, noise_variance
+from visloc_ros.localization.uncertainty import cauchy_weights, design_effect, inverse_information, noise_variance
 
 _SAMPLE, _POSES_OF_SAMPLE = 3, 8  # gP3P
 _STEPS = 4  # of the refinement: it begins near
@@ -105,26 +105,19 @@ def _for_poselib(view: RigView) -> tuple[Array, Array, dict[str, object]]:
 
 
 def _refined(views: Sequence[RigView], start: SE3, config: PoseConfig) -> SE3:
-    """The pose that is most likely with the errors of the motions, by Gauss-Newton; without motions it is refined."""
-    if all(view.motion_covariance is None for view in views):
-        return start
+    """The likeliest pose, whatever the errors of the motions, by Gauss-Newton."""
     pose = start
     for _ in range(_STEPS):
         seen = _seen(views, pose, config)
         inverse = _inverse(seen)
         if inverse is None:
             return start
-        pose = perturbed(pose, inverse @ sum((one.gradient(pose) for one in seen), np.zeros(6)))
+        pose = perturbed(pose, inverse @ sum((one.gradient(pose, config) for one in seen), np.zeros(6)))
     return pose
 
 
 def _judge(views: Sequence[RigView], map_from_rig: SE3, config: PoseConfig) -> RigSolution | None:
-    """Inliers and covariance of a refined pose, for which all keypoints had the same weight.
-
-    Keypoints close together err together (``design_effect``), which some cameras have more of than others: the
-    covariance is that of least squares by weights other than the best (a sandwich, Huber 1981). The errors of motions
-    are not in it.
-    """
+    """Inliers and covariance of a refined pose, without the errors of the motions."""
     seen = _seen(views, map_from_rig, config)
     inverse = _inverse(seen)
     if inverse is None:
@@ -132,26 +125,25 @@ def _judge(views: Sequence[RigView], map_from_rig: SE3, config: PoseConfig) -> R
     shares = tuple(inverse @ one.information for one in seen)
     joint, independent = np.zeros((6, 6)), np.zeros((6, 6))
     for one, share in zip(seen, shares, strict=True):
-        if one.inliers.any():
-            by_noise = share @ one.kept.T @ inverse
-            effect = design_effect(one.view.pixels[one.inliers], one.view.camera, config.shared_error)
-            joint, independent = joint + effect * by_noise, independent + by_noise
+        by_noise = share @ one.kept.T @ inverse
+        joint, independent = joint + by_noise, independent + by_noise / one.effect
     return RigSolution(map_from_rig, joint, joint - independent, tuple(one.inliers for one in seen), shares)
 
 
 @dataclass(frozen=True, eq=False)
 class _SeenView:
-    """A view at a pose: its inliers (N,), their residuals (M, 2) and Jacobian (2 M, 6), where its motion led from.
+    """A view at a pose: its inliers (N,), and their residuals (M, 2) and Jacobian (2 M, 6) where its motion led from.
 
-    ``kept`` (6, 6) is the share of what its points say of the pose that the motion's error leaves, in ``information``
-    (6, 6). ``precision`` is that of a pixel.
+    Keypoints close together err together, some cameras have more of them than others: their variance is ``effect``
+    times what it would be if they erred independently (``design_effect``), and ``precision`` its inverse. The error of
+    the motion leaves a share ``kept`` (6, 6) of what they say of the pose.
     """
 
-    view: RigView
     inliers: NDArray[np.bool_]
     seen_from: SE3
     residuals: Array
     jacobian: Array
+    effect: float
     precision: float
     kept: Array
 
@@ -160,10 +152,11 @@ class _SeenView:
         information = self.precision * self.kept @ self.jacobian.T @ self.jacobian
         return (information + information.T) / 2.0
 
-    def gradient(self, map_from_rig: SE3) -> Array:
-        """The gradient (6,) of the likelihood by the pose, the motion's error marginalised."""
-        without_error = self.residuals.ravel() + self.jacobian @ pose_difference(self.seen_from, map_from_rig)
-        return np.asarray(self.precision * self.kept @ self.jacobian.T @ without_error)
+    def gradient(self, map_from_rig: SE3, config: PoseConfig) -> Array:
+        """The gradient (6,) of the likelihood by the pose, the motion's error marginalised; by the Cauchy loss."""
+        errors = self.residuals * cauchy_weights(self.residuals, config)[:, None]
+        without_motion = errors.ravel() + self.jacobian @ pose_difference(self.seen_from, map_from_rig)
+        return np.asarray(self.precision * self.kept @ self.jacobian.T @ without_motion)
 
 
 def _inverse(seen: Sequence[_SeenView]) -> Array | None:
@@ -178,11 +171,13 @@ def _seen(views: Sequence[RigView], map_from_rig: SE3, config: PoseConfig) -> li
     if sum(int(rows.sum()) for rows in inliers) < MIN_POINTS:
         return []
     residuals = [view.residuals(map_from_rig)[rows] for view, rows in zip(views, inliers, strict=True)]
-    precision = 1.0 / noise_variance(np.concatenate(residuals), config)
+    variance = noise_variance(np.concatenate(residuals), config, 6 * (1 + sum(one.has_moved for one in views)))
     seen = []
     for view, pose, rows, errors in zip(views, poses, inliers, residuals, strict=True):
         jacobian, motion = view.jacobian(pose, view.points[rows]), view.motion_in_map(map_from_rig)
+        effect = design_effect(view.pixels[rows], view.camera, config.shared_error) if rows.any() else 1.0
+        precision = 1.0 / (effect * variance)
         by_motion = np.zeros((6, 6)) if motion is None else precision * jacobian.T @ jacobian @ motion
         kept = np.asarray(np.linalg.inv(np.eye(6) + by_motion))
-        seen.append(_SeenView(view, rows, pose, errors, jacobian, precision, kept))
+        seen.append(_SeenView(rows, pose, errors, jacobian, effect, precision, kept))
     return seen

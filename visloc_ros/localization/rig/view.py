@@ -34,6 +34,11 @@ class RigView:
     points: Array
     motion_covariance: Array | None = None
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether the image is of another time than the rig's stamp."""
+        return self.motion_covariance is not None
+
     def residuals(self, map_from_rig: SE3) -> Array:
         """Keypoints minus projected points (N, 2) in pixels, for the likeliest motion; infinite behind the camera."""
         return self._residuals_at(self.seen_from(map_from_rig))
