@@ -8,6 +8,7 @@ import pytest
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
+    ACCEPTED,
     Anchor,
     AnchorPose,
     MapIdentity,
@@ -269,6 +270,21 @@ def test_an_anchor_that_is_delivered_twice_counts_once():
     assert twice.backend.refused == {"repeated anchor": 3}
     (one, other) = (robot.heard.published[-1] for robot in (once, twice))
     np.testing.assert_array_equal(one.pose.covariance, other.pose.covariance)
+
+
+def test_an_anchor_of_an_image_that_is_frozen_is_rejected():
+    robot = Robot()
+    robot.run(range(60))
+    robot.backend.add_odometry(Rejection(stamp_of(60), Reason.FROZEN))
+    robot.anchors.add(anchor_of(60))
+    robot.anchors.add(anchor_of(59))
+    robot.backend.add_odometry(odometry_at(61))
+    frozen, sound = robot.heard.verdicts[-2:]
+    assert frozen.reason is Reason.FROZEN
+    assert sound is ACCEPTED
+    accepted = [anchor.result.stamp_ns for anchor in robot.backend.take_accepted()]
+    assert stamp_of(59) in accepted
+    assert stamp_of(60) not in accepted
 
 
 def test_anchors_alone_are_taken_again_when_a_bag_is_played_again():

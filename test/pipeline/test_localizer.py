@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pycolmap
 
@@ -203,6 +204,22 @@ def test_a_camera_that_is_frozen_is_left_out_at_once_and_found_again():
     assert estimates[-1].state is State.LOCALIZED
     searched = {result.stamp_ns for result, _ in recorder.anchors}
     assert searched.isdisjoint(run.stamps_ns[begin:end])
+
+
+def test_an_image_from_before_odometry_began_again_is_still_known():
+    run, rng = simulate_run(SCENARIO, 0), np.random.default_rng(0)
+    backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5))
+    localizer = Localizer(SimulatedOdometry(run), backend, SimulatedPoints(run))
+    wall = cv2.GaussianBlur(rng.normal(128.0, 400.0, (64, 400)), (0, 0), 8.0)
+    shown = [(4 * index) for index in range(12)]
+    shown[-2] = shown[-5]
+    estimates = []
+    for stamp_ns, start in zip(run.stamps_ns[:12], shown, strict=True):
+        image = np.clip(wall[:, start : start + 80] + rng.normal(0.0, 2.0, (64, 80)), 0, 255).astype(np.uint8)
+        estimates.append(localizer.process(Frame(stamp_ns, image, CAMERA)))
+        if len(estimates) == 9:
+            localizer.restart_odometry()
+    assert [index for index, one in enumerate(estimates) if one.reason is Reason.FROZEN] == [10]
 
 
 def test_what_odometry_finds_frozen_is_neither_searched_nor_followed_nor_carried_on():

@@ -138,6 +138,7 @@ class Backend(PoseBackend):
         self._accepted: deque[Anchor] = deque(maxlen=KEPT)
         self._pending: dict[int, Anchor] = {}
         self._judged: deque[tuple[str, CoordinateFrame | None, int]] = deque(maxlen=KEPT)
+        self._frozen_ns: deque[int] = deque(maxlen=KEPT)  # stamps of images that do not show what is there at them
         self._inputs: list[Input] = []
         self._is_heard, self._heard_ns = False, 0
         self._withheld_ns: int | None = None
@@ -192,6 +193,8 @@ class Backend(PoseBackend):
             self._inputs.append(Input(InputKind.ODOMETRY, result.stamp_ns))
             if not self._accept_stamp(result.stamp_ns):
                 return None
+            if isinstance(result, Rejection) and result.reason is Reason.FROZEN:
+                self._frozen_ns.append(result.stamp_ns)
             is_followed = not isinstance(result, Rejection) or result.reason not in NOT_FOLLOWED
             if isinstance(result, Rejection) and not is_followed and not result.stage_ms:
                 carried = self._carry_on(result)
@@ -369,6 +372,7 @@ class Backend(PoseBackend):
             self._motion.reset()
             self._continuity.reset()
             self._judged.clear()
+            self._frozen_ns.clear()
             self._withheld_ns, self._ended_ns, self._last = None, before_ns, None
             self._listener.on_clock_jump()
         self._is_heard = True
@@ -389,7 +393,11 @@ class Backend(PoseBackend):
             if in_use is None:
                 self.refused["anchor in another frame than the map in use"] += 1
                 continue
-            verdict = self._estimator.add_anchor(self._frame.own_anchor(in_use.result))
+            verdict: Verdict
+            if anchor.result.stamp_ns in self._frozen_ns:
+                verdict = Rejection(anchor.result.stamp_ns, Reason.FROZEN)
+            else:
+                verdict = self._estimator.add_anchor(self._frame.own_anchor(in_use.result))
             if verdict is PENDING:
                 self._pending[anchor.result.stamp_ns] = in_use
             if not isinstance(verdict, Rejection):

@@ -263,12 +263,12 @@ class Localizer:
 
     def change_camera(self) -> None:
         """Take the frames of another camera from now on, in whose images the map tracker follows points already."""
+        self._stale.reset()
         self.restart_odometry()
 
     def restart_odometry(self) -> None:
         """Begin odometry again from the next frame; followed map points hold the pose meanwhile."""
         self.odometry.reset()
-        self._stale.reset()
         self._map_tracked_ns, self._held, self.disagreements = 0, None, 0
 
     def _track_map(
