@@ -41,6 +41,22 @@ def test_an_earlier_image_that_a_moving_camera_sends_again_is_stale(shape):
     assert [step for step, is_stale in enumerate(found) if is_stale] == list(range(12, 40, 3))
 
 
+def test_a_camera_that_turns_fast_or_has_always_sent_old_images_is_found_out():
+    rng = np.random.default_rng(1)
+    for steps_px, first, begins in (([5] * 60, 22, 28), ([27] * 60, 40, 40)):
+        images, clean = StaleImages(), walk(steps_px)
+        shown = [step - 8 if step >= first and step % 3 == 1 else step for step in range(20, 60)]
+        found = [20 + index for index, step in enumerate(shown) if images.is_stale(noisy(clean[step], rng))]
+        assert found == list(range(begins, 60, 3))
+
+
+def test_a_whole_buffer_that_is_sent_again_is_stale_and_no_more():
+    rng, images, clean = np.random.default_rng(1), StaleImages(), walk([5] * 40)
+    shown = [*range(20), *range(8, 18), *range(30, 40)]
+    found = [index for index, step in enumerate(shown) if images.is_stale(noisy(clean[step], rng))]
+    assert found == list(range(20, 28))
+
+
 def test_after_something_has_passed_before_a_camera_at_rest_no_more_than_one_image_is_stale():
     rng, images = np.random.default_rng(1), StaleImages()
     clean, passing = walk([0] * 30)[0], walk([0], seed=3)[0]

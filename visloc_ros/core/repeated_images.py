@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 import cv2
 import numpy as np
@@ -19,11 +18,10 @@ LEAST_CONTRAST = 4.0
 
 _Thumbnail = NDArray[np.float32]
 
-_KEPT = 16  # images: drivers' buffers hold 4 to 8
+_KEPT, _MOST_IN_A_ROW = 16, 8  # images: drivers' buffers hold 4 to 8
 _WIDTH = 32  # px, to which images are made smaller, so that their noise averages out
 _MOST_SHARE = 0.25  # of its difference from the image before, that an image sent again has from the earlier one
-_LEAP = 1.5  # times the usual difference between two images: less is a camera that sways, or turns back
-_FEWEST = 3  # differences that show which is usual
+_LEAST_SHARE = 0.5  # of the same, by which the image before differs from those around that one: else it turns back
 
 
 class RepeatedImages:
@@ -46,43 +44,48 @@ class StaleImages:
     """Compares each image of one camera with several before: a buffer that is sent again shows what was, not what is.
 
     A camera that moves sees nothing twice at once, but for its noise. One that stands differs as little from the image
-    before as from earlier ones, one that turns back differs no more from it than usual, and one that lights the scene
-    now and then sees that brighter, not another one. If what was seen earlier is seen twice in a row, something has
-    passed before the camera.
+    before as from earlier ones, one that turns back, or sways, has just seen what was around the earlier image, and one
+    that lights the scene now and then sees that brighter, not another one. If what was seen earlier is seen twice in a
+    row, something has passed before the camera.
     """
 
     def __init__(self) -> None:
         self._before: deque[_Thumbnail] = deque(maxlen=_KEPT)
-        self._steps: deque[float] = deque(maxlen=_KEPT)  # differences between images and those before
-        self._stale: _Thumbnail | None = None  # the one before, if it was
+        self._stale: list[_Thumbnail] = []  # images in a row that were
 
     def reset(self) -> None:
         """Forget all images."""
         self._before.clear()
-        self._steps.clear()
-        self._stale = None
+        self._stale.clear()
 
     def is_stale(self, image: Image) -> bool:
         """Whether an image (H, W) or (H, W, 3) shows what an earlier one than the one before did, and that did not.
 
-        None of less than 64 pixels to a side is taken to.
+        None of less than 64 pixels to a side is taken to, nor more images in a row than a buffer holds.
         """
         if min(image.shape[:2]) < 2 * _WIDTH:  # of which few pixels make one
             return False
         small = _thumbnail(image)
         if self._before and self._before[-1].shape != small.shape:
             self.reset()
-        *earlier, step = [_difference(small, one) for one in self._before] or [0.0]
-        leaps = len(self._steps) >= _FEWEST and step > _LEAP * median(self._steps)
-        stale, self._stale = self._stale, None
-        stays = stale is not None and _difference(small, stale) < _MOST_SHARE * step
-        if leaps and not stays and min(earlier, default=np.inf) < _MOST_SHARE * step:
-            self._stale = small
+        if self._leaps_back(small) and len(self._stale) < _MOST_IN_A_ROW:
+            self._stale.append(small)
             return True
-        if self._before:
-            self._steps.append(step)
+        self._stale.clear()
         self._before.append(small)
         return False
+
+    def _leaps_back(self, small: _Thumbnail) -> bool:
+        """Whether an image is like earlier ones, but neither like a stale one before nor on its way there."""
+        if len(self._before) < 2:
+            return False
+        known, before = list(self._before), self._before[-1]
+        *differences, step = [_difference(small, one) for one in known]
+        alike = np.flatnonzero(np.array(differences) < _MOST_SHARE * step)
+        around = {index for one in alike for index in (one - 1, one + 1) if index >= 0}
+        turns_back = any(_difference(before, known[index]) < _LEAST_SHARE * step for index in around)
+        stays = bool(self._stale) and _difference(small, self._stale[-1]) < _MOST_SHARE * step
+        return len(alike) > 0 and not turns_back and not stays
 
 
 def shows_nothing(image: NDArray[np.uint8]) -> bool:
