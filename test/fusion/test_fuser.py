@@ -423,6 +423,27 @@ def test_a_camera_that_another_one_contradicts_makes_the_pose_as_uncertain_as_an
     assert sigmas[5:8] == pytest.approx([0.2, 0.25, 0.3], abs=0.03)
 
 
+def test_cameras_that_contradict_each_other_take_no_doubt_back():
+    """Odometry has found itself in the image of another camera, as the map shows, before that contradicts it, too."""
+    scenario = replace(EXACT, path="eight", duration_s=8.0, rate_hz=10.0, anchor_period_s=1.0, tracked=True)
+    run = simulate_run(scenario, 0)
+    turn = SE3(rotation_matrix([0.0, np.radians(89.0), 0.0]), np.zeros(3))
+
+    class Contradicted(FollowedPoints):
+        def track(self, stamp_ns):
+            tracked, stamps = super().track(stamp_ns), run.stamps_ns[45:49]
+            if stamp_ns == stamps[0]:
+                return replace(tracked, map_from_camera=tracked.map_from_camera @ turn)
+            seconds = (stamp_ns - stamps[0]) / SECOND
+            return Rejection(stamp_ns, Reason.RIG_MISMATCH, {UNCONFIRMED_S: seconds}) if stamp_ns in stamps else tracked
+
+    estimates = play(Fuser(CONFIG, metric=True), run, followed=Contradicted(scenario, run, 0))
+    sigmas_deg = [np.degrees(np.sqrt(np.linalg.eigvalsh(one.covariance[3:, 3:])[-1])) for one in estimates[44:50]]
+    assert max(sigmas_deg[0], sigmas_deg[5]) < 1.0
+    assert min(sigmas_deg[1:5]) > 80.0
+    assert State.LOCALIZED not in {one.state for one in estimates[45:49]}
+
+
 def test_lookalike_places_do_not_pull_the_pose_away():
     for seed in range(3):
         run, estimates, _ = fused(replace(QUICK, alias_share=0.15), seed)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.recent_motion import unobserved_motion_covariance
 from visloc_ros.core.tangent import covariance_of_doubt
@@ -14,7 +16,10 @@ _MANY_POINTS, _NEXT_TO_NONE = 40, 0.05  # of 8,460 searches in a kitchen and a f
 
 @dataclass(frozen=True, eq=False)
 class Contradiction:
-    """The covariance (6, 6) by which a pose may be off since a stamp; it grows by its own size every ``period_ns``."""
+    """The covariance (6, 6) by which a pose may be off since a stamp; it grows by its own size every ``period_ns``.
+
+    It is diagonal: the error may be in any direction.
+    """
 
     covariance: Array
     stamp_ns: int
@@ -35,10 +40,13 @@ class Contradiction:
         return Contradiction(unobserved_motion_covariance(seconds), stamp_ns)
 
     def or_larger(self, earlier: Contradiction | None) -> Contradiction:
-        """The earlier contradiction, if positions are more uncertain by it: more evidence takes nothing back."""
-        if earlier is None or earlier.covariance_at(self.stamp_ns)[0, 0] <= self.covariance[0, 0]:
+        """As uncertain as by an earlier contradiction, too, along each axis: more evidence takes nothing back."""
+        if earlier is None:
             return self
-        return earlier
+        covariance, period_ns = np.maximum(self.covariance, earlier.covariance_at(self.stamp_ns)), self.period_ns
+        if earlier.period_ns is not None:  # it goes on to grow as it has
+            period_ns = earlier.period_ns + self.stamp_ns - earlier.stamp_ns
+        return Contradiction(covariance, self.stamp_ns, period_ns)
 
     def covariance_at(self, stamp_ns: int) -> Array:
         """The covariance (6, 6) of a later pose."""

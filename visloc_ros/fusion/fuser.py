@@ -424,7 +424,7 @@ class Fuser(Estimator):
     def _miss_tracked(self, rejection: Rejection) -> None:
         if rejection.reason is Reason.RIG_MISMATCH:  # odometry is by the camera that another one contradicts
             seconds = rejection.counts.get(UNCONFIRMED_S, 0.0)
-            self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds)
+            self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds).or_larger(self._contradiction)
         elif self._agreed_ns is not None and shows_another_place(rejection) and self._is_sure:
             seconds = (rejection.stamp_ns - self._agreed_ns) / NANOSECONDS
             self._contradiction = Contradiction.unobserved(rejection.stamp_ns, seconds).or_larger(self._contradiction)
