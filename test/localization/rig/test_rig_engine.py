@@ -165,6 +165,8 @@ def test_a_late_image_is_used_with_the_motion_since_and_left_out_without(room, b
     answer = rig.rig_engine.localize(now, images | {"left": moved})
     assert set(answer.by_camera) == {"front", "left"}
     assert error_m(answer, body) < 0.01
+    exactly = replace(moved, motion_covariance=np.zeros((6, 6)))
+    assert error_m(rig.rig_engine.localize(now, images | {"left": exactly}), body) < 0.01
 
 
 def test_a_doubtful_motion_widens_the_covariance(room, body):

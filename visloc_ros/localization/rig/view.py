@@ -67,20 +67,20 @@ class RigView:
         motion = self.motion_in_map(map_from_rig)
         if motion is None or len(self.pixels) == 0:
             return map_from_rig
-        prior = _LOSS_SCALE_PX**2 * np.linalg.inv(motion)
-        error = np.zeros(6)
+        values, axes = np.linalg.eigh(motion)
+        root = axes * np.sqrt(np.maximum(values, 0.0))  # some motions, or all, may be known exactly
+        error = np.zeros(6)  # in standard deviations
         for _ in range(_STEPS):
-            pose = perturbed(map_from_rig, error)
+            pose = perturbed(map_from_rig, root @ error)
             residuals = self._residuals_at(pose)
             ahead = np.isfinite(residuals).all(axis=1)
-            residuals, jacobian = residuals[ahead], self.jacobian(pose, self.points[ahead])
+            residuals, jacobian = residuals[ahead], self.jacobian(pose, self.points[ahead]) @ root
             weights = 1.0 / (1.0 + np.square(residuals / _LOSS_SCALE_PX).sum(axis=1))
             weighted = jacobian * np.repeat(weights, 2)[:, None]
-            gradient = weighted.T @ residuals.ravel() - prior @ error
-            error = error + np.linalg.solve(weighted.T @ jacobian + prior, gradient)
-            beyond = float(error @ np.linalg.solve(motion, error)) / chi_square_quantile(_SURE, 6)
-            error = error / np.sqrt(max(1.0, beyond))
-        return perturbed(map_from_rig, error)
+            gradient = weighted.T @ residuals.ravel() - _LOSS_SCALE_PX**2 * error
+            error = error + np.linalg.solve(weighted.T @ jacobian + _LOSS_SCALE_PX**2 * np.eye(6), gradient)
+            error = error / np.sqrt(max(1.0, float(error @ error) / chi_square_quantile(_SURE, 6)))
+        return perturbed(map_from_rig, root @ error)
 
     def _residuals_at(self, map_from_rig: SE3) -> Array:
         return reprojection_residuals(map_from_rig @ self.rig_from_camera, self.pixels, self.points, self.camera)
