@@ -77,7 +77,7 @@ class CameraSearch:
 
     def at(self, map_from_rig: SE3, view: RigView, config: PoseConfig) -> PoseSolution | None:
         """The pose of the camera that one of the rig gives, by a view; None with fewer than four inliers."""
-        seen_from = self.map_from_camera(view.seen_from(map_from_rig))
+        seen_from = self.map_from_camera(view.seen_from(map_from_rig, config))
         return judge_pose(seen_from, view.pixels, view.points, view.camera, config)
 
     def support(

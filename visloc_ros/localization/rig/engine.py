@@ -188,7 +188,8 @@ class RigEngine:
     def _of_camera(self, pose: RigPose, camera: CameraSearch, view: RigView, inliers: NDArray[np.bool_]) -> AnchorPose:
         """What one camera sees at a pose of the rig."""
         map_from_camera, covariance, shared = pose.of_camera(self.rig.rig_from_camera(camera.name))
-        errors = np.linalg.norm(view.residuals(pose.map_from_rig)[inliers], axis=1)
+        seen_from = view.seen_from(pose.map_from_rig, self.engine.config.pose)
+        errors = np.linalg.norm(view.residuals(seen_from)[inliers], axis=1)
         return AnchorPose(
             pose.stamp_ns,
             map_from_camera,

@@ -77,7 +77,8 @@ def is_by_chance(views: Sequence[RigView], solution: RigSolution, config: PoseCo
 
 def _score(views: Sequence[RigView], map_from_rig: SE3, config: PoseConfig) -> float:
     """Inliers, each counting less the larger its error is (MSAC, Torr and Zisserman 2000)."""
-    errors = np.concatenate([np.linalg.norm(view.residuals(map_from_rig), axis=1) for view in views])
+    seen = [view.residuals(view.seen_from(map_from_rig, config)) for view in views]
+    errors = np.linalg.norm(np.concatenate(seen), axis=1)
     return float(np.sum(np.maximum(0.0, 1.0 - np.square(errors / config.max_error_px))))
 
 
@@ -166,11 +167,12 @@ def _inverse(seen: Sequence[_SeenView]) -> Array | None:
 
 def _seen(views: Sequence[RigView], map_from_rig: SE3, config: PoseConfig) -> list[_SeenView]:
     """The views at a pose, none with fewer than four inliers."""
-    poses = [view.seen_from(map_from_rig) for view in views]
-    inliers = [view.inliers(map_from_rig, config) for view in views]
+    poses = [view.seen_from(map_from_rig, config) for view in views]
+    residuals = [view.residuals(pose) for view, pose in zip(views, poses, strict=True)]
+    inliers = [np.asarray(np.linalg.norm(one, axis=1) <= config.max_error_px) for one in residuals]
     if sum(int(rows.sum()) for rows in inliers) < MIN_POINTS:
         return []
-    residuals = [view.residuals(map_from_rig)[rows] for view, rows in zip(views, inliers, strict=True)]
+    residuals = [one[rows] for one, rows in zip(residuals, inliers, strict=True)]
     variance = noise_variance(np.concatenate(residuals), config, 6 * (1 + sum(one.has_moved for one in views)))
     seen = []
     for view, pose, rows, errors in zip(views, poses, inliers, residuals, strict=True):

@@ -12,10 +12,9 @@ from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import lever_jacobian, perturbed, turn_covariance
 from visloc_ros.localization.config import PoseConfig
-from visloc_ros.localization.uncertainty import projection_jacobian, reprojection_residuals
+from visloc_ros.localization.uncertainty import cauchy_weights, projection_jacobian, reprojection_residuals
 
 _STEPS = 6  # from a motion off by some degrees
-_LOSS_SCALE_PX = PoseConfig().loss_scale_px
 _SURE = 0.999  # that a motion is not off by more
 
 
@@ -40,12 +39,13 @@ class RigView:
         return self.motion_covariance is not None
 
     def residuals(self, map_from_rig: SE3) -> Array:
-        """Keypoints minus projected points (N, 2) in pixels, for the likeliest motion; infinite behind the camera."""
-        return self._residuals_at(self.seen_from(map_from_rig))
+        """Keypoints minus projected points (N, 2) in pixels, for the motion as given; infinite behind the camera."""
+        return reprojection_residuals(map_from_rig @ self.rig_from_camera, self.pixels, self.points, self.camera)
 
     def inliers(self, map_from_rig: SE3, config: PoseConfig) -> NDArray[np.bool_]:
-        """Which correspondences (N,) agree with a pose."""
-        return np.asarray(np.linalg.norm(self.residuals(map_from_rig), axis=1) <= config.max_error_px)
+        """Which correspondences (N,) agree with a pose, for the likeliest motion."""
+        errors = np.linalg.norm(self.residuals(self.seen_from(map_from_rig, config)), axis=1)
+        return np.asarray(errors <= config.max_error_px)
 
     def jacobian(self, map_from_rig: SE3, points: Array) -> Array:
         """Derivative (2 N, 6) of projected points by the pose of the rig, in the tangent of ``core.types``."""
@@ -59,7 +59,7 @@ class RigView:
             return None
         return turn_covariance(self.motion_covariance, map_from_rig.rotation)
 
-    def seen_from(self, map_from_rig: SE3) -> SE3:
+    def seen_from(self, map_from_rig: SE3, config: PoseConfig) -> SE3:
         """The pose with the error of the motion that explains the points best (Gauss-Newton, Cauchy loss).
 
         It stays within what the motion's covariance allows.
@@ -69,18 +69,14 @@ class RigView:
             return map_from_rig
         values, axes = np.linalg.eigh(motion)
         root = axes * np.sqrt(np.maximum(values, 0.0))  # some motions, or all, may be known exactly
-        error = np.zeros(6)  # in standard deviations
+        error, variance = np.zeros(6), config.loss_scale_px**2  # in standard deviations, and of a pixel
         for _ in range(_STEPS):
             pose = perturbed(map_from_rig, root @ error)
-            residuals = self._residuals_at(pose)
+            residuals = self.residuals(pose)
             ahead = np.isfinite(residuals).all(axis=1)
             residuals, jacobian = residuals[ahead], self.jacobian(pose, self.points[ahead]) @ root
-            weights = 1.0 / (1.0 + np.square(residuals / _LOSS_SCALE_PX).sum(axis=1))
-            weighted = jacobian * np.repeat(weights, 2)[:, None]
-            gradient = weighted.T @ residuals.ravel() - _LOSS_SCALE_PX**2 * error
-            error = error + np.linalg.solve(weighted.T @ jacobian + _LOSS_SCALE_PX**2 * np.eye(6), gradient)
+            weighted = jacobian * np.repeat(cauchy_weights(residuals, config), 2)[:, None]
+            gradient = weighted.T @ residuals.ravel() - variance * error
+            error = error + np.linalg.solve(weighted.T @ jacobian + variance * np.eye(6), gradient)
             error = error / np.sqrt(max(1.0, float(error @ error) / chi_square_quantile(_SURE, 6)))
         return perturbed(map_from_rig, root @ error)
-
-    def _residuals_at(self, map_from_rig: SE3) -> Array:
-        return reprojection_residuals(map_from_rig @ self.rig_from_camera, self.pixels, self.points, self.camera)
