@@ -7,6 +7,7 @@ import pytest
 from followed_room import RATE_HZ, error_of
 
 from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.tangent import perturbed
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Reason, Rejection, TrackedPose
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, OtherImage, RigMapTracker
@@ -288,6 +289,24 @@ def test_another_camera_leads_with_the_points_that_were_followed_in_it(room, rig
         assert isinstance(result, TrackedPose)
         truth = room.pose(index) @ FRONT_FROM_RIGHT
         assert np.linalg.norm(error_of(result.map_from_camera, truth)[:3]) < 0.03
+
+
+def test_a_camera_that_leads_next_is_as_uncertain_as_its_place_was_at_the_anchor(room, rights):
+    """Its anchor is that of the other camera, moved to its own image by an odometry that errs."""
+    images, squared = Images(room, rights, late=3), []
+    for seed in range(4):
+        rng, images.leading = np.random.default_rng(seed), "front"
+        tracker = RigMapTracker(room.map, CONFIG, images)
+        for index in range(LAST):
+            error = rng.normal(0.0, [0.02] * 3 + [0.01] * 3)
+            tracker.track(room.frame(index), perturbed(room.pose(index), error))
+        tracker.restart(room.anchor(LAST - 1))
+        images.leading = "right"
+        result = tracker.track(rights[LAST - 3])
+        assert isinstance(result, TrackedPose)
+        error = error_of(result.map_from_camera, room.pose(LAST - 3) @ FRONT_FROM_RIGHT)
+        squared.append(float(error @ np.linalg.solve(result.covariance, error)))
+    assert np.mean(squared) < 12.0
 
 
 def test_a_camera_that_contradicts_the_leading_one_is_left_out(room, rights, alone):

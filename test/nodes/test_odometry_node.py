@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pycolmap
 import pytest
@@ -200,6 +201,20 @@ def test_a_shuffled_frame_is_dropped_and_a_looped_bag_starts_again(camera):
     camera.wait_for_rejection("unordered")
     camera.send(raw_image(BEGIN_NS, noise()))
     assert camera.wait_for_status(BEGIN_NS).reason == "DEGENERATE_MOTION"
+
+
+def test_an_earlier_image_is_frozen_though_there_was_no_time_for_it_when_it_came_first(camera, monkeypatch):
+    rng = np.random.default_rng(0)
+    wall = cv2.GaussianBlur(rng.normal(128.0, 400.0, (240, 600)), (0, 0), 20.0)
+    steps = [*range(12), 12 - 7, 13, 14]  # driver's buffers are sent again
+    monkeypatch.setattr(camera.harness.node._loads["main"], "skips", lambda *_: len(camera.statuses) % 3 == 2)
+    for index, step in enumerate(steps):
+        pixels = wall[:, 10 * step : 10 * step + 320] + rng.normal(0.0, 2.0, (240, 320))
+        camera.send(raw_image(BEGIN_NS + index * SECOND // 10, np.clip(pixels, 0, 255).astype(np.uint8)))
+        camera.wait_for_status(BEGIN_NS + index * SECOND // 10)
+    reasons = [status.reason for status in camera.statuses]
+    assert [index for index, reason in enumerate(reasons) if reason == "OVERLOADED"] == [2, 5, 8, 11, 14]
+    assert [index for index, reason in enumerate(reasons) if reason == "FROZEN"] == [12]
 
 
 def test_another_camera_info_begins_again(camera):

@@ -18,14 +18,16 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from visloc_ros.core.bit_depth import BitDepth
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, guess_calibration
 from visloc_ros.core.camera_load import CameraLoad
+from visloc_ros.core.clock import StampGuard, StampVerdict
 from visloc_ros.core.config import Config, option
 from visloc_ros.core.errors import CalibrationError, VislocError
-from visloc_ros.core.repeated_images import NOISELESS_MEANING, RepeatedImages, shows_nothing
+from visloc_ros.core.repeated_images import NOISELESS_MEANING, RepeatedImages, StaleImages, shows_nothing
 from visloc_ros.core.timing import ProcessorTime
 from visloc_ros.core.types import Frame, Reason
+from visloc_ros.core.types import Image as ImageArray
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_health import CameraHealth
-from visloc_ros.nodes.conversions import frame_from_msg
+from visloc_ros.nodes.conversions import frame_from_msg, image_from_msg
 from visloc_ros.nodes.guard import RejectedMessages
 from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
 from visloc_ros.nodes.worker import Worker
@@ -78,10 +80,12 @@ CAMERA_PARAMETERS = (
 class CameraInput:
     """Subscribes to a camera and calls ``on_frame(frame, camera_frame_id)`` in a worker thread.
 
-    ``on_arrived`` gets the stamp of each image at once. Images whose stamp is not ``is_wanted`` are not even decoded;
-    work on one whose stamp is not ``is_urgent`` gives way to other programs. Where ``load`` skips an image for lack of
-    time, or it is FROZEN, the one before once more, ``on_skipped`` gets its stamp and the reason instead, in order with
-    the frames. When ``queue_size`` of them wait, the oldest is dropped. Compressed images become grey unless a listener
+    ``on_arrived`` gets the stamp of each image at once. Images whose stamp is not ``is_wanted`` are left out; work on
+    one whose stamp is not ``is_urgent`` gives way to other programs. If ``load`` skips an image for lack of time, or it
+    is FROZEN, the one before once more, ``on_skipped`` gets its stamp and the reason instead, in order with the frames.
+    FROZEN is also what shows what an earlier image did, if this ``compares_all`` images: those that are left out or
+    skipped, too, since what is sent again may be one of them; otherwise these are not even decoded. When ``queue_size``
+    of them wait, the oldest is dropped. Compressed images become grey unless a listener
     ``wants_colour``. Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` and
     ``calibration`` are those of the newest image. ``health`` and the log report problems of the images. Names of topics
     begin with ``prefix``. Raises CalibrationError where a calibration file cannot be read.
@@ -99,6 +103,7 @@ class CameraInput:
         on_arrived: Callable[[int], None] = lambda _: None,
         on_skipped: Callable[[int, Reason], None] = lambda _, __: None,
         wants_colour: Callable[[], bool] = lambda: True,
+        compares_all: bool = False,
         prefix: str = "",
     ) -> None:
         self.rejected = RejectedMessages(node.get_logger())
@@ -134,6 +139,7 @@ class CameraInput:
         )
         self._depth, self._repeated = BitDepth(), None if config.is_noiseless else RepeatedImages()
         self._repeated_nothing: bool | None = None  # whether the image that repeats shows nothing
+        self._stale, self._guard = StaleImages() if compares_all else None, StampGuard()
         self._rectification = RectificationCheck(None)
         self._had_problem = False
         node.subscription(kind, topic, self._take_image, IMAGE[config.qos], from_outside=True)
@@ -203,15 +209,18 @@ class CameraInput:
             self._leave_out("unstamped", "an image has no stamp and was left out")
             return
         stamp_ns = stamp_from_msg(message.header.stamp)
+        if self._stale is not None and self._guard.judge(stamp_ns) is StampVerdict.CLOCK_JUMP:
+            self._stale.reset()  # a bag begins again
         if self._is_frozen(message):
             self.health.repeated()
             self._on_skipped(stamp_ns, Reason.FROZEN)
             return
         self.health.changed()
         if not self._is_wanted(stamp_ns):
+            self._is_stale_unused(message)
             return
         if self._load is not None and self._load.skips(self._worker.num_waiting, time.monotonic()):
-            self._on_skipped(stamp_ns, Reason.OVERLOADED)
+            self._on_skipped(stamp_ns, Reason.FROZEN if self._is_stale_unused(message) else Reason.OVERLOADED)
             return
         try:
             refuse_depth(self.health.topic, encoding_of(message))
@@ -226,6 +235,9 @@ class CameraInput:
         if self._rectification.contradiction:
             self._leave_out("rectification", self._rectification.contradiction)
             return
+        if self._is_stale(frame.image):
+            self._on_skipped(stamp_ns, Reason.FROZEN)
+            return
         self.health.used(frame)
         self.camera_frame = message.header.frame_id
         self._say_calibration(frame.calibration)
@@ -237,12 +249,27 @@ class CameraInput:
             self._repeated_nothing = None
             return False
         if self._repeated_nothing is None:
-            try:
-                frame = frame_from_msg(message, self._choice.of_images, False, self._depth)
-            except VislocError:  # counted where it is to be used
+            image = self._decoded(message)
+            if image is None:
                 return False
-            self._repeated_nothing = shows_nothing(frame.image)
+            self._repeated_nothing = shows_nothing(image)
         return not self._repeated_nothing
+
+    def _is_stale(self, image: ImageArray) -> bool:
+        """Whether an image that shows something shows what an earlier one did."""
+        return self._stale is not None and self._stale.is_stale(image) and not shows_nothing(image)
+
+    def _is_stale_unused(self, message: Image | CompressedImage) -> bool:
+        """The same of an image that is not used."""
+        image = None if self._stale is None else self._decoded(message)
+        return image is not None and self._is_stale(image)
+
+    def _decoded(self, message: Image | CompressedImage) -> ImageArray | None:
+        """An image that is not used, None for one that cannot be decoded: those that are to be used are counted."""
+        try:
+            return image_from_msg(message, False, self._depth)
+        except VislocError:
+            return None
 
     def _say_calibration(self, calibration: CameraCalibration | None) -> None:
         """Log once which calibration is used from now on."""

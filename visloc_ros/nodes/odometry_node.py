@@ -122,7 +122,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             tracker,
             self._output,
             is_behind=lambda: self._input.is_late or self._load.is_overloaded,
-            is_noiseless=True,  # what repeats is left out as it arrives
+            is_compared=True,
         )
         self._sensors = SensorInput(self, self._odometry, lambda: self._input.camera_frame)
         publish_diagnostics(self, self._report)
@@ -137,6 +137,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             on_arrived=partial(self._leading.arrived, name),
             on_skipped=partial(self._skip, name),
             wants_colour=self._wants_colour,
+            compares_all=True,
             prefix=topic_prefix(name),
         )
 
@@ -192,7 +193,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def _process_next(self, name: str, frame: Frame, camera_frame: str) -> None:
         if name != self._followed_camera:
             self._followed_camera = name
-            self._localizer.change_camera()
+            self._localizer.restart_odometry()  # the map tracker follows points in its images already
             self._remote.follow_camera(camera_frame, frame.stamp_ns)
         if self._reset_asked.is_set():  # done here, between two frames, since tracking runs in another thread
             self._reset_asked.clear()

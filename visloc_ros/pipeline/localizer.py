@@ -142,8 +142,9 @@ class Localizer:
     newer frame waits already: its odometry then comes before this frame's map points, but not for long. Once map points
     have held the pose for a second they are followed every 60 ms, until they fail once. A frame whose image is the one
     before once more is FROZEN, and skipped, unless the images are ``is_noiseless``, as those of a simulator; so is one
-    that shows what an earlier image did (``StaleImages``). What odometry finds FROZEN by other sensors is neither
-    searched, nor are map points followed in it.
+    that shows what an earlier image did (``StaleImages``). If each image ``is_compared`` with those before as it
+    arrives, neither is looked for here. What odometry finds FROZEN by other sensors is neither searched, nor are map
+    points followed in it.
     """
 
     def __init__(
@@ -155,9 +156,10 @@ class Localizer:
         is_behind: Callable[[], bool] = lambda: False,
         *,
         is_noiseless: bool = False,
+        is_compared: bool = False,
     ) -> None:
-        self._repeated = None if is_noiseless else RepeatedImages()
-        self._stale = StaleImages()
+        self._repeated = None if is_noiseless or is_compared else RepeatedImages()
+        self._stale = None if is_compared else StaleImages()
         self.odometry, self.backend, self.map_tracker = odometry, backend, map_tracker
         self._listener = listener or TrackingListener()
         self._is_behind = is_behind
@@ -209,7 +211,8 @@ class Localizer:
     def _was_sent_before(self, image: Image) -> bool:
         """Whether an image that shows something is the one before once more, or shows what an earlier one did."""
         repeats = self._repeated is not None and self._repeated.repeats(image)
-        return (repeats or self._stale.is_stale(image)) and not shows_nothing(image)
+        is_stale = self._stale is not None and self._stale.is_stale(image)
+        return (repeats or is_stale) and not shows_nothing(image)
 
     def miss(self, frame: Frame, reason: Reason) -> Estimate | None:
         """Take one frame that cannot be tracked, for a reason known beforehand; None for one that is out of order."""
@@ -257,14 +260,11 @@ class Localizer:
 
     def reset(self) -> None:
         """Forget all images: stamps start again."""
-        self.change_camera()
+        if self._stale is not None:
+            self._stale.reset()
+        self.restart_odometry()
         if self.map_tracker is not None:
             self.map_tracker.reset()
-
-    def change_camera(self) -> None:
-        """Take the frames of another camera from now on, in whose images the map tracker follows points already."""
-        self._stale.reset()
-        self.restart_odometry()
 
     def restart_odometry(self) -> None:
         """Begin odometry again from the next frame; followed map points hold the pose meanwhile."""

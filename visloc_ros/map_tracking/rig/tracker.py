@@ -418,14 +418,13 @@ class RigMapTracker:
         return replace(by_camera, anchor_share=np.zeros((6, 6)), own=by_camera.covariance(of_anchor))
 
     def _moved(self, name: str, tracked: TrackedPose, own: OwnPose, place: _Place | None) -> PoseByCamera:
-        """A camera's own pose as one of the leading camera."""
-        if place is None:
-            return PoseByCamera(tracked.map_from_camera, tracked.anchor_share, own.covariance)
-        moved = tracked.of_other(place.camera_from_other.inverse)
+        """A camera's own pose as one of the leading camera, which may itself have been beside at the anchor."""
+        moved = tracked if place is None else tracked.of_other(place.camera_from_other.inverse)
         pose, share = moved.map_from_camera, moved.anchor_share
         covariance = move_covariance(own.covariance, pose.translation - tracked.map_from_camera.translation)
         at_anchor = self._anchored[name].place_error_at(pose)
-        return PoseByCamera(pose, share, covariance + share @ at_anchor @ share.T + place.of_leading(pose))
+        since = np.zeros((6, 6)) if place is None else place.of_leading(pose)
+        return PoseByCamera(pose, share, covariance + share @ at_anchor @ share.T + since)
 
     @property
     def _leading(self) -> MapTracker:
