@@ -118,7 +118,10 @@ def test_a_frame_that_is_only_kept_is_no_more_evidence_against_the_leading_camer
 def test_where_there_is_no_time_for_all_images_those_of_another_camera_are_needed_now_and_then(room, rights):
     tracker = RigMapTracker(room.map, CONFIG, Images(room, rights))
     stamps_ns = [frame.stamp_ns for frame in rights]
-    assert not tracker.needs("right", stamps_ns[0]), "no points are followed yet"
+    assert tracker.needs("right", stamps_ns[0])
+    tracker.track(room.frame(0))
+    needed = [tracker.needs("right", stamps_ns[0] + milliseconds * 1_000_000) for milliseconds in (50, 150, 250)]
+    assert needed == [False, False, True], "no points are followed yet"
     follow(room, tracker)
     needed = [tracker.needs("right", stamps_ns[LAST] + milliseconds * 1_000_000) for milliseconds in (50, 150, 250)]
     assert needed == [False, False, True]
@@ -289,6 +292,33 @@ def test_another_camera_leads_with_the_points_that_were_followed_in_it(room, rig
         assert isinstance(result, TrackedPose)
         truth = room.pose(index) @ FRONT_FROM_RIGHT
         assert np.linalg.norm(error_of(result.map_from_camera, truth)[:3]) < 0.03
+
+
+def test_long_after_the_anchor_the_next_image_of_the_other_camera_confirms_the_pose(room, untriggered):
+    tracker, results = RigMapTracker(room.map, CONFIG, Images(room, untriggered)), {}
+    for index in range(LAST + 12):
+        if index == LAST + 5:
+            tracker.restart(room.anchor(2))
+        results[index] = tracker.track(room.frame(index), room.pose(index) if index > LAST + 4 else None)
+    found = [index for index, result in results.items() if isinstance(result, TrackedPose)]
+    assert found[0] <= LAST + 6
+    assert max(errors_m(room, {index: results[index] for index in found})) < 0.03
+
+
+def test_an_anchor_of_a_later_image_confirms_a_camera_alone(room, rights):
+    images = Images(room, rights)
+    tracker = RigMapTracker(room.map, CONFIG, images)
+    images.shown = replace(rights[0], image=np.full_like(rights[0].image, 128))
+    results = {}
+    for index in range(LAST + 12):
+        is_known = index > LAST + 4
+        if index == LAST + 5:
+            tracker.restart(room.anchor(2))
+        if index == LAST + 9:
+            tracker.restart(room.anchor(LAST + 6))
+        results[index] = tracker.track(room.frame(index), room.pose(index) if is_known else None)
+    found = [index for index, result in results.items() if isinstance(result, TrackedPose)]
+    assert found == [LAST + 9, LAST + 10, LAST + 11]
 
 
 def test_a_camera_that_leads_next_is_as_uncertain_as_its_place_was_at_the_anchor(room, rights):

@@ -41,7 +41,10 @@ def _remedy(difference: PlaceDifference, refined: Rig) -> str:
     if difference.cause is Cause.CLOCK:
         shift_s = refined.cameras[difference.name].time_shift_s
         return f": correct its clock, or set its {TIME_SHIFT} to {shift_s:.3f} s"
+    if difference.is_contradicted and difference.shows_the_same:
+        return ": give each its own images"
     if difference.cause is Cause.MOUNT:
         inverse = ", which is the inverse of what was meant" if difference.is_inverse else ""
-        return f": correct its rig_from_camera{inverse}"
+        exchanged = f", or exchange its images and those of '{difference.seen_from}'" if difference.is_exchanged else ""
+        return f": correct its rig_from_camera{inverse}{exchanged}"
     return _ADVICE.get(difference.cause, "")

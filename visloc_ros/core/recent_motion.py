@@ -36,6 +36,14 @@ def unobserved_motion_covariance(seconds: float, speed: float = SPEED, turn_rate
     return np.diag(np.repeat([(speed * seconds) ** 2, (turn_rate * seconds) ** 2], 3))
 
 
+def unobserved_motion(then_ns: int, now_ns: int) -> tuple[SE3, Array] | None:
+    """``now_from_then`` of a body whose motion nothing shows, with its covariance (6, 6); None for long ago."""
+    since_ns = abs(now_ns - then_ns)
+    if since_ns > _OLDEST_NS:
+        return None
+    return SE3.identity(), unobserved_motion_covariance(since_ns / NANOSECONDS)
+
+
 def carried_from(parent_from_then: SE3, now_from_then: SE3, covariance: Array) -> tuple[SE3, Array]:
     """A pose moved on by a motion, and what the covariance (6, 6) of that adds about the axes of the parent."""
     parent_from_now = parent_from_then @ now_from_then.inverse

@@ -26,7 +26,7 @@ from visloc_ros.fusion.odom_velocity import UNKNOWN_VARIANCE
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.rig import RigEngine
 from visloc_ros.localization.rig.engine import AT_ONCE_NS
-from visloc_ros.localization.rig.places import Cause
+from visloc_ros.localization.rig.places import Cause, PlaceDifference
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_input import CameraInput, CameraInputConfig
 from visloc_ros.nodes.qos import CAMERA_POSES, RELIABLE
@@ -147,7 +147,7 @@ class RigInput:
             self._hear_odometry(stamp_ns)
             if self._leading.takes(name, stamp_ns):
                 return self._wants(stamp_ns)
-            # Without a known motion only images of one time can be searched together: each may be of the next one.
+            # Without a known motion one search follows the other: each image may be of the next one.
             is_of_use = not self._is_searching or not self._motion.is_known(stamp_ns)
             return is_of_use and self._wants(stamp_ns + _AHEAD_NS)
 
@@ -267,7 +267,15 @@ class RigInput:
                 yield f"Camera '{name}' is not used: its camera_info holds no calibration."
         for difference in () if self._search is None else self._search.engine.places.known:
             if difference.is_contradicted:
-                yield f"{difference}: {_REMEDIES[difference.cause]}."
+                yield f"{difference}: {_remedy(difference)}."
+
+
+def _remedy(difference: PlaceDifference) -> str:
+    if difference.shows_the_same:
+        return "remap the topics of one of them"
+    if difference.is_exchanged:
+        return f"{_REMEDIES[Cause.MOUNT]}, or exchange its topics and those of '{difference.seen_from}'"
+    return _REMEDIES[difference.cause]
 
 
 def _is_calibrated(frame: Frame) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.recent_motion import RecentMotion, unobserved_motion_covariance
+from visloc_ros.core.recent_motion import RecentMotion, unobserved_motion
 from visloc_ros.core.repeated_images import RepeatedImages
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Reason, Rejection
@@ -14,7 +14,6 @@ from visloc_ros.localization.rig import RigEngine, RigImage, RigPose
 from visloc_ros.map_tracking import OtherImage
 
 _OLDEST_NS = NANOSECONDS // 2  # of an image: then its camera is unplugged
-_MOMENT_NS = NANOSECONDS // 10  # in which a motion that nothing shows is small
 _SKIPPED = 8  # searches without a camera that saw nothing of the map, before it is tried again
 _MOST_STEPS = 256
 
@@ -82,9 +81,8 @@ class RigSearch:
         if isinstance(found, RigPose) and len(wanted) < len(images) and not self._is_expected(found, expected):
             wanted = images
             found = self.engine.localize(frame.stamp_ns, wanted, expected)
-        searched = [name for name in wanted if not _is_of_other_time(name, found)]
-        self.inliers |= {name: _seen_by(name, found) for name in searched}
-        self._left_out |= dict.fromkeys(searched, 0)
+        self.inliers |= {name: _seen_by(name, found) for name in wanted}
+        self._left_out |= dict.fromkeys(wanted, 0)
         return found.anchor_of(self.active, rig_from_camera) if isinstance(found, RigPose) else found
 
     def _images(self, frame: Frame) -> dict[str, RigImage]:
@@ -105,12 +103,11 @@ class RigSearch:
         )
 
     def _moved(self, other: Frame, now_ns: int) -> RigImage:
-        """An image with the motion of the rig since; for a moment one that is not known is small."""
-        moved = self.motion.since(other.stamp_ns, now_ns)
-        since_ns = abs(now_ns - other.stamp_ns)
-        if moved is None and since_ns <= _MOMENT_NS:
-            moved = SE3.identity(), unobserved_motion_covariance(since_ns / NANOSECONDS)
-        return RigImage(other) if moved is None or since_ns == 0 else RigImage(other, *moved)
+        """An image with the motion of the rig since; one that nothing shows is as uncertain as any."""
+        if other.stamp_ns == now_ns:
+            return RigImage(other)
+        moved = self.motion.since(other.stamp_ns, now_ns) or unobserved_motion(other.stamp_ns, now_ns)
+        return RigImage(other) if moved is None else RigImage(other, *moved)
 
     def _is_wanted(self, name: str) -> bool:
         """Whether a camera is searched; where none sees the map all are."""
@@ -118,12 +115,6 @@ class RigSearch:
             return True
         self._left_out[name] += 1
         return self._left_out[name] > _SKIPPED
-
-
-def _is_of_other_time(name: str, found: RigPose | Rejection) -> bool:
-    """Whether an image was not searched, because its motion since is not known."""
-    refused = found.left_out.get(name) if isinstance(found, RigPose) else None
-    return refused is not None and refused.reason is Reason.STALE
 
 
 def _seen_by(name: str, found: RigPose | Rejection) -> int:

@@ -79,3 +79,16 @@ def test_a_place_that_is_inverted_is_named_so(room):
     (named,) = localized(rig, frames=8).places.differences()
     assert named.is_inverse
     assert not replace(named, observed=named.given).is_inverse
+
+
+@pytest.mark.parametrize("shown", [("left", "left"), ("front", "front"), ("left", "front")])
+def test_cameras_on_wrong_topics_are_named_and_give_no_pose(room, shown):
+    rig, last = RigInRoom(room), []
+    for index in range(12):
+        body = SE3(rotation_matrix([0.0, 0.0, 0.8 * index]), [0.1 * index, 0.0, 0.0])
+        images = {name: rig.image(of, body, keep=0.5) for name, of in zip(("front", "left"), shown, strict=True)}
+        last.append(rig.rig_engine.localize(1_000, images))
+    assert [one.reason for one in last] == [Reason.RIG_MISMATCH] * 12
+    assert rig.rig_engine.places.unusable == {"front", "left"}
+    (named,) = rig.rig_engine.places.differences()
+    assert named.is_exchanged if shown == ("left", "front") else "show the same images" in str(named)

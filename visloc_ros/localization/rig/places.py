@@ -42,7 +42,8 @@ class PlaceDifference:
     ``observed`` is its ``rig_from_camera``, with covariance (6, 6) about the axes of the rig, by ``frames`` rig frames;
     ``shift_px`` is by how much the difference moves what the camera sees. It has a ``cause`` where it is no chance, and
     larger than the errors of keypoints. What goes along with the motion is due to the clock, whose stamps are
-    ``late_s`` seconds late, with their sigma; None where the motion is not known.
+    ``late_s`` seconds late, with their sigma; None where the motion is not known. ``place_of_other`` is the given
+    ``rig_from_camera`` of the camera that it is seen from.
     """
 
     name: str
@@ -53,6 +54,7 @@ class PlaceDifference:
     frames: int
     shift_px: float
     cause: Cause
+    place_of_other: SE3
     late_s: float | None = None
     late_sigma_s: float | None = None
 
@@ -74,11 +76,27 @@ class PlaceDifference:
     @property
     def is_inverse(self) -> bool:
         """Whether ``camera_from_rig`` was given instead of ``rig_from_camera``."""
-        is_other = not self.given.is_close(self.given.inverse, _ROUGHLY_M, _ROUGHLY_DEG)
-        return is_other and self.observed.is_close(self.given.inverse, _ROUGHLY_M, _ROUGHLY_DEG)
+        return self._is_rather_at(self.given.inverse)
+
+    @property
+    def shows_the_same(self) -> bool:
+        """Whether the camera is found where the other one is: one of them shows the other one's images."""
+        return self._is_rather_at(self.place_of_other)
+
+    @property
+    def is_exchanged(self) -> bool:
+        """Whether each may show the other one's images; an inverse place looks like that, too."""
+        return self._is_rather_at(self.place_of_other @ self.given.inverse @ self.place_of_other)
+
+    def _is_rather_at(self, other: SE3) -> bool:
+        """Whether the camera is roughly in another place, which is not roughly the given one."""
+        is_other = not self.given.is_close(other, _ROUGHLY_M, _ROUGHLY_DEG)
+        return is_other and self.observed.is_close(other, _ROUGHLY_M, _ROUGHLY_DEG)
 
     def __str__(self) -> str:
         seen = f"as seen from '{self.seen_from}' in {self.frames} rig frames"
+        if self.is_contradicted and self.shows_the_same:
+            return f"'{self.name}' and '{self.seen_from}' show the same images, in {self.frames} rig frames"
         if self.cause is Cause.CLOCK:
             return f"the stamps of '{self.name}' are {self._late}, {seen}"
         sigma_m, sigma = (math.sqrt(float(np.trace(self.covariance[part, part]))) for part in (slice(3), slice(3, 6)))
@@ -147,9 +165,14 @@ class PlaceCheck:
 
     @property
     def unusable(self) -> frozenset[str]:
-        """Names of the contradicted cameras whose difference moves what they see by more than an inlier may err."""
+        """Names of the contradicted cameras whose difference moves what they see by more than an inlier may err.
+
+        Both of a pair are unusable if either may show the other one's images.
+        """
         limit_px = self._config.max_error_px
-        return frozenset(one.name for one in self.known if one.is_contradicted and one.shift_px > limit_px)
+        wrong = [one for one in self.known if one.is_contradicted and one.shift_px > limit_px]
+        mixed_up = {one.seen_from for one in wrong if one.shows_the_same or one.is_exchanged}
+        return frozenset({one.name for one in wrong} | mixed_up)
 
     def refined(self) -> Rig:
         """The rig with the observed places of cameras that are mounted otherwise, and the time shifts of other clocks.
@@ -158,7 +181,7 @@ class PlaceCheck:
         """
         rig = self._rig
         for one in self.differences():
-            if one.cause is Cause.MOUNT:
+            if one.cause is Cause.MOUNT and not one.shows_the_same:
                 rig = rig.with_place(one.name, one.observed)
             elif one.cause is Cause.CLOCK and one.late_s is not None:
                 rig = rig.with_time_shift(one.name, rig.cameras[one.name].time_shift_s - one.late_s)
@@ -185,7 +208,8 @@ class PlaceCheck:
         cause, shift_px = self._cause(mean, fit)
         late = (None, None) if fit is None else (fit.late_s, fit.sigma_s)
         observed = perturbed(given, difference)
-        return PlaceDifference(other, one, given, observed, covariance, len(seen), shift_px, cause, *late)
+        place_of_one = self._rig.rig_from_camera(one)
+        return PlaceDifference(other, one, given, observed, covariance, len(seen), shift_px, cause, place_of_one, *late)
 
     def _cause(self, mean: PlaceObservation, fit: ClockFit | None) -> tuple[Cause, float]:
         """What explains the observations of a pair, and by how many pixels it moves what the camera sees.
@@ -221,6 +245,7 @@ class PlaceCheck:
             name=of_pair.seen_from,
             seen_from=of_pair.name,
             given=given,
+            place_of_other=of_pair.given,
             observed=moved @ given,
             covariance=move_covariance(of_pair.covariance, lever),
             late_s=None if of_pair.late_s is None else -of_pair.late_s,

@@ -93,7 +93,8 @@ class Agreement:
     from there on; after some such frames the leading camera is believed. Nor is there a pose by one camera alone from
     where it has left the motion so far, until another one has seen the map again: what stands still by a fault would
     soon be the motion so far. Nor is there one by a camera beside that leaves it alone while odometry does not, nor
-    where odometry leaves it and the images of the others are older than that.
+    where odometry leaves it and the images of the others are older than that. Where no motion so far is known another
+    camera, or an anchor of a later image, has to confirm the first pose, if there are images of other cameras.
     """
 
     def __init__(self, leading: str) -> None:
@@ -103,6 +104,7 @@ class Agreement:
         self._strayed: set[str] = set()  # cameras that left the motion so far alone: it has become theirs
         self._standing, self._standing_ns = 0, 0  # images in a row
         self._agreed_ns: int | None = None  # when two cameras last agreed, or judging began
+        self._unconfirmed_ns: int | None = None  # since when there have been poses, but none that was confirmed
 
     def is_trusted(self, name: str) -> bool:
         """Whether a camera has not contradicted the others since it last agreed with them."""
@@ -112,6 +114,7 @@ class Agreement:
         """Another camera leads: it is trusted, since none is left that contradicts it."""
         self.leading, self._record(name).is_trusted = name, True
         self._standing, self._undecided, self._is_in_doubt, self._strayed = 0, 0, False, set()
+        self._unconfirmed_ns = None
 
     def distrust(self, name: str) -> None:
         """Leave a camera out from now on."""
@@ -169,11 +172,14 @@ class Agreement:
         anchor: Array,
         expected: ExpectedPose | None = None,
         earlier: Set[str] = frozenset(),
+        shown: Set[str] = frozenset(),
+        anchor_ns: int = 0,
     ) -> dict[str, PoseByCamera]:
         """The poses of cameras that agree, by name, each with what its place on the rig adds to its covariance.
 
-        ``own`` are poses of the cameras themselves, ``anchor`` (6, 6) is the covariance of their anchor, moved here.
-        ``earlier`` are cameras whose images were taken before the frame.
+        ``own`` are poses of the cameras themselves, ``anchor`` (6, 6) is the covariance of their anchor, moved here,
+        ``anchor_ns`` the stamp of its image. ``earlier`` are cameras whose images were taken before the frame,
+        ``shown`` those that have sent one lately.
         """
         self._agreed_ns = stamp_ns if self._agreed_ns is None else self._agreed_ns
         for name, pose in own.items():
@@ -186,10 +192,14 @@ class Agreement:
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         leaps = expected is not None and expected.odometry_leaps
+        others = {name for name in shown if self._record(name).is_trusted} - set(chosen)
+        is_confirmed = expected is not None or not others or len(chosen) > 1 or self._is_confirmed(stamp_ns, anchor_ns)
         if len(trusted) > 1 and leaps and set(trusted) - {self.leading} <= earlier:
             self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
             self._undecided, self._is_in_doubt, self._agreed_ns, self._strayed = 0, False, stamp_ns, set()
+        elif not is_confirmed:
+            self._is_in_doubt = True
         elif len(trusted) > 1:
             self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), evidence)
         elif trusted:
@@ -198,6 +208,8 @@ class Agreement:
             self._is_in_doubt = self._doubts(trusted[0], stamp_ns, is_astray, odometry_agrees=agrees)
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
+        if believed:
+            self._unconfirmed_ns = None
         self._judge_others(believed, widened, anchor)
         if len(trusted) > 1 and chosen:  # judged from here on
             for name in trusted if len(chosen) == 1 else chosen:
@@ -206,6 +218,11 @@ class Agreement:
             for name in set(believed) - {self.leading}:
                 self._record(name).learn(poses[name], poses[self.leading], anchor)
         return {name: widened[name] for name in believed}
+
+    def _is_confirmed(self, stamp_ns: int, anchor_ns: int) -> bool:
+        """Whether the anchor was found in an image after the first pose that nothing had confirmed."""
+        self._unconfirmed_ns = stamp_ns if self._unconfirmed_ns is None else self._unconfirmed_ns
+        return anchor_ns >= self._unconfirmed_ns
 
     def _note(self, name: str, pose: OwnPose, stamp_ns: int) -> None:
         record = self._record(name)
