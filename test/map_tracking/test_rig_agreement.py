@@ -101,6 +101,15 @@ def test_the_first_pose_by_a_camera_alone_is_confirmed_by_another_one_or_by_an_a
     assert choose(made, {"front": 0.1}, frame=60, shown={"left"}) == ["front"]
 
 
+def test_a_camera_that_saw_nothing_of_the_last_poses_is_not_awaited(agreement):
+    for frame in range(1, 4):
+        agreement.lost("left")
+        assert choose(agreement, {"front": 0.1 * frame}, expected=0.1 * frame, frame=frame, shown={"left"}) == ["front"]
+    assert choose(agreement, {"front": 2.0}, frame=30, shown={"left"}) == ["front"]
+    assert choose(agreement, {"front": 2.1, "left": 2.1}, frame=31, shown={"left"}) == ["front", "left"]
+    assert choose(agreement, {"front": 4.0}, frame=60, shown={"left"}) == []
+
+
 def test_of_two_whose_first_poses_contradict_each_other_none_is_believed_before_an_anchor_shows_more():
     made, shown = Agreement("front"), {"left"}
     for frame in range(20, 30):

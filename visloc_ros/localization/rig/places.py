@@ -22,7 +22,7 @@ from visloc_ros.localization.rig.path import RigPath, SampledPath
 from visloc_ros.localization.rig.robust_fit import robust_mean
 
 _KEPT = 250  # rig frames of a pair of cameras
-_ROUGHLY_M, _ROUGHLY_DEG = 0.1, 5.0  # as a place is measured by hand
+_ROUGHLY = 0.25  # of the difference between two places, in which a camera is in one of them: measured by hand
 
 
 class Cause(Enum):
@@ -43,7 +43,7 @@ class PlaceDifference:
     ``shift_px`` is by how much the difference moves what the camera sees. It has a ``cause`` where it is no chance, and
     larger than the errors of keypoints. What goes along with the motion is due to the clock, whose stamps are
     ``late_s`` seconds late, with their sigma; None where the motion is not known. ``place_of_other`` is the given
-    ``rig_from_camera`` of the camera that it is seen from.
+    ``rig_from_camera`` of the camera that it is seen from, ``pixels`` are those of ``PlaceObservation``.
     """
 
     name: str
@@ -55,6 +55,7 @@ class PlaceDifference:
     shift_px: float
     cause: Cause
     place_of_other: SE3
+    pixels: tuple[float, float]
     late_s: float | None = None
     late_sigma_s: float | None = None
 
@@ -89,9 +90,13 @@ class PlaceDifference:
         return self._is_rather_at(self.place_of_other @ self.given.inverse @ self.place_of_other)
 
     def _is_rather_at(self, other: SE3) -> bool:
-        """Whether the camera is roughly in another place, which is not roughly the given one."""
-        is_other = not self.given.is_close(other, _ROUGHLY_M, _ROUGHLY_DEG)
-        return is_other and self.observed.is_close(other, _ROUGHLY_M, _ROUGHLY_DEG)
+        """Whether the camera is about in another place, by what that moves in its images."""
+        return self._pixels_apart(self.observed, other) < _ROUGHLY * self._pixels_apart(self.given, other)
+
+    def _pixels_apart(self, one: SE3, other: SE3) -> float:
+        step = pose_difference(one, other)
+        by_turn, by_move = self.pixels
+        return by_turn * float(np.linalg.norm(step[3:])) + by_move * float(np.linalg.norm(step[:3]))
 
     def __str__(self) -> str:
         seen = f"as seen from '{self.seen_from}' in {self.frames} rig frames"
@@ -208,8 +213,8 @@ class PlaceCheck:
         cause, shift_px = self._cause(mean, fit)
         late = (None, None) if fit is None else (fit.late_s, fit.sigma_s)
         observed = perturbed(given, difference)
-        place_of_one = self._rig.rig_from_camera(one)
-        return PlaceDifference(other, one, given, observed, covariance, len(seen), shift_px, cause, place_of_one, *late)
+        places = self._rig.rig_from_camera(one), mean.pixels
+        return PlaceDifference(other, one, given, observed, covariance, len(seen), shift_px, cause, *places, *late)
 
     def _cause(self, mean: PlaceObservation, fit: ClockFit | None) -> tuple[Cause, float]:
         """What explains the observations of a pair, and by how many pixels it moves what the camera sees.

@@ -16,6 +16,7 @@ from visloc_ros.map_tracking.tracker import FARTHEST
 
 _RECENT_NS = NANOSECONDS // 2  # for which another camera has seen the map: its next image will tell
 _UNDECIDED = 3  # contradictions in a row of which nothing shows which camera is wrong: then it is the one beside
+_BLIND = 3  # poses in a row that a camera sees nothing of: then it confirms none soon
 _KEPT = 0.95  # of the memory of a camera's disagreement with the others, by frame
 
 
@@ -52,7 +53,7 @@ class _Record:
 
     ``has_moved`` is whether it certainly has since, ``moves`` whether it has since its ``last`` pose. ``is_unseen`` is
     whether its anchor was not found in its own image, ``seen_ns`` the stamp of the newest frame in which it saw the
-    map, None if its newest image does not show it.
+    map, None if its newest image does not show it. ``misses`` counts the poses since that it saw nothing of.
     """
 
     is_trusted: bool = True
@@ -62,6 +63,7 @@ class _Record:
     moves: bool = True
     is_unseen: bool = False
     seen_ns: int | None = None
+    misses: int = 0
     number: float = 0.0
     squared: float = 0.0
     scatter: Array = field(default_factory=lambda: np.zeros((6, 6)))  # about the axes of the leading camera
@@ -94,13 +96,14 @@ class Agreement:
     where it has left the motion so far, until another one has seen the map again: what stands still by a fault would
     soon be the motion so far. Nor is there one by a camera beside that leaves it alone while odometry does not, nor
     where odometry leaves it and the images of the others are older than that. Where no motion so far is known another
-    camera, or an anchor of a later image, has to confirm the first pose, if there are images of other cameras.
+    camera, if one sends images and has seen the map, or an anchor of a later image has to confirm the first pose.
     """
 
     def __init__(self, leading: str) -> None:
         self.leading = leading
         self._records: dict[str, _Record] = {}
         self._undecided, self._is_in_doubt = 0, False
+        self._lost: set[str] = set()  # cameras that see nothing of the map in the newest frame
         self._strayed: set[str] = set()  # cameras that left the motion so far alone: it has become theirs
         self._standing, self._standing_ns = 0, 0  # images in a row
         self._agreed_ns: int | None = None  # when two cameras last agreed, or judging began
@@ -157,6 +160,7 @@ class Agreement:
     def lost(self, name: str) -> None:
         """The newest image of a camera does not show the map: it confirms no other one."""
         self._record(name).seen_ns = None
+        self._lost.add(name)
 
     @property
     def needs_others(self) -> bool:
@@ -192,8 +196,8 @@ class Agreement:
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         leaps = expected is not None and expected.odometry_leaps
-        others = {name for name in shown if self._record(name).is_trusted} - set(chosen)
-        is_confirmed = expected is not None or not others or len(chosen) > 1 or self._is_confirmed(stamp_ns, anchor_ns)
+        is_known = expected is not None or len(chosen) > 1 or not self._may_tell(shown - set(chosen))
+        is_confirmed = is_known or self._is_confirmed(stamp_ns, anchor_ns)
         if len(trusted) > 1 and leaps and set(trusted) - {self.leading} <= earlier:
             self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
@@ -209,7 +213,7 @@ class Agreement:
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
         if believed:
-            self._unconfirmed_ns = None
+            self._note_misses()
         self._judge_others(believed, widened, anchor)
         if len(trusted) > 1 and chosen:  # judged from here on
             for name in trusted if len(chosen) == 1 else chosen:
@@ -219,6 +223,16 @@ class Agreement:
                 self._record(name).learn(poses[name], poses[self.leading], anchor)
         return {name: widened[name] for name in believed}
 
+    def _may_tell(self, names: Set[str]) -> bool:
+        """Whether one of some cameras may see the map."""
+        return any(self._record(name).is_trusted and self._record(name).misses < _BLIND for name in names)
+
+    def _note_misses(self) -> None:
+        """There is a pose: note which cameras see nothing of the map there."""
+        for name in self._lost:
+            self._record(name).misses += 1
+        self._unconfirmed_ns, self._lost = None, set()
+
     def _is_confirmed(self, stamp_ns: int, anchor_ns: int) -> bool:
         """Whether the anchor was found in an image after the first pose that nothing had confirmed."""
         self._unconfirmed_ns = stamp_ns if self._unconfirmed_ns is None else self._unconfirmed_ns
@@ -226,7 +240,8 @@ class Agreement:
 
     def _note(self, name: str, pose: OwnPose, stamp_ns: int) -> None:
         record = self._record(name)
-        record.before, record.seen_ns = record.before or pose, stamp_ns
+        record.before, record.seen_ns, record.misses = record.before or pose, stamp_ns, 0
+        self._lost.discard(name)
         record.has_moved = pose.has_moved(record.before)
         record.moves = record.last is None or pose.has_moved(record.last)
         record.last = pose
