@@ -259,6 +259,18 @@ def test_while_odometry_is_lost_other_cameras_give_the_frames_that_there_is_no_t
     assert asked == [run.stamps_ns[lost + 1]]
 
 
+def test_a_frame_that_there_is_no_time_for_is_kept_since_the_next_anchor_may_be_of_it():
+    run = simulate_run(SCENARIO, 0)
+    points = SimulatedPoints(run)
+    backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))
+    localizer = Localizer(SimulatedOdometry(run), backend, points)
+    first, second, third, *_ = run.stamps_ns
+    localizer.process(frame_at(first))
+    localizer.skip(second, frame=frame_at(second))
+    localizer.skip(third, Reason.FROZEN, frame_at(third))
+    assert points.kept_ns == [second]
+
+
 def test_odometry_that_goes_on_at_a_wrong_place_waits_for_points_that_were_followed_meanwhile():
     """As of a leading camera whose image is upside down, while another one on the body sees the map."""
     scenario = replace(SCENARIO, duration_s=20.0, tracked=True)
