@@ -17,11 +17,11 @@ def at(metres):
     return SE3(np.eye(3), np.array([metres, 0.0, 0.0]))
 
 
-def choose(agreement, places, expected=None, frame=0, earlier=frozenset(), shown=frozenset(), anchored=0, **odometry):
+def choose(agreement, places, expected=None, frame=0, earlier=frozenset(), shown=frozenset(), anchored=0, **known):
     """Names of the cameras that are believed; each says that the body is at a place, and is there itself."""
     poses = {name: PoseByCamera(at(metres), np.eye(6), OWN) for name, metres in places.items()}
     own = {name: OwnPose(at(metres), OWN) for name, metres in places.items()}
-    where = None if expected is None else ExpectedPose(at(expected), OWN, **odometry)
+    where = None if expected is None else ExpectedPose(at(expected), OWN, **known)
     anchor_ns = anchored * FRAME_NS
     return sorted(agreement.choose(frame * FRAME_NS, poses, own, ANCHOR, where, earlier, shown, anchor_ns))
 
@@ -99,6 +99,13 @@ def test_the_first_pose_by_a_camera_alone_is_confirmed_by_another_one_or_by_an_a
     assert choose(Agreement("front"), {"front": 0.1}, frame=20, shown={"front"}) == ["front"]
     made.distrust("left")
     assert choose(made, {"front": 0.1}, frame=60, shown={"left"}) == ["front"]
+
+
+def test_a_motion_that_nothing_shows_confirms_no_camera_alone(agreement):
+    """It may have stuck since: by one pose before, and the time since, it is as likely there as anywhere."""
+    for frame in (4, 8):
+        assert choose(agreement, {"front": 0.1}, expected=0.1, frame=frame, shown={"left"}, is_known=False) == []
+    assert choose(agreement, {"front": 0.1}, expected=0.1, frame=9, shown={"left"}) == ["front"]
 
 
 def test_a_camera_that_saw_nothing_of_the_last_poses_is_not_awaited(agreement):

@@ -89,8 +89,8 @@ class CameraInput:
 
     Compressed images become grey unless a listener ``wants_colour``. Bad messages are counted in ``rejected`` by reason
     and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. ``health`` and the log report
-    problems of the images. Names of topics begin with ``prefix``. Raises CalibrationError where a calibration file cannot
-    be read.
+    problems of the images. Names of topics begin with ``prefix``. Raises CalibrationError for a calibration file that
+    cannot be read.
     """
 
     def __init__(

@@ -37,12 +37,13 @@ class OwnPose:
 class ExpectedPose:
     """``map_from_camera`` of the leading camera by the motion so far, with its covariance (6, 6).
 
-    ``odometry_agrees`` is whether odometry is known to have moved so, too, ``odometry_leaps`` whether its newest pose
-    is a leap.
+    ``is_known`` is whether the motion so far, or odometry, shows where it leads, ``odometry_agrees`` whether odometry
+    is known to have moved so, too, ``odometry_leaps`` whether its newest pose is a leap.
     """
 
     map_from_camera: SE3
     covariance: Array
+    is_known: bool = True
     odometry_agrees: bool = False
     odometry_leaps: bool = False
 
@@ -196,8 +197,8 @@ class Agreement:
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         leaps = expected is not None and expected.odometry_leaps
-        is_known = expected is not None or len(chosen) > 1 or not self._may_tell(shown - set(chosen))
-        is_confirmed = is_known or self._is_confirmed(stamp_ns, anchor_ns)
+        is_known = (expected is not None and expected.is_known) or len(chosen) > 1
+        is_confirmed = self._is_confirmed(stamp_ns, anchor_ns, is_known) or not self._may_tell(shown - set(chosen))
         if len(trusted) > 1 and leaps and set(trusted) - {self.leading} <= earlier:
             self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
@@ -231,10 +232,13 @@ class Agreement:
         """There is a pose: note which cameras see nothing of the map there."""
         for name in self._lost:
             self._record(name).misses += 1
-        self._unconfirmed_ns, self._lost = None, set()
+        self._lost = set()
 
-    def _is_confirmed(self, stamp_ns: int, anchor_ns: int) -> bool:
-        """Whether the anchor was found in an image after the first pose that nothing had confirmed."""
+    def _is_confirmed(self, stamp_ns: int, anchor_ns: int, is_known: bool) -> bool:
+        """Whether the anchor was found in an image after the first pose that was not known, or this one is."""
+        if is_known:
+            self._unconfirmed_ns = None
+            return True
         self._unconfirmed_ns = stamp_ns if self._unconfirmed_ns is None else self._unconfirmed_ns
         return anchor_ns >= self._unconfirmed_ns
 

@@ -36,7 +36,7 @@ from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
 from visloc_ros.map_tracking.rig.standing import moves, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
-_UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera
+_UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera, or a motion that is not known
 _FORGOTTEN_NS = NANOSECONDS  # after the newest joint pose: a camera may look anywhere by then
 _DOUBTED_S = 1.0  # for which a stop waits for a camera that had just seen the map: if it is one, that sees it again
 
@@ -284,15 +284,18 @@ class RigMapTracker:
         is_sound = not self._brakes and self._stop is None  # else it is no evidence for the camera that it is of
         if self._odometry_agrees and by_odometry is not None and is_sound:
             expected = carried_from(newest, *by_odometry)
-        return ExpectedPose(*expected, self._odometry_agrees is True, self._motion.has_leapt)
+        is_known = so_far is not None or by_odometry is not None or stamp_ns - newest_ns <= _UNCONFIRMED_NS
+        return ExpectedPose(*expected, is_known, self._odometry_agrees is True, self._motion.has_leapt)
 
     def _expected_since_anchor(self, stamp_ns: int) -> ExpectedPose | None:
         """The anchor's pose with what no motion shows since; None for one of long ago."""
         anchor = self._anchor
         if anchor is None or self._anchor_of != self._cameras.leading or stamp_ns - anchor.stamp_ns > _FORGOTTEN_NS:
             return None
-        moved = unobserved_motion_covariance((stamp_ns - anchor.stamp_ns) / NANOSECONDS)
-        return ExpectedPose(anchor.map_from_camera, moved, odometry_leaps=self._motion.has_leapt)
+        since_ns = stamp_ns - anchor.stamp_ns
+        moved = unobserved_motion_covariance(since_ns / NANOSECONDS)
+        is_known = since_ns <= _UNCONFIRMED_NS or self._motion.since(anchor.stamp_ns, stamp_ns) is not None
+        return ExpectedPose(anchor.map_from_camera, moved, is_known, odometry_leaps=self._motion.has_leapt)
 
     def _mismatch(self, stamp_ns: int) -> Rejection:
         """The cameras contradict each other, since when is not known exactly."""
