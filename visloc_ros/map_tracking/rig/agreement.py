@@ -148,6 +148,10 @@ class Agreement:
         others = (record for other, record in self._records.items() if other != name and record.is_trusted)
         return any(other.seen_ns is not None and stamp_ns - other.seen_ns < _RECENT_NS for other in others)
 
+    def may_tell(self, names: Set[str]) -> bool:
+        """Whether one of some cameras may see the map."""
+        return any(self._record(name).is_trusted and self._record(name).misses < _BLIND for name in names)
+
     def restart(self, name: str, anchored: SE3, *, is_seen: bool | None) -> None:
         """Judge the motion of a camera from where it was at another anchor on, which ``is_seen`` in its own image.
 
@@ -198,7 +202,7 @@ class Agreement:
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         leaps = expected is not None and expected.odometry_leaps
         is_known = (expected is not None and expected.is_known) or len(chosen) > 1
-        is_confirmed = self._is_confirmed(stamp_ns, anchor_ns, is_known) or not self._may_tell(shown - set(chosen))
+        is_confirmed = self._is_confirmed(stamp_ns, anchor_ns, is_known) or not self.may_tell(shown - set(chosen))
         if len(trusted) > 1 and leaps and set(trusted) - {self.leading} <= earlier:
             self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
@@ -223,10 +227,6 @@ class Agreement:
             for name in set(believed) - {self.leading}:
                 self._record(name).learn(poses[name], poses[self.leading], anchor)
         return {name: widened[name] for name in believed}
-
-    def _may_tell(self, names: Set[str]) -> bool:
-        """Whether one of some cameras may see the map."""
-        return any(self._record(name).is_trusted and self._record(name).misses < _BLIND for name in names)
 
     def _note_misses(self) -> None:
         """There is a pose: note which cameras see nothing of the map there."""

@@ -38,7 +38,6 @@ from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error
 
 _UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera, or a motion that is not known
 _FORGOTTEN_NS = NANOSECONDS  # after the newest joint pose: a camera may look anywhere by then
-_DOUBTED_S = 1.0  # for which a stop waits for a camera that had just seen the map: if it is one, that sees it again
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,9 +188,14 @@ class RigMapTracker:
             newest = [(one, poses[one]) for one in spaced(poses)]
             found = SuddenStop.of(newest, self._covariance)
             self._brakes = found is not None
-            self._stop = found if found is not None and found.is_stop and self._others_see(stamp_ns) else None
-        elif self._stop.ends(pose, self._covariance) or self._stop.seconds(stamp_ns) > _DOUBTED_S:
+            may_tell = self._agreement.may_tell(self._images.keys())
+            self._stop = found if found is not None and found.is_stop and may_tell else None
+        elif self._stop.ends(pose, self._covariance) or self._is_stop_anchored(self._stop):
             self._stop = None
+
+    def _is_stop_anchored(self, stop: SuddenStop) -> bool:
+        """Whether the anchor is of a later image than that in which the leading camera stopped."""
+        return self._anchor is not None and stop.seconds(self._anchor.stamp_ns) > 0.0
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
@@ -368,9 +372,6 @@ class RigMapTracker:
             self._stop = None
             return False
         return True
-
-    def _others_see(self, stamp_ns: int) -> bool:
-        return self._agreement.others_see(self._cameras.leading, stamp_ns)
 
     def _joint_pose(
         self, stamp_ns: int, joint: PoseByCamera, of_anchor: Array, parts: Sequence[TrackedPose]
