@@ -295,6 +295,23 @@ def test_another_camera_leads_with_the_points_that_were_followed_in_it(room, rig
         assert np.linalg.norm(error_of(result.map_from_camera, truth)[:3]) < 0.03
 
 
+def test_a_frame_that_there_was_no_time_for_takes_no_image_from_the_next_one_and_may_be_anchored(room, rights, alone):
+    images = Images(room, rights)
+    tracker, results = RigMapTracker(room.map, CONFIG, images), {}
+    for index in range(LAST + 1):
+        images.late = 0 if index % 4 == 0 else index % 4 - 1  # an image of every fourth frame, and one after it
+        if index % 4 == 0:
+            results[index] = tracker.track(room.frame(index), room.pose(index))
+        else:
+            tracker.keep_skipped(room.frame(index))
+        if index in (4, 8):
+            tracker.restart(room.anchor(4 if index == 4 else 6))
+    found = {index: one for index, one in results.items() if isinstance(one, TrackedPose)}
+    assert list(found) == [8, 12, 16, 20]
+    assert {one.anchor_stamp_ns for index, one in found.items() if index > 8} == {room.frame(6).stamp_ns}
+    assert min(one.num_inliers / alone[index].num_inliers for index, one in found.items()) > 1.2, "of both cameras"
+
+
 def test_long_after_the_anchor_the_next_image_of_the_other_camera_confirms_the_pose(room, untriggered):
     tracker, results = RigMapTracker(room.map, CONFIG, Images(room, untriggered)), {}
     for index in range(LAST + 12):

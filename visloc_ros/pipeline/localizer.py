@@ -70,6 +70,9 @@ class PointTracker(Protocol):
     def keep(self, frame: Frame, predicted: SE3 | None) -> None:
         """Keep a frame that is not tracked, for an anchor of it that may come later."""
 
+    def keep_skipped(self, frame: Frame) -> None:
+        """The same of a frame that there was no time for."""
+
     def track_others(self, stamp_ns: int, predicted: SE3 | None) -> TrackedPose | None:
         """Give the same at the stamp of a frame that cannot be used, by other cameras on the body, if there are any."""
 
@@ -232,7 +235,7 @@ class Localizer:
             return None
         estimate = self._leave_out(Rejection(stamp_ns, reason))
         if frame is not None and reason is Reason.OVERLOADED and self.map_tracker is not None:
-            self.map_tracker.keep(frame, None)
+            self.map_tracker.keep_skipped(frame)
         return estimate
 
     def _leave_out(self, rejection: Rejection) -> Estimate | None:

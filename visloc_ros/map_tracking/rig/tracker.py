@@ -37,6 +37,7 @@ from visloc_ros.map_tracking.rig.standing import moves, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
 _UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera, or a motion that is not known
+_ALIVE_NS = 2 * NANOSECONDS  # after its newest image: a busy computer decodes those of other cameras seldom
 _FORGOTTEN_NS = NANOSECONDS  # after the newest joint pose: a camera may look anywhere by then
 
 
@@ -188,7 +189,7 @@ class RigMapTracker:
             newest = [(one, poses[one]) for one in spaced(poses)]
             found = SuddenStop.of(newest, self._covariance)
             self._brakes = found is not None
-            may_tell = self._agreement.may_tell(self._images.keys())
+            may_tell = self._agreement.may_tell(self._shown(stamp_ns))
             self._stop = found if found is not None and found.is_stop and may_tell else None
         elif self._stop.ends(pose, self._covariance) or self._is_stop_anchored(self._stop):
             self._stop = None
@@ -228,6 +229,10 @@ class RigMapTracker:
         self._leading.keep(frame, predicted)
         for name, (image, place) in self._take_others(frame.stamp_ns, predicted).items():
             self._tracker_of(name).keep(image, _of_other(predicted, place))
+
+    def keep_skipped(self, frame: Frame) -> None:
+        """Keep a frame that there was no time for; images of other cameras wait for the next one that is tracked."""
+        self._leading.keep(frame)
 
     def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
         """Give ``map_from_camera`` of the next frame by the images of all cameras, or why the leading one has none.
@@ -343,7 +348,7 @@ class RigMapTracker:
         earlier = {name for name, place in places.items() if place.stamp_ns < stamp_ns}
         was_trusted = self.is_trusted(self._cameras.leading)
         chosen = self._agreement.choose(
-            stamp_ns, poses, own, of_anchor, expected, earlier, self._images.keys(), self._anchor.stamp_ns
+            stamp_ns, poses, own, of_anchor, expected, earlier, self._shown(stamp_ns), self._anchor.stamp_ns
         )
         if was_trusted and not self.is_trusted(self._cameras.leading):
             places = self._places_without_odometry(stamp_ns, chosen)
@@ -451,8 +456,12 @@ class RigMapTracker:
         places = {name: place for name, image in newest.items() if (place := self._place_of(image, stamp_ns))}
         self._beside.append((stamp_ns, places))
         is_new = {name for name in places if name not in before or before[name].frame is not newest[name].frame}
-        self._images = {name: newest[name] for name in places}
+        self._images = dict(newest)
         return {name: (newest[name].frame, places[name]) for name in is_new}
+
+    def _shown(self, stamp_ns: int) -> set[str]:
+        """The other cameras that have sent an image lately."""
+        return {name for name, image in self._images.items() if stamp_ns - image.frame.stamp_ns < _ALIVE_NS}
 
     def _follow_leading(self, name: str) -> None:
         """Another camera leads, and the joint poses so far are those of that one."""
