@@ -17,13 +17,12 @@ def at(metres):
     return SE3(np.eye(3), np.array([metres, 0.0, 0.0]))
 
 
-def choose(agreement, places, expected=None, frame=0, earlier=frozenset(), shown=frozenset(), anchored=0, **known):
+def choose(agreement, places, expected=None, frame=0, earlier=frozenset(), **odometry):
     """Names of the cameras that are believed; each says that the body is at a place, and is there itself."""
     poses = {name: PoseByCamera(at(metres), np.eye(6), OWN) for name, metres in places.items()}
     own = {name: OwnPose(at(metres), OWN) for name, metres in places.items()}
-    where = None if expected is None else ExpectedPose(at(expected), OWN, **known)
-    anchor_ns = anchored * FRAME_NS
-    return sorted(agreement.choose(frame * FRAME_NS, poses, own, ANCHOR, where, earlier, shown, anchor_ns))
+    where = None if expected is None else ExpectedPose(at(expected), OWN, **odometry)
+    return sorted(agreement.choose(frame * FRAME_NS, poses, own, ANCHOR, where, earlier))
 
 
 @pytest.fixture
@@ -86,47 +85,6 @@ def test_a_camera_alone_that_leaves_the_motion_so_far_waits_for_the_other_one(ag
     assert agreement.unconfirmed_s(3 * FRAME_NS) == pytest.approx(0.3)
     assert choose(agreement, {"front": 0.1, "left": 0.1}, frame=4) == ["front", "left"]
     assert choose(agreement, {"front": 0.2}, expected=0.2, frame=5) == ["front"]
-
-
-def test_the_first_pose_by_a_camera_alone_is_confirmed_by_another_one_or_by_an_anchor_of_a_later_image():
-    for confirming in ({"front": 0.3, "left": 0.3}, {"front": 0.3}):
-        made = Agreement("front")
-        for frame in (20, 21, 22, 23):
-            assert choose(made, {"front": 0.1}, frame=frame, shown={"left"}, anchored=2) == []
-            assert made.needs_others
-        anchored = 21 if len(confirming) == 1 else 2
-        assert choose(made, confirming, frame=24, shown={"left"}, anchored=anchored) == sorted(confirming)
-    assert choose(Agreement("front"), {"front": 0.1}, frame=20, shown={"front"}) == ["front"]
-    made.distrust("left")
-    assert choose(made, {"front": 0.1}, frame=60, shown={"left"}) == ["front"]
-
-
-def test_a_motion_that_nothing_shows_confirms_no_camera_alone(agreement):
-    """It may have stuck since: by one pose before, and the time since, it is as likely there as anywhere."""
-    for frame in (4, 8):
-        assert choose(agreement, {"front": 0.1}, expected=0.1, frame=frame, shown={"left"}, is_known=False) == []
-    assert choose(agreement, {"front": 0.1}, expected=0.1, frame=9, shown={"left"}) == ["front"]
-
-
-def test_a_camera_that_saw_nothing_of_the_last_poses_is_not_awaited(agreement):
-    for frame in range(1, 4):
-        agreement.lost("left")
-        assert choose(agreement, {"front": 0.1 * frame}, expected=0.1 * frame, frame=frame, shown={"left"}) == ["front"]
-    assert choose(agreement, {"front": 2.0}, frame=30, shown={"left"}) == ["front"]
-    assert choose(agreement, {"front": 2.1, "left": 2.1}, frame=31, shown={"left"}) == ["front", "left"]
-    assert choose(agreement, {"front": 4.0}, frame=60, shown={"left"}) == []
-
-
-def test_of_two_whose_first_poses_contradict_each_other_none_is_believed_before_an_anchor_shows_more():
-    made, shown = Agreement("front"), {"left"}
-    for frame in range(20, 30):
-        places = {"front": 0.1 * frame, "left": 0.5 + 0.1 * frame}
-        assert choose(made, places, frame=frame, shown=shown, anchored=2) == []
-    believed = [
-        choose(made, {"front": frame, "left": frame + 0.5}, frame=frame, shown=shown, anchored=25)
-        for frame in (30, 31, 32)
-    ]
-    assert ["front"] in believed
 
 
 def test_a_camera_beside_alone_that_leaves_the_motion_so_far_is_not_believed_while_odometry_goes_on(agreement):

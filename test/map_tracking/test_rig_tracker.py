@@ -118,10 +118,7 @@ def test_a_frame_that_is_only_kept_is_no_more_evidence_against_the_leading_camer
 def test_where_there_is_no_time_for_all_images_those_of_another_camera_are_needed_now_and_then(room, rights):
     tracker = RigMapTracker(room.map, CONFIG, Images(room, rights))
     stamps_ns = [frame.stamp_ns for frame in rights]
-    assert tracker.needs("right", stamps_ns[0])
-    tracker.track(room.frame(0))
-    needed = [tracker.needs("right", stamps_ns[0] + milliseconds * 1_000_000) for milliseconds in (50, 150, 250)]
-    assert needed == [False, False, True], "no points are followed yet"
+    assert not tracker.needs("right", stamps_ns[0]), "no points are followed yet"
     follow(room, tracker)
     needed = [tracker.needs("right", stamps_ns[LAST] + milliseconds * 1_000_000) for milliseconds in (50, 150, 250)]
     assert needed == [False, False, True]
@@ -178,10 +175,9 @@ def test_a_scene_that_stands_is_not_believed_while_map_points_alone_hold_the_pos
     assert trusted == [False, True]
 
 
-@pytest.mark.parametrize("covered", [STUCK - 1, STUCK + 1])
-def test_a_scene_that_stands_is_not_believed_though_the_other_camera_has_just_been_lost(room, rights, covered):
+def test_a_scene_that_stands_is_not_believed_at_once_though_the_other_camera_has_just_been_lost(room, rights):
     """On a busy computer its points are not found where a camera that stands says that they are."""
-    sigmas, *_ = with_a_scene_that_stands(room, rights, every=1, covered=covered)
+    sigmas, *_ = with_a_scene_that_stands(room, rights, every=1, covered=STUCK + 1)
     assert max(sigmas) < 5.0
 
 
@@ -293,50 +289,6 @@ def test_another_camera_leads_with_the_points_that_were_followed_in_it(room, rig
         assert isinstance(result, TrackedPose)
         truth = room.pose(index) @ FRONT_FROM_RIGHT
         assert np.linalg.norm(error_of(result.map_from_camera, truth)[:3]) < 0.03
-
-
-def test_a_frame_that_there_was_no_time_for_takes_no_image_from_the_next_one_and_may_be_anchored(room, rights, alone):
-    images = Images(room, rights)
-    tracker, results = RigMapTracker(room.map, CONFIG, images), {}
-    for index in range(LAST + 1):
-        images.late = 0 if index % 4 == 0 else index % 4 - 1  # an image of every fourth frame, and one after it
-        if index % 4 == 0:
-            results[index] = tracker.track(room.frame(index), room.pose(index))
-        else:
-            tracker.keep_skipped(room.frame(index))
-        if index in (4, 8):
-            tracker.restart(room.anchor(4 if index == 4 else 6))
-    found = {index: one for index, one in results.items() if isinstance(one, TrackedPose)}
-    assert list(found) == [8, 12, 16, 20]
-    assert {one.anchor_stamp_ns for index, one in found.items() if index > 8} == {room.frame(6).stamp_ns}
-    assert min(one.num_inliers / alone[index].num_inliers for index, one in found.items()) > 1.2, "of both cameras"
-
-
-def test_long_after_the_anchor_the_next_image_of_the_other_camera_confirms_the_pose(room, untriggered):
-    tracker, results = RigMapTracker(room.map, CONFIG, Images(room, untriggered)), {}
-    for index in range(LAST + 12):
-        if index == LAST + 5:
-            tracker.restart(room.anchor(2))
-        results[index] = tracker.track(room.frame(index), room.pose(index) if index > LAST + 4 else None)
-    found = [index for index, result in results.items() if isinstance(result, TrackedPose)]
-    assert found[0] <= LAST + 6
-    assert max(errors_m(room, {index: results[index] for index in found})) < 0.03
-
-
-def test_an_anchor_of_a_later_image_confirms_a_camera_alone(room, rights):
-    images = Images(room, rights)
-    tracker = RigMapTracker(room.map, CONFIG, images)
-    images.shown = replace(rights[0], image=np.full_like(rights[0].image, 128))
-    results = {}
-    for index in range(LAST + 12):
-        is_known = index > LAST + 4
-        if index == LAST + 5:
-            tracker.restart(room.anchor(2))
-        if index == LAST + 9:
-            tracker.restart(room.anchor(LAST + 6))
-        results[index] = tracker.track(room.frame(index), room.pose(index) if is_known else None)
-    found = [index for index, result in results.items() if isinstance(result, TrackedPose)]
-    assert found == [LAST + 9, LAST + 10, LAST + 11]
 
 
 def test_a_camera_that_leads_next_is_as_uncertain_as_its_place_was_at_the_anchor(room, rights):

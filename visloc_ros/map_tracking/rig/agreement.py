@@ -16,7 +16,6 @@ from visloc_ros.map_tracking.tracker import FARTHEST
 
 _RECENT_NS = NANOSECONDS // 2  # for which another camera has seen the map: its next image will tell
 _UNDECIDED = 3  # contradictions in a row of which nothing shows which camera is wrong: then it is the one beside
-_BLIND = 3  # poses in a row that a camera sees nothing of: then it confirms none soon
 _KEPT = 0.95  # of the memory of a camera's disagreement with the others, by frame
 
 
@@ -37,13 +36,12 @@ class OwnPose:
 class ExpectedPose:
     """``map_from_camera`` of the leading camera by the motion so far, with its covariance (6, 6).
 
-    ``is_known`` is whether the motion so far, or odometry, shows where it leads, ``odometry_agrees`` whether odometry
-    is known to have moved so, too, ``odometry_leaps`` whether its newest pose is a leap.
+    ``odometry_agrees`` is whether odometry is known to have moved so, too, ``odometry_leaps`` whether its newest pose
+    is a leap.
     """
 
     map_from_camera: SE3
     covariance: Array
-    is_known: bool = True
     odometry_agrees: bool = False
     odometry_leaps: bool = False
 
@@ -54,7 +52,7 @@ class _Record:
 
     ``has_moved`` is whether it certainly has since, ``moves`` whether it has since its ``last`` pose. ``is_unseen`` is
     whether its anchor was not found in its own image, ``seen_ns`` the stamp of the newest frame in which it saw the
-    map, None if its newest image does not show it. ``misses`` counts the poses since that it saw nothing of.
+    map, None if its newest image does not show it.
     """
 
     is_trusted: bool = True
@@ -64,7 +62,6 @@ class _Record:
     moves: bool = True
     is_unseen: bool = False
     seen_ns: int | None = None
-    misses: int = 0
     number: float = 0.0
     squared: float = 0.0
     scatter: Array = field(default_factory=lambda: np.zeros((6, 6)))  # about the axes of the leading camera
@@ -96,19 +93,16 @@ class Agreement:
     from there on; after some such frames the leading camera is believed. Nor is there a pose by one camera alone from
     where it has left the motion so far, until another one has seen the map again: what stands still by a fault would
     soon be the motion so far. Nor is there one by a camera beside that leaves it alone while odometry does not, nor
-    where odometry leaves it and the images of the others are older than that. Where no motion so far is known another
-    camera, if one sends images and has seen the map, or an anchor of a later image has to confirm the first pose.
+    where odometry leaves it and the images of the others are older than that.
     """
 
     def __init__(self, leading: str) -> None:
         self.leading = leading
         self._records: dict[str, _Record] = {}
         self._undecided, self._is_in_doubt = 0, False
-        self._lost: set[str] = set()  # cameras that see nothing of the map in the newest frame
         self._strayed: set[str] = set()  # cameras that left the motion so far alone: it has become theirs
         self._standing, self._standing_ns = 0, 0  # images in a row
         self._agreed_ns: int | None = None  # when two cameras last agreed, or judging began
-        self._unconfirmed_ns: int | None = None  # since when there have been poses, but none that was confirmed
 
     def is_trusted(self, name: str) -> bool:
         """Whether a camera has not contradicted the others since it last agreed with them."""
@@ -118,7 +112,6 @@ class Agreement:
         """Another camera leads: it is trusted, since none is left that contradicts it."""
         self.leading, self._record(name).is_trusted = name, True
         self._standing, self._undecided, self._is_in_doubt, self._strayed = 0, 0, False, set()
-        self._unconfirmed_ns = None
 
     def distrust(self, name: str) -> None:
         """Leave a camera out from now on."""
@@ -148,10 +141,6 @@ class Agreement:
         others = (record for other, record in self._records.items() if other != name and record.is_trusted)
         return any(other.seen_ns is not None and stamp_ns - other.seen_ns < _RECENT_NS for other in others)
 
-    def may_tell(self, names: Set[str]) -> bool:
-        """Whether one of some cameras may see the map."""
-        return any(self._record(name).is_trusted and self._record(name).misses < _BLIND for name in names)
-
     def restart(self, name: str, anchored: SE3, *, is_seen: bool | None) -> None:
         """Judge the motion of a camera from where it was at another anchor on, which ``is_seen`` in its own image.
 
@@ -165,7 +154,6 @@ class Agreement:
     def lost(self, name: str) -> None:
         """The newest image of a camera does not show the map: it confirms no other one."""
         self._record(name).seen_ns = None
-        self._lost.add(name)
 
     @property
     def needs_others(self) -> bool:
@@ -181,14 +169,11 @@ class Agreement:
         anchor: Array,
         expected: ExpectedPose | None = None,
         earlier: Set[str] = frozenset(),
-        shown: Set[str] = frozenset(),
-        anchor_ns: int = 0,
     ) -> dict[str, PoseByCamera]:
         """The poses of cameras that agree, by name, each with what its place on the rig adds to its covariance.
 
-        ``own`` are poses of the cameras themselves, ``anchor`` (6, 6) is the covariance of their anchor, moved here,
-        ``anchor_ns`` the stamp of its image. ``earlier`` are cameras whose images were taken before the frame,
-        ``shown`` those that have sent one lately.
+        ``own`` are poses of the cameras themselves, ``anchor`` (6, 6) is the covariance of their anchor, moved here.
+        ``earlier`` are cameras whose images were taken before the frame.
         """
         self._agreed_ns = stamp_ns if self._agreed_ns is None else self._agreed_ns
         for name, pose in own.items():
@@ -201,14 +186,10 @@ class Agreement:
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
         leaps = expected is not None and expected.odometry_leaps
-        is_known = (expected is not None and expected.is_known) or len(chosen) > 1
-        is_confirmed = self._is_confirmed(stamp_ns, anchor_ns, is_known) or not self.may_tell(shown - set(chosen))
         if len(trusted) > 1 and leaps and set(trusted) - {self.leading} <= earlier:
             self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
             self._undecided, self._is_in_doubt, self._agreed_ns, self._strayed = 0, False, stamp_ns, set()
-        elif not is_confirmed:
-            self._is_in_doubt = True
         elif len(trusted) > 1:
             self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), evidence)
         elif trusted:
@@ -217,8 +198,6 @@ class Agreement:
             self._is_in_doubt = self._doubts(trusted[0], stamp_ns, is_astray, odometry_agrees=agrees)
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
-        if believed:
-            self._note_misses()
         self._judge_others(believed, widened, anchor)
         if len(trusted) > 1 and chosen:  # judged from here on
             for name in trusted if len(chosen) == 1 else chosen:
@@ -228,24 +207,9 @@ class Agreement:
                 self._record(name).learn(poses[name], poses[self.leading], anchor)
         return {name: widened[name] for name in believed}
 
-    def _note_misses(self) -> None:
-        """There is a pose: note which cameras see nothing of the map there."""
-        for name in self._lost:
-            self._record(name).misses += 1
-        self._lost = set()
-
-    def _is_confirmed(self, stamp_ns: int, anchor_ns: int, is_known: bool) -> bool:
-        """Whether the anchor was found in an image after the first pose that was not known, or this one is."""
-        if is_known:
-            self._unconfirmed_ns = None
-            return True
-        self._unconfirmed_ns = stamp_ns if self._unconfirmed_ns is None else self._unconfirmed_ns
-        return anchor_ns >= self._unconfirmed_ns
-
     def _note(self, name: str, pose: OwnPose, stamp_ns: int) -> None:
         record = self._record(name)
-        record.before, record.seen_ns, record.misses = record.before or pose, stamp_ns, 0
-        self._lost.discard(name)
+        record.before, record.seen_ns = record.before or pose, stamp_ns
         record.has_moved = pose.has_moved(record.before)
         record.moves = record.last is None or pose.has_moved(record.last)
         record.last = pose

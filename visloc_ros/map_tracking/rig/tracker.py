@@ -8,7 +8,7 @@ at its own stamp: the predicted poses move it to the frame of the leading camera
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -17,7 +17,7 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.plausibility import covariance_fault
-from visloc_ros.core.recent_motion import RecentMotion, carried_from, unobserved_motion, unobserved_motion_covariance
+from visloc_ros.core.recent_motion import RecentMotion, carried_from
 from visloc_ros.core.sudden_stop import SuddenStop, spaced
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -36,9 +36,8 @@ from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
 from visloc_ros.map_tracking.rig.standing import moves, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
-_UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera, or a motion that is not known
-_ALIVE_NS = 2 * NANOSECONDS  # after its newest image: a busy computer decodes those of other cameras seldom
-_FORGOTTEN_NS = NANOSECONDS  # after the newest joint pose: a camera may look anywhere by then
+_UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera
+_DOUBTED_S = 1.0  # for which a stop waits for a camera that had just seen the map: if it is one, that sees it again
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,9 +126,9 @@ class RigMapTracker:
         """Forget the anchor and all images; stamps may start again."""
         self._beside: deque[tuple[int, Mapping[str, _Place]]] = deque(maxlen=self._config.history_images)
         self._anchor: AnchorPose | None = None
-        self._anchor_of = self._cameras.leading
         self._anchored: dict[str, _Anchored] = {}
         self._images: dict[str, OtherImage] = {}  # the newest of each other camera
+        self._alone: dict[str, tuple[Frame, bool]] = {}  # images of unknown place, and whether they show the map
         self._motion, self._joint = RecentMotion(), RecentMotion()  # by the predicted poses; by the joint ones
         self._brakes = False  # the leading camera, by its odometry, in the newest frame
         self._stop: SuddenStop | None = None  # of the leading camera, while no other one has confirmed it
@@ -159,14 +158,14 @@ class RigMapTracker:
     def needs(self, name: str, stamp_ns: int) -> bool:
         """Whether an image of another camera is of use where there is no time for all of them.
 
-        It is while the leading one sees nothing of the map, or does not move, and now and then, also before the first
-        anchor: one camera alone does not show that its scene stands still, or is another camera's.
+        It is while the leading one sees nothing of the map, or does not move, and now and then: one camera alone does
+        not show that its scene stands still, or is another camera's.
         """
+        if self._anchor is None:
+            return False
         last = self._images.get(name)
-        if last is None or stamp_ns - last.frame.stamp_ns >= _UNCONFIRMED_NS:
-            return True
-        shows_little = not self.sees_map or self._agreement.needs_others or self._stop is not None
-        return self._anchor is not None and shows_little
+        is_long_ago = last is None or stamp_ns - last.frame.stamp_ns >= _UNCONFIRMED_NS
+        return not self.sees_map or is_long_ago or self._agreement.needs_others or self._stop is not None
 
     def must_track(self, stamp_ns: int, predicted: SE3 | None) -> bool:
         """Whether a frame has to be tracked, and its pose waits for that.
@@ -189,14 +188,9 @@ class RigMapTracker:
             newest = [(one, poses[one]) for one in spaced(poses)]
             found = SuddenStop.of(newest, self._covariance)
             self._brakes = found is not None
-            may_tell = self._agreement.may_tell(self._shown(stamp_ns))
-            self._stop = found if found is not None and found.is_stop and may_tell else None
-        elif self._stop.ends(pose, self._covariance) or self._is_stop_anchored(self._stop):
+            self._stop = found if found is not None and found.is_stop and self._others_see(stamp_ns) else None
+        elif self._stop.ends(pose, self._covariance) or self._stop.seconds(stamp_ns) > _DOUBTED_S:
             self._stop = None
-
-    def _is_stop_anchored(self, stop: SuddenStop) -> bool:
-        """Whether the anchor is of a later image than that in which the leading camera stopped."""
-        return self._anchor is not None and stop.seconds(self._anchor.stamp_ns) > 0.0
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
@@ -219,7 +213,7 @@ class RigMapTracker:
             tracker = self._tracker_of(name)
             tracker.restart(anchored.anchor, catch_up)
             if tracker.anchor_ns == anchored.anchor.stamp_ns:
-                self._anchor, self._anchor_of, self._anchored[name] = anchor, leading, anchored
+                self._anchor, self._anchored[name] = anchor, anchored
                 is_seen = len(anchor.inlier_points) > 0 if name == leading else None
                 self._agreement.restart(name, anchored.anchor.map_from_camera, is_seen=is_seen)
 
@@ -229,10 +223,6 @@ class RigMapTracker:
         self._leading.keep(frame, predicted)
         for name, (image, place) in self._take_others(frame.stamp_ns, predicted).items():
             self._tracker_of(name).keep(image, _of_other(predicted, place))
-
-    def keep_skipped(self, frame: Frame) -> None:
-        """Keep a frame that there was no time for; images of other cameras wait for the next one that is tracked."""
-        self._leading.keep(frame)
 
     def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
         """Give ``map_from_camera`` of the next frame by the images of all cameras, or why the leading one has none.
@@ -268,7 +258,8 @@ class RigMapTracker:
         for name in results.keys() - tracked.keys():
             self._agreement.lost(name)
         self.sees_map = isinstance(own, TrackedPose)
-        self.is_outdone = bool(tracked) and not self.sees_map
+        alone = self._follow_alone(stamp_ns, images.keys()) if predicted is None else set[str]()
+        self.is_outdone = bool(tracked or alone) and not self.sees_map
         if not tracked:
             return self._mismatch(stamp_ns) if self._agreement.is_standing(stamp_ns) else own
         beside = {name: place for name, (_, place) in images.items()}
@@ -277,11 +268,19 @@ class RigMapTracker:
             return own if isinstance(own, Rejection) else self._mismatch(stamp_ns)
         return joint
 
+    def _follow_alone(self, stamp_ns: int, placed: Set[str]) -> set[str]:
+        """Cameras that see the map while no pose is predicted, and nothing tells how they have moved: one may lead."""
+        for name, image in self._cameras.others(stamp_ns).items():
+            if name not in placed and self._alone.get(name, (None, False))[0] is not image.frame:
+                found = self._tracker_of(name).track(image.frame, None)
+                self._alone[name] = image.frame, isinstance(found, TrackedPose)
+        return {name for name, (_, sees_map) in self._alone.items() if sees_map and name not in placed}
+
     def _expected(self, stamp_ns: int, predicted: SE3 | None) -> ExpectedPose | None:
         """Where the motion so far leads: by odometry that goes on so, and no slower, else at constant velocity."""
         expected = self._joint.expected(stamp_ns)
-        if expected is None or stamp_ns - self._joint.poses[-1][0] > _FORGOTTEN_NS:
-            return self._expected_since_anchor(stamp_ns)
+        if expected is None:
+            return None
         newest_ns, newest = self._joint.poses[-1]
         so_far = self._joint.since(newest_ns, stamp_ns)
         by_odometry = None if predicted is None else self._motion.since(newest_ns, stamp_ns)
@@ -293,18 +292,7 @@ class RigMapTracker:
         is_sound = not self._brakes and self._stop is None  # else it is no evidence for the camera that it is of
         if self._odometry_agrees and by_odometry is not None and is_sound:
             expected = carried_from(newest, *by_odometry)
-        is_known = so_far is not None or by_odometry is not None or stamp_ns - newest_ns <= _UNCONFIRMED_NS
-        return ExpectedPose(*expected, is_known, self._odometry_agrees is True, self._motion.has_leapt)
-
-    def _expected_since_anchor(self, stamp_ns: int) -> ExpectedPose | None:
-        """The anchor's pose with what no motion shows since; None for one of long ago."""
-        anchor = self._anchor
-        if anchor is None or self._anchor_of != self._cameras.leading or stamp_ns - anchor.stamp_ns > _FORGOTTEN_NS:
-            return None
-        since_ns = stamp_ns - anchor.stamp_ns
-        moved = unobserved_motion_covariance(since_ns / NANOSECONDS)
-        is_known = since_ns <= _UNCONFIRMED_NS or self._motion.since(anchor.stamp_ns, stamp_ns) is not None
-        return ExpectedPose(anchor.map_from_camera, moved, is_known, odometry_leaps=self._motion.has_leapt)
+        return ExpectedPose(*expected, self._odometry_agrees is True, self._motion.has_leapt)
 
     def _mismatch(self, stamp_ns: int) -> Rejection:
         """The cameras contradict each other, since when is not known exactly."""
@@ -347,9 +335,7 @@ class RigMapTracker:
         of_anchor = anchor_error(self._anchor, next(iter(poses.values())).map_from_camera)
         earlier = {name for name, place in places.items() if place.stamp_ns < stamp_ns}
         was_trusted = self.is_trusted(self._cameras.leading)
-        chosen = self._agreement.choose(
-            stamp_ns, poses, own, of_anchor, expected, earlier, self._shown(stamp_ns), self._anchor.stamp_ns
-        )
+        chosen = self._agreement.choose(stamp_ns, poses, own, of_anchor, expected, earlier)
         if was_trusted and not self.is_trusted(self._cameras.leading):
             places = self._places_without_odometry(stamp_ns, chosen)
             chosen = {
@@ -377,6 +363,9 @@ class RigMapTracker:
             self._stop = None
             return False
         return True
+
+    def _others_see(self, stamp_ns: int) -> bool:
+        return self._agreement.others_see(self._cameras.leading, stamp_ns)
 
     def _joint_pose(
         self, stamp_ns: int, joint: PoseByCamera, of_anchor: Array, parts: Sequence[TrackedPose]
@@ -449,39 +438,25 @@ class RigMapTracker:
     def _take_others(self, stamp_ns: int, predicted: SE3 | None) -> dict[str, tuple[Frame, _Place]]:
         """Images of the other cameras that were not taken before, and where they were taken."""
         if self._cameras.leading != self._agreement.leading:
-            self._follow_leading(self._cameras.leading)
+            self._agreement.lead(self._cameras.leading)
+            self._motion, self._joint, self._stop = RecentMotion(), RecentMotion(), None
+            self._images.clear()
+            self._alone.clear()
         if predicted is not None:
             self._motion.add(stamp_ns, predicted)
         before, newest = self._images, self._cameras.others(stamp_ns)
         places = {name: place for name, image in newest.items() if (place := self._place_of(image, stamp_ns))}
         self._beside.append((stamp_ns, places))
         is_new = {name for name in places if name not in before or before[name].frame is not newest[name].frame}
-        self._images = dict(newest)
+        self._images = {**before, **{name: newest[name] for name in places}}
         return {name: (newest[name].frame, places[name]) for name in is_new}
 
-    def _shown(self, stamp_ns: int) -> set[str]:
-        """The other cameras that have sent an image lately."""
-        return {name for name, image in self._images.items() if stamp_ns - image.frame.stamp_ns < _ALIVE_NS}
-
-    def _follow_leading(self, name: str) -> None:
-        """Another camera leads, and the joint poses so far are those of that one."""
-        self._agreement.lead(name)
-        joint, image = self._joint, self._images.get(name)
-        self._motion, self._joint, self._stop = RecentMotion(), RecentMotion(), None
-        if image is not None:
-            for stamp_ns, pose in joint.poses:
-                self._joint.add(stamp_ns, pose @ image.camera_from_other)
-        self._images.clear()
-
     def _place_of(self, image: OtherImage, stamp_ns: int) -> _Place | None:
-        """Its place by the predicted poses while the map confirms odometry, else by those in the map, or by no motion.
-
-        None for an image of long ago.
-        """
+        """Its place by the predicted poses while the map confirms odometry, else by those in the map, if known."""
         then_ns, is_trusted = image.frame.stamp_ns, self.is_trusted(self._cameras.leading)
         by_odometry = self._motion.since(then_ns, stamp_ns) if is_trusted else None
         moved = by_odometry if self.sees_map else None
-        moved = moved or self._joint.since(then_ns, stamp_ns) or by_odometry or unobserved_motion(then_ns, stamp_ns)
+        moved = moved or self._joint.since(then_ns, stamp_ns) or by_odometry
         return None if moved is None else _Place(image.frame.stamp_ns, *moved, image.camera_from_other)
 
 
