@@ -16,6 +16,8 @@ import threading
 import time
 from argparse import SUPPRESS
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 import rclpy
@@ -50,6 +52,17 @@ def main() -> None:
 
 def run_trial(profile: dict[str, str]) -> int:
     """Images received by the survivor at the end."""
+    with killed_beside_survivor(profile) as survivor:
+        time.sleep(AFTER_S)
+        end_s = time.monotonic()
+        pipe(survivor.stdin).close()  # ends the moments of arrival
+        stamps = [float(line) for line in pipe(survivor.stdout)]
+        return sum(end_s - COUNTED_S < stamp for stamp in stamps)
+
+
+@contextmanager
+def killed_beside_survivor(profile: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """The survivor, which prints when each image came, from when the other subscriber was killed."""
     inherited = {name: value for name, value in os.environ.items() if name not in OWN_CHOICES}
     environment = inherited | LOOPBACK_ONLY | {"ROS_DOMAIN_ID": str(free_domain_id())} | profile
     survivor, victim, publisher = (start(part, environment) for part in (*SUBSCRIBERS, "publish"))
@@ -58,11 +71,7 @@ def run_trial(profile: dict[str, str]) -> int:
             pipe(process.stdout).readline()  # its first image has come
         time.sleep(BEFORE_S)
         victim.kill()
-        time.sleep(AFTER_S)
-        end_s = time.monotonic()
-        pipe(survivor.stdin).close()  # asks for the moments of arrival
-        stamps = [float(line) for line in pipe(survivor.stdout)]
-        return sum(end_s - COUNTED_S < stamp for stamp in stamps)
+        yield survivor
     finally:
         for process in (survivor, victim, publisher):
             process.kill()
@@ -92,19 +101,12 @@ def publish() -> None:
 
 
 def receive(qos: str) -> None:
-    """Tell when the first image is there, and when all were, once the standard input ends."""
+    """Print when each image came, until the standard input ends."""
     rclpy.init()
-    node, stamps = rclpy.create_node(qos), list[float]()
-
-    def take(_: CompressedImage) -> None:
-        if not stamps:
-            print("first", flush=True)
-        stamps.append(time.monotonic())
-
-    node.create_subscription(CompressedImage, TOPIC, take, IMAGE[qos])
+    node = rclpy.create_node(qos)
+    node.create_subscription(CompressedImage, TOPIC, lambda _: print(time.monotonic(), flush=True), IMAGE[qos])
     threading.Thread(target=rclpy.spin, args=(node,), daemon=True).start()
     sys.stdin.read()
-    print(*stamps, sep="\n", flush=True)
     os._exit(0)
 
 
