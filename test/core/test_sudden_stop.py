@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.sudden_stop import SuddenStop, spaced
+from visloc_ros.core.sudden_stop import SuddenStop
 
 SIGMA = 4e-3
 COVARIANCE = SIGMA**2 * np.eye(6)
@@ -21,26 +21,39 @@ def poses(*metres):
     return [(FRAME_NS * (len(metres) - index), at(place)) for index, place in enumerate(metres)]
 
 
-def test_three_poses_are_as_far_apart_as_shows_a_motion():
-    assert spaced(range(10 * FRAME_NS, 0, -FRAME_NS // 4)) == (10 * FRAME_NS, 9 * FRAME_NS, 8 * FRAME_NS)
-    assert len(spaced([FRAME_NS])) == 1
-    assert SuddenStop.of(poses(0.0, 0.0), COVARIANCE) is None
+@pytest.mark.parametrize(
+    ("metres", "is_shown"),
+    [
+        ((0.04, 0.04, 0.0), True),
+        ((0.055, 0.04, 0.0), True),
+        ((0.07, 0.04, 0.0), False),  # it brakes
+        ((0.08, 0.04, 0.0), False),
+        ((0.04, 0.0, 0.0), False),  # it begins to move
+        ((0.006, 0.006, 0.0), False),  # too slow to do harm
+        ((0.03, 0.03, 0.03, 0.03, 0.03, 0.024, 0.018, 0.012, 0.006, 0.0), True),  # slow, but for longer
+        ((0.0, 0.0), False),
+    ],
+)
+def test_a_stop_is_sudden_if_the_pose_would_be_elsewhere(metres, is_shown):
+    found = SuddenStop.of(poses(*metres), SIGMA**2 / 2.0 * np.eye(6))
+    assert (found is not None) == is_shown
 
 
 @pytest.mark.parametrize(
-    ("metres", "shown"),
-    [
-        ((0.04, 0.04, 0.0), "stop"),
-        ((0.06, 0.04, 0.0), "stop"),  # where frames are skipped
-        ((0.07, 0.04, 0.0), "brakes"),
-        ((0.08, 0.04, 0.0), None),
-        ((0.04, 0.0, 0.0), None),  # it begins to move
-        ((0.006, 0.006, 0.0), None),  # too slow to do harm
-    ],
+    ("skipped", "share", "is_shown"), [(1, 0.6, False), (3, 0.6, True), (3, 0.75, True), (3, 0.9, False)]
 )
-def test_a_stop_is_sudden_if_the_pose_would_be_elsewhere(metres, shown):
-    found = SuddenStop.of(poses(*metres), SIGMA**2 / 2.0 * np.eye(6))
-    assert (found and ("stop" if found.is_stop else "brakes")) == shown
+def test_where_frames_are_skipped_most_of_a_motion_may_lie_before_the_stop(skipped, share, is_shown):
+    moved = 0.04 * skipped * share
+    newest = (FRAME_NS * (2 + skipped), at(0.04 + moved))
+    found = SuddenStop.of([newest, *poses(0.04, 0.0)], SIGMA**2 / 2.0 * np.eye(6))
+    assert (found is not None) == is_shown
+
+
+def test_poses_that_are_closer_than_a_tenth_of_a_second_show_the_same_stop():
+    often = [
+        (FRAME_NS * (12 - index) // 4, at(place)) for index, place in enumerate([0.04] * 5 + [0.03, 0.02, 0.01, 0.0])
+    ]
+    assert SuddenStop.of(often, COVARIANCE) is not None
 
 
 def test_a_stop_ends_once_the_camera_moves_again():
@@ -49,10 +62,12 @@ def test_a_stop_ends_once_the_camera_moves_again():
     assert stop.ends(at(0.07), COVARIANCE)
 
 
-def test_another_camera_confirms_a_stop_where_the_motion_would_have_led_elsewhere():
+def test_another_camera_confirms_a_stop_by_an_image_as_new_if_the_motion_would_have_led_elsewhere():
     stop = SuddenStop.of(poses(0.04, 0.04, 0.0), COVARIANCE)
     assert stop.seconds(4 * FRAME_NS) == pytest.approx(0.2)
     early, later = 2 * FRAME_NS + FRAME_NS // 3, 3 * FRAME_NS
     assert not stop.is_confirmed_by((early, at(0.04)), COVARIANCE), "it would be there either way"
     assert not stop.is_confirmed_by((later, at(0.08)), COVARIANCE), "it has gone on"
+    assert not stop.is_confirmed_by((later, at(0.14)), COVARIANCE), "it is neither here nor there"
+    assert not stop.is_confirmed_by((later - FRAME_NS, at(0.02)), COVARIANCE), "it was not there yet"
     assert stop.is_confirmed_by((later, at(0.04)), COVARIANCE)

@@ -34,9 +34,15 @@ def untriggered(room):
     return frames_of_the_right_camera(room, 0.35 / RATE_HZ)
 
 
-def frames_of_the_right_camera(room, later_s):
+@pytest.fixture(scope="module")
+def elsewhere(room):
+    """Frames of the other camera that show nothing of the map."""
+    return frames_of_the_right_camera(room, 0.0, make_living_room(1))
+
+
+def frames_of_the_right_camera(room, later_s, scene=None):
     path = LaterPath(MountedPath(PATHS["localize"], FRONT_FROM_RIGHT), later_s)
-    walk = simulate(room.walk.config, "localize", make_living_room(0), path)
+    walk = simulate(room.walk.config, "localize", scene or make_living_room(0), path)
     frames = [walk.frame(index) for index in range(STUCK + 14)]
     return [replace(frame, stamp_ns=frame.stamp_ns + round(later_s * NANOSECONDS)) for frame in frames]
 
@@ -118,7 +124,10 @@ def test_a_frame_that_is_only_kept_is_no_more_evidence_against_the_leading_camer
 def test_where_there_is_no_time_for_all_images_those_of_another_camera_are_needed_now_and_then(room, rights):
     tracker = RigMapTracker(room.map, CONFIG, Images(room, rights))
     stamps_ns = [frame.stamp_ns for frame in rights]
-    assert not tracker.needs("right", stamps_ns[0]), "no points are followed yet"
+    assert tracker.needs("right", stamps_ns[0])
+    tracker.track(room.frame(0))
+    needed = [tracker.needs("right", stamps_ns[0] + milliseconds * 1_000_000) for milliseconds in (50, 150, 250)]
+    assert needed == [False, False, True], "no points are followed yet"
     follow(room, tracker)
     needed = [tracker.needs("right", stamps_ns[LAST] + milliseconds * 1_000_000) for milliseconds in (50, 150, 250)]
     assert needed == [False, False, True]
@@ -175,10 +184,70 @@ def test_a_scene_that_stands_is_not_believed_while_map_points_alone_hold_the_pos
     assert trusted == [False, True]
 
 
-def test_a_scene_that_stands_is_not_believed_at_once_though_the_other_camera_has_just_been_lost(room, rights):
+@pytest.mark.parametrize("covered", [STUCK - 1, STUCK + 1])
+def test_a_scene_that_stands_is_not_believed_though_the_other_camera_has_just_been_lost(room, rights, covered):
     """On a busy computer its points are not found where a camera that stands says that they are."""
-    sigmas, *_ = with_a_scene_that_stands(room, rights, every=1, covered=STUCK + 1)
+    sigmas, *_ = with_a_scene_that_stands(room, rights, every=1, covered=covered)
     assert max(sigmas) < 5.0
+
+
+def beside_one_that_sees_no_map(room, elsewhere, shown, tracked):
+    """Results by frame; ``shown`` gives which frames the cameras show."""
+    images = Images(room, elsewhere)
+    tracker, results = RigMapTracker(room.map, CONFIG, images), {}
+    begin = STUCK - RATE_HZ
+    for index in range(begin, STUCK + 14):
+        stamp_ns, (front, right) = room.frame(index).stamp_ns, shown(index)
+        images.shown = elsewhere[right]
+        predicted = room.pose(front)
+        if index in tracked:
+            tracker.must_track(stamp_ns, predicted)
+            results[index] = tracker.track(replace(room.frame(front), stamp_ns=stamp_ns), predicted)
+        if index == begin + 5:
+            tracker.restart(room.anchor(index))
+    return results
+
+
+def poses_and_sigmas(room, results, where):
+    """How many of some results are poses, and their largest error in standard deviations, of where the robot was."""
+    found = {index: one for index, one in results.items() if isinstance(one, TrackedPose)}
+    errors = {index: error_of(one.map_from_camera, room.pose(where(index))) for index, one in found.items()}
+    return len(found), max(
+        (np.sqrt(error @ np.linalg.solve(found[index].covariance, error)) for index, error in errors.items()), default=0
+    )
+
+
+def test_a_camera_that_does_not_see_the_map_shows_by_its_images_whether_the_robot_has_stopped(room, elsewhere):
+    every = range(STUCK - RATE_HZ, STUCK + 14)
+    stuck = beside_one_that_sees_no_map(room, elsewhere, lambda index: (min(index, STUCK), index), every)
+    count, largest = poses_and_sigmas(room, stuck, where=lambda index: index)
+    assert count >= RATE_HZ - 6
+    assert largest < 5.0
+    stops = beside_one_that_sees_no_map(room, elsewhere, lambda index: (min(index, STUCK),) * 2, every)
+    count, largest = poses_and_sigmas(room, stops, where=lambda index: min(index, STUCK))
+    assert count >= RATE_HZ - 6 + 14 - 5, "a quarter of a second without"
+    assert largest < 5.0
+    assert isinstance(stops[STUCK + 13], TrackedPose)
+
+
+def test_after_a_gap_a_camera_alone_is_believed_once_it_moves_or_another_one_stands(room, elsewhere):
+    """Its images may have stuck meanwhile."""
+    last = STUCK + 13
+    tracked = [index for index in range(STUCK - RATE_HZ, last + 1) if not STUCK - 8 < index < STUCK + 6]
+    after = [index for index in tracked if index > STUCK]
+
+    def found_after(front, right, where):
+        results = beside_one_that_sees_no_map(room, elsewhere, lambda index: (front(index), right(index)), tracked)
+        return poses_and_sigmas(room, {index: results[index] for index in after}, where)
+
+    count, largest = found_after(lambda index: index, lambda index: index, where=lambda index: index)
+    assert count >= len(after) - 2
+    assert largest < 5.0
+    count, _ = found_after(lambda index: min(index, STUCK), lambda index: index, where=lambda index: index)
+    assert count == 0
+    count, largest = found_after(*[lambda index: min(index, STUCK)] * 2, where=lambda index: min(index, STUCK))
+    assert count >= len(after) - 4
+    assert largest < 5.0
 
 
 def test_a_leap_of_odometry_to_where_another_camera_looks_is_not_believed(room, untriggered):
@@ -289,6 +358,23 @@ def test_another_camera_leads_with_the_points_that_were_followed_in_it(room, rig
         assert isinstance(result, TrackedPose)
         truth = room.pose(index) @ FRONT_FROM_RIGHT
         assert np.linalg.norm(error_of(result.map_from_camera, truth)[:3]) < 0.03
+
+
+def test_a_frame_that_there_was_no_time_for_takes_no_image_from_the_next_one_and_may_be_anchored(room, rights, alone):
+    images = Images(room, rights)
+    tracker, results = RigMapTracker(room.map, CONFIG, images), {}
+    for index in range(LAST + 1):
+        images.late = 0 if index % 4 == 0 else index % 4 - 1  # an image of every fourth frame, and one after it
+        if index % 4 == 0:
+            results[index] = tracker.track(room.frame(index), room.pose(index))
+        else:
+            tracker.keep_skipped(room.frame(index))
+        if index in (4, 8):
+            tracker.restart(room.anchor(4 if index == 4 else 6))
+    found = {index: one for index, one in results.items() if isinstance(one, TrackedPose)}
+    assert list(found) == [8, 12, 16, 20]
+    assert {one.anchor_stamp_ns for index, one in found.items() if index > 8} == {room.frame(6).stamp_ns}
+    assert min(one.num_inliers / alone[index].num_inliers for index, one in found.items()) > 1.2, "of both cameras"
 
 
 def test_a_camera_that_leads_next_is_as_uncertain_as_its_place_was_at_the_anchor(room, rights):

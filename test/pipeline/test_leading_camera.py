@@ -174,3 +174,16 @@ def test_a_camera_that_stands_still_sees_one_that_is_covered_does_not():
     assert sees(Rejection(0, Reason.OVERLOADED))
     assert not sees(Rejection(0, Reason.FEW_FEATURES))
     assert not sees(Rejection(0, Reason.FROZEN))
+
+
+def test_images_of_another_camera_that_have_waited_do_not_show_that_the_new_one_is_gone():
+    """On a busy computer some wait that are older than the one with which it began to lead."""
+    cameras = LeadingCamera("front")
+    for tenth in range(21):
+        for name in ("front", "left"):
+            cameras.arrived(name, tenth * 100 * MS)
+    assert cameras.takes("front", 1000 * MS)
+    cameras.give_up("front")
+    assert cameras.takes("left", 2000 * MS)
+    assert not any(cameras.takes("front", tenth * 100 * MS) for tenth in range(11, 21))
+    assert cameras.name == "left"

@@ -140,7 +140,7 @@ class SimulatedPoints:
 
     def __init__(self, run, map_name="room"):
         self.truth, self.map = dict(zip(run.stamps_ns, run.truth, strict=True)), MapIdentity(map_name, metric=True)
-        self.anchors, self.predictions, self.kept_ns, self.resets = [], [], [], 0
+        self.anchors, self.predictions, self.kept_ns, self.skipped_ns, self.resets = [], [], [], [], 0
 
     def reset(self):
         self.resets += 1
@@ -150,6 +150,9 @@ class SimulatedPoints:
 
     def keep(self, frame, predicted):
         self.kept_ns.append(frame.stamp_ns)
+
+    def keep_skipped(self, frame):
+        self.skipped_ns.append(frame.stamp_ns)
 
     def track(self, frame, predicted):
         self.predictions.append(predicted)
@@ -257,6 +260,18 @@ def test_while_odometry_is_lost_other_cameras_give_the_frames_that_there_is_no_t
     assert not asked, "odometry follows the frames around these"
     localizer.skip(run.stamps_ns[lost + 1])
     assert asked == [run.stamps_ns[lost + 1]]
+
+
+def test_a_frame_that_there_is_no_time_for_is_kept_since_the_next_anchor_may_be_of_it():
+    run = simulate_run(SCENARIO, 0)
+    points = SimulatedPoints(run)
+    backend = Backend(BackendConfig(), InlineAnchors(SimulatedEngine(run), period_s=0.5, latency_s=0.4))
+    localizer = Localizer(SimulatedOdometry(run), backend, points)
+    first, second, third, *_ = run.stamps_ns
+    localizer.process(frame_at(first))
+    localizer.skip(second, frame=frame_at(second))
+    localizer.skip(third, Reason.FROZEN, frame_at(third))
+    assert points.skipped_ns == [second]
 
 
 def test_odometry_that_goes_on_at_a_wrong_place_waits_for_points_that_were_followed_meanwhile():

@@ -12,21 +12,22 @@ from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
 
-_LEAST_NS = NANOSECONDS // 11  # between poses that show a motion: ten a second, a little early
+_LONGEST_NS = NANOSECONDS // 11  # between poses that are to show a motion, if these are as frequent
+_EARLY = 0.9  # of the interval between two poses, which varies
 _LEAST_SIGMAS = 3.0  # of a pose, by which it is not where it would be: a smaller error does no harm until the next one
-_SLOWER, _STOPPED = 0.8, 0.6
-"""Of the motion before, at most: where frames are skipped, half or two thirds of a motion may lie before the stop."""
+_TIMES = (1, 2, 4)  # that interval: what is slow, or not certain, shows later
+_SLOWER = 0.5  # of the motion before, at least, in the least time: a robot brakes, too
 _FARTHEST = chi_square_quantile(0.999, 6)  # squared distance in standard deviations, below which chance explains it
 
 StampedPose = tuple[int, SE3]
 
 
-def spaced(stamps_ns: Iterable[int]) -> tuple[int, ...]:
-    """Of the stamps of poses, newest first, the newest three that are far enough apart to show motions."""
-    found = list[int]()
-    for stamp_ns in stamps_ns:
-        if not found or found[-1] - stamp_ns >= _LEAST_NS:
-            found.append(stamp_ns)
+def _spaced(poses: Iterable[StampedPose], least_ns: int) -> tuple[StampedPose, ...]:
+    """Of poses, newest first, the newest three that are so far apart."""
+    found = list[StampedPose]()
+    for pose in poses:
+        if not found or found[-1][0] - pose[0] >= least_ns:
+            found.append(pose)
         if len(found) == 3:
             break
     return tuple(found)
@@ -34,33 +35,36 @@ def spaced(stamps_ns: Iterable[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, eq=False)
 class SuddenStop:
-    """Where and when a camera stopped or braked, and its ``velocity`` (6,) before, as ``pose_difference`` has it.
-
-    ``moved_share`` is how far it has moved since, as a share of how far it would have.
-    """
+    """Where and when a camera stopped or braked, and its ``velocity`` (6,) before, as ``pose_difference`` has it."""
 
     stopped: StampedPose
-    newest: SE3
+    newest: StampedPose
     velocity: Array
-    moved_share: float
 
     @staticmethod
     def of(poses: Sequence[StampedPose], covariance: Array) -> SuddenStop | None:
-        """That of three spaced poses, newest first, None if they show none beyond their covariance (6, 6)."""
+        """That which poses, newest first, show beyond their covariance (6, 6), None without one."""
         if len(poses) < 3:
             return None
-        newest, then, before = poses
+        least_ns = min(round(_EARLY * (poses[0][0] - poses[1][0])), _LONGEST_NS)
+        found = (SuddenStop._over(poses, times * least_ns, covariance) for times in _TIMES)
+        return next((one for one in found if one is not None), None)
+
+    @staticmethod
+    def _over(poses: Sequence[StampedPose], least_ns: int, covariance: Array) -> SuddenStop | None:
+        spaced = _spaced(poses, least_ns)
+        if len(spaced) < 3:
+            return None
+        newest, then, before = spaced
         velocity = pose_difference(then[1], before[1]) * NANOSECONDS / (then[0] - before[0])
         moved, gone_on = pose_difference(newest[1], then[1]), velocity * (newest[0] - then[0]) / NANOSECONDS
         if _squared(gone_on - moved, covariance) <= _LEAST_SIGMAS**2:
             return None
-        share = float(np.sqrt(_squared(moved, covariance) / max(_squared(gone_on, covariance), 1e-12)))
-        return SuddenStop(then, newest[1], velocity, share) if share < _SLOWER else None
-
-    @property
-    def is_stop(self) -> bool:
-        """Whether it has stopped, and not only braked."""
-        return self.moved_share < _STOPPED
+        far, near = np.sqrt([_squared(gone_on, covariance), _squared(moved, covariance)])
+        # Where frames are skipped, most of a motion may lie before the stop: it need not be longer than the least time.
+        most = 1.0 - _SLOWER * min(1.0, least_ns / (newest[0] - then[0]))
+        is_short = near < most * far and far - near > _LEAST_SIGMAS
+        return SuddenStop(then, newest, velocity) if is_short else None
 
     def seconds(self, stamp_ns: int) -> float:
         """Time since the stop."""
@@ -68,13 +72,18 @@ class SuddenStop:
 
     def ends(self, pose: SE3, covariance: Array) -> bool:
         """Whether the camera certainly moves again, at a newer pose with a covariance (6, 6)."""
-        return _squared(pose_difference(pose, self.newest), covariance) > _FARTHEST
+        return _squared(pose_difference(pose, self.newest[1]), covariance) > _FARTHEST
 
     def is_confirmed_by(self, seen: StampedPose, covariance: Array) -> bool:
-        """Whether a pose by another camera's image, with a covariance (6, 6), shows that the motion has not gone on."""
+        """Whether a pose by another camera's image, with a covariance (6, 6), shows that the motion has not gone on.
+
+        An image that was taken before the newest one of the camera itself may be from before the stop.
+        """
         moved = pose_difference(seen[1], self.stopped[1])
         gone_on = self.velocity * self.seconds(seen[0])
-        return seen[0] > self.stopped[0] and _squared(moved - gone_on, covariance) > _FARTHEST
+        stayed = pose_difference(self.newest[1], self.stopped[1])
+        is_newer = seen[0] > self.newest[0] - _LONGEST_NS
+        return is_newer and _squared(moved - gone_on, covariance) - _squared(moved - stayed, covariance) > _FARTHEST
 
 
 def _squared(step: Array, covariance: Array) -> float:

@@ -147,6 +147,10 @@ class MapTracker:
             self._begin(frame.camera)
         self._images.add(frame, predicted)
 
+    def keep_skipped(self, frame: Frame) -> None:
+        """Keep a frame that there was no time for, and of which nothing is known."""
+        self.keep(frame)
+
     def track(
         self, frame: Frame, predicted: SE3 | None = None, *, may_disagree: bool = False
     ) -> TrackedPose | Rejection:

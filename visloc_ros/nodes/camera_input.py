@@ -27,7 +27,7 @@ from visloc_ros.core.types import Frame, Reason
 from visloc_ros.core.types import Image as ImageArray
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.camera_health import CameraHealth
-from visloc_ros.nodes.conversions import frame_from_msg, image_from_msg
+from visloc_ros.nodes.conversions import frame_from_msg
 from visloc_ros.nodes.guard import RejectedMessages
 from visloc_ros.nodes.qos import CAMERA_INFO, IMAGE
 from visloc_ros.nodes.worker import Worker
@@ -84,11 +84,13 @@ class CameraInput:
     one whose stamp is not ``is_urgent`` gives way to other programs. If ``load`` skips an image for lack of time, or it
     is FROZEN, the one before once more, ``on_skipped`` gets its stamp and the reason instead, in order with the frames.
     FROZEN is also what shows what an earlier image did, if this ``compares_all`` images: those that are left out or
-    skipped, too, since what is sent again may be one of them; otherwise these are not even decoded. When ``queue_size``
-    of them wait, the oldest is dropped. Compressed images become grey unless a listener
-    ``wants_colour``. Bad messages are counted in ``rejected`` by reason and never fatal. ``camera_frame`` and
-    ``calibration`` are those of the newest image. ``health`` and the log report problems of the images. Names of topics
-    begin with ``prefix``. Raises CalibrationError where a calibration file cannot be read.
+    skipped, too, since what is sent again may be one of them. Otherwise these are not even decoded; ``on_skipped`` gets
+    the frame for which there was no time, too, if it was. When ``queue_size`` images wait, the oldest is dropped.
+
+    Compressed images become grey unless a listener ``wants_colour``. Bad messages are counted in ``rejected`` by reason
+    and never fatal. ``camera_frame`` and ``calibration`` are those of the newest image. ``health`` and the log report
+    problems of the images. Names of topics begin with ``prefix``. Raises CalibrationError for a calibration file that
+    cannot be read.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class CameraInput:
         is_urgent: Callable[[int], bool] | None = None,
         load: CameraLoad | None = None,
         on_arrived: Callable[[int], None] = lambda _: None,
-        on_skipped: Callable[[int, Reason], None] = lambda _, __: None,
+        on_skipped: Callable[[int, Reason, Frame | None], None] = lambda *_: None,
         wants_colour: Callable[[], bool] = lambda: True,
         compares_all: bool = False,
         prefix: str = "",
@@ -213,14 +215,15 @@ class CameraInput:
             self._stale.reset()  # a bag begins again
         if self._is_frozen(message):
             self.health.repeated()
-            self._on_skipped(stamp_ns, Reason.FROZEN)
+            self._on_skipped(stamp_ns, Reason.FROZEN, None)
             return
         self.health.changed()
         if not self._is_wanted(stamp_ns):
-            self._is_stale_unused(message)
+            self._unused_frame(message)
             return
         if self._load is not None and self._load.skips(self._worker.num_waiting, time.monotonic()):
-            self._on_skipped(stamp_ns, Reason.FROZEN if self._is_stale_unused(message) else Reason.OVERLOADED)
+            frame, is_stale = self._unused_frame(message)
+            self._on_skipped(stamp_ns, Reason.FROZEN if is_stale else Reason.OVERLOADED, frame)
             return
         try:
             refuse_depth(self.health.topic, encoding_of(message))
@@ -236,7 +239,7 @@ class CameraInput:
             self._leave_out("rectification", self._rectification.contradiction)
             return
         if self._is_stale(frame.image):
-            self._on_skipped(stamp_ns, Reason.FROZEN)
+            self._on_skipped(stamp_ns, Reason.FROZEN, None)
             return
         self.health.used(frame)
         self.camera_frame = message.header.frame_id
@@ -249,25 +252,25 @@ class CameraInput:
             self._repeated_nothing = None
             return False
         if self._repeated_nothing is None:
-            image = self._decoded(message)
-            if image is None:
+            frame = self._decoded(message)
+            if frame is None:
                 return False
-            self._repeated_nothing = shows_nothing(image)
+            self._repeated_nothing = shows_nothing(frame.image)
         return not self._repeated_nothing
 
     def _is_stale(self, image: ImageArray) -> bool:
         """Whether an image that shows something shows what an earlier one did."""
         return self._stale is not None and self._stale.is_stale(image) and not shows_nothing(image)
 
-    def _is_stale_unused(self, message: Image | CompressedImage) -> bool:
-        """The same of an image that is not used."""
-        image = None if self._stale is None else self._decoded(message)
-        return image is not None and self._is_stale(image)
+    def _unused_frame(self, message: Image | CompressedImage) -> tuple[Frame | None, bool]:
+        """The frame of an image that is left out or skipped, if it is compared, and whether it is stale."""
+        frame = None if self._stale is None else self._decoded(message)
+        return frame, frame is not None and self._is_stale(frame.image)
 
-    def _decoded(self, message: Image | CompressedImage) -> ImageArray | None:
-        """An image that is not used, None for one that cannot be decoded: those that are to be used are counted."""
+    def _decoded(self, message: Image | CompressedImage) -> Frame | None:
+        """The frame of an image that is not used; None for a bad one, which counts if it is to be used."""
         try:
-            return image_from_msg(message, False, self._depth)
+            return frame_from_msg(message, self._choice.of_images, False, self._depth)
         except VislocError:
             return None
 

@@ -241,7 +241,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         """Images received, of all cameras."""
         return sum(one.received for one in self._inputs.values())
 
-    def _skip(self, name: str, stamp_ns: int, reason: Reason) -> None:
+    def _skip(self, name: str, stamp_ns: int, reason: Reason, frame: Frame | None) -> None:
         if name != self._leading.name:
             return
         with self._processing:
@@ -254,7 +254,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
             else:
                 self._leading.skipped(name, stamp_ns)
             with self._backend_in_use(camera_frame, stamp_ns):
-                self._localizer.skip(stamp_ns, reason)
+                self._localizer.skip(stamp_ns, reason, None if frame is None or _is_guessed(frame) else frame)
 
     def _follow_other_map(self) -> None:
         """Follow the points of another version of the map, or of the map that the anchor node has loaded meanwhile."""
@@ -279,7 +279,7 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
     def _awaits_calibration(self, frame: Frame) -> bool:
         """Whether a frame's camera is a guess that an anchor node may improve."""
         self._begin_s = self._begin_s or time.monotonic()
-        if frame.calibration is None or not frame.calibration.is_provisional:
+        if not _is_guessed(frame):
             return False
         return time.monotonic() - self._begin_s < GUESS_AFTER_S or self.count_publishers(FOUND_CAMERA) > 0
 
@@ -345,6 +345,10 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         if self._sensors.rejected:
             return "warn", f"Tracking, but not all sensors are used: {', '.join(self._sensors.rejected)}."
         return "ok", "Tracking."
+
+
+def _is_guessed(frame: Frame) -> bool:
+    return frame.calibration is not None and frame.calibration.is_provisional
 
 
 def main() -> None:

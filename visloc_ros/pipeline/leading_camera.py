@@ -206,8 +206,11 @@ class LeadingCamera:
         return 0.0 < _SLOW * usual_ns < self._lead.arrivals.interval_ns
 
     def _passed_ns(self, camera: str, stamp_ns: int) -> int:
-        """How much time has passed, by the stamps of another camera, since the newest image of the one that leads."""
-        since_ns = self._since_ns.setdefault(camera, stamp_ns)
+        """How much time has passed, by the stamps of another camera, since the newest image of the one that leads.
+
+        Images that had come before, and have waited, show none.
+        """
+        since_ns = self._since_ns.get(camera, stamp_ns)
         if stamp_ns < since_ns - CLOCK_JUMP_NS:
             self._since_ns[camera] = since_ns = stamp_ns
         return stamp_ns - since_ns

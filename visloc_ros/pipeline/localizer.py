@@ -70,6 +70,9 @@ class PointTracker(Protocol):
     def keep(self, frame: Frame, predicted: SE3 | None) -> None:
         """Keep a frame that is not tracked, for an anchor of it that may come later."""
 
+    def keep_skipped(self, frame: Frame) -> None:
+        """The same of a frame that there was no time for."""
+
     def track_others(self, stamp_ns: int, predicted: SE3 | None) -> TrackedPose | None:
         """Give the same at the stamp of a frame that cannot be used, by other cameras on the body, if there are any."""
 
@@ -223,11 +226,17 @@ class Localizer:
         self._listener.on_odometry(frame, rejection)
         return estimate
 
-    def skip(self, stamp_ns: int, reason: Reason = Reason.OVERLOADED) -> Estimate | None:
-        """Skip a frame, for lack of time or one that is FROZEN, and predict its pose; None for one out of order."""
+    def skip(self, stamp_ns: int, reason: Reason = Reason.OVERLOADED, frame: Frame | None = None) -> Estimate | None:
+        """Skip a frame, for lack of time or one that is FROZEN, and predict its pose; None for one out of order.
+
+        One for which there was no time is kept, if it is given: the next anchor may be of its image.
+        """
         if not self._accept_stamp(stamp_ns):
             return None
-        return self._leave_out(Rejection(stamp_ns, reason))
+        estimate = self._leave_out(Rejection(stamp_ns, reason))
+        if frame is not None and reason is Reason.OVERLOADED and self.map_tracker is not None:
+            self.map_tracker.keep_skipped(frame)
+        return estimate
 
     def _leave_out(self, rejection: Rejection) -> Estimate | None:
         is_blind = self._is_lost or rejection.reason is Reason.FROZEN

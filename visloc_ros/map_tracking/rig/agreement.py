@@ -36,12 +36,13 @@ class OwnPose:
 class ExpectedPose:
     """``map_from_camera`` of the leading camera by the motion so far, with its covariance (6, 6).
 
-    ``odometry_agrees`` is whether odometry is known to have moved so, too, ``odometry_leaps`` whether its newest pose
-    is a leap.
+    ``is_known`` is whether the motion so far, or odometry, shows where it leads, ``odometry_agrees`` whether odometry
+    is known to have moved so, too, ``odometry_leaps`` whether its newest pose is a leap.
     """
 
     map_from_camera: SE3
     covariance: Array
+    is_known: bool = True
     odometry_agrees: bool = False
     odometry_leaps: bool = False
 

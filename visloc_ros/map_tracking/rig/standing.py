@@ -32,6 +32,15 @@ def moves(tracker: MapTracker, now_ns: int) -> bool:
     return pair is not None and _moves(pair)
 
 
+def stands(tracker: MapTracker, now_ns: int, since_ns: int) -> bool:
+    """Whether what a camera shows stands still up to its newest image, which has this stamp and is later than one."""
+    pair = _newest_pair(tracker, now_ns) if now_ns - since_ns >= _LEAST_NS else None
+    if pair is None:
+        return False
+    motion = _motion_of(pair)
+    return motion.overlap >= _OVERLAP and motion.shift <= _STANDS
+
+
 def _newest_pair(tracker: MapTracker, now_ns: int) -> tuple[GreyImage, GreyImage] | None:
     pair = tracker.images_since(now_ns - _LEAST_NS)
     return None if pair is None or now_ns - pair[0].stamp_ns > _MOST_NS else pair

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -17,8 +18,8 @@ import numpy as np
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.plausibility import covariance_fault
-from visloc_ros.core.recent_motion import RecentMotion, carried_from
-from visloc_ros.core.sudden_stop import SuddenStop, spaced
+from visloc_ros.core.recent_motion import RecentMotion, carried_from, unobserved_motion_covariance
+from visloc_ros.core.repeated_images import shows_nothing
 from visloc_ros.core.tangent import move_covariance, turn_covariance
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import (
@@ -32,12 +33,14 @@ from visloc_ros.core.types import (
 )
 from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.rig.agreement import Agreement, ExpectedPose, OwnPose, is_near
+from visloc_ros.map_tracking.rig.doubt import Doubt
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
-from visloc_ros.map_tracking.rig.standing import moves, stands_beside
+from visloc_ros.map_tracking.rig.standing import moves, stands, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
-_UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera
-_DOUBTED_S = 1.0  # for which a stop waits for a camera that had just seen the map: if it is one, that sees it again
+_UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera, or pose: the robot moves little
+_ALIVE_NS = 5 * NANOSECONDS  # after the newest image of a camera: a busy computer decodes those beside seldom
+_FORGOTTEN_NS = NANOSECONDS  # after the newest joint pose: a camera may look anywhere by then
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,12 +129,13 @@ class RigMapTracker:
         """Forget the anchor and all images; stamps may start again."""
         self._beside: deque[tuple[int, Mapping[str, _Place]]] = deque(maxlen=self._config.history_images)
         self._anchor: AnchorPose | None = None
+        self._anchor_of = self._cameras.leading
         self._anchored: dict[str, _Anchored] = {}
         self._images: dict[str, OtherImage] = {}  # the newest of each other camera
         self._alone: dict[str, tuple[Frame, bool]] = {}  # images of unknown place, and whether they show the map
         self._motion, self._joint = RecentMotion(), RecentMotion()  # by the predicted poses; by the joint ones
-        self._brakes = False  # the leading camera, by its odometry, in the newest frame
-        self._stop: SuddenStop | None = None  # of the leading camera, while no other one has confirmed it
+        self._doubt = Doubt()
+        self._showing_ns: dict[str, int] = {}  # stamps of the newest images of other cameras that show anything
         self._covariance: Array | None = None  # (6, 6), of the last joint pose
         self._odometry_agrees: bool | None = None  # with the motion so far, after the joint pose at a stamp
         self._compared_ns = -1
@@ -158,39 +162,44 @@ class RigMapTracker:
     def needs(self, name: str, stamp_ns: int) -> bool:
         """Whether an image of another camera is of use where there is no time for all of them.
 
-        It is while the leading one sees nothing of the map, or does not move, and now and then: one camera alone does
-        not show that its scene stands still, or is another camera's.
+        It is while the leading one sees nothing of the map, or does not move, and now and then, also before the first
+        anchor: one camera alone does not show that its scene stands still, or is another camera's.
         """
-        if self._anchor is None:
-            return False
         last = self._images.get(name)
-        is_long_ago = last is None or stamp_ns - last.frame.stamp_ns >= _UNCONFIRMED_NS
-        return not self.sees_map or is_long_ago or self._agreement.needs_others or self._stop is not None
+        if last is None or stamp_ns - last.frame.stamp_ns >= _UNCONFIRMED_NS:
+            return True
+        return self._anchor is not None and (not self.sees_map or self._needs_others)
+
+    @property
+    def _needs_others(self) -> bool:
+        return self._agreement.needs_others or self._doubt.is_open
 
     def must_track(self, stamp_ns: int, predicted: SE3 | None) -> bool:
         """Whether a frame has to be tracked, and its pose waits for that.
 
         By its odometry it brakes, stops or leaps; or the motion before is not known, so that this does not show.
         """
-        self._brakes = False
+        self._doubt.brakes = False
         if predicted is None or self._covariance is None:
             return False
         self._look_for_stop(stamp_ns, predicted, self._motion)
         leaps = not self._motion.is_known(stamp_ns) or self._motion.is_leap(stamp_ns, predicted)
-        return self._brakes or leaps or self._stop is not None
+        return self._doubt.brakes or leaps or self._doubt.is_open
 
     def _look_for_stop(self, stamp_ns: int, pose: SE3, before: RecentMotion) -> None:
         """Note whether the leading camera brakes or stops at a pose after those before, or goes on again."""
-        if self._covariance is None:
-            return
-        if self._stop is None:
-            poses = {stamp_ns: pose, **dict(reversed(before.poses))}
-            newest = [(one, poses[one]) for one in spaced(poses)]
-            found = SuddenStop.of(newest, self._covariance)
-            self._brakes = found is not None
-            self._stop = found if found is not None and found.is_stop and self._others_see(stamp_ns) else None
-        elif self._stop.ends(pose, self._covariance) or self._stop.seconds(stamp_ns) > _DOUBTED_S:
-            self._stop = None
+        if self._covariance is not None:
+            self._doubt.look((stamp_ns, pose), before, self._covariance, others_tell=self._others_tell(stamp_ns))
+
+    def _others_tell(self, stamp_ns: int) -> bool:
+        """Whether a camera has sent an image lately that shows anything: its next ones will tell.
+
+        One that contradicts the others does, too: it may be mounted otherwise, and still show motion.
+        """
+        for name, image in self._cameras.others(stamp_ns).items():
+            if image.frame.stamp_ns != self._showing_ns.get(name) and not shows_nothing(image.frame.image):
+                self._showing_ns[name] = image.frame.stamp_ns
+        return any(stamp_ns - newest_ns < _ALIVE_NS for newest_ns in self._showing_ns.values())
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
@@ -213,7 +222,7 @@ class RigMapTracker:
             tracker = self._tracker_of(name)
             tracker.restart(anchored.anchor, catch_up)
             if tracker.anchor_ns == anchored.anchor.stamp_ns:
-                self._anchor, self._anchored[name] = anchor, anchored
+                self._anchor, self._anchor_of, self._anchored[name] = anchor, leading, anchored
                 is_seen = len(anchor.inlier_points) > 0 if name == leading else None
                 self._agreement.restart(name, anchored.anchor.map_from_camera, is_seen=is_seen)
 
@@ -223,6 +232,10 @@ class RigMapTracker:
         self._leading.keep(frame, predicted)
         for name, (image, place) in self._take_others(frame.stamp_ns, predicted).items():
             self._tracker_of(name).keep(image, _of_other(predicted, place))
+
+    def keep_skipped(self, frame: Frame) -> None:
+        """Keep a frame that there was no time for; images of other cameras wait for the next one that is tracked."""
+        self._leading.keep(frame)
 
     def track(self, frame: Frame, predicted: SE3 | None = None) -> TrackedPose | Rejection:
         """Give ``map_from_camera`` of the next frame by the images of all cameras, or why the leading one has none.
@@ -279,8 +292,8 @@ class RigMapTracker:
     def _expected(self, stamp_ns: int, predicted: SE3 | None) -> ExpectedPose | None:
         """Where the motion so far leads: by odometry that goes on so, and no slower, else at constant velocity."""
         expected = self._joint.expected(stamp_ns)
-        if expected is None:
-            return None
+        if expected is None or stamp_ns - self._joint.poses[-1][0] > _FORGOTTEN_NS:
+            return self._expected_since_anchor(stamp_ns)
         newest_ns, newest = self._joint.poses[-1]
         so_far = self._joint.since(newest_ns, stamp_ns)
         by_odometry = None if predicted is None else self._motion.since(newest_ns, stamp_ns)
@@ -289,28 +302,40 @@ class RigMapTracker:
             if so_far is not None and by_odometry is not None and not self._motion.has_leapt:
                 self._odometry_agrees = is_near(by_odometry[0], so_far[0], by_odometry[1] + so_far[1])
                 self._compared_ns = newest_ns
-        is_sound = not self._brakes and self._stop is None  # else it is no evidence for the camera that it is of
+        is_sound = not self._doubt.brakes and not self._doubt.has_stopped  # else it speaks for no camera
         if self._odometry_agrees and by_odometry is not None and is_sound:
             expected = carried_from(newest, *by_odometry)
-        return ExpectedPose(*expected, self._odometry_agrees is True, self._motion.has_leapt)
+        is_known = so_far is not None or by_odometry is not None or stamp_ns - newest_ns <= _UNCONFIRMED_NS
+        return ExpectedPose(*expected, is_known, self._odometry_agrees is True, self._motion.has_leapt)
+
+    def _expected_since_anchor(self, stamp_ns: int) -> ExpectedPose | None:
+        """The anchor's pose with what no motion shows since; None for one of long ago."""
+        anchor = self._anchor
+        if anchor is None or self._anchor_of != self._cameras.leading or stamp_ns - anchor.stamp_ns > _FORGOTTEN_NS:
+            return None
+        since_ns = stamp_ns - anchor.stamp_ns
+        moved = unobserved_motion_covariance(since_ns / NANOSECONDS)
+        is_known = since_ns <= _UNCONFIRMED_NS or self._motion.since(anchor.stamp_ns, stamp_ns) is not None
+        return ExpectedPose(anchor.map_from_camera, moved, is_known, odometry_leaps=self._motion.has_leapt)
 
     def _mismatch(self, stamp_ns: int) -> Rejection:
         """The cameras contradict each other, since when is not known exactly."""
-        seconds = 0.0 if self._stop is None else self._stop.seconds(stamp_ns)
-        unconfirmed_s = max(seconds, self._agreement.unconfirmed_s(stamp_ns))
+        unconfirmed_s = max(self._doubt.seconds(stamp_ns), self._agreement.unconfirmed_s(stamp_ns))
         return Rejection(stamp_ns, Reason.RIG_MISMATCH, {UNCONFIRMED_S: unconfirmed_s})
 
     def _judge_by_images(
         self, stamp_ns: int, own: TrackedPose | Rejection, images: Mapping[str, tuple[Frame, _Place]]
     ) -> None:
         """Compare the images alone, which need not show the map, unless that shows that the leading camera moves."""
-        if isinstance(own, TrackedPose) and not self._agreement.needs_others:
+        if isinstance(own, TrackedPose) and not self._needs_others:
             self._agreement.judge_images(stamp_ns, None)
         elif images:
             newest = [(name, self._tracker_of(name), image.stamp_ns) for name, (image, _) in images.items()]
             if not isinstance(own, TrackedPose):
                 left_out = [one for one in newest if not self.is_trusted(one[0])]
                 self._moving = {name for name, tracker, newest_ns in left_out if moves(tracker, newest_ns)}
+            for _, tracker, newest_ns in newest:
+                self._doubt.confirm(partial(stands, tracker, newest_ns))
             moving = (name for name, tracker, newest_ns in newest if stands_beside(self._leading, tracker, newest_ns))
             self._agreement.judge_images(stamp_ns, next(moving, None))
 
@@ -345,27 +370,27 @@ class RigMapTracker:
         leading = self._cameras.leading
         if not chosen or (leading in own and leading not in chosen):
             return None  # odometry is by the leading camera, and wrong
-        if leading in own and self._is_stop_unconfirmed(stamp_ns, chosen, places):
+        if leading in own and self._is_doubted(stamp_ns, chosen, places, own[leading], expected):
             return None
         joint = join(list(chosen.values()), of_anchor)
         self._note_joint(stamp_ns, joint.map_from_camera, [places.get(name) for name in chosen])
         return self._joint_pose(stamp_ns, joint, of_anchor, [tracked[name] for name in chosen])
 
-    def _is_stop_unconfirmed(
-        self, stamp_ns: int, chosen: Mapping[str, PoseByCamera], places: Mapping[str, _Place]
+    def _is_doubted(
+        self,
+        stamp_ns: int,
+        chosen: Mapping[str, PoseByCamera],
+        places: Mapping[str, _Place],
+        own: OwnPose,
+        expected: ExpectedPose | None,
     ) -> bool:
-        """Whether the leading camera has stopped at once, and the next images of others will tell whether it has."""
-        stop, covariance = self._stop, self._covariance
-        if stop is None or covariance is None:
-            return False
-        seen = ((places[name].stamp_ns, chosen[name]) for name in chosen.keys() & places.keys())
-        if any(stop.is_confirmed_by((then_ns, one.map_from_camera), one.own + covariance) for then_ns, one in seen):
-            self._stop = None
-            return False
-        return True
-
-    def _others_see(self, stamp_ns: int) -> bool:
-        return self._agreement.others_see(self._cameras.leading, stamp_ns)
+        """Whether the leading camera may have stuck, and the next images of others will tell whether it has."""
+        if len(chosen) > 1 or not self._others_tell(stamp_ns):
+            self._doubt.believe()
+        elif self._doubt.is_first(stamp_ns, own, is_known=expected is not None and expected.is_known):
+            return True
+        seen = [(places[name].stamp_ns, chosen[name]) for name in chosen.keys() & places.keys()]
+        return self._covariance is not None and self._doubt.is_stop(seen, self._covariance)
 
     def _joint_pose(
         self, stamp_ns: int, joint: PoseByCamera, of_anchor: Array, parts: Sequence[TrackedPose]
@@ -438,10 +463,7 @@ class RigMapTracker:
     def _take_others(self, stamp_ns: int, predicted: SE3 | None) -> dict[str, tuple[Frame, _Place]]:
         """Images of the other cameras that were not taken before, and where they were taken."""
         if self._cameras.leading != self._agreement.leading:
-            self._agreement.lead(self._cameras.leading)
-            self._motion, self._joint, self._stop = RecentMotion(), RecentMotion(), None
-            self._images.clear()
-            self._alone.clear()
+            self._follow_leading(self._cameras.leading)
         if predicted is not None:
             self._motion.add(stamp_ns, predicted)
         before, newest = self._images, self._cameras.others(stamp_ns)
@@ -450,6 +472,17 @@ class RigMapTracker:
         is_new = {name for name in places if name not in before or before[name].frame is not newest[name].frame}
         self._images = {**before, **{name: newest[name] for name in places}}
         return {name: (newest[name].frame, places[name]) for name in is_new}
+
+    def _follow_leading(self, name: str) -> None:
+        """Another camera leads, and the joint poses so far are those of that one."""
+        self._agreement.lead(name)
+        joint, image = self._joint, self._images.get(name)
+        self._motion, self._joint, self._doubt = RecentMotion(), RecentMotion(), Doubt()
+        if image is not None:
+            for stamp_ns, pose in joint.poses:
+                self._joint.add(stamp_ns, pose @ image.camera_from_other)
+        self._images.clear()
+        self._alone.clear()
 
     def _place_of(self, image: OtherImage, stamp_ns: int) -> _Place | None:
         """Its place by the predicted poses while the map confirms odometry, else by those in the map, if known."""
