@@ -101,6 +101,7 @@ BENCHMARKS = (
     Benchmark("rig", ("--markdown", "{results}/rigs.md"), threads=1),
     Benchmark("robustness.camera_faults", ("--markdown", "{results}/rigs.md"), threads=1),
     Benchmark("robustness.camera_faults", ("--busy", "2", "--markdown", "{results}/rigs.md"), threads=1),
+    Benchmark("robustness.rig_schedules", ("--markdown", "{results}/rigs.md"), threads=1),
     Benchmark("consistency", (*DATA, "--markdown", "{results}/consistency.md"), threads=1),
     Benchmark("map_tracking", (*DATA, "--markdown", "{results}/map_tracking.md"), threads=1),
     Benchmark(

@@ -70,10 +70,6 @@ class SuddenStop:
         """Time since the stop."""
         return (stamp_ns - self.stopped[0]) / NANOSECONDS
 
-    def ends(self, pose: SE3, covariance: Array) -> bool:
-        """Whether the camera certainly moves again, at a newer pose with a covariance (6, 6)."""
-        return _squared(pose_difference(pose, self.newest[1]), covariance) > _FARTHEST
-
     def is_confirmed_by(self, seen: StampedPose, covariance: Array) -> bool:
         """Whether a pose by another camera's image, with a covariance (6, 6), shows that the motion has not gone on.
 

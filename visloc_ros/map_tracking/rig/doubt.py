@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.recent_motion import RecentMotion
 from visloc_ros.core.sudden_stop import StampedPose, SuddenStop
+from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.map_tracking.rig.agreement import OwnPose
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera
+
+_REMEMBERED_NS, _KEPT = 3 * NANOSECONDS, 32  # poses that show how the camera moved before
 
 
 class Doubt:
     """Doubts the leading camera while it alone sees the map, and has stopped at once, or begins without a known motion.
 
-    It does until the camera certainly moves, or another one shows that the robot stands: by its own pose or, if it does
-    not see the map, by images that stand still.
+    It does until the camera certainly moves, and no slower than before, or another one shows that the robot stands: by
+    its own pose or, if it does not see the map, by images that stand still.
     """
 
     def __init__(self) -> None:
         self.brakes = False
         """Whether the camera has moved less than before, in the newest frame."""
         self._stop: SuddenStop | None = None
-        self._begun: tuple[int, OwnPose] | None = None  # the first pose after a motion that nothing shows
+        self._begin_ns: int | None = None  # of the first pose after a motion that nothing shows
+        self._seen: deque[StampedPose] = deque(maxlen=_KEPT)  # poses by the camera itself, newest first
+        self._last: OwnPose | None = None  # the newest of them
 
     @property
     def is_open(self) -> bool:
         """Whether another camera is to tell."""
-        return self._stop is not None or self._begun is not None
+        return self._stop is not None or self._begin_ns is not None
 
     @property
     def has_stopped(self) -> bool:
@@ -39,42 +45,53 @@ class Doubt:
         return 0.0 if self._stop is None else self._stop.seconds(stamp_ns)
 
     def look(self, newest: StampedPose, before: RecentMotion, covariance: Array, *, others_tell: bool) -> None:
-        """Note whether the camera brakes or goes on again, at a pose with a covariance (6, 6) after those before.
+        """Note whether the camera brakes, at a pose with a covariance (6, 6) after those before.
 
         Without other cameras that tell it is believed.
         """
-        if self._stop is not None:
-            self.brakes = False
-            if not others_tell or self._stop.ends(newest[1], covariance):
-                self._stop = None
-            return
-        found = SuddenStop.of(list(dict([newest, *reversed(before.poses)]).items()), covariance)
-        self.brakes, self._stop = found is not None, found if others_tell else None
+        self.brakes, self._stop = False, self._stop if others_tell else None
+        if self._stop is None:
+            found = SuddenStop.of(list(dict([newest, *reversed(before.poses)]).items()), covariance)
+            self.brakes, self._stop = found is not None, found if others_tell else None
 
-    def is_first(self, stamp_ns: int, own: OwnPose, *, is_known: bool) -> bool:
-        """Whether the camera may have stuck at its pose while its motion was not known, and has not moved since."""
-        if self._begun is None:
-            self._begun = None if is_known else (stamp_ns, own)
-        elif own.has_moved(self._begun[1]):
-            self._begun = None
-        return self._begun is not None
+    def begin(self, stamp_ns: int) -> None:
+        """Doubt the camera from its pose at a stamp on: nothing shows how it has moved before."""
+        self._begin_ns = self._begin_ns or stamp_ns
 
     def believe(self) -> None:
         """Another camera agrees, or there is none that tells: the first pose is as good as any."""
-        self._begun = None
+        self._begin_ns = None
 
-    def is_stop(self, seen: Iterable[tuple[int, PoseByCamera]], covariance: Array) -> bool:
-        """Whether the camera has stopped, and no pose by another one's image, with its stamp, confirms that."""
+    def holds(self, stamp_ns: int, own: OwnPose, others: Iterable[tuple[int, PoseByCamera]], covariance: Array) -> bool:
+        """Whether the camera is doubted at a pose of its own, beside poses by other cameras' images, with their stamps.
+
+        ``covariance`` (6, 6) is that of the last joint pose.
+        """
         stop = self._stop
         if stop is not None and any(
-            stop.is_confirmed_by((then_ns, one.map_from_camera), one.own + covariance) for then_ns, one in seen
+            stop.is_confirmed_by((then_ns, one.map_from_camera), one.own + covariance) for then_ns, one in others
         ):
             self._stop = None
-        return self._stop is not None
+        self._see(stamp_ns, own)
+        return self.is_open
+
+    def _see(self, stamp_ns: int, own: OwnPose) -> None:
+        """Believe the camera again at a pose of its own that certainly has moved on as before."""
+        while self._seen and not 0 < stamp_ns - self._seen[-1][0] < _REMEMBERED_NS:
+            self._seen.pop()
+        self._seen.appendleft((stamp_ns, own.map_from_camera))
+        moves, self._last = self._last is not None and own.has_moved(self._last), own
+        if moves and len(self._seen) > 2 and SuddenStop.of(self._seen, own.covariance) is None:
+            self._stop = self._begin_ns = None
+
+    def restart(self) -> None:
+        """Poses by the camera are relative to another anchor from now on: the difference is no motion."""
+        self._seen.clear()
+        self._last = None
 
     def confirm(self, stands_since: Callable[[int], bool]) -> None:
         """Take whether images of another camera have stood still since a stamp."""
         if self._stop is not None and stands_since(self._stop.stopped[0]):
             self._stop = None
-        if self._begun is not None and stands_since(self._begun[0]):
-            self._begun = None
+        if self._begin_ns is not None and stands_since(self._begin_ns):
+            self._begin_ns = None

@@ -223,6 +223,8 @@ class RigMapTracker:
             tracker.restart(anchored.anchor, catch_up)
             if tracker.anchor_ns == anchored.anchor.stamp_ns:
                 self._anchor, self._anchor_of, self._anchored[name] = anchor, leading, anchored
+                if name == leading:
+                    self._doubt.restart()
                 is_seen = len(anchor.inlier_points) > 0 if name == leading else None
                 self._agreement.restart(name, anchored.anchor.map_from_camera, is_seen=is_seen)
 
@@ -387,10 +389,12 @@ class RigMapTracker:
         """Whether the leading camera may have stuck, and the next images of others will tell whether it has."""
         if len(chosen) > 1 or not self._others_tell(stamp_ns):
             self._doubt.believe()
-        elif self._doubt.is_first(stamp_ns, own, is_known=expected is not None and expected.is_known):
-            return True
-        seen = [(places[name].stamp_ns, chosen[name]) for name in chosen.keys() & places.keys()]
-        return self._covariance is not None and self._doubt.is_stop(seen, self._covariance)
+        elif expected is None or not expected.is_known:
+            self._doubt.begin(stamp_ns)
+        others = [(places[name].stamp_ns, chosen[name]) for name in chosen.keys() & places.keys()]
+        return self._doubt.holds(
+            stamp_ns, own, others, np.zeros((6, 6)) if self._covariance is None else self._covariance
+        )
 
     def _joint_pose(
         self, stamp_ns: int, joint: PoseByCamera, of_anchor: Array, parts: Sequence[TrackedPose]
