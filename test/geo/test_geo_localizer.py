@@ -38,6 +38,17 @@ def test_a_photo_is_located_with_an_uncertainty_that_holds(database):
     assert set(answer.stage_ms) == {"describe", "retrieve", "match", "solve"}
 
 
+def test_a_photo_that_shares_more_with_the_views_in_a_mirror_is_refused(database):
+    whole = HERE.seen_from(TRUTH, 9)
+    half, shown = whole.take(np.arange(0, len(whole), 2)), photo()
+    shown.image[:, 320:] = 1  # so that the describer gives the other features for the mirrored image
+    answer = localizer_of(database, [half, whole]).locate(shown)
+    assert answer.result.reason is GeoReason.MIRRORED
+    assert answer.result.counts["matches"] < answer.result.counts["matches_mirrored"]
+    assert localizer_of(database, [half, half]).locate(shown).pose is not None
+    assert localizer_of(database, [whole, half]).locate(shown).pose is not None
+
+
 def test_what_an_answer_says_is_plain_json(database):
     answer = localizer_of(database, [HERE.seen_from(TRUTH, 9)]).locate(photo())
     values = json.loads(json.dumps(answer.to_mapping(), allow_nan=False))

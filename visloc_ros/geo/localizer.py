@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from itertools import islice
 
@@ -57,12 +57,16 @@ _CACHED_MOTIONS = 4096
 
 @dataclass(frozen=True, eq=False)
 class GeoQuery:
-    """A photo, its local features in its pixels, its global descriptor (G,), and the time that these took."""
+    """A photo, its local features in its pixels, its global descriptor (G,), and the time that these took.
+
+    ``num_matches`` are those with views, by name, as soon as they are matched.
+    """
 
     frame: Frame
     features: LocalFeatures
     descriptor: NDArray[np.float32]
     watch: Stopwatch
+    num_matches: dict[str, int] = field(default_factory=dict)
 
 
 class GeoLocalizer:
@@ -151,9 +155,29 @@ class GeoLocalizer:
             if isinstance(result, PhotoPose):
                 rivals = (self._locate_at(query, one, tag) for one in self._rivals(alike, result))
                 result = decided(result, rivals, tag)
+            if isinstance(result, PhotoPose):
+                result = self._unless_mirrored(query, result)
         names = tuple(self._views[row].name for row in retrieved)
         calibration = _as_estimated(frame.calibration, result)
         return GeoAnswer(frame.stamp_ns, frame.name, self.frame, result, watch.stage_ms, calibration, names)
+
+    def _unless_mirrored(self, query: GeoQuery, found: PhotoPose) -> PhotoPose | GeoRejection:
+        """A pose, or none if the photo shares more with the views of that while left and right are exchanged.
+
+        A facade is often as good as symmetrical: its mirror image fits it at a wrong pose, except for some details.
+        """
+        names = sorted(
+            query.num_matches.keys() & {*found.references, found.best_tag.view}, key=query.num_matches.__getitem__
+        )
+        with query.watch("match"):
+            features, _ = self._describer.describe(np.ascontiguousarray(query.frame.image[:, ::-1]))
+            matched = self._match_views(features, [self._row_of[name] for name in names[-_PROBES:]])
+        as_it_is = sum(query.num_matches[name] for name in names[-_PROBES:])
+        mirrored = sum(len(one.matches) for one in matched)
+        if mirrored <= as_it_is:
+            return found
+        counts = {"matches": float(as_it_is), "matches_mirrored": float(mirrored)}
+        return GeoRejection(GeoReason.MIRRORED, counts, found.best_tag)
 
     def _places(self, alike: Mapping[int, int]) -> list[Place]:
         """Retrieved views as places, those first that share most with the photo; without the hopeless ones.
@@ -187,6 +211,7 @@ class GeoLocalizer:
         """The pose by the views of one place."""
         with query.watch("match"):
             references = self._match(query.features, place)
+        query.num_matches.update((one.name, len(one.matches)) for one in references)
         with query.watch("solve"):
             result = self._locate_by(query, references, tag)
             if isinstance(result, GeoRejection) and result.reason is GeoReason.TAGS_CONTRADICT:

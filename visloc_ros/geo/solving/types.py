@@ -126,6 +126,7 @@ class GeoReason(str, Enum):
     TAGS_CONTRADICT = "TAGS_CONTRADICT"
     VIEWS_CONTRADICT = "VIEWS_CONTRADICT"
     AMBIGUOUS_PLACE = "AMBIGUOUS_PLACE"
+    MIRRORED = "MIRRORED"
 
 
 REASON_TEXTS: Mapping[GeoReason, str] = {
@@ -143,6 +144,7 @@ REASON_TEXTS: Mapping[GeoReason, str] = {
     GeoReason.TAGS_CONTRADICT: "the tags of the views contradict each other far beyond their errors",
     GeoReason.VIEWS_CONTRADICT: "what the views show of each other contradicts the pose that they give the photo",
     GeoReason.AMBIGUOUS_PLACE: "several places look like the photo, and no position of its own decides between them",
+    GeoReason.MIRRORED: "the photo shows more of what the views show if left and right are exchanged: it is mirrored",
 }
 
 
