@@ -16,7 +16,8 @@ _LONGEST_NS = NANOSECONDS // 11  # between poses that are to show a motion, if t
 _EARLY = 0.9  # of the interval between two poses, which varies
 _LEAST_SIGMAS = 3.0  # of a pose, by which it is not where it would be: a smaller error does no harm until the next one
 _TIMES = (1, 2, 4)  # that interval: what is slow, or not certain, shows later
-_SLOWER = 0.5  # of the motion before, at least, in the least time: a robot brakes, too
+_SLOWER, _STOPPED = 0.8, 0.5
+"""Of the motion before: at most, if it brakes; and what is at least missing of that in the least time, if it stops."""
 _FARTHEST = chi_square_quantile(0.999, 6)  # squared distance in standard deviations, below which chance explains it
 
 StampedPose = tuple[int, SE3]
@@ -35,11 +36,15 @@ def _spaced(poses: Iterable[StampedPose], least_ns: int) -> tuple[StampedPose, .
 
 @dataclass(frozen=True, eq=False)
 class SuddenStop:
-    """Where and when a camera stopped or braked, and its ``velocity`` (6,) before, as ``pose_difference`` has it."""
+    """Where and when a camera stopped or braked, and its ``velocity`` (6,) before, as ``pose_difference`` has it.
+
+    ``is_stop`` is whether it has stopped, and not only braked.
+    """
 
     stopped: StampedPose
     newest: StampedPose
     velocity: Array
+    is_stop: bool
 
     @staticmethod
     def of(poses: Sequence[StampedPose], covariance: Array) -> SuddenStop | None:
@@ -47,8 +52,8 @@ class SuddenStop:
         if len(poses) < 3:
             return None
         least_ns = min(round(_EARLY * (poses[0][0] - poses[1][0])), _LONGEST_NS)
-        found = (SuddenStop._over(poses, times * least_ns, covariance) for times in _TIMES)
-        return next((one for one in found if one is not None), None)
+        found = [SuddenStop._over(poses, times * least_ns, covariance) for times in _TIMES]
+        return next((one for one in found if one is not None and one.is_stop), found[0])
 
     @staticmethod
     def _over(poses: Sequence[StampedPose], least_ns: int, covariance: Array) -> SuddenStop | None:
@@ -62,9 +67,9 @@ class SuddenStop:
             return None
         far, near = np.sqrt([_squared(gone_on, covariance), _squared(moved, covariance)])
         # Where frames are skipped, most of a motion may lie before the stop: it need not be longer than the least time.
-        most = 1.0 - _SLOWER * min(1.0, least_ns / (newest[0] - then[0]))
-        is_short = near < most * far and far - near > _LEAST_SIGMAS
-        return SuddenStop(then, newest, velocity) if is_short else None
+        most = 1.0 - _STOPPED * min(1.0, least_ns / (newest[0] - then[0]))
+        is_stop = bool(near < most * far and far - near > _LEAST_SIGMAS)
+        return SuddenStop(then, newest, velocity, is_stop) if is_stop or near < _SLOWER * far else None
 
     def seconds(self, stamp_ns: int) -> float:
         """Time since the stop."""

@@ -52,7 +52,8 @@ class Doubt:
         self.brakes, self._stop = False, self._stop if others_tell else None
         if self._stop is None:
             found = SuddenStop.of(list(dict([newest, *reversed(before.poses)]).items()), covariance)
-            self.brakes, self._stop = found is not None, found if others_tell else None
+            self.brakes = found is not None
+            self._stop = found if found is not None and found.is_stop and others_tell else None
 
     def begin(self, stamp_ns: int) -> None:
         """Doubt the camera from its pose at a stamp on: nothing shows how it has moved before."""
@@ -81,7 +82,8 @@ class Doubt:
             self._seen.pop()
         self._seen.appendleft((stamp_ns, own.map_from_camera))
         moves, self._last = self._last is not None and own.has_moved(self._last), own
-        if moves and len(self._seen) > 2 and SuddenStop.of(self._seen, own.covariance) is None:
+        found = SuddenStop.of(self._seen, own.covariance)
+        if moves and len(self._seen) > 2 and not (found is not None and found.is_stop):
             self._stop = self._begin_ns = None
 
     def restart(self) -> None:
