@@ -250,6 +250,28 @@ def test_after_a_gap_a_camera_alone_is_believed_once_it_moves_or_another_one_sta
     assert largest < 5.0
 
 
+@pytest.mark.parametrize(("every", "last"), [(12, 1000), (26, 1000), (3, STUCK - 4), (12, STUCK - 2)])
+def test_the_image_of_another_camera_that_is_seldom_looked_at_is_not_believed(room, untriggered, every, last):
+    """The other camera does not see what it would, but shows the same, also if the robot stands."""
+    rights = [replace(one, image=untriggered[min(index, last)].image) for index, one in enumerate(untriggered)]
+    images = Images(room, rights)
+    tracker, results, newest = RigMapTracker(room.map_with_pictures(), CONFIG, images), {}, 0
+    for index in range(STUCK - RATE_HZ, STUCK + 14):
+        at = min(index, last)
+        frame, seen_from = replace(room.frame(at), stamp_ns=room.frame(index).stamp_ns), room.pose(at)
+        if index >= STUCK:
+            frame, seen_from = replace(frame, image=rights[at].image), seen_from @ FRONT_FROM_RIGHT
+        newest = index if index % every == 0 else newest
+        images.late = index - newest
+        tracker.must_track(frame.stamp_ns, seen_from)
+        results[index] = tracker.track(frame, seen_from)
+        if index == STUCK - RATE_HZ + 5:
+            tracker.restart(room.anchor(index))
+    count, largest = poses_and_sigmas(room, results, lambda index: min(index, last))
+    assert count >= min(last, STUCK - 1) - (STUCK - RATE_HZ + 5), "all while it moves and sends its own images"
+    assert largest < 5.0
+
+
 def test_a_leap_of_odometry_to_where_another_camera_looks_is_not_believed(room, untriggered):
     """The leading camera shows what the other one sees, and odometry has been there before."""
     tracker = RigMapTracker(room.map, CONFIG, Images(room, untriggered))

@@ -100,6 +100,8 @@ class Agreement:
     def __init__(self, leading: str) -> None:
         self.leading = leading
         self._records: dict[str, _Record] = {}
+        self.is_astray = False
+        """Whether, in the newest frame, one camera alone is not where the motion so far leads."""
         self._undecided, self._is_in_doubt = 0, False
         self._strayed: set[str] = set()  # cameras that left the motion so far alone: it has become theirs
         self._standing, self._standing_ns = 0, 0  # images in a row
@@ -186,7 +188,7 @@ class Agreement:
         seen = {name for name in trusted if not self._record(name).is_unseen}
         evidence = (moving, near - self._strayed, seen)
         chosen = self._largest_agreeing(trusted, widened, anchor, (*evidence, {self.leading}))
-        leaps = expected is not None and expected.odometry_leaps
+        self.is_astray, leaps = False, expected is not None and expected.odometry_leaps
         if len(trusted) > 1 and leaps and set(trusted) - {self.leading} <= earlier:
             self._is_in_doubt, chosen = True, ()  # nothing shows yet whether the robot has leapt, or what is seen
         elif len(chosen) > 1:
@@ -194,9 +196,9 @@ class Agreement:
         elif len(trusted) > 1:
             self._is_in_doubt = self._is_undecided(chosen[0], set(trusted) - set(chosen), evidence)
         elif trusted:
-            is_astray = expected is not None and not near
+            self.is_astray = expected is not None and not near
             agrees = expected is not None and expected.odometry_agrees and not leaps
-            self._is_in_doubt = self._doubts(trusted[0], stamp_ns, is_astray, odometry_agrees=agrees)
+            self._is_in_doubt = self._doubts(trusted[0], stamp_ns, self.is_astray, odometry_agrees=agrees)
         is_standing = trusted == [self.leading] and self.is_standing(stamp_ns)
         believed = () if self._is_in_doubt or is_standing else chosen
         self._judge_others(believed, widened, anchor)

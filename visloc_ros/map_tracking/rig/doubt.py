@@ -1,4 +1,4 @@
-"""Whether the images of a rig's leading camera may stick, as long as no other camera has shown that the robot stops."""
+"""Whether a rig's leading camera may stick, or show another one's images, as long as no other camera has told."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ class Doubt:
     """Doubts the leading camera while it alone sees the map, and has stopped at once, or begins without a known motion.
 
     It does until the camera certainly moves, and no slower than before, or another one shows that the robot stands: by
-    its own pose or, if it does not see the map, by images that stand still.
+    its own pose or, if it does not see the map, by images that stand still. Where it begins, or is not where its motion
+    leads, another one must also have shown something else since.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_confirmed: bool = False) -> None:
         self.brakes = False
         """Whether the camera has moved less than before, in the newest frame."""
+        self.is_confirmed = is_confirmed
+        """Whether another camera has agreed since the camera began."""
+        self._is_other = False  # whether another camera has shown something else since the camera began
         self._stop: SuddenStop | None = None
-        self._begin_ns: int | None = None  # of the first pose after a motion that nothing shows
+        self._begin_ns: int | None = None  # of the first pose after a motion that nothing shows, or a leap
         self._seen: deque[StampedPose] = deque(maxlen=_KEPT)  # poses by the camera itself, newest first
         self._last: OwnPose | None = None  # the newest of them
 
@@ -56,11 +60,25 @@ class Doubt:
             self._stop = found if found is not None and found.is_stop and others_tell else None
 
     def begin(self, stamp_ns: int) -> None:
-        """Doubt the camera from its pose at a stamp on: nothing shows how it has moved before."""
-        self._begin_ns = self._begin_ns or stamp_ns
+        """Doubt the camera from its pose at a stamp on: nothing explains how it came there."""
+        if self._begin_ns is None:
+            self._begin_ns = stamp_ns
+            self.is_confirmed = self._is_other = False
+            self.restart()
 
-    def believe(self) -> None:
+    def compare(self, stamp_ns: int, seen_ns: int, *, is_same: bool) -> None:
+        """Take whether another camera shows the same, in the camera's image of a stamp.
+
+        If so, one of both sends the other one's images, perhaps this one.
+        """
+        if is_same and not self.is_confirmed:
+            self._begin_ns = stamp_ns
+            self.restart()
+        self._is_other = not is_same and self._begin_ns is not None and seen_ns >= self._begin_ns
+
+    def believe(self, *, is_confirmed: bool) -> None:
         """Another camera agrees, or there is none that tells: the first pose is as good as any."""
+        self.is_confirmed = self.is_confirmed or is_confirmed
         self._begin_ns = None
 
     def holds(self, stamp_ns: int, own: OwnPose, others: Iterable[tuple[int, PoseByCamera]], covariance: Array) -> bool:
@@ -84,16 +102,22 @@ class Doubt:
         moves, self._last = self._last is not None and own.has_moved(self._last), own
         found = SuddenStop.of(self._seen, own.covariance)
         if moves and len(self._seen) > 2 and not (found is not None and found.is_stop):
-            self._stop = self._begin_ns = None
+            self._stop = None
+            self._begin_ns = None if self._is_other else self._begin_ns
 
     def restart(self) -> None:
         """Poses by the camera are relative to another anchor from now on: the difference is no motion."""
         self._seen.clear()
         self._last = None
 
+    def lost(self) -> None:
+        """The camera does not see the map: where it does next, it may look elsewhere, or for another one."""
+        self._is_other = False
+        self.restart()
+
     def confirm(self, stands_since: Callable[[int], bool]) -> None:
         """Take whether images of another camera have stood still since a stamp."""
         if self._stop is not None and stands_since(self._stop.stopped[0]):
             self._stop = None
-        if self._begin_ns is not None and stands_since(self._begin_ns):
+        if self._begin_ns is not None and self._is_other and stands_since(self._begin_ns):
             self._begin_ns = None

@@ -1,16 +1,22 @@
-"""Whether what cameras show stands still or moves, by the images alone."""
+"""Whether what cameras show stands still, moves, or is the same, by the images alone."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.core.image_motion import Motion, measure_motion
 from visloc_ros.core.sharpness import shrink
 from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Frame
 from visloc_ros.map_tracking.tracker import MapTracker
 from visloc_ros.map_tracking.views import GreyImage
 
 _LEAST_NS, _MOST_NS = NANOSECONDS // 10, NANOSECONDS // 2  # between the images of a camera that are compared
 _OVERLAP = 0.5  # least share of the corners that are found again
 _STANDS, _MOVES = 0.75 / 320, 1.5 / 320  # median shift in image widths: a robot that stands may tremble
+_ELSEWHERE_DEG = 20.0  # from here two cameras look elsewhere, and do not only have eyes that converge
+_SAME = 0.25  # of that turn: what they both see is seen far more aside by one of them
 
 
 def stands_beside(leading: MapTracker, other: MapTracker, now_ns: int) -> bool:
@@ -39,6 +45,16 @@ def stands(tracker: MapTracker, now_ns: int, since_ns: int) -> bool:
         return False
     motion = _motion_of(pair)
     return motion.overlap >= _OVERLAP and motion.shift <= _STANDS
+
+
+def show_the_same(here: GreyImage, there: Frame, camera_from_other: SE3) -> bool:
+    """Whether two cameras of a rig that look elsewhere show the same: one of both sends the other one's images."""
+    turned_deg = rotation_angle_deg(camera_from_other.rotation, np.eye(3))
+    if turned_deg < _ELSEWHERE_DEG:
+        return False
+    motion = measure_motion(shrink(here.grey), shrink(there.grey))
+    moved_deg = np.degrees(motion.shift * there.camera.width / there.camera.mean_focal_length())
+    return motion.overlap >= _OVERLAP and bool(moved_deg < _SAME * turned_deg)
 
 
 def _newest_pair(tracker: MapTracker, now_ns: int) -> tuple[GreyImage, GreyImage] | None:

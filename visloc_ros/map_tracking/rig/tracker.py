@@ -35,7 +35,7 @@ from visloc_ros.map_tracking.config import MapTrackingConfig
 from visloc_ros.map_tracking.rig.agreement import Agreement, ExpectedPose, OwnPose, is_near
 from visloc_ros.map_tracking.rig.doubt import Doubt
 from visloc_ros.map_tracking.rig.joint_pose import PoseByCamera, join
-from visloc_ros.map_tracking.rig.standing import moves, stands, stands_beside
+from visloc_ros.map_tracking.rig.standing import moves, show_the_same, stands, stands_beside
 from visloc_ros.map_tracking.tracker import MapTracker, TrackedMap, anchor_error, map_error
 
 _UNCONFIRMED_NS = NANOSECONDS // 5  # after the newest image of another camera, or pose: the robot moves little
@@ -135,6 +135,7 @@ class RigMapTracker:
         self._alone: dict[str, tuple[Frame, bool]] = {}  # images of unknown place, and whether they show the map
         self._motion, self._joint = RecentMotion(), RecentMotion()  # by the predicted poses; by the joint ones
         self._doubt = Doubt()
+        self._compared: dict[str, Frame] = {}  # the newest images that were compared with the leading camera's
         self._showing_ns: dict[str, int] = {}  # stamps of the newest images of other cameras that show anything
         self._covariance: Array | None = None  # (6, 6), of the last joint pose
         self._odometry_agrees: bool | None = None  # with the motion so far, after the joint pose at a stamp
@@ -273,6 +274,8 @@ class RigMapTracker:
         for name in results.keys() - tracked.keys():
             self._agreement.lost(name)
         self.sees_map = isinstance(own, TrackedPose)
+        if not self.sees_map:
+            self._doubt.lost()
         alone = self._follow_alone(stamp_ns, images.keys()) if predicted is None else set[str]()
         self.is_outdone = bool(tracked or alone) and not self.sees_map
         if not tracked:
@@ -329,6 +332,8 @@ class RigMapTracker:
         self, stamp_ns: int, own: TrackedPose | Rejection, images: Mapping[str, tuple[Frame, _Place]]
     ) -> None:
         """Compare the images alone, which need not show the map, unless that shows that the leading camera moves."""
+        if isinstance(own, TrackedPose) and not self._doubt.is_confirmed:
+            self._compare(stamp_ns)
         if isinstance(own, TrackedPose) and not self._needs_others:
             self._agreement.judge_images(stamp_ns, None)
         elif images:
@@ -340,6 +345,15 @@ class RigMapTracker:
                 self._doubt.confirm(partial(stands, tracker, newest_ns))
             moving = (name for name, tracker, newest_ns in newest if stands_beside(self._leading, tracker, newest_ns))
             self._agreement.judge_images(stamp_ns, next(moving, None))
+
+    def _compare(self, stamp_ns: int) -> None:
+        """Compare the newest images of other cameras with those of the leading one, which none of them confirms."""
+        for name, other in self._cameras.others(stamp_ns).items():
+            here = self._leading.images_since(other.frame.stamp_ns)
+            if self._compared.get(name) is not other.frame and here is not None:
+                is_same = show_the_same(here[0], other.frame, other.camera_from_other)
+                self._doubt.compare(stamp_ns, here[0].stamp_ns, is_same=is_same)
+            self._compared[name] = other.frame
 
     def follow(self, name: str, frame: Frame) -> None:
         """Follow the points in an image of another camera while the leading one sends none: it may lead next."""
@@ -386,10 +400,10 @@ class RigMapTracker:
         own: OwnPose,
         expected: ExpectedPose | None,
     ) -> bool:
-        """Whether the leading camera may have stuck, and the next images of others will tell whether it has."""
+        """Whether the leading camera may have stuck, or leapt: the next images of others will tell."""
         if len(chosen) > 1 or not self._others_tell(stamp_ns):
-            self._doubt.believe()
-        elif expected is None or not expected.is_known:
+            self._doubt.believe(is_confirmed=len(chosen) > 1)
+        elif expected is None or not expected.is_known or self._agreement.is_astray:
             self._doubt.begin(stamp_ns)
         others = [(places[name].stamp_ns, chosen[name]) for name in chosen.keys() & places.keys()]
         return self._doubt.holds(
@@ -481,7 +495,7 @@ class RigMapTracker:
         """Another camera leads, and the joint poses so far are those of that one."""
         self._agreement.lead(name)
         joint, image = self._joint, self._images.get(name)
-        self._motion, self._joint, self._doubt = RecentMotion(), RecentMotion(), Doubt()
+        self._motion, self._joint, self._doubt = RecentMotion(), RecentMotion(), Doubt(self._doubt.is_confirmed)
         if image is not None:
             for stamp_ns, pose in joint.poses:
                 self._joint.add(stamp_ns, pose @ image.camera_from_other)
