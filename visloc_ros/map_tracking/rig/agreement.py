@@ -46,6 +46,12 @@ class ExpectedPose:
     odometry_agrees: bool = False
     odometry_leaps: bool = False
 
+    def is_nearer_to(self, pose: SE3, covariance: Array, camera_from_other: SE3) -> bool:
+        """Whether a pose with a covariance (6, 6) is nearer to this one than to that of another camera of the rig."""
+        steps = [pose_difference(pose, one) for one in (self.map_from_camera, self.map_from_camera @ camera_from_other)]
+        to_this, to_other = (step @ np.linalg.solve(self.covariance + covariance, step) for step in steps)
+        return bool(to_this < to_other)
+
 
 @dataclass(eq=False)
 class _Record:

@@ -23,11 +23,9 @@ class Doubt:
     leads, another one must also have shown something else since.
     """
 
-    def __init__(self, is_confirmed: bool = False) -> None:
+    def __init__(self) -> None:
         self.brakes = False
         """Whether the camera has moved less than before, in the newest frame."""
-        self.is_confirmed = is_confirmed
-        """Whether another camera has agreed since the camera began."""
         self._is_other = False  # whether another camera has shown something else since the camera began
         self._stop: SuddenStop | None = None
         self._begin_ns: int | None = None  # of the first pose after a motion that nothing shows, or a leap
@@ -63,22 +61,23 @@ class Doubt:
         """Doubt the camera from its pose at a stamp on: nothing explains how it came there."""
         if self._begin_ns is None:
             self._begin_ns = stamp_ns
-            self.is_confirmed = self._is_other = False
+            self._is_other = False
             self.restart()
 
-    def compare(self, stamp_ns: int, seen_ns: int, *, is_same: bool) -> None:
-        """Take whether another camera shows the same, in the camera's image of a stamp.
+    @property
+    def begins(self) -> bool:
+        """Whether it has begun, and no other camera has told yet."""
+        return self._begin_ns is not None
 
-        If so, one of both sends the other one's images, perhaps this one.
-        """
-        if is_same and not self.is_confirmed:
-            self._begin_ns = stamp_ns
+    def compare(self, stamp_ns: int, *, is_same: bool) -> None:
+        """Take whether another camera shows the same as this one, in its image of a stamp, and may be shown for it."""
+        if self._begin_ns is not None and stamp_ns >= self._begin_ns:
+            self._is_other = not is_same
+        if is_same:
             self.restart()
-        self._is_other = not is_same and self._begin_ns is not None and seen_ns >= self._begin_ns
 
-    def believe(self, *, is_confirmed: bool) -> None:
+    def believe(self) -> None:
         """Another camera agrees, or there is none that tells: the first pose is as good as any."""
-        self.is_confirmed = self.is_confirmed or is_confirmed
         self._begin_ns = None
 
     def holds(self, stamp_ns: int, own: OwnPose, others: Iterable[tuple[int, PoseByCamera]], covariance: Array) -> bool:

@@ -270,6 +270,8 @@ class RigMapTracker:
         }
         results = {self._cameras.leading: own, **others}
         self._judge_by_images(stamp_ns, own, images)
+        if isinstance(own, TrackedPose) and self._doubt.begins:
+            self._compare(own, expected)
         tracked = {name: one for name, one in results.items() if isinstance(one, TrackedPose)}
         for name in results.keys() - tracked.keys():
             self._agreement.lost(name)
@@ -332,8 +334,6 @@ class RigMapTracker:
         self, stamp_ns: int, own: TrackedPose | Rejection, images: Mapping[str, tuple[Frame, _Place]]
     ) -> None:
         """Compare the images alone, which need not show the map, unless that shows that the leading camera moves."""
-        if isinstance(own, TrackedPose) and not self._doubt.is_confirmed:
-            self._compare(stamp_ns)
         if isinstance(own, TrackedPose) and not self._needs_others:
             self._agreement.judge_images(stamp_ns, None)
         elif images:
@@ -346,13 +346,15 @@ class RigMapTracker:
             moving = (name for name, tracker, newest_ns in newest if stands_beside(self._leading, tracker, newest_ns))
             self._agreement.judge_images(stamp_ns, next(moving, None))
 
-    def _compare(self, stamp_ns: int) -> None:
+    def _compare(self, own: TrackedPose, expected: ExpectedPose | None) -> None:
         """Compare the newest images of other cameras with those of the leading one, which none of them confirms."""
-        for name, other in self._cameras.others(stamp_ns).items():
+        for name, other in self._cameras.others(own.stamp_ns).items():
             here = self._leading.images_since(other.frame.stamp_ns)
             if self._compared.get(name) is not other.frame and here is not None:
-                is_same = show_the_same(here[0], other.frame, other.camera_from_other)
-                self._doubt.compare(stamp_ns, here[0].stamp_ns, is_same=is_same)
+                mount = other.camera_from_other
+                is_itself = expected is not None and expected.is_nearer_to(own.map_from_camera, own.covariance, mount)
+                is_same = not is_itself and show_the_same(here[0], other.frame, mount)
+                self._doubt.compare(here[0].stamp_ns, is_same=is_same)
             self._compared[name] = other.frame
 
     def follow(self, name: str, frame: Frame) -> None:
@@ -402,7 +404,7 @@ class RigMapTracker:
     ) -> bool:
         """Whether the leading camera may have stuck, or leapt: the next images of others will tell."""
         if len(chosen) > 1 or not self._others_tell(stamp_ns):
-            self._doubt.believe(is_confirmed=len(chosen) > 1)
+            self._doubt.believe()
         elif expected is None or not expected.is_known or self._agreement.is_astray:
             self._doubt.begin(stamp_ns)
         others = [(places[name].stamp_ns, chosen[name]) for name in chosen.keys() & places.keys()]
@@ -495,7 +497,7 @@ class RigMapTracker:
         """Another camera leads, and the joint poses so far are those of that one."""
         self._agreement.lead(name)
         joint, image = self._joint, self._images.get(name)
-        self._motion, self._joint, self._doubt = RecentMotion(), RecentMotion(), Doubt(self._doubt.is_confirmed)
+        self._motion, self._joint, self._doubt = RecentMotion(), RecentMotion(), Doubt()
         if image is not None:
             for stamp_ns, pose in joint.poses:
                 self._joint.add(stamp_ns, pose @ image.camera_from_other)
