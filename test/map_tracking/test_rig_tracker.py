@@ -11,6 +11,8 @@ from visloc_ros.core.tangent import perturbed
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Reason, Rejection, TrackedPose
 from visloc_ros.map_tracking import MapTracker, MapTrackingConfig, OtherImage, RigMapTracker
+from visloc_ros.map_tracking.rig.agreement import OwnPose
+from visloc_ros.map_tracking.rig.doubt import Doubt
 from visloc_ros.simulation import simulate
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.path import PATHS, LaterPath, MountedPath
@@ -270,6 +272,21 @@ def test_the_image_of_another_camera_that_is_seldom_looked_at_is_not_believed(ro
     count, largest = poses_and_sigmas(room, results, lambda index: min(index, last))
     assert count >= min(last, STUCK - 1) - (STUCK - RATE_HZ + 5), "all while it moves and sends its own images"
     assert largest < 5.0
+
+
+def test_of_three_cameras_one_that_shows_something_else_does_not_speak_for_two_that_show_the_same(room):
+    def is_doubted(**same):
+        doubt = Doubt()
+        doubt.begin(0)
+        for name, is_same in same.items():
+            doubt.compare(name, 0, is_same=is_same)
+        moving = [OwnPose(room.pose(index), 1e-8 * np.eye(6)) for index in range(4)]
+        return [doubt.holds(index, own, [], np.eye(6)) for index, own in enumerate(moving, start=1)][-1]
+
+    assert not is_doubted(left=False, right=False)
+    assert is_doubted(left=True, right=False)
+    assert is_doubted(left=False, right=True)
+    assert is_doubted()
 
 
 def test_a_leap_of_odometry_to_where_another_camera_looks_is_not_believed(room, untriggered):

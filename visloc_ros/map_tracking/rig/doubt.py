@@ -26,7 +26,7 @@ class Doubt:
     def __init__(self) -> None:
         self.brakes = False
         """Whether the camera has moved less than before, in the newest frame."""
-        self._is_other = False  # whether another camera has shown something else since the camera began
+        self._same: dict[str, bool] = {}  # whether other cameras have shown the same since the camera began
         self._stop: SuddenStop | None = None
         self._begin_ns: int | None = None  # of the first pose after a motion that nothing shows, or a leap
         self._seen: deque[StampedPose] = deque(maxlen=_KEPT)  # poses by the camera itself, newest first
@@ -61,18 +61,17 @@ class Doubt:
         """Doubt the camera from its pose at a stamp on: nothing explains how it came there."""
         if self._begin_ns is None:
             self._begin_ns = stamp_ns
-            self._is_other = False
-            self.restart()
+            self.lost()
 
     @property
     def begins(self) -> bool:
         """Whether it has begun, and no other camera has told yet."""
         return self._begin_ns is not None
 
-    def compare(self, stamp_ns: int, *, is_same: bool) -> None:
+    def compare(self, name: str, stamp_ns: int, *, is_same: bool) -> None:
         """Take whether another camera shows the same as this one, in its image of a stamp, and may be shown for it."""
         if self._begin_ns is not None and stamp_ns >= self._begin_ns:
-            self._is_other = not is_same
+            self._same[name] = is_same
         if is_same:
             self.restart()
 
@@ -104,14 +103,19 @@ class Doubt:
             self._stop = None
             self._begin_ns = None if self._is_other else self._begin_ns
 
+    @property
+    def _is_other(self) -> bool:
+        """Whether other cameras show something else, and none of them the same."""
+        return bool(self._same) and not any(self._same.values())
+
     def restart(self) -> None:
-        """Poses by the camera are relative to another anchor from now on: the difference is no motion."""
+        """Forget the poses so far, as those of another anchor: their difference from the next ones is no motion."""
         self._seen.clear()
         self._last = None
 
     def lost(self) -> None:
         """The camera does not see the map: where it does next, it may look elsewhere, or for another one."""
-        self._is_other = False
+        self._same.clear()
         self.restart()
 
     def confirm(self, stands_since: Callable[[int], bool]) -> None:

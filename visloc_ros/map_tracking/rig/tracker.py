@@ -354,7 +354,7 @@ class RigMapTracker:
                 mount = other.camera_from_other
                 is_itself = expected is not None and expected.is_nearer_to(own.map_from_camera, own.covariance, mount)
                 is_same = not is_itself and show_the_same(here[0], other.frame, mount)
-                self._doubt.compare(here[0].stamp_ns, is_same=is_same)
+                self._doubt.compare(name, here[0].stamp_ns, is_same=is_same)
             self._compared[name] = other.frame
 
     def follow(self, name: str, frame: Frame) -> None:
