@@ -72,14 +72,15 @@ class Case:
 class Drive:
     """The frames with their true poses ``enu_from_camera``, and what is computed of them once."""
 
-    def __init__(self, data: Path, work: Path) -> None:
+    def __init__(self, data: Path, work: Path, databases: Path | None = None) -> None:
+        """Databases are kept in a folder of their own, or in ``work`` beside features and matches."""
         source = open_source(data / DRIVE)
         truth = source.ground_truth
         assert truth is not None
         self.frames: list[Frame] = list(source)
         poses = [truth.poses[int(np.searchsorted(truth.stamps_ns, one.stamp_ns))] for one in self.frames]
         self.poses = [SE3(ENU_FROM_START @ pose.rotation, ENU_FROM_START @ pose.translation) for pose in poses]
-        self.work, self.store = work, Store(work / "kept.sqlite")
+        self.databases, self.store = databases or work, Store(work / "kept.sqlite")
 
     def database(self, is_beyond: bool) -> tuple[GeoDatabase, list[int], list[int]]:
         """The database of each second frame, and the rows of its views and of the photos."""
@@ -87,7 +88,7 @@ class Drive:
         end = round(FIRST_BEYOND * len(rows))
         views = [row for row in rows if row % 2 == 0 and (row < end or not is_beyond)]
         photos = [row for row in rows if (row >= end if is_beyond else row % 2 == 1)]
-        folder = self.work / ("beyond" if is_beyond else "among")
+        folder = self.databases / ("beyond" if is_beyond else "among")
         database = GeoDatabase.create(folder, FRAME)
         if len(database.names) < len(views):
             for row in views:
