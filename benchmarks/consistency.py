@@ -22,13 +22,13 @@ import numpy as np
 from benchmarks.places import DEMO_MAP, PAINTED_SEED, Place, known_truth
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.integrity import PoseAccuracy
 from visloc_ros.apps.offline_run import FrameRun, RunConfig, RunListener, make_backend, search_inline
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.types import ACCEPTED, Anchor, AnchorPose, Estimate, Rejection, State, TrackedPose, Verdict
-from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.evaluation.metrics import POSE_DOF
 from visloc_ros.localization import AnchorEngine

@@ -13,13 +13,13 @@ from pathlib import Path
 from benchmarks.field_table import Row, field_table, localization_rows, odometry_row
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, write_outputs
+from testing.data_set_excerpt import read_excerpt
+from testing.place_recognition import FoundData, find_data
 from visloc_ros.core.config import read_config
 from visloc_ros.core.errors import VislocError
 from visloc_ros.evaluation import evaluate_odometry
 from visloc_ros.evaluation.benchmarks.data_sets import find_data_set
-from visloc_ros.evaluation.benchmarks.excerpt import read_excerpt
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, run_protocol
-from visloc_ros.evaluation.benchmarks.recognition import FoundData, find_data
 from visloc_ros.evaluation.benchmarks.scores import score_scene
 from visloc_ros.evaluation.decoding import decode
 from visloc_ros.evaluation.machine import provenance

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.results_file import table
+from testing.place_recognition import SEQUENCES, FoundData
 from visloc_ros.evaluation import OdometryErrors
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS
 from visloc_ros.evaluation.benchmarks.published import Published, published_for, sequence_name
-from visloc_ros.evaluation.benchmarks.recognition import SEQUENCES, FoundData
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
 from visloc_ros.evaluation.benchmarks.scores import Score
 from visloc_ros.evaluation.odometry_run import OdometryRun

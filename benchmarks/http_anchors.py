@@ -16,8 +16,8 @@ from benchmarks.layouts import PLACES
 from benchmarks.places import demo_folder, known_truth
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.server_process import running
 from visloc_ros.apps.replay import ReplayPlan, make_record, run_nodes
-from visloc_ros.apps.server_process import running
 from visloc_ros.core.map import open_map
 from visloc_ros.evaluation import summarize
 from visloc_ros.evaluation.machine import provenance

@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from benchmarks.places import Place, real_places
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
-from visloc_ros.apps.server_process import WAIT_S, running
+from testing.server_process import WAIT_S, running
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.types import Frame
 from visloc_ros.evaluation.association import truth_at

@@ -30,11 +30,12 @@ from benchmarks.anchor.acceptance_places import MappedPlace, Planted, add_option
 from benchmarks.places import FeatureCache
 from benchmarks.program import new_parser
 from benchmarks.results_file import table, write_section
+from testing.corruptions import false_prior, perturbed
+from testing.integrity import PoseAccuracy
 from visloc_ros.apps.console import console
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import LocalFeatures, Map
 from visloc_ros.core.timing import Stopwatch
-from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.acceptance import MATCHED, SEARCHED, AcceptanceModel, InlierSupport
@@ -44,7 +45,6 @@ from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_uncertainty import map_uncertainty
 from visloc_ros.localization.strategies.retrieval.global_index import global_index
 from visloc_ros.localization.view_change import ViewOverlap
-from visloc_ros.simulation.corruptions import false_prior, perturbed
 
 SECTION = "Probability that a pose is right"
 NEVER = 2**31

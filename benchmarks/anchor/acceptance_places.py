@@ -15,12 +15,12 @@ import numpy as np
 
 from benchmarks.places import Place, known_truth, photos
 from benchmarks.program import add_folders
+from testing.corruptions import blurred, mirrored, occluded
+from testing.look_alike import make_look_alike
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
-from visloc_ros.simulation.corruptions import blurred, mirrored, occluded
 from visloc_ros.simulation.living_room import LENGTH, WIDTH, make_living_room
-from visloc_ros.simulation.look_alike import make_look_alike
 from visloc_ros.simulation.path import PosePath
 from visloc_ros.simulation.room import Room
 from visloc_ros.sources import SourceConfig, open_source

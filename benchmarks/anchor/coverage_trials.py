@@ -22,11 +22,11 @@ from benchmarks.places import (
     simulated_room,
     unseen_places,
 )
+from testing.integrity import PoseAccuracy
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import NO_POINT, Map
 from visloc_ros.core.types import AnchorPose
-from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import LENGTH, WIDTH, make_living_room

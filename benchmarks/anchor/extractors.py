@@ -21,10 +21,10 @@ from benchmarks.anchor.networks import Calls, clock_of, take_turns
 from benchmarks.places import photos, read_rgb
 from benchmarks.program import add_device, add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, read_json, table, write_json, write_outputs
+from testing.data_set_excerpt import read_excerpt
 from visloc_ros.core.errors import ModelError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import AnchorPose
-from visloc_ros.evaluation.benchmarks.excerpt import read_excerpt
 from visloc_ros.evaluation.benchmarks.protocol import BenchmarkConfig, run_protocol
 from visloc_ros.evaluation.benchmarks.scene import BenchmarkScene
 from visloc_ros.evaluation.benchmarks.scores import score_scene

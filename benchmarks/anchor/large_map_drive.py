@@ -26,6 +26,7 @@ from benchmarks.anchor.tiling import shift_of
 from benchmarks.places import real_places
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.corruptions import perturbed
 from visloc_ros.core import feature_pages
 from visloc_ros.core.feature_files import H5Reader, LocalFeatures, read_features_of
 from visloc_ros.core.geometry import SE3
@@ -35,7 +36,6 @@ from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.simulation.corruptions import perturbed
 
 SECTION = "A drive through a large map"
 WAYS = {"read when needed": (1, False), "read ahead": (1, True), "all read before": (0, False)}

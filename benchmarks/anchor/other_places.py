@@ -24,10 +24,10 @@ from benchmarks.anchor.acceptance_places import PHOTO_FOLDERS, MappedPlace, add_
 from benchmarks.places import FeatureCache, photos
 from benchmarks.program import new_parser
 from benchmarks.results_file import write_section
+from testing.corruptions import false_prior
 from visloc_ros.core.types import AnchorPose, Frame
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.simulation.corruptions import false_prior
 from visloc_ros.sources import SourceConfig, open_source
 
 SECTION = "Images of other places"

@@ -32,19 +32,7 @@ from benchmarks.places import (
 )
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
-from visloc_ros.core.config import read_config
-from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map import Map
-from visloc_ros.core.progress import SilentProgress
-from visloc_ros.core.types import Frame
-from visloc_ros.evaluation.integrity import Attempt, IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
-from visloc_ros.evaluation.machine import provenance
-from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import RETRIEVAL, search_names
-from visloc_ros.localization.searchable_map import find_strategy
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
-from visloc_ros.simulation import SimulationConfig, simulate, write_folder
-from visloc_ros.simulation.corruptions import (
+from testing.corruptions import (
     blurred,
     false_prior,
     mirrored,
@@ -54,8 +42,20 @@ from visloc_ros.simulation.corruptions import (
     turned_upside_down,
     upside_down,
 )
+from testing.integrity import Attempt, IntegrityQuery, Outcome, attempt, count_outcomes, nearest_misses
+from testing.look_alike import PICTURES, close_up, make_look_alike
+from visloc_ros.core.config import read_config
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.map import Map
+from visloc_ros.core.progress import SilentProgress
+from visloc_ros.core.types import Frame
+from visloc_ros.evaluation.machine import provenance
+from visloc_ros.localization import AnchorConfig, AnchorEngine
+from visloc_ros.localization.config import RETRIEVAL, search_names
+from visloc_ros.localization.searchable_map import find_strategy
+from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
+from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.look_alike import PICTURES, close_up, make_look_alike
 from visloc_ros.simulation.room import Room
 from visloc_ros.sources import SourceConfig, open_source
 

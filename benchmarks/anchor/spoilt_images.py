@@ -23,12 +23,12 @@ from benchmarks.landmarks.queries import all_queries
 from benchmarks.places import Place, true_pose
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
+from testing.integrity import PoseAccuracy
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import Map
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.types import AnchorPose, Rejection
-from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import LocalExtractor, Matcher, make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine

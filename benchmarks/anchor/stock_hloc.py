@@ -21,6 +21,7 @@ from benchmarks.anchor.stock_hloc_driver import StockHloc, import_hloc
 from benchmarks.places import known_truth
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.corruptions import perturbed
 from visloc_ros.core.errors import SourceError, VislocError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import open_map
@@ -32,7 +33,6 @@ from visloc_ros.evaluation.metrics import Statistics, pose_errors, recall
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import RETRIEVAL, search_names
 from visloc_ros.mapping.hloc_export import export_hloc
-from visloc_ros.simulation.corruptions import perturbed
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 
 SECTION = "Beside stock hloc"

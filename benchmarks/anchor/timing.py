@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from testing.corruptions import perturbed
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
@@ -21,7 +22,6 @@ from visloc_ros.evaluation.decoding import DecodedFrame
 from visloc_ros.evaluation.metrics import pose_errors, recall, spread_of
 from visloc_ros.evaluation.summary import percentiles
 from visloc_ros.localization import AnchorEngine
-from visloc_ros.simulation.corruptions import perturbed
 
 STAGES: Mapping[str, str] = {
     "decode": "image decode",

@@ -14,10 +14,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from testing.fusion_replay import PoseTrack
+from testing.fusion_runs import FusionRun
 from visloc_ros.core.geometry import Array, Sim3, umeyama
 from visloc_ros.core.types import OdometryPose
-from visloc_ros.simulation.fusion_replay import PoseTrack
-from visloc_ros.simulation.fusion_runs import FusionRun
 
 FEWEST = 3
 FIRST_ALIGNMENT = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from visloc_ros.simulation.fusion_scenario import FusionScenario
+from testing.fusion_scenario import FusionScenario
 
 USUAL = FusionScenario(
     duration_s=30.0,

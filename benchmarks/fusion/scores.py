@@ -9,12 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.fusion.baselines import Fit, align_causally, last, rigid, single, without_outliers
-from visloc_ros.core.geometry import Array
-from visloc_ros.core.trajectory import NANOSECONDS
-from visloc_ros.core.types import Estimate, State
-from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.fusion_replay import (
+from testing.fusion_replay import (
     FollowedPoints,
     PoseTrack,
     largest_odom_jump,
@@ -22,8 +17,13 @@ from visloc_ros.simulation.fusion_replay import (
     pose_errors,
     whitened_errors,
 )
-from visloc_ros.simulation.fusion_runs import FusionRun, simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
+from testing.fusion_runs import FusionRun, simulate_run
+from testing.fusion_scenario import FusionScenario
+from visloc_ros.core.geometry import Array
+from visloc_ros.core.trajectory import NANOSECONDS
+from visloc_ros.core.types import Estimate, State
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.fuser import Fuser
 
 FUSED = "fuser"
 PIECES = (5, 10, 20)

@@ -20,8 +20,8 @@ from benchmarks.fusion.summary import ScenarioFigures, summarise_runs
 from benchmarks.fusion.tables import acceptance_table, fusion_table
 from benchmarks.program import new_parser
 from benchmarks.results_file import Figures, write_json, write_section
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.simulation import FusionScenario
 
 SEEDS_A_TASK = 4
 

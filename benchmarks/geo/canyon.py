@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks.geo.policy_of_geonavpy import locate_as_geonavpy
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
+from testing.street_canyon import CanyonConfig, CanyonTrial, TagErrors, simulate_canyon
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.geo.solving import GeoKind, PhotoPose, locate
-from visloc_ros.simulation.street_canyon import CanyonConfig, CanyonTrial, TagErrors, simulate_canyon
 
 LEVELS = (
     TagErrors(0.0, 0.0, 0.0),

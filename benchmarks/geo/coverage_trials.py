@@ -14,6 +14,9 @@ import numpy as np
 from benchmarks.geo.cached import CachedMatcher, Store
 from benchmarks.geo.street import make_database
 from benchmarks.geo.streets import LUND, cached_localizer, lund_database, photos
+from testing.street import make_street
+from testing.street_views import TagErrors, random_poses
+from testing.street_views import photos as street_photos
 from visloc_ros.core.geometry import SE3
 from visloc_ros.features.registry import make_matcher
 from visloc_ros.geo.answer import GeoAnswer
@@ -21,9 +24,6 @@ from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
 from visloc_ros.geo.registration import place_views, reconstruct_views, write_poses
 from visloc_ros.geo.view import View
-from visloc_ros.simulation.street import make_street
-from visloc_ros.simulation.street_views import TagErrors, random_poses
-from visloc_ros.simulation.street_views import photos as street_photos
 
 FITTED, HELD_OUT = ("street 71",), ("street 72", "Lund")
 RIGHT_M, RIGHT_DEG = 5.0, 10.0

@@ -8,10 +8,10 @@ from itertools import combinations
 import cv2
 import numpy as np
 
+from testing.street_canyon import CanyonTrial
 from visloc_ros.core.camera import rays
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.geo.solving import Reference
-from visloc_ros.simulation.street_canyon import CanyonTrial
 
 CONFIDENCE, FARTHEST_M, MAX_ERROR_PX = 0.2, 300.0, 1.0
 RANSAC_CONFIDENCE, ITERATIONS = 0.999999, 10_000

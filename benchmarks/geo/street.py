@@ -19,6 +19,8 @@ import torch
 
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.street import make_street
+from testing.street_views import Survey, TagErrors, photos, random_poses, walk, write_database
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.types import Rejection
@@ -30,8 +32,6 @@ from visloc_ros.geo.localizer import GeoLocalizer
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
 from visloc_ros.geo.walk import Walk
 from visloc_ros.simulation.room import Room
-from visloc_ros.simulation.street import make_street
-from visloc_ros.simulation.street_views import Survey, TagErrors, photos, random_poses, walk, write_database
 
 SECTION = "Rendered street"
 SEEDS = (71, 72)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from testing.street import LENGTH_M, make_street
+from testing.street_views import ORIGIN
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.geo.orientation import rotation_of
@@ -12,8 +14,6 @@ from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.mapping.config import FrameConfig
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.room import Room
-from visloc_ros.simulation.street import LENGTH_M, make_street
-from visloc_ros.simulation.street_views import ORIGIN
 
 APART_M = 0.5 * LENGTH_M
 """From a house to its twin."""

@@ -21,6 +21,8 @@ from benchmarks.geo.streets import cached_localizer
 from benchmarks.geo.twin_street import APART_M, open_street_map, random_views, twin_street
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.street import LENGTH_M
+from testing.street_views import ORIGIN, Survey, TagErrors, photos, write_database
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.machine import provenance
@@ -35,8 +37,6 @@ from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.evidence import Query
 from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.simulation.room import Room
-from visloc_ros.simulation.street import LENGTH_M
-from visloc_ros.simulation.street_views import ORIGIN, Survey, TagErrors, photos, write_database
 from visloc_ros.sources.measurements import GeoPosition
 
 SECTION = "Twin buildings"

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from testing.corruptions import blurred, grainy, tinted, with_gamma
 from visloc_ros.core.types import Frame
-from visloc_ros.simulation.corruptions import blurred, grainy, tinted, with_gamma
 
 Alter = Callable[[Frame, int], Frame]
 """The frame altered at a level from 1."""

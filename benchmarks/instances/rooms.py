@@ -6,11 +6,11 @@ from pathlib import Path
 
 from benchmarks.instances.building import in_building
 from benchmarks.places import Place, real_places, true_pose
+from testing.redecorated import redecorate
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.redecorated import redecorate
 from visloc_ros.sources import SourceConfig
 
 KNOWN_SEED, UNSEEN_SEED = 601, 602

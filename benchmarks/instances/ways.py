@@ -10,11 +10,11 @@ from typing import Any
 from benchmarks.landmarks.prepared import all_processors
 from benchmarks.places import Place
 from benchmarks.results_file import Figures
+from testing.integrity import Outcome, judge
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.types import Frame
-from visloc_ros.evaluation.integrity import Outcome, judge
 from visloc_ros.evaluation.search_comparison import SearchRecord
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine

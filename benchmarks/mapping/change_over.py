@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.places import DEMO_MAP, known_truth, true_pose
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.redecorated import refurnish
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.map_archive import unpacked
@@ -40,7 +41,6 @@ from visloc_ros.pipeline.anchors import InlineAnchors
 from visloc_ros.pipeline.config import BackendConfig
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.redecorated import refurnish
 from visloc_ros.simulation.room import Room
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 

@@ -36,6 +36,7 @@ from tf2_msgs.msg import TFMessage
 from benchmarks.places import DEMO_MAP
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.redecorated import refurnish
 from visloc_msgs.msg import LocalizationStatus, TrackedPose
 from visloc_msgs.srv import LoadMap
 from visloc_ros.apps.replay import LOOPBACK_ONLY, free_domain_id
@@ -50,7 +51,6 @@ from visloc_ros.nodes.conversions import BASE_FROM_OPTICAL
 from visloc_ros.nodes.qos import EACH_LATCHED, LATCHED, RELIABLE, TF
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.redecorated import refurnish
 from visloc_ros.sources.ros_messages import pose_from_msg, stamp_from_msg, transform_from_msg
 
 SECTION = "Changed under a running robot"

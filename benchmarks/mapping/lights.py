@@ -23,6 +23,7 @@ from benchmarks.mapping.sessions import ALL, FIRST, WAYS, SessionSearch
 from benchmarks.places import known_truth, true_pose
 from benchmarks.program import add_folders, add_outputs, median, new_parser
 from benchmarks.results_file import Figures, read_json, table, write_json, write_outputs
+from testing.corruptions import perturbed
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.core.map import Map, open_map
 from visloc_ros.core.types import AnchorPose, Rejection
@@ -30,7 +31,6 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.features import make_extractor, make_matcher
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.mapping import build_map, merge_maps
-from visloc_ros.simulation.corruptions import perturbed
 from visloc_ros.sources import SourceConfig, open_source
 from visloc_ros.sources.pose_files import read_poses
 

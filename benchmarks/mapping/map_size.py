@@ -19,6 +19,7 @@ import pycolmap
 from benchmarks.places import FeatureCache, Place, known_truth, real_places
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.corruptions import perturbed
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, Map, open_map, save_map
 from visloc_ros.core.map_layout import own_layout
@@ -30,7 +31,6 @@ from visloc_ros.localization import AnchorEngine
 from visloc_ros.mapping import MappingConfig, build_map
 from visloc_ros.mapping.config import SparsificationConfig
 from visloc_ros.mapping.sparsification import sparsify
-from visloc_ros.simulation.corruptions import perturbed
 from visloc_ros.sources import SourceConfig, open_source
 
 QUERIES = {

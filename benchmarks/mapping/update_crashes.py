@@ -35,6 +35,7 @@ import psutil
 from benchmarks.places import DEMO_MAP
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
+from testing.redecorated import refurnish
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.manifest import check_files, read_manifest, write_manifest
 from visloc_ros.core.map import open_map
@@ -45,7 +46,6 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.redecorated import refurnish
 from visloc_ros.sources import open_source
 
 SECTION = "Killed updates"

@@ -21,6 +21,8 @@ import pycolmap
 from benchmarks.places import known_truth, true_pose
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, read_json, table, write_json, write_outputs
+from testing.look_alike import make_look_alike
+from testing.redecorated import refurnish
 from visloc_ros.core.geometry import Array
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_versions import list_versions, roll_back
@@ -33,8 +35,6 @@ from visloc_ros.mapping.update.report import UpdateRefusedError
 from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.look_alike import make_look_alike
-from visloc_ros.simulation.redecorated import refurnish
 from visloc_ros.simulation.room import Room
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 from visloc_ros.sources.camera_files import write_camera_yaml

@@ -11,21 +11,21 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.robustness.incidents import InterruptedAnchors
+from testing.corruptions import occluded
+from testing.fusion_scenario import OPTICAL
+from testing.robustness import Incident
+from testing.wheeled_robot import STOP, FloorPlan, PathFollower, WheeledRobot
 from visloc_ros.apps.offline_run import RunConfig
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Frame, State
-from visloc_ros.evaluation.robustness import Incident
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.map_tracking import MapTracker
 from visloc_ros.odometry import make_odometry
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener, InlineAnchors, Localizer
 from visloc_ros.pipeline.output import Published
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.simulation.corruptions import occluded
-from visloc_ros.simulation.fusion_scenario import OPTICAL
 from visloc_ros.simulation.room import Room
-from visloc_ros.simulation.wheeled_robot import STOP, FloorPlan, PathFollower, WheeledRobot
 
 BASE_FROM_CAMERA = SE3(OPTICAL @ rotation_matrix([-0.1, 0.0, 0.0]), np.array([0.1, 0.0, 1.3]))
 """On a mast, looking ahead and a little down."""

@@ -29,14 +29,14 @@ from benchmarks.robustness.closed_loop import (
     Moment,
     stretches,
 )
+from testing.robustness import Incident
+from testing.wheeled_robot import ellipse
 from visloc_ros.core.map import open_map
 from visloc_ros.core.types import State
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.evaluation.robustness import Incident
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.wheeled_robot import ellipse
 
 ROOM_SEEDS = (0, 501, 502, 503)
 DRIVES = 20

@@ -19,6 +19,7 @@ from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, read_json, write_outputs
 from benchmarks.robustness.scenarios import FLIGHT, KITCHEN, ROOM, SCENARIOS, ImageSequence, Scenario, SplicedSequence
 from benchmarks.robustness.tables import SECTION, as_markdown
+from testing.robustness import Incident, judge_run
 from visloc_ros.apps.offline_run import RunConfig, run_offline, search_inline
 from visloc_ros.core.config import read_config
 from visloc_ros.core.geometry import SE3
@@ -27,7 +28,6 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import Anchor, AnchorPose, Frame, MapIdentity, Rejection
 from visloc_ros.evaluation import RunRecord, summarize, write_results
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.evaluation.robustness import Incident, judge_run
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.pipeline import AnchorRunner
 from visloc_ros.simulation import simulate, write_folder

@@ -14,12 +14,12 @@ import numpy as np
 import pycolmap
 
 from benchmarks.places import known_truth, read_rgb, true_pose
+from testing.robustness import Incident
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.camera import is_same_camera, project, rays
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import Frame, Image
-from visloc_ros.evaluation.robustness import Incident
 from visloc_ros.sources import SourceConfig
 from visloc_ros.sources.folder import open_folder
 

@@ -21,12 +21,12 @@ from benchmarks.listener import count_wrong
 from benchmarks.places import DEMO_MAP
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from testing.integrity import PoseAccuracy
 from visloc_ros.apps.offline_run import RunConfig, RunListener, make_backend, search_inline
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, Frame, MapIdentity, Rejection, State
-from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.map_tracking import MapTracker

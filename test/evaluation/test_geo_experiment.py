@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from testing.street_views import ORIGIN
 from visloc_ros.apps.cli import app
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.evaluation.geo_experiment import LocatedQuery, figures, write_arrays
@@ -13,7 +14,6 @@ from visloc_ros.geo.answer import GeoAnswer
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose
 from visloc_ros.geo.view import Orientation, View
-from visloc_ros.simulation.street_views import ORIGIN
 from visloc_ros.sources.measurements import GeoPosition
 
 TRUTH = SE3(rotation_of(40.0), np.array([3.0, 4.0, 0.0]))

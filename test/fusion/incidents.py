@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from testing.fusion_replay import play
+from testing.fusion_runs import FusionRun
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.types import AnchorPose, OdometryPose, Rejection
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.fusion_replay import play
-from visloc_ros.simulation.fusion_runs import FusionRun
 
 ELSEWHERE = SE3(rotation_matrix([0.0, 0.0, 1.0]), np.array([2.0, -1.5, 0.1]))
 

@@ -6,6 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from testing.fusion_replay import play
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import OutputError, SourceError
 from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
@@ -25,9 +28,6 @@ from visloc_ros.core.types import (
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import MAX_PENDING, Fuser
 from visloc_ros.fusion.last_pose import FILE_NAME, LastPose, read_last_pose, write_last_pose
-from visloc_ros.simulation.fusion_replay import play
-from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 CALM = FusionScenario(duration_s=8.0, rate_hz=10.0, jitter=0.0, jitter_deg=0.0, outlier_share=0.0)
 SOUND = Estimate(1, State.LOCALIZED, None, SE3.identity(), SE3.identity(), np.eye(6))

@@ -8,21 +8,21 @@ import pytest
 from incidents import ELSEWHERE
 from scipy.stats import chi2
 
-from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
-from visloc_ros.core.trajectory import NANOSECONDS as SECOND
-from visloc_ros.core.types import PENDING, UNCONFIRMED_S, OdometryPose, Reason, Rejection, State, Support
-from visloc_ros.evaluation.consistency import Consistency
-from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.fusion.fuser import MAX_INNOVATIONS, Fuser
-from visloc_ros.simulation.fusion_replay import (
+from testing.fusion_replay import (
     FollowedPoints,
     play,
     position_errors,
     rotation_errors_deg,
     squared_errors,
 )
-from visloc_ros.simulation.fusion_runs import make_anchor, simulate_run
-from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
+from testing.fusion_runs import make_anchor, simulate_run
+from testing.fusion_scenario import EXACT, FusionScenario
+from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
+from visloc_ros.core.trajectory import NANOSECONDS as SECOND
+from visloc_ros.core.types import PENDING, UNCONFIRMED_S, OdometryPose, Reason, Rejection, State, Support
+from visloc_ros.evaluation.consistency import Consistency
+from visloc_ros.fusion.config import FusionConfig
+from visloc_ros.fusion.fuser import MAX_INNOVATIONS, Fuser
 
 CONFIG = FusionConfig()
 PERFECT = replace(EXACT, duration_s=12.0, rate_hz=10.0)

@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testing.fusion_replay import FollowedPoints, largest_odom_jump, play
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Reason, Rejection, State, Support
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.fusion_replay import FollowedPoints, largest_odom_jump, play
-from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 SECOND = 1_000_000_000
 SHORT = FusionScenario(duration_s=10.0, rate_hz=4.0, anchor_period_s=0.75)

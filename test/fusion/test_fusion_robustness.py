@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from incidents import kidnapped, record_of
 
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
+from testing.robustness import Incident, judge_run
 from visloc_ros.core.types import State
-from visloc_ros.evaluation.robustness import Incident, judge_run
 from visloc_ros.fusion.config import FusionConfig
-from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 USUAL = FusionScenario(
     duration_s=20.0, rate_hz=8.0, jitter=0.002, jitter_deg=0.03, risk=(0.001, 0.05), false_anchor_risk=(0.001, 0.05)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
+from testing.fusion_replay import play, position_errors
+from testing.fusion_runs import make_anchor, simulate_run
+from testing.fusion_scenario import EXACT, FusionScenario
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.tangent import perturbed, pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import UNCONFIRMED_S, OdometryPose, Reason, Rejection, State, Support, TrackedPose
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.fusion_replay import play, position_errors
-from visloc_ros.simulation.fusion_runs import make_anchor, simulate_run
-from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
 
 CONFIG = FusionConfig()
 NOISY = FusionScenario()

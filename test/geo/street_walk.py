@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from testing.street import make_street
+from testing.street_views import Survey, write_database, write_queries
 from visloc_ros.core.geometry import SE3
 from visloc_ros.features.config import FeatureConfig
 from visloc_ros.geo.features import describe_globally, describe_locally
 from visloc_ros.geo.orientation import rotation_of
-from visloc_ros.simulation.street import make_street
-from visloc_ros.simulation.street_views import Survey, write_database, write_queries
 
 POSES = [SE3(rotation_of(78.0 + 3.0 * step), np.array([-4.0, step - 2.0, 1.6])) for step in range(3)]
 """Of somebody who walks north and looks across the street."""

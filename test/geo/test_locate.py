@@ -8,13 +8,13 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from testing.street_canyon import CanyonConfig, CanyonTrial, TagErrors, simulate_canyon
 from visloc_ros.core.camera import with_focal_length
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.geo.orientation import rotation_of
 from visloc_ros.geo.solving import GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, SolvingConfig, Tag, locate
 from visloc_ros.geo.solving.tag_answer import nearest_view
 from visloc_ros.geo.solving.two_view import verify
-from visloc_ros.simulation.street_canyon import CanyonConfig, CanyonTrial, TagErrors, simulate_canyon
 
 EXACT, USUAL = TagErrors(), TagErrors(1.5, 1.0, 0.5)
 

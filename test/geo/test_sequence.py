@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
+from testing.street_views import walk
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import OdometryPose, Rejection
 from visloc_ros.geo.sequence import locate_together
 from visloc_ros.geo.solving.types import BestTag, GeoKind, GeoReason, GeoRejection, PhotoPose
-from visloc_ros.simulation.street_views import walk
 
 SIGMA_M, SIGMA_RAD = 0.7, np.deg2rad(1.0)
 COVARIANCE = np.diag([SIGMA_M**2] * 3 + [SIGMA_RAD**2] * 3)

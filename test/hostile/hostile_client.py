@@ -22,7 +22,7 @@ from mutations import NASTY, damaged, spoiled
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from visloc_ros.apps.server_process import WAIT_S, running
+from testing.server_process import WAIT_S, running
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.sources.ros_images import encode_jpeg, encode_png
 

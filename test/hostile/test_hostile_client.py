@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from search_length import EXAMPLES, SEARCH
 
-from visloc_ros.apps.server_process import WAIT_S, running
+from testing.server_process import WAIT_S, running
 from visloc_ros.server.app import make_app
 from visloc_ros.server.config import ServerConfig
 from visloc_ros.simulation import SimulationConfig, simulate

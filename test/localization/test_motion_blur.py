@@ -9,8 +9,8 @@ import pytest
 from seen_copies import Camera
 from test_pose import PINHOLE, pose_error, visible_points
 
+from testing.integrity import PoseAccuracy
 from visloc_ros.core.map import open_map
-from visloc_ros.evaluation.integrity import PoseAccuracy
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.image_copies import AS_GIVEN

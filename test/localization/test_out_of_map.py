@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from testing.corruptions import false_prior, mirrored, patterns, turned_upside_down, upside_down
+from testing.integrity import IntegrityQuery, Outcome, attempt
+from testing.look_alike import make_look_alike
 from visloc_ros.core.map import open_map
-from visloc_ros.evaluation.integrity import IntegrityQuery, Outcome, attempt
 from visloc_ros.localization import AnchorEngine
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.simulation.corruptions import false_prior, mirrored, patterns, turned_upside_down, upside_down
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.look_alike import make_look_alike
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"
 CONFIG = SimulationConfig(

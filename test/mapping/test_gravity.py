@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from unscaled import MAP_FROM_SFM, in_sfm, path_in_sfm
 
+from testing.fusion_scenario import camera_poses
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS, Trajectory
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.mapping.gravity import find_up, level
 from visloc_ros.mapping.placement import up_from_accelerations
-from visloc_ros.simulation.fusion_scenario import camera_poses
 from visloc_ros.simulation.path import PATHS
 from visloc_ros.sources import open_source
 from visloc_ros.sources.measurements import Accelerations, measurements_of, read_body_from_sensor

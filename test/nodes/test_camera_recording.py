@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Imu
 from std_srvs.srv import SetBool
 from tf2_msgs.msg import TFMessage
 
+from testing.fusion_scenario import OPTICAL
 from visloc_msgs.srv import BuildMap
 from visloc_ros.core.errors import OutputError
 from visloc_ros.core.geometry import SE3, rotation_matrix
@@ -22,7 +23,6 @@ from visloc_ros.nodes import camera_recording, conversions, map_builder_node
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.qos import REQUESTS, TF_STATIC
 from visloc_ros.simulation import simulate
-from visloc_ros.simulation.fusion_scenario import OPTICAL
 from visloc_ros.sources import open_source
 
 BASE_FROM_CAMERA = SE3(OPTICAL, np.array([0.2, 0.0, 1.1]))

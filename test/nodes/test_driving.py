@@ -21,6 +21,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from tf2_msgs.msg import TFMessage
 
+from testing.fusion_scenario import OPTICAL
+from testing.wheeled_robot import STOP, FloorPlan, PathFollower, WheeledRobot, ellipse
 from visloc_msgs.msg import Anchor, LocalizationStatus
 from visloc_ros.core.geometry import SE3, rotation_angle_deg, rotation_matrix
 from visloc_ros.core.middleware import fast_dds_profile
@@ -28,8 +30,6 @@ from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.nodes import conversions
 from visloc_ros.nodes.qos import EACH_LATCHED, RELIABLE, TF, TF_STATIC
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.simulation.fusion_scenario import OPTICAL
-from visloc_ros.simulation.wheeled_robot import STOP, FloorPlan, PathFollower, WheeledRobot, ellipse
 from visloc_ros.sources.ros_images import encode_jpeg
 from visloc_ros.sources.ros_messages import stamp_from_msg, transform_from_msg
 

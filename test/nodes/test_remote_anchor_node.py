@@ -14,8 +14,8 @@ from mapped_room import SIMULATION
 from node_harness import COMPRESSED, given, jpeg_msg, started
 from sensor_msgs.msg import CameraInfo
 
+from testing.server_process import free_port, running
 from visloc_msgs.msg import Anchor, MapIdentity
-from visloc_ros.apps.server_process import free_port, running
 from visloc_ros.core.geometry import Sim3
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import open_map

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 import pycolmap
 
+from testing.fusion_replay import position_errors, squared_errors
+from testing.fusion_runs import make_anchor, simulate_run
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import ACCEPTED, AnchorPose, Frame, MapIdentity, Reason, Rejection, State, TrackedPose
 from visloc_ros.pipeline import Backend, BackendConfig, BackendListener, InlineAnchors, Localizer, TrackingListener
-from visloc_ros.simulation.fusion_replay import position_errors, squared_errors
-from visloc_ros.simulation.fusion_runs import make_anchor, simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=4, height=4, params=[4, 4, 2, 2])
 SCENARIO = FusionScenario(duration_s=15.0, rate_hz=10.0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from visloc_ros.apps.server_process import running
+from testing.server_process import running
 from visloc_ros.core.map_archive import unpacked
 
 DEMO_MAP = Path(__file__).resolve().parents[2] / "maps" / "demo_room.tar.gz"

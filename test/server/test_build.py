@@ -15,7 +15,7 @@ from mapped_room import write_video
 from test_serve import asked_here, post
 from websockets.sync.client import connect
 
-from visloc_ros.apps.server_process import WAIT_S, answers, free_port, running
+from testing.server_process import WAIT_S, answers, free_port, running
 from visloc_ros.core.map import open_map
 from visloc_ros.server import build_jobs, build_route
 from visloc_ros.server.app import make_app

@@ -11,7 +11,7 @@ import pytest
 import quick_work
 from small_map import MANIFEST, synthetic_parts
 
-from visloc_ros.apps.server_process import WAIT_S
+from testing.server_process import WAIT_S
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map_writer import save_map
 from visloc_ros.server import build_jobs

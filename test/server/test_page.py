@@ -9,7 +9,7 @@ import pytest
 from mapped_room import write_video
 from test_serve import serving
 
-from visloc_ros.apps.server_process import WAIT_S
+from testing.server_process import WAIT_S
 from visloc_ros.core.map_layout import CARD_NAME
 from visloc_ros.evaluation.report import REPORT_NAME
 from visloc_ros.server.page_route import FOLDER

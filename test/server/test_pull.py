@@ -10,9 +10,9 @@ import pytest
 from small_map import MANIFEST, synthetic_parts
 from typer.testing import CliRunner
 
+from testing.server_process import running
 from visloc_ros.apps.cli import app
 from visloc_ros.apps.console import console
-from visloc_ros.apps.server_process import running
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.file_chunks import CHUNK, chunks_of
 from visloc_ros.core.geometry import Sim3, rotation_matrix

@@ -15,8 +15,8 @@ import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from testing.server_process import WAIT_S, answers, free_port, running
 from visloc_ros.apps.cli import app
-from visloc_ros.apps.server_process import WAIT_S, answers, free_port, running
 from visloc_ros.core.errors import VislocError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.result_mapping import pose_from_mapping

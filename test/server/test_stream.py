@@ -11,7 +11,7 @@ from test_serve import asked_here
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from visloc_ros.apps.server_process import WAIT_S
+from testing.server_process import WAIT_S
 from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.types import AnchorPose, MapIdentity, Reason, Rejection
 from visloc_ros.pipeline.live_camera import PacedAnchors

@@ -9,7 +9,7 @@ from mapped_room import SIMULATION, write_video
 from room_versions import write_second_version
 from test_serve import asked_here, post
 
-from visloc_ros.apps.server_process import WAIT_S
+from testing.server_process import WAIT_S
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.map_lock import changing
 from visloc_ros.server.app import make_app

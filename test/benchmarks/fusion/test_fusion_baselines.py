@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from benchmarks.fusion.baselines import align_causally, last, rigid, single, without_outliers
+from testing.fusion_replay import PoseTrack, play, position_errors
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import EXACT, FusionScenario
 from visloc_ros.core.geometry import SE3
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.fusion_replay import PoseTrack, play, position_errors
-from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
 
 SHORT = replace(EXACT, duration_s=15.0, rate_hz=5.0)
 DRIFTING = replace(SHORT, scale_drift=0.05, rotation_drift_deg=1.0, duration_s=60.0, anchor_sigma=0.01)

@@ -12,7 +12,7 @@ from benchmarks.fusion.scenarios import EXPERIMENTS
 from benchmarks.fusion.scores import BASELINES, FUSED
 from benchmarks.fusion.summary import MethodFigures, NeesFigures, ScenarioFigures
 from benchmarks.fusion.tables import acceptance_table
-from visloc_ros.simulation.fusion_scenario import PATHS
+from testing.fusion_scenario import PATHS
 
 GOOD = MethodFigures(0.05, 0.1, 0.5, 0.9, 0.0)
 PLAIN = MethodFigures(0.1, 0.3, 60.0, 120.0, 0.2)

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.fusion.scores import BASELINES, FUSED, score
 from benchmarks.fusion.summary import autocorrelation, autocorrelation_time, nees_figures, summarise_runs
-from visloc_ros.simulation.fusion_scenario import EXACT
+from testing.fusion_scenario import EXACT
 
 SHORT = replace(EXACT, duration_s=15.0, rate_hz=5.0)
 

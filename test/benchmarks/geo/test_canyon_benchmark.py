@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.geo.canyon import answer_of, row, spread
-from visloc_ros.simulation.street_canyon import CanyonConfig, TagErrors, simulate_canyon
+from testing.street_canyon import CanyonConfig, TagErrors, simulate_canyon
 
 
 def test_with_exact_tags_both_find_the_photo() -> None:

@@ -16,10 +16,10 @@ from benchmarks.robustness.scenarios import (
     to_and_fro,
 )
 from benchmarks.robustness.tables import HEADER, cells, conclusion
+from testing.robustness import Incident
 from visloc_ros.core.camera import guess_camera
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.types import Frame, Reason, Rejection
-from visloc_ros.evaluation.robustness import Incident
 
 
 class NumberedSequence:

@@ -6,6 +6,7 @@ import pytest
 from benchmark_trees import pose, write_aachen, write_cmu, write_seven_scenes
 from typer.testing import CliRunner
 
+from testing.place_recognition import SEQUENCES
 from visloc_ros.apps import command_benchmark
 from visloc_ros.apps.aliases import told_apart
 from visloc_ros.apps.cli import app
@@ -15,7 +16,6 @@ from visloc_ros.evaluation.benchmarks.aachen import read_aachen
 from visloc_ros.evaluation.benchmarks.data_sets import DATA_SETS
 from visloc_ros.evaluation.benchmarks.extended_cmu import read_extended_cmu
 from visloc_ros.evaluation.benchmarks.published import PUBLISHED, published_for
-from visloc_ros.evaluation.benchmarks.recognition import SEQUENCES
 from visloc_ros.evaluation.benchmarks.result_files import read_result_file
 from visloc_ros.evaluation.benchmarks.run_files import QueryRecord, append_record
 from visloc_ros.evaluation.benchmarks.scores import score_scene

@@ -13,10 +13,10 @@ from benchmark_trees import (
     write_triangulated,
 )
 
+from testing.data_set_excerpt import read_excerpt
+from testing.place_recognition import FoundData, find_data
 from visloc_ros.core.errors import SourceError
-from visloc_ros.evaluation.benchmarks.excerpt import read_excerpt
 from visloc_ros.evaluation.benchmarks.published import EUROC, KITTI, TUM, published_for, sequence_name
-from visloc_ros.evaluation.benchmarks.recognition import FoundData, find_data
 
 
 def write_euroc(root):

@@ -5,6 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from testing.fusion_replay import play, position_errors
+from testing.fusion_runs import FusionRun, make_anchor, simulate_run
+from testing.fusion_scenario import EXACT, FusionScenario
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import OdometryPose, State
@@ -15,9 +18,6 @@ from visloc_ros.fusion.initialization.alignment_search import AlignmentSearch
 from visloc_ros.fusion.initialization.sim3_alignment import ScalePrior
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
 from visloc_ros.fusion.odometry_model.noise_model import OdometryModel
-from visloc_ros.simulation.fusion_replay import play, position_errors
-from visloc_ros.simulation.fusion_runs import FusionRun, make_anchor, simulate_run
-from visloc_ros.simulation.fusion_scenario import EXACT, FusionScenario
 
 SCENARIO = replace(EXACT, duration_s=15.0, rate_hz=10.0, delay_s=(0.0, 0.0))
 ALIAS = SE3(rotation_matrix([0, 0, 2.0]), np.array([15.0, 0.0, 0.0]))

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from testing.fusion_replay import FollowedPoints, play
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
+from testing.robustness import LARGEST_NEES
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import ACCEPTED, Reason, State
-from visloc_ros.evaluation.robustness import LARGEST_NEES
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.fusion_replay import FollowedPoints, play
-from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 SCENARIO = FusionScenario(duration_s=14.0, rate_hz=10.0, delay_s=(0.0, 0.0))
 RUN = simulate_run(SCENARIO, 0)

@@ -4,6 +4,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.types import OdometryPose
@@ -17,7 +19,6 @@ from visloc_ros.fusion.odometry_model.noise_model import (
     odometry_noise_covariance,
     transition_matrix,
 )
-from visloc_ros.simulation import FusionScenario, simulate_run
 
 CONFIG = OdometryNoiseConfig()
 MOTION = RelativeMotion.of_step(SE3(rotation_matrix([0.1, -0.2, 0.3]), np.array([0.4, 0.1, 1.5])), seconds=2.0)

@@ -3,6 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import AnchorPose
 from visloc_ros.fusion.anchor_fix import make_fix
@@ -10,8 +12,6 @@ from visloc_ros.fusion.config import AnchorNoiseConfig, FusionConfig, NoisePrior
 from visloc_ros.fusion.initialization.sim3_alignment import PosePair, align
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
 from visloc_ros.fusion.smoothing.fixed_lag_smoother import FixedLagSmoother
-from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 WIDE = FusionConfig(window=60)
 SCENARIO = FusionScenario(duration_s=30.0, rate_hz=5.0, delay_s=(0.0, 0.0))

@@ -5,6 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from testing.fusion_replay import FollowedPoints, play, pose_errors
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.tangent import pose_difference
 from visloc_ros.core.trajectory import NANOSECONDS
@@ -19,9 +22,6 @@ from visloc_ros.fusion.smoothing.tracked_motion_filter import (
     TrackedMotionFilter,
     TrackedMotionState,
 )
-from visloc_ros.simulation.fusion_replay import FollowedPoints, play, pose_errors
-from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 SCENARIO = FusionScenario(duration_s=20.0, rate_hz=10.0, tracked=True, delay_s=(1.0, 1.0))
 RARE = replace(SCENARIO, anchor_period_s=4.0, anchor_sigma=0.005, anchor_sigma_deg=0.1, tracked_distance=5.0)

@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from testing.fusion_replay import FollowedPoints, play, position_errors, squared_errors
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import EXACT, FusionScenario
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import Estimate, OdometryPose, Reason, Rejection, State
 from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.smoothing.batch_smoother import SPACING_S, OdometryRecord, choose_states
-from visloc_ros.simulation import FusionScenario, simulate_run
-from visloc_ros.simulation.fusion_replay import FollowedPoints, play, position_errors, squared_errors
-from visloc_ros.simulation.fusion_scenario import EXACT
 
 CONFIG = FusionConfig()
 CHEAP = FusionScenario(rate_hz=8.0, duration_s=30.0)

@@ -10,6 +10,8 @@ import numpy as np
 import pycolmap
 import pytest
 
+from testing.look_alike import make_look_alike
+from testing.redecorated import refurnish
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import open_map
@@ -22,8 +24,6 @@ from visloc_ros.mapping.update.updater import update_map
 from visloc_ros.mapping.update.use import same_points
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.look_alike import make_look_alike
-from visloc_ros.simulation.redecorated import refurnish
 
 DEMO_MAP = Path(__file__).resolve().parents[3] / "maps" / "demo_room.tar.gz"
 CONTENT = "ab" * 32

@@ -6,6 +6,7 @@ import torch
 from dpvo_journey import CONFIG, Journey, unit_at
 from dpvo_oracle import to_row
 
+from testing.look_alike import close_up, make_look_alike
 from visloc_ros.core.geometry import SE3, Sim3, rotation_vector
 from visloc_ros.core.types import Frame, LoopClosure
 from visloc_ros.odometry.dpvo import DpvoConfig
@@ -16,7 +17,6 @@ from visloc_ros.odometry.dpvo.odometry import DpvoOdometry
 from visloc_ros.odometry.dpvo.retrieval_loops import LoopModels, measure_loop
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.look_alike import close_up, make_look_alike
 from visloc_ros.simulation.sequence import Sensor
 
 FRAMES, ROUND = 72, 64  # of a path that comes back after 16 s

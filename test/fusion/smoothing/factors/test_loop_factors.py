@@ -6,6 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from testing.fusion_replay import largest_odom_jump, play, pose_errors
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3, Sim3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import ACCEPTED, LoopClosure, Reason
@@ -13,8 +16,6 @@ from visloc_ros.fusion import Fuser, FusionConfig, RecordedMeasurements, smooth
 from visloc_ros.fusion.input_checks import is_valid_loop
 from visloc_ros.fusion.smoothing.factors.relative_motion import LoopFactors
 from visloc_ros.fusion.smoothing.states import States
-from visloc_ros.simulation import FusionScenario, simulate_run
-from visloc_ros.simulation.fusion_replay import largest_odom_jump, play, pose_errors
 
 ROUND = FusionScenario(
     path="circle", duration_s=50.0, rate_hz=5.0, gaps=((12.0, 1000.0),), rotation_drift_deg=1.0, scale_drift=0.02

@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.odometry_model.history import OdometryHistory
@@ -17,7 +19,6 @@ from visloc_ros.fusion.smoothing.factors.relative_motion import (
 )
 from visloc_ros.fusion.smoothing.states import States
 from visloc_ros.fusion.smoothing.variance_components import VarianceFactors
-from visloc_ros.simulation import FusionScenario, simulate_run
 
 CONFIG = FusionConfig()
 ODOMETRY = OdometryModel(replace(CONFIG.odometry_noise, rotation_scale_sigma=0.0), rotation_scale_error=0.03)

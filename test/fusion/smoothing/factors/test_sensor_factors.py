@@ -4,6 +4,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from testing.drifting_odometry import simulate_odometry
+from testing.fusion_replay import play, position_errors
+from testing.fusion_runs import FusionRun, simulate_anchors
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.trajectory import NANOSECONDS as SECOND
 from visloc_ros.core.types import OdometryPose, OdometryScale
@@ -23,10 +27,6 @@ from visloc_ros.fusion.smoothing.factors.sensors import (
     update_with_sensors,
 )
 from visloc_ros.fusion.smoothing.states import States
-from visloc_ros.simulation import FusionScenario
-from visloc_ros.simulation.drifting_odometry import simulate_odometry
-from visloc_ros.simulation.fusion_replay import play, position_errors
-from visloc_ros.simulation.fusion_runs import FusionRun, simulate_anchors
 
 SENSORS = SensorConfig()
 UP = np.array([0.0, 0.0, 1.0])

@@ -11,13 +11,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from testing.fusion_runs import FusionRun
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg
 from visloc_ros.core.tangent import perturbed, pose_differences
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, Estimate, OdometryPose, Reason, Rejection, TrackedPose
 from visloc_ros.fusion.fuser import Fuser
-from visloc_ros.simulation.fusion_runs import FusionRun
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 NUM_FOLLOWED = 60
 REPROJECTION_ERROR_PX = 0.6

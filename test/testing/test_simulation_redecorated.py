@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from visloc_ros.simulation.look_alike import PICTURES
-from visloc_ros.simulation.redecorated import BOXES, redecorate
+from testing.look_alike import PICTURES
+from testing.redecorated import BOXES, redecorate
 
 SEED = 7
 

@@ -2,9 +2,9 @@ import numpy as np
 import pycolmap
 import pytest
 
+from testing.look_alike import PICTURES, close_up, make_look_alike
 from visloc_ros.core.camera import project
 from visloc_ros.simulation.living_room import LENGTH
-from visloc_ros.simulation.look_alike import PICTURES, close_up, make_look_alike
 
 HUNG = {f"{picture} front" for picture in PICTURES}
 

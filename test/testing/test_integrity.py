@@ -6,10 +6,7 @@ import numpy as np
 import pycolmap
 import pytest
 
-from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.core.map import LocalFeatures
-from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
-from visloc_ros.evaluation.integrity import (
+from testing.integrity import (
     IntegrityQuery,
     Outcome,
     PoseAccuracy,
@@ -17,6 +14,9 @@ from visloc_ros.evaluation.integrity import (
     count_outcomes,
     nearest_misses,
 )
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.core.map import LocalFeatures
+from visloc_ros.core.types import AnchorPose, Frame, Reason, Rejection
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[500, 500, 320, 240])
 TRUTH = SE3.from_rotation_vector([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])

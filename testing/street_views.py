@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from testing.street import LENGTH_M
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.types import Frame, Image
 from visloc_ros.core.wgs84 import EnuFrame
@@ -18,7 +19,6 @@ from visloc_ros.geo.view import Orientation, View
 from visloc_ros.simulation.render import Plane, Renderer
 from visloc_ros.simulation.room import Room
 from visloc_ros.simulation.sequence import Sensor, SimulationConfig
-from visloc_ros.simulation.street import LENGTH_M
 from visloc_ros.sources.measurements import GeoPosition
 from visloc_ros.sources.ros_images import encode_jpeg
 

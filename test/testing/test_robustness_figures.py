@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from synthetic_run import perturbed, walk
 
+from testing.robustness import LARGEST_NEES, Incident, judge_run
 from visloc_ros.core.types import State
 from visloc_ros.evaluation.records import FrameRecord, RunRecord
-from visloc_ros.evaluation.robustness import LARGEST_NEES, Incident, judge_run
 
 STEP_NS = 100_000_000
 TRUTH = walk(100, STEP_NS)

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from testing.drifting_odometry import simulate_odometry
+from testing.fusion_scenario import FusionScenario, Intervals, camera_poses
 from visloc_ros.core.geometry import SE3, Array, Sim3, rotation_matrix
 from visloc_ros.core.tangent import perturbed
 from visloc_ros.core.trajectory import NANOSECONDS
 from visloc_ros.core.types import AnchorPose, LoopClosure, OdometryPose, Rejection
-from visloc_ros.simulation.drifting_odometry import simulate_odometry
-from visloc_ros.simulation.fusion_scenario import FusionScenario, Intervals, camera_poses
 
 FIRST_STAMP_NS = NANOSECONDS
 LOOPS = 2  # an own stream of random numbers, so that a run with loops is otherwise the same

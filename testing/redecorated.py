@@ -8,9 +8,9 @@ from itertools import combinations
 
 import numpy as np
 
+from testing.look_alike import PICTURES
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.simulation.living_room import make_living_room
-from visloc_ros.simulation.look_alike import PICTURES
 from visloc_ros.simulation.room import Quad, Room
 
 BOXES = (

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from testing.fusion_replay import largest_odom_jump, whitened_errors
+from testing.fusion_runs import simulate_run
+from testing.fusion_scenario import EXACT
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Estimate, OdometryPose, State
-from visloc_ros.simulation.fusion_replay import largest_odom_jump, whitened_errors
-from visloc_ros.simulation.fusion_runs import simulate_run
-from visloc_ros.simulation.fusion_scenario import EXACT
 
 SHORT = replace(EXACT, duration_s=15.0, rate_hz=5.0)
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from testing.fusion_scenario import FusionScenario
 from visloc_ros.core.geometry import SE3, Array, rotation_matrix, rotation_vector
 from visloc_ros.core.plausibility import covariance_fault
 from visloc_ros.core.tangent import skew
 from visloc_ros.core.types import OdometryPose, Reason, Rejection
-from visloc_ros.simulation.fusion_scenario import FusionScenario
 
 NUM_TRACKED = 100
 LOG_SCALE_RANGE = 1.5

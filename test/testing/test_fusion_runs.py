@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from testing.drifting_odometry import simulate_odometry
+from testing.fusion_replay import FollowedPoints
+from testing.fusion_runs import ALIAS, FIRST_STAMP_NS, simulate_anchors, simulate_run
+from testing.fusion_scenario import EXACT, PATHS, RISE, FusionScenario, camera_poses
 from visloc_ros.core.geometry import SE3, Sim3, rotation_vector
 from visloc_ros.core.types import OdometryPose, Rejection, TrackedPose
-from visloc_ros.simulation.drifting_odometry import simulate_odometry
-from visloc_ros.simulation.fusion_replay import FollowedPoints
-from visloc_ros.simulation.fusion_runs import ALIAS, FIRST_STAMP_NS, simulate_anchors, simulate_run
-from visloc_ros.simulation.fusion_scenario import EXACT, PATHS, RISE, FusionScenario, camera_poses
 
 SECOND = 1_000_000_000
 STEADY = replace(EXACT, duration_s=20.0, rate_hz=10.0)

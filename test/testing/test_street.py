@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from testing.street import lots, make_street
+from testing.street_views import ORIGIN, Survey, TagErrors, photos, walk, write_database
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3
 from visloc_ros.geo.orientation import angles_of, rotation_of
 from visloc_ros.simulation.room import NO_QUAD
-from visloc_ros.simulation.street import lots, make_street
-from visloc_ros.simulation.street_views import ORIGIN, Survey, TagErrors, photos, walk, write_database
 
 LENGTH_M = 30.0
 EXACT = Survey(directions=2, size_px=128, length_m=LENGTH_M)

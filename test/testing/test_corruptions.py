@@ -7,13 +7,7 @@ import numpy as np
 import pycolmap
 import pytest
 
-from visloc_ros.core.camera import project
-from visloc_ros.core.geometry import SE3
-from visloc_ros.core.manifest import Manifest
-from visloc_ros.core.map import LocalFeatures, Map, MapImage
-from visloc_ros.core.types import Frame
-from visloc_ros.evaluation.metrics import position_error, rotation_error_deg
-from visloc_ros.simulation.corruptions import (
+from testing.corruptions import (
     blurred,
     false_prior,
     grainy,
@@ -26,6 +20,12 @@ from visloc_ros.simulation.corruptions import (
     upside_down,
     with_gamma,
 )
+from visloc_ros.core.camera import project
+from visloc_ros.core.geometry import SE3
+from visloc_ros.core.manifest import Manifest
+from visloc_ros.core.map import LocalFeatures, Map, MapImage
+from visloc_ros.core.types import Frame
+from visloc_ros.evaluation.metrics import position_error, rotation_error_deg
 
 PINHOLE = pycolmap.Camera(model="PINHOLE", width=64, height=48, params=[50, 52, 30, 25])
 OPENCV = pycolmap.Camera(model="OPENCV", width=64, height=48, params=[50, 52, 30, 25, -0.2, 0.05, 0.002, -0.003])
