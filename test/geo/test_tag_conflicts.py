@@ -95,6 +95,16 @@ def test_positions_of_the_way_back_are_doubtful(database):
         tags_to_place(database)
 
 
+def test_single_positions_elsewhere_leave_those_of_the_others_theirs(database):
+    """Half of the directions between the views lead to them, or from them."""
+    for row, name in enumerate(OF_HERE[1::3]):
+        view = database.view(name)
+        longitude = view.position.longitude + 0.01 * (-1) ** row * (row + 1)
+        database.update(replace(view, position=replace(view.position, longitude=longitude)))
+    assert list(tag_conflicts_of(database).wrong) == OF_HERE[1::3]
+    assert set(tags_to_place(database)) == set(database.names)
+
+
 def test_positions_in_another_order_are_doubtful_within_their_errors(database):
     with_tags_of(database, [OF_HERE[row] for row in (4, 9, 1, 7, 11, 2, 6, 0, 8, 3, 10, 5)])
     assert list(tag_conflicts_of(database).doubtful) == OF_HERE

@@ -25,7 +25,7 @@ from visloc_ros.geo.database import GeoDatabase
 from visloc_ros.geo.features import feature_config, load_keypoints
 from visloc_ros.geo.orientation import angles_of, heading_difference_deg
 from visloc_ros.geo.solving.types import Tag
-from visloc_ros.geo.tag_conflicts import named_views
+from visloc_ros.geo.tag_conflicts import named_views, tag_conflicts
 from visloc_ros.geo.travel_directions import contradicted_positions
 from visloc_ros.geo.view import MISFIT, ORIGINAL_TAG, REGISTRATION, TAG_VALUES, Orientation, View
 from visloc_ros.geo.view_precision import ViewPrecision, view_precisions
@@ -89,8 +89,13 @@ def tags_to_place(database: GeoDatabase) -> dict[str, GeoPosition]:
         for view in database
         if view.tagged_position is not None
     ]
-    tags = {view.name: Tag.of_view(view, database.origin) for view in tagged} if tagged else {}
-    wrong = contradicted_positions(tags, read_alike_views(database))
+    if not tagged:
+        return {}
+    alike, origin = read_alike_views(database), database.origin
+    # Single wrong ones turn no street, and end as misfits.
+    singles = tag_conflicts(tagged, origin, alike).wrong
+    tags = {view.name: Tag.of_view(view, origin) for view in tagged if view.name not in singles}
+    wrong = contradicted_positions(tags, alike)
     if wrong:
         raise GeoError(
             f"the positions of {named_views(wrong)} are not theirs: the directions between them are not those that the "
