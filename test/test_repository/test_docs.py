@@ -75,6 +75,12 @@ def test_named_files_and_functions_are_there(page: Path) -> None:
     assert missing_references(page) == []
 
 
+@pytest.mark.parametrize("page", sorted(REPOSITORY.glob("results/*.md")), ids=lambda page: page.name)
+def test_the_programs_that_wrote_a_result_are_there(page: Path) -> None:
+    programs = re.findall(r"python -m (benchmarks(?:\.\w+)+)", page.read_text(encoding="utf-8"))
+    assert [name for name in programs if not (REPOSITORY / f"{name.replace('.', '/')}.py").is_file()] == []
+
+
 def test_the_readme_leads_to_every_document() -> None:
     """Itself, or by the first page of the site."""
     first_page = REPOSITORY / "docs" / "index.md"
