@@ -81,7 +81,6 @@ setup(
         ],
         "visloc_ros.odometry": [
             "klt = visloc_ros.odometry.klt.backend:KLT",
-            "dpvo = visloc_ros.odometry.dpvo.backend:DPVO",
         ],
     },
 )

@@ -89,7 +89,7 @@ BENCHMARKS = (
     Benchmark("mapping.build_time", (*DATA, *MAPS)),
     Benchmark("mapping.covariance", MAPS, threads=1),
     Benchmark("mapping.estimated_poses", (*DATA, *MAPS), threads=1),
-    Benchmark("odometry.sequences", (*DATA, "--stress", "--dpvo", "100", *ODOMETRY)),
+    Benchmark("odometry.sequences", (*DATA, "--stress", *ODOMETRY)),
     Benchmark(
         "odometry.perturbed",
         (*DATA, "--runs", "10", "--processes", "2", "--json", "{results}/odometry_perturbed.json", *ODOMETRY),

@@ -1,4 +1,4 @@
-"""Runs the benchmarks with figures that a GPU changes: networks, anchors, many clients, ``dpvo``, builds, trainings.
+"""Runs the benchmarks with figures that a GPU changes: networks, anchors, many clients, builds, trainings.
 
 Run: python -m benchmarks.gpu --data ../shared/data
 Tables go to ``results/gpu.md``. Without CUDA it reports that and runs nothing. If a benchmark fails, the others still
@@ -21,10 +21,6 @@ BENCHMARKS = (
         ("--data", "{data}", *TABLES, "--work", "out/anchor_gpu_1024", "--keypoints", "1024", "--top-k", "10"),
     ),
     Benchmark("load", (*CLIENTS, "--markdown", "{results}/gpu.md")),
-    Benchmark(
-        "odometry.dpvo",
-        ("--source", "{data}/7scenes_redkitchen", "--frames", "300", *TABLES, "--json", "out/dpvo_gpu.json"),
-    ),
     Benchmark("mapping.preparing", ("--data", "{data}", "--markdown", "{results}/gpu.md")),
     Benchmark(
         "mapping.build_time", ("--data", "{data}", "--work", "out/build_time_gpu", "--markdown", "{results}/gpu.md")

@@ -13,7 +13,7 @@ COPY pyproject.toml requirements-runtime.in requirements.lock containers/install
 RUN sh install_requirements.sh /opt/visloc/python
 COPY . .
 RUN . "/opt/ros/$ROS_DISTRO/setup.sh" \
-    && colcon build --base-paths . visloc_msgs --build-base ../../build --install-base /opt/visloc/install
+    && colcon build --base-paths . visloc_msgs plugins --build-base ../../build --install-base /opt/visloc/install
 
 FROM docker.io/library/ros:${ROS_DISTRO}-ros-base
 LABEL org.opencontainers.image.title="visloc_ros" \

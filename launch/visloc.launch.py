@@ -28,7 +28,7 @@ ARGUMENTS = {
     "namespace": NAMESPACE,
     **CAMERA,
     "cameras": Argument("", "Namespaces of further cameras, whose topics are named as the first one's: '/left /rear'"),
-    "odometry_backend": Argument("klt", "klt; dpvo: a network, which needs weights and a GPU", ("klt", "dpvo")),
+    "odometry_backend": Argument("klt", "Name of an odometry that is installed; plug-ins add others than klt"),
     "anchor_host": Argument("local", "Where images are searched: local, remote, or the address of visloc serve"),
     "search": SEARCH,
     "geo_database": Argument("", "Folder of geotagged views, if there is one: where on the earth the camera is"),

@@ -31,6 +31,7 @@ LOG = WORK / "setup.log"
 STAMP = VENV / "visloc-setup.stamp"
 UNFINISHED = VENV / "visloc-setup.unfinished"
 INTERFACES = ROOT / "visloc_msgs"
+PLUGINS = ROOT / "plugins"
 
 MINIMUM_PYTHON = (3, 10)
 MAXIMUM_PYTHON = (3, 13)
@@ -69,7 +70,7 @@ def set_up() -> None:
     steps: list[tuple[str, Callable[[], None]]] = [
         ("Python environment", make_virtual_environment),
         ("Python packages from requirements.lock", install_packages),
-        ("visloc_ros in development mode", install_visloc_ros),
+        ("visloc_ros and its plug-ins in development mode", install_visloc_ros),
         ("ROS 2 interfaces", build_interfaces),
         ("check", check_result),
     ]
@@ -97,7 +98,8 @@ def fingerprint() -> str:
 
 def input_files() -> Iterator[Path]:
     """List the files that the environment is made from."""
-    yield from (LOCK, Path(__file__).resolve(), ROOT / "setup.py", ROOT / "setup.cfg", ROOT / "package.xml")
+    yield from (LOCK, Path(__file__).resolve(), ROOT / "setup.cfg", ROOT / "package.xml")
+    yield from (package / "setup.py" for package in (ROOT, *plugins()))
     yield from (path for path in INTERFACES.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
 
 
@@ -200,8 +202,13 @@ def install_with_uv(again: bool) -> bool:
 
 
 def install_visloc_ros() -> None:
-    """Link this checkout into the environment, with its commands."""
-    install_from_checkout(["--editable", str(ROOT)])
+    """Link this checkout into the environment, with its commands and plug-ins."""
+    install_from_checkout([word for package in (ROOT, *plugins()) for word in ("--editable", str(package))])
+
+
+def plugins() -> list[Path]:
+    """The folders of the plug-ins."""
+    return sorted(path.parent for path in PLUGINS.glob("*/setup.py"))
 
 
 def build_interfaces() -> None:

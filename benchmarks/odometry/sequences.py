@@ -1,7 +1,6 @@
 """The ``klt`` odometry on the real sequences, run after run, beside a plain KLT and the peers' figures.
 
-Run: python -m benchmarks.odometry.sequences --data ../shared/data --stress --dpvo 100 \
-         --markdown results/odometry.md
+Run: python -m benchmarks.odometry.sequences --data ../shared/data --stress --markdown results/odometry.md
 Parts alone: --sequences without a name leaves the sequences out, --sequences kitti_06 takes that one.
 Every run is its own process, ``visloc track --live``, for its memory; one more is repeatable.
 """
@@ -11,8 +10,6 @@ from pathlib import Path
 
 from benchmarks.odometry.stress import run_stress
 from benchmarks.odometry.tables import (
-    DPVO_SECTION,
-    dpvo_tables,
     peers_table,
     sequences_table,
     still_words,
@@ -41,9 +38,6 @@ def main() -> None:
     if arguments.stress:
         results = run_stress(lambda: make_odometry(OdometryConfig()))
         put(arguments, "Stress", stress_table(results))
-    if arguments.dpvo:
-        report = program("dpvo", arguments, "dpvo", "--source", kitchen(arguments), "--frames", arguments.dpvo)
-        put(arguments, DPVO_SECTION, dpvo_tables(report))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -55,15 +49,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sequences", nargs="*", default=names, choices=names, help="sequences to run")
     parser.add_argument("--frames", type=int, default=0, help="frames of each sequence at most; 0 takes all")
     parser.add_argument("--stress", action="store_true", help="also run the simulated incidents")
-    parser.add_argument("--dpvo", type=int, default=0, help="frames that dpvo is timed on; 0 leaves it out")
     parser.add_argument("--work", type=Path, default=Path("out/odometry"), help="folder for figures and paths")
     parser.add_argument("--markdown", type=Path, help="results file to write the tables into")
     return parser.parse_args()
-
-
-def kitchen(arguments: argparse.Namespace) -> Path:
-    """The sequence in VGA."""
-    return Path(arguments.data) / "7scenes_redkitchen"
 
 
 def measure_sequence(name: str, arguments: argparse.Namespace) -> Figures:

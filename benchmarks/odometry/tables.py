@@ -21,14 +21,6 @@ PEERS = {
 }
 """ATE in cm and ms a frame, measured on the same sequences on another machine."""
 
-REFERENCE_MS = {"init": 123.0, "first 2 frames": 650.0, "inference": 31.8, "finalize": 198.0}
-"""DPVO with its weights on an A100, as its authors state it."""
-
-DPVO_SECTION = "dpvo without its weights: time only"
-WEIGHTS_SECTION = "dpvo with its official weights: time only"
-DPVO_NOTE = (
-    "The official weights were not at hand: the network's numbers are random, and so are its paths, left out here."
-)
 GOALS_CM = {"euroc_mh05": 5.0, "7scenes_redkitchen": 4.5, "kitti_06": 10.0}
 
 
@@ -112,32 +104,6 @@ def stress_table(results: Sequence[StressResult]) -> str:
     most = max((result.flagged_after or 0 for result in results), default=0)
     words = f"Before a loss was reported, at most {most} poses in a row were off by more than 5 cm and 3 % of the path."
     return f"{table(header, rows)}\n\n{words}"
-
-
-def dpvo_tables(reports: dict[str, Figures], note: str = DPVO_NOTE) -> str:
-    """Time alone: once, and a frame."""
-    parts = [f"### {preset}\n\n{lifecycle_table(report)}" for preset, report in reports.items()]
-    return "\n\n".join([note, *parts] if note else parts)
-
-
-def lifecycle_table(report: Figures) -> str:
-    """What happens once and for every frame, beside what the reference states of its odometry on an A100."""
-    once = {"init": report["init_ms"], "first 2 frames": sum(report["warm_up_ms"]), "finalize": report["finalize_ms"]}
-    each = {name: report[f"{name}_ms"] for name in ("inference", "total")}
-    rows = [[f"{name}, once", number(value, digits=1), "", reference(name)] for name, value in once.items()]
-    rows += [
-        [f"{name}, a frame", *(number(spread[share], digits=1) for share in ("p50", "p95")), reference(name)]
-        for name, spread in each.items()
-    ]
-    memory = f"peak memory {report['peak_rss_mb']:.0f} MB"
-    memory += f", {report['gpu_mb']:.0f} MB of the GPU" if report.get("gpu_mb") else ""
-    tracked = f"{report['tracked_frames']} of {report['frames']} tracked"
-    return f"{table(['part', 'median ms', '95 % within ms', 'DPVO on an A100, ms'], rows)}\n\n{tracked}; {memory}"
-
-
-def reference(part: str) -> str:
-    """What the reference states, or a dash."""
-    return f"{REFERENCE_MS[part]:g}" if part in REFERENCE_MS else UNKNOWN
 
 
 def ates(runs: Sequence[Figures]) -> str:

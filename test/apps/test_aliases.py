@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 import typer
 from mapped_room import write_video
 from visloc_command import DEMO_MAP, ROOT, succeed, visloc
@@ -18,7 +17,6 @@ from visloc_ros.apps.flags import find_map, sort_out
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_folder import list_maps, remove_map
-from visloc_ros.odometry.dpvo.network import PatchNetwork
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 
 PAGE = ROOT / "docs" / "commands.md"
@@ -65,8 +63,6 @@ def test_debug_localize(place, reference):
 def test_the_other_spellings_and_the_stages_of_the_benchmark(place):
     done = succeed("benchmark", "--video-path", "walk", "--reference-path", "room", "--max-frames", 1)
     assert all(word in done.output for word in ("decode", "features", "matching", "pnp", "total"))
-    done = succeed("benchmark-dpvo", "--video", "walk", "--fps", 15, "--max-frames", 3, "--backend", "klt")
-    assert all(word in done.output for word in ("init, once", "preprocess", "inference", "finalize, once"))
 
 
 def test_pictures_have_a_place_of_their_own(place):
@@ -76,45 +72,10 @@ def test_pictures_have_a_place_of_their_own(place):
     assert Path("trajectory.png").is_file()
 
 
-def test_dpvo_app(place):
-    words = ("dpvo-app", "--video-path", "walk", "--reference-path", "room", "--max-frames", 4)
-    done = visloc(*words, "--backend", "klt", "--json")
-    assert json.loads(done.stdout)["frames"] == 4
-    assert Path("out/dpvo_app/summary.json").is_file()
-
-
-@pytest.mark.parametrize("words", [("dpvo-app", "--reference", "room"), ("benchmark-dpvo",)])
-def test_programs_named_after_dpvo_run_it(place, monkeypatch, words):
-    monkeypatch.setenv("TORCH_HOME", str(place))
-    assert "visloc fetch-weights dpvo" in str(visloc(*words, "--video", "walk").exception)
-
-
-@pytest.fixture
-def random_dpvo(tmp_path, monkeypatch):
-    """Weights of random numbers where the official ones are searched, and options that are quick without a GPU."""
-    torch.manual_seed(0)
-    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    torch.save(PatchNetwork().state_dict(), tmp_path / "hub" / "checkpoints" / "dpvo.pth")
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    quick = "dpvo: {preset: cpu, patches_per_frame: 8}"
-    Path("track.yaml").write_text(quick)
-    Path("run.yaml").write_text(f"odometry: {{{quick}}}")
-
-
-def test_programs_named_after_dpvo_run_it_with_its_weights(place, random_dpvo):
-    done = succeed("benchmark-dpvo", "--video", "walk", "--config", "track.yaml", "--json")
-    figures = json.loads(done.stdout)
-    assert (figures["backend"], figures["frames"]) == ("dpvo", 4)
-    assert figures["timings"]["inference_ms"]["p50"] > 0
-    done = succeed("dpvo-app", "--video", "walk", "--reference", "room", "--config", "run.yaml", "--json")
-    assert json.loads(done.stdout)["frames"] == 4
-
-
-@pytest.mark.parametrize(("name", "fps", "frames"), [("benchmark-localize", 2, 10), ("benchmark-dpvo", 15, 100)])
-def test_benchmarks_take_as_many_frames_as_those_tools_do(name, fps, frames):
-    shown = visloc(name, "--help").stdout
-    assert f"[default: {fps}.0]" in shown
-    assert f"[default: {frames}]" in shown
+def test_the_benchmark_takes_as_many_frames_as_that_tool_does():
+    shown = visloc("benchmark-localize", "--help").stdout
+    assert "[default: 2.0]" in shown
+    assert "[default: 10]" in shown
 
 
 def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):

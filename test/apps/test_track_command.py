@@ -11,7 +11,7 @@ import pytest
 from visloc_command import succeed, visloc
 
 from visloc_ros.apps.command_track import write_segments
-from visloc_ros.core.errors import CalibrationError, ConfigError, ModelError, OutputError, SourceError
+from visloc_ros.core.errors import CalibrationError, ConfigError, OutputError, SourceError
 from visloc_ros.core.geometry import SE3, rotation_vector, umeyama
 from visloc_ros.core.trajectory import NANOSECONDS, write_tum
 from visloc_ros.core.trajectory_files import read_tum
@@ -172,48 +172,10 @@ def test_nothing_is_reported_when_the_first_frame_fails(recording, tmp_path, mon
     assert finished.stdout == ""
 
 
-def test_dpvo_adds_the_path_that_it_knows_in_the_end(recording, tmp_path):
-    """The weights are random, and see everything move, so that tracking starts: the path means nothing."""
-    import torch
-
-    from visloc_ros.odometry.dpvo.network import PatchNetwork
-
-    torch.manual_seed(0)
-    network = PatchNetwork()
-    network.update.d[-1].bias.data.add_(4.0)
-    torch.save(network.state_dict(), tmp_path / "dpvo.pth")
-    (tmp_path / "dpvo.yaml").write_text(
-        f"backend: dpvo\ndpvo: {{weights: {tmp_path / 'dpvo.pth'}, preset: cpu, patches_per_frame: 8, max_width: 128, "
-        "min_support: 0.0, device: cpu}\n"
-    )
-    arguments = (
-        "--config",
-        tmp_path / "dpvo.yaml",
-        "--last",
-        11,
-        "-o",
-        tmp_path / "a.tum",
-        "--json",
-    )
-    finished = succeed("track", recording, *arguments)
-    given, refined = read_tum(tmp_path / "a.tum"), read_tum(tmp_path / "a_refined.tum")
-    assert (len(given), len(refined)) == (5, 12)  # the end knows the frames before the start, too
-    assert set(given.stamps_ns) < set(refined.stamps_ns)
-    assert not given.poses[-1].is_close(refined.poses[-1])
-    assert figures_of(finished)["refined_error_m"]["rmse"] > 0.0
-
-
 def test_an_unknown_backend_is_reported_with_the_known_ones(recording):
     finished = visloc("track", recording, "--backend", "orb")
     assert isinstance(finished.exception, ConfigError)
     assert "klt" in str(finished.exception)
-
-
-def test_dpvo_without_its_weights_names_the_command_that_fetches_them(recording, monkeypatch, tmp_path):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    finished = visloc("track", recording, "--backend", "dpvo")
-    assert isinstance(finished.exception, ModelError)
-    assert "visloc fetch-weights dpvo" in str(finished.exception)
 
 
 @pytest.mark.parametrize("option", ["--output", "--plot"])

@@ -16,7 +16,6 @@ PARTS = {
     "listener",
     "anchor.one_map",
     "anchor.stock_hloc",
-    "odometry.dpvo",
     "mapping.preparing",
     "odometry.plain_klt",
 }

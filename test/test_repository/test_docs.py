@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "results" / "README.md"])
+PATTERNS = ("*.md", "docs/**/*.md", "results/README.md", "plugins/*/*.md")
+PAGES = sorted(page for pattern in PATTERNS for page in REPOSITORY.glob(pattern))
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 QUOTED_PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)*/[\w.-]+\.(?:py|md|yaml|json|toml|msg|srv|xml))(?::([\w.]+))?`")

@@ -36,7 +36,7 @@ def test_the_public_ci_runs_the_tests_on_every_python_that_the_readme_names() ->
 
 
 def test_the_public_ci_builds_as_the_readme_says() -> None:
-    build = "colcon build --base-paths . visloc_msgs --build-base ../../build --install-base ../../install"
+    build = "colcon build --base-paths . visloc_msgs plugins --build-base ../../build --install-base ../../install"
     assert build in WORKFLOW.read_text(encoding="utf-8")
     assert build in (REPOSITORY / "README.md").read_text(encoding="utf-8")
 

@@ -23,7 +23,6 @@ OPTIONAL = {
     "ray",
     "rerun",
     "tf2_ros",
-    "triton",
 }  # used where they are installed
 
 

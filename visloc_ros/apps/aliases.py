@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from visloc_ros.core.plugins import installed_plugins
+
 REFERENCE_MAPS = "data/hloc_reference"
 """Where those tools keep a folder for each scene, with a map packed as ``reference.tar.gz`` in it."""
 
@@ -35,8 +37,6 @@ ALIASES = {
     "debug-localize": Alias("localize"),
     "visualize-poses": Alias("localize", {"output": "out/visualize_poses"}),
     BY_VIDEO: Alias("localize", {"timings": True, "fps": 2.0, "max_frames": 10}),
-    "dpvo-app": Alias("run", {"output": "out/dpvo_app", "backend": "dpvo"}),
-    "benchmark-dpvo": Alias("track", {"timings": True, "backend": "dpvo", "fps": 15.0, "max_frames": 100}),
     "plot-trajectory": Alias("plot", {"output": "trajectory.png"}),
     "view-trajectory": Alias("view"),
     "viewer": Alias("view", {"live": "0"}),
@@ -58,7 +58,20 @@ def told_apart(words: list[str]) -> list[str]:
     return [BY_VIDEO, *words[1:]] if has_video and words[:1] == [BENCHMARK] else words
 
 
+@dataclass(frozen=True)
+class PluginCommands:
+    """What a plug-in adds to the command line; an entry point of the group ``visloc.commands`` names such an object."""
+
+    aliases: Mapping[str, Alias]
+
+
+def all_aliases() -> dict[str, Alias]:
+    """Aliases by name, those that plug-ins add among them."""
+    plugins: dict[str, PluginCommands] = installed_plugins("visloc.commands")
+    return {name: alias for one in (ALIASES, *(one.aliases for one in plugins.values())) for name, alias in one.items()}
+
+
 def find_alias(name: str) -> Alias:
     """The command for a name, with underscores or hyphens."""
     name = name.replace("_", "-")
-    return ALIASES.get(name, Alias(name))
+    return all_aliases().get(name, Alias(name))

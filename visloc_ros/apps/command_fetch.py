@@ -13,7 +13,7 @@ from visloc_ros.apps.console import AsJson, DownloadLine, console, make_table, p
 from visloc_ros.apps.options import Overwrite
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.features.fetching import fetch, find_entries
-from visloc_ros.features.weights_catalogue import CATALOGUE
+from visloc_ros.features.weights_catalogue import catalogue
 from visloc_ros.sources.data_fetching import (
     DATA_SETS,
     DataSet,
@@ -109,7 +109,7 @@ def fetch_weights(
 
     if show:
         if as_json:
-            print_json([asdict(one) | {"here": one.path(hub_folder()).is_file()} for one in CATALOGUE])
+            print_json([asdict(one) | {"here": one.path(hub_folder()).is_file()} for one in catalogue()])
         else:
             print_catalogue(hub_folder())
         return
@@ -131,7 +131,7 @@ def print_catalogue(hub_folder: Path) -> None:
     """Print what can be fetched, under which licence, and what is there already."""
     columns = ("name", "MB", "licence", "for", "checksum", "here")
     table = make_table(columns, title=f"weights in {hub_folder}")
-    for entry in CATALOGUE:
+    for entry in catalogue():
         checksum = Text(f"{entry.sha256[:12]}...") if entry.sha256 else Text("not known", "yellow")
         here = "yes" if entry.path(hub_folder).is_file() else ""
         table.add_row(entry.name, f"{entry.megabytes:g}", entry.licence, entry.purpose, checksum, here)

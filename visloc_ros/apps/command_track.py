@@ -77,8 +77,8 @@ def track(
 
     After a loss the odometry begins a new segment, whose poses share neither origin nor scale with those before: each
     is aligned with the truth by itself, the largest ATE is reported, and --output writes a file for each. Frames before
-    a segment's start get their poses once the start is known. An odometry that refines its last segment in the end
-    (dpvo) adds a file _refined. When tracking is stopped early, the poses so far are written nevertheless.
+    a segment's start get their poses once the start is known. An odometry that refines its last segment in the end adds
+    a file _refined. When tracking is stopped early, the poses so far are written nevertheless.
 
     Example: visloc track flight.mcap --output out/flight.tum --plot out/flight.png
     """

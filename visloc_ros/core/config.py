@@ -97,7 +97,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class OptionInfo:
-    """One flat option: dotted name, type, default and documentation."""
+    """One flat option: dotted name, type, default and documentation. Plug-ins add to ``choices`` if these are open."""
 
     name: str
     type: type
@@ -106,6 +106,7 @@ class OptionInfo:
     minimum: float | None
     maximum: float | None
     choices: tuple[Any, ...] | None
+    has_open_choices: bool = False
 
 
 def list_options(config_type: type[Config], prefix: str = "") -> Iterator[OptionInfo]:
@@ -130,6 +131,7 @@ def list_options(config_type: type[Config], prefix: str = "") -> Iterator[Option
             meta["minimum"],
             meta["maximum"],
             _choices_of(item),
+            callable(meta["choices"]),
         )
 
 

@@ -1,7 +1,8 @@
 """Objects that this and other packages provide by name, found through entry points (packaging.python.org).
 
 A package lists an object under a group in its metadata: ``visloc_ros.search`` has ways of searching a map,
-``visloc_ros.odometry`` odometries. An object is imported when it is asked for.
+``visloc_ros.odometry`` odometries, ``visloc_ros.weights`` files to download, ``visloc.commands`` commands. An object is
+imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def plugin_names(group: str, first: str) -> list[str]:
 
 
 @cache  # the log says it once
-def importable_plugins(group: str, first: str) -> dict[str, Any]:
+def importable_plugins(group: str, first: str = "") -> dict[str, Any]:
     """The objects of a group by name; one that cannot be imported is left out, which the log says."""
     loaded = {}
     for name in plugin_names(group, first):
@@ -33,12 +34,19 @@ def importable_plugins(group: str, first: str) -> dict[str, Any]:
     return loaded
 
 
+def installed_plugins(group: str) -> dict[str, Any]:
+    """The importable objects of a group that may be empty, by name."""
+    return importable_plugins(group) if entry_points(group=group) else {}
+
+
 @cache
 def load_plugin(group: str, name: str) -> Any:
     """The object of this name. Raises ConfigError where it is not installed, or cannot be imported."""
     found = _found(group)
     if name not in found:
-        raise ConfigError(f"no package provides the {group} '{name}'; known: {', '.join(sorted(found))}")
+        raise ConfigError(
+            f"no package provides the {group} '{name}'; known: {', '.join(sorted(found))}; plug-ins add others"
+        )
     entry = found[name]
     try:
         return entry.load()

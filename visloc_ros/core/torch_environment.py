@@ -7,7 +7,7 @@ import os
 _SPINS = 3000
 """How often a thread polls for the others before it sleeps, as libgomp counts; some ten microseconds.
 
-Without any, dpvo takes 170 ms a frame, with these 110 (results/odometry.md), with endless ones 95; a search with two
+Without any, a network for odometry takes 170 ms a frame, with these 110, with endless ones 95; a search with two
 threads beside four other programs on two cores takes 0.6 s, 0.9 s (three times as long as alone, its share), 2 to 5 s.
 """
 _KEPT_COMPUTATIONS = 64

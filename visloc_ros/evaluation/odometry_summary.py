@@ -29,7 +29,7 @@ def summarize_odometry(run: OdometryRun, errors: OdometryErrors) -> Figures:
     ``ate_sim3_m`` is the root mean square of the position errors after Umeyama's alignment; where odometry was lost and
     started again, each segment is aligned by itself and the largest counts. ``rotation_error_deg`` is after the same
     alignment, ``aligned_orientation_error_deg`` after one of the orientations.
-    ``refined_error_m`` is of the final path, where an odometry (dpvo) refines it.
+    ``refined_error_m`` is of the final path, where an odometry refines it.
     ``stage_ms`` are over the frames in which a stage ran, its ``mean`` over all frames.
     """
     latencies = [frame.track_ms for frame in run.frames]

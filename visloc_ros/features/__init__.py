@@ -9,6 +9,7 @@ from visloc_ros.features.registry import (
 )
 from visloc_ros.features.types import GlobalDescriptor, LocalExtractor, Matcher, Matches, ModelInfo
 from visloc_ros.features.vlad import Vlad
+from visloc_ros.features.weights_catalogue import WeightsFile
 
 __all__ = [
     "FeatureConfig",
@@ -22,6 +23,7 @@ __all__ = [
     "SiftConfig",
     "Vlad",
     "VladConfig",
+    "WeightsFile",
     "is_trained_with_the_map",
     "make_extractor",
     "make_global_descriptor",

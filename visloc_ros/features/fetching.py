@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from visloc_ros.core.errors import ConfigError, ModelError, OutputError
-from visloc_ros.features.weights_catalogue import CATALOGUE, WeightsFile
+from visloc_ros.features.weights_catalogue import WeightsFile, catalogue
 from visloc_ros.sources.download import DownloadBar, Wanted, download
 
 _LARGEST_FACTOR = 4  # times the stated size that a file may have, packed or unpacked
@@ -20,7 +20,7 @@ _LARGEST_FACTOR = 4  # times the stated size that a file may have, packed or unp
 
 def find_entries(names: Iterable[str]) -> list[WeightsFile]:
     """Entries of the catalogue by name. Raises ConfigError that names the known ones."""
-    known = {entry.name: entry for entry in CATALOGUE}
+    known = {entry.name: entry for entry in catalogue()}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise ConfigError(f"no weights are called {', '.join(unknown)}; known: {', '.join(known)}")

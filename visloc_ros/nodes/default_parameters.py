@@ -54,6 +54,8 @@ def _line(name: str, default: object, meaning: str) -> str:
 
 
 def _range(item: OptionInfo) -> str:
+    if item.has_open_choices:
+        return " (one that is installed)"
     if item.choices is not None:
         return f" (one of {', '.join(map(str, item.choices))})"
     if item.minimum is None and item.maximum is None:

@@ -87,7 +87,7 @@ DESCRIPTIONS = {
     # Between the nodes
     "odometry_status": "Odometry of each frame: the unscaled pose, or why there is none.",
     "visual_odom": "The same pose as a standard message, for viewers.",
-    "loop_closure": "A place that odometry has seen before (`dpvo` with loop closing).",
+    "loop_closure": "A place that odometry has seen before, from an odometry that closes loops.",
     "map_tracking": "Map points of the last anchor, followed into this frame: the pose they give, or why there is "
     "none.",
     "loaded_map": "The map that is searched: its name, path and frame. The fusion node uses it if no other one is in "

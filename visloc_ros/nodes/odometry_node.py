@@ -35,7 +35,7 @@ from visloc_ros.nodes.rig_images import RigImages
 from visloc_ros.nodes.rig_input import CAMERAS_MEANING, MAIN, camera_options, further_cameras, topic_prefix
 from visloc_ros.nodes.sensor_input import SensorInput
 from visloc_ros.nodes.tracking_output import TrackingOutput
-from visloc_ros.odometry import OdometryConfig, make_odometry
+from visloc_ros.odometry import OdometryConfig, make_odometry, plugin_parameters
 from visloc_ros.pipeline import Localizer
 from visloc_ros.pipeline.leading_camera import LeadingCamera, num_points, sees
 
@@ -74,10 +74,6 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         "cameras",
         "odometry.backend",
         "odometry.klt.readout_ms",
-        "odometry.dpvo.preset",
-        "odometry.dpvo.weights",
-        "odometry.dpvo.device",
-        "odometry.dpvo.classic_loop_closure",
         "odometry.imu.time_offset",
         "odometry.depth_model",
         "keyframe",
@@ -85,6 +81,11 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
         "map_tracking.map_path",
         "map_tracking.map_frame",
     )
+
+    @classmethod
+    def plugin_parameter_names(cls) -> tuple[str, ...]:
+        """Those of odometries that plug-ins add."""
+        return tuple(f"odometry.{name}" for name in plugin_parameters())
 
     def __init__(self, fusion: FusionNode | None = None) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from visloc_ros.odometry.aided import AidedOdometry, ImuConfig, ImuSample, SensorPlayback
 from visloc_ros.odometry.backend import Odometry, OdometryBackend
-from visloc_ros.odometry.base import OdometryConfig, make_odometry
+from visloc_ros.odometry.base import OdometryConfig, make_odometry, plugin_parameters
 from visloc_ros.odometry.wheel_scale import WheelConfig
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "SensorPlayback",
     "WheelConfig",
     "make_odometry",
+    "plugin_parameters",
 ]

@@ -96,12 +96,13 @@ class OdometryAround(Odometry):
 class OdometryBackend(ABC):
     """Makes an odometry; an entry point of the group ``visloc_ros.odometry`` names an object of such a class.
 
-    Its ``options`` are read as ``odometry.<name>`` of parameters and files. ``uses_colour``: it needs RGB images;
-    ``takes_depth``: it can use a depth model.
+    Its ``options`` are read as ``odometry.<name>`` of parameters and files; those that ``parameters`` names are ROS
+    parameters. ``uses_colour``: it needs RGB images; ``takes_depth``: it can use a depth model.
     """
 
     name: ClassVar[str]
     options: ClassVar[type[Config]]
+    parameters: ClassVar[tuple[str, ...]] = ()
     uses_colour: ClassVar[bool] = True
     takes_depth: ClassVar[bool] = False
 

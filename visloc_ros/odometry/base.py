@@ -32,6 +32,12 @@ def _options() -> dict[str, type[Config]]:
     return {name: backend.options for name, backend in importable_plugins(GROUP, DEFAULT).items()}
 
 
+def plugin_parameters() -> tuple[str, ...]:
+    """Options that are ROS parameters, of the odometries that are installed beside the default."""
+    others = importable_plugins(GROUP, DEFAULT).items()
+    return tuple(f"{name}.{one}" for name, backend in others if name != DEFAULT for one in backend.parameters)
+
+
 @dataclass(frozen=True)
 class OdometryConfig(Config):
     """The choice of an odometry, and the options of each."""

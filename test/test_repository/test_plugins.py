@@ -1,0 +1,81 @@
+"""Plug-ins: nothing else names them, they use public names alone, and everything else runs without each of them."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_architecture import imports_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PLUGINS = sorted(path.parent for path in REPOSITORY.glob("plugins/*/setup.py"))
+TEXTS = ("*.md", "*.py", "*.toml", "*.yml", "*.yaml", "*.xml", "*.in", "Makefile", ".ci/run", "*.Dockerfile")
+PAGE_OF_ALL = REPOSITORY / "docs" / "plugins.md"
+
+each_plugin = pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+
+
+def files(*patterns: str) -> list[Path]:
+    """Files of the repository that git knows."""
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return [path for name in listed.stdout.splitlines() if (path := REPOSITORY / name).is_file()]
+
+
+@each_plugin
+def test_nothing_else_names_it(plugin: Path) -> None:
+    """But the page that lists all plug-ins, and the history."""
+    word = re.compile(rf"\b{plugin.name}\b")
+    others = [path for path in files(*TEXTS) if not path.is_relative_to(plugin) and path != PAGE_OF_ALL]
+    assert [path for path in others if word.search(path.read_text(encoding="utf-8"))] == []
+
+
+@each_plugin
+def test_it_imports_public_names_alone(plugin: Path) -> None:
+    private = [
+        f"{path.relative_to(REPOSITORY)}: {node.module} {alias.name}"
+        for path in plugin.glob(f"{plugin.name}/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("visloc_ros")
+        for alias in node.names
+        if any(part.startswith("_") for part in (*node.module.split("."), alias.name))
+    ]
+    assert private == []
+
+
+@each_plugin
+def test_it_imports_what_is_installed_with_it(plugin: Path) -> None:
+    paths = plugin.glob(f"{plugin.name}/**/*.py")
+    tops = {item.top for path in paths for item in imports_of(path, REPOSITORY)}
+    assert not tops & {"benchmarks", "testing", *(other.name for other in PLUGINS if other != plugin)}
+
+
+WITHOUT = """
+import importlib.metadata, sys
+
+class Refusing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {name!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Refusing())
+installed = importlib.metadata.entry_points
+def others(**wanted):
+    found = installed(**wanted)
+    return importlib.metadata.EntryPoints(one for one in found if not one.value.startswith({name!r} + "."))
+importlib.metadata.entry_points = others
+from visloc_ros.apps.cli import app
+app()
+"""
+
+
+@each_plugin
+@pytest.mark.parametrize("words", [("--help",), ("fetch-weights", "--list"), ("track", "--help"), ("doctor", "--help")])
+def test_the_commands_do_without_it(plugin: Path, words: tuple[str, ...]) -> None:
+    program = WITHOUT.format(name=plugin.name)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert plugin.name not in done.stdout + done.stderr
