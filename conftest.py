@@ -53,7 +53,6 @@ TOGETHER = (
         "localization/strategies/landmarks/test_landmark_search.py",
         "localization/strategies/landmarks/test_reduced_to_landmarks.py",
     ),
-    ("evaluation/benchmarks/test_benchmark_command.py", "evaluation/benchmarks/test_benchmark_protocol.py"),  # one map
     # One load of the packaged original.
     ("features/test_aliked_lightglue.py", "features/test_disk.py", "features/test_lightglue_families.py"),
     # One look at what the nodes offer.

@@ -30,12 +30,6 @@ BENCHMARKS = (
         (*DATA, "--rounds", "3", "--json", "{results}/networks.json", "--markdown", "{results}/networks.md"),
         threads=1,
     ),
-    Benchmark(
-        "anchor.extractors",
-        (*DATA, "--work", "out/extractors", "--markdown", "{results}/networks.md"),
-        threads=1,
-    ),
-    Benchmark("field", (*DATA, "--every", "10", "--markdown", "{results}/field.md"), threads=1),
     Benchmark("landmarks.search", (*DATA, "--json", "{results}/landmarks.json", *LANDMARKS), threads=1),
     Benchmark("landmarks.reduced", (*DATA, *LANDMARKS), threads=1),
     Benchmark("landmarks.kidnapped", (*DATA, *LANDMARKS), threads=1),

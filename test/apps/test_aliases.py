@@ -12,7 +12,7 @@ from visloc_command import DEMO_MAP, ROOT, succeed, visloc
 
 from visloc_ros.apps.aliases import ALIASES
 from visloc_ros.apps.cli import app
-from visloc_ros.apps.commands import COMMANDS, HIDDEN
+from visloc_ros.apps.commands import COMMANDS, all_commands, listed_commands
 from visloc_ros.apps.flags import find_map, sort_out
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import open_map
@@ -178,4 +178,4 @@ def test_several_videos_are_taken_and_none_is_refused(place):
 
 def test_the_help_does_not_list_them():
     shown = visloc("--help").stdout
-    assert not any(f" {name} " in shown for name in HIDDEN)
+    assert not any(f" {name} " in shown for name in all_commands().keys() - listed_commands().keys())

@@ -13,7 +13,7 @@ from visloc_command import visloc as invoke
 
 from visloc_ros.apps import cli
 from visloc_ros.apps.aliases import Alias
-from visloc_ros.apps.commands import COMMANDS, ListedCommand
+from visloc_ros.apps.commands import ListedCommand, listed_commands
 
 GROUPS = ("geo", "maps")
 IN_GROUPS = [(group, one) for group in GROUPS for one in ListedCommand(group, Alias(group)).load().commands]
@@ -53,7 +53,7 @@ def write_images(folder: Path, images: list[np.ndarray]) -> Path:
 def test_help_names_every_command(visloc):
     finished = visloc("--help")
     assert finished.returncode == 0
-    assert all(f" {command} " in finished.stdout for command in COMMANDS)
+    assert all(f" {command} " in finished.stdout for command in listed_commands())
 
 
 def test_the_list_of_commands_imports_none_of_them():
@@ -72,14 +72,14 @@ def test_the_list_of_commands_imports_none_of_them():
 def test_no_command_imports_what_only_some_of_its_runs_need():
     script = (
         "import sys; from visloc_ros.apps.aliases import Alias; from visloc_ros.apps.commands import *;"
-        "[ListedCommand(name, Alias(name)).load() for name in COMMANDS];"
+        "[ListedCommand(name, Alias(name)).load() for name in listed_commands()];"
         "print(*{'torch', 'matplotlib', 'scipy.stats', 'scipy.signal', 'fastapi', 'viser'} & set(sys.modules))"
     )
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=250)
     assert loaded.stdout.split() == []
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", listed_commands())
 def test_the_list_says_what_the_help_of_the_command_begins_with(name):
     listed = ListedCommand(name, Alias(name))
     assert listed.load().help.split("\n\n")[0].split() == listed.help.split()
@@ -91,7 +91,7 @@ def test_a_misspelled_command_gets_a_hint(visloc):
     assert "Did you mean 'localize'" in finished.stderr
 
 
-@pytest.mark.parametrize("command", [*((name,) for name in COMMANDS if name not in GROUPS), *IN_GROUPS])
+@pytest.mark.parametrize("command", [*((name,) for name in listed_commands() if name not in GROUPS), *IN_GROUPS])
 def test_the_help_of_each_command_has_an_example(visloc, command):
     words = " ".join(visloc(*command, "--help").stdout.split("Options")[0].split())
     assert words.count(f"visloc {' '.join(command)} ") >= 2, "in the usage and in an example"

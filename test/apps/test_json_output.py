@@ -9,7 +9,7 @@ from visloc_command import DEMO_MAP, visloc
 
 from visloc_ros.apps.cli import app
 from visloc_ros.apps.command_replay import finish
-from visloc_ros.apps.commands import COMMANDS
+from visloc_ros.apps.commands import listed_commands
 from visloc_ros.apps.console import print_json
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.map import open_map
@@ -27,7 +27,7 @@ WITHOUT = {
 
 def every_command():
     group = typer.main.get_command(app)
-    for name in COMMANDS:
+    for name in listed_commands():
         command = group.get_command(None, name).load()
         below = getattr(command, "commands", None)
         yield from ((f"{name} {one}", two) for one, two in below.items()) if below else [(name, command)]

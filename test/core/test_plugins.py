@@ -6,7 +6,7 @@ import pytest
 
 from visloc_ros.core import plugins
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.plugins import importable_plugins, load_plugin, plugin_names
+from visloc_ros.core.plugins import importable_plugins, installed_plugins, load_plugin, plugin_names
 
 GROUP = "visloc_ros.test"
 DECODER = EntryPoint("decoder", "json:JSONDecoder", GROUP)
@@ -17,7 +17,7 @@ BROKEN = EntryPoint("broken", "no_such_module:THING", GROUP)
 @pytest.fixture(autouse=True)
 def fresh():
     yield
-    for remembered in (plugins._found, plugins.load_plugin, plugins.importable_plugins):
+    for remembered in (plugins._found, load_plugin, importable_plugins, installed_plugins):
         remembered.cache_clear()
 
 
@@ -50,6 +50,12 @@ def test_a_broken_package_takes_nothing_else_with_it(monkeypatch, caplog):
     assert list(importable_plugins(GROUP, first="decoder")) == ["decoder"]
     importable_plugins(GROUP, first="decoder")
     assert caplog.text.count("'broken' (no_such_module:THING) cannot be imported") == 1
+
+
+@pytest.mark.parametrize(("entries", "names"), [((), []), ((BROKEN, DECODER, ENCODER), ["decoder", "encoder"])])
+def test_a_group_of_what_plugins_add_may_be_empty(monkeypatch, entries, names):
+    installed(monkeypatch, *entries)
+    assert list(installed_plugins(GROUP)) == names
 
 
 def test_two_packages_with_one_name_are_refused_unless_they_are_one(monkeypatch):

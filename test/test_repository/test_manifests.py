@@ -13,7 +13,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 WORKFLOW = REPOSITORY / ".github" / "workflows" / "ci.yml"
 
 
-@pytest.mark.parametrize("folder", [".", "visloc_msgs"])
+PACKAGES = [path.parent.relative_to(REPOSITORY).as_posix() for path in sorted(REPOSITORY.glob("plugins/*/package.xml"))]
+
+
+@pytest.mark.parametrize("folder", [".", "visloc_msgs", *PACKAGES])
 def test_a_manifest_keeps_the_rules(folder: str) -> None:
     warnings: list[str] = []
     package = parse_package(str(REPOSITORY / folder / "package.xml"), warnings=warnings)

@@ -15,9 +15,20 @@ import visloc_ros
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("manifest", ["package.xml", "visloc_msgs/package.xml"])
+PLUGINS = sorted(path.parent for path in REPOSITORY.glob("plugins/*/setup.py"))
+MANIFESTS = ["package.xml", "visloc_msgs/package.xml", *(f"plugins/{plugin.name}/package.xml" for plugin in PLUGINS)]
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
 def test_package_manifests_carry_the_version(manifest: str) -> None:
     assert ElementTree.parse(REPOSITORY / manifest).findtext("version") == visloc_ros.__version__
+
+
+@pytest.mark.parametrize("plugin", PLUGINS, ids=lambda path: path.name)
+def test_plugins_carry_the_version(plugin: Path) -> None:
+    version = re.search(r'^__version__ = "(.+)"$', (plugin / plugin.name / "__init__.py").read_text(), re.MULTILINE)
+    assert version is not None
+    assert version.group(1) == visloc_ros.__version__
 
 
 def test_setup_carries_the_version() -> None:
@@ -42,7 +53,7 @@ def test_every_node_is_an_executable() -> None:
 def test_the_licence_is_named_everywhere() -> None:
     assert "Apache License" in (REPOSITORY / "LICENSE").read_text(encoding="utf-8")
     assert ask_setup("--license") == "Apache-2.0"
-    for manifest in ("package.xml", "visloc_msgs/package.xml"):
+    for manifest in MANIFESTS:
         assert ElementTree.parse(REPOSITORY / manifest).findtext("license") == "Apache-2.0"
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections import ChainMap
 
-from visloc_ros.core.plugins import installed_plugins
+from visloc_ros.apps.command_types import Alias, plugin_commands
 
 REFERENCE_MAPS = "data/hloc_reference"
 """Where those tools keep a folder for each scene, with a map packed as ``reference.tar.gz`` in it."""
@@ -16,19 +14,6 @@ VIDEO = ("--video", "--video-path")
 BENCHMARK, BY_VIDEO = "benchmark", "benchmark-localize"
 """Our command for data sets, and another tool's program of the same name, which takes a video."""
 _STREET_VIEW = {"provider": "gsv"}  # whose terms the user accepts by an option
-
-
-@dataclass(frozen=True)
-class Alias:
-    """The command that an alias stands for, of a group 'GROUP COMMAND', and options that differ from its defaults."""
-
-    command: str
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def in_list(self) -> str:
-        """The command, or the group of commands, that the list has."""
-        return self.command.partition(" ")[0]
 
 
 ALIASES = {
@@ -58,17 +43,9 @@ def told_apart(words: list[str]) -> list[str]:
     return [BY_VIDEO, *words[1:]] if has_video and words[:1] == [BENCHMARK] else words
 
 
-@dataclass(frozen=True)
-class PluginCommands:
-    """What a plug-in adds to the command line; an entry point of the group ``visloc.commands`` names such an object."""
-
-    aliases: Mapping[str, Alias]
-
-
 def all_aliases() -> dict[str, Alias]:
     """Aliases by name, those that plug-ins add among them."""
-    plugins: dict[str, PluginCommands] = installed_plugins("visloc.commands")
-    return {name: alias for one in (ALIASES, *(one.aliases for one in plugins.values())) for name, alias in one.items()}
+    return dict(ChainMap(*(dict(one.aliases) for one in plugin_commands()), ALIASES))
 
 
 def find_alias(name: str) -> Alias:

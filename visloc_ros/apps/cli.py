@@ -15,8 +15,9 @@ from threadpoolctl import threadpool_limits
 from typer.core import TyperGroup
 
 from visloc_ros import __version__
-from visloc_ros.apps.aliases import Alias, find_alias, told_apart
-from visloc_ros.apps.commands import COMMANDS, HIDDEN, LASTING, ListedCommand
+from visloc_ros.apps.aliases import find_alias, told_apart
+from visloc_ros.apps.command_types import Alias
+from visloc_ros.apps.commands import LASTING, ListedCommand, all_commands, listed_commands
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.apps.repeated_warnings import one_of_a_kind
 from visloc_ros.core.errors import SetupError, VislocError
@@ -27,7 +28,7 @@ class ImportedWhenRun(TyperGroup):
     """Commands that are imported only when run: help and completion list them without."""
 
     def __init__(self, **attributes: Any) -> None:
-        commands = {name: ListedCommand(name, Alias(name)) for name in COMMANDS}
+        commands = {name: ListedCommand(name, Alias(name)) for name in listed_commands()}
         super().__init__(**attributes | {"commands": commands})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -37,7 +38,7 @@ class ImportedWhenRun(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The line of a command in the list, by its name or an alias; None if there is none."""
         alias = find_alias(cmd_name)
-        return ListedCommand(cmd_name, alias) if alias.in_list in COMMANDS | HIDDEN else None
+        return ListedCommand(cmd_name, alias) if alias.in_list in all_commands() else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command of a command line, imported; its options may distinguish commands of one name."""
@@ -56,6 +57,7 @@ app = typer.Typer(
     name="visloc",
     cls=ImportedWhenRun,
     help="Find a camera in a prebuilt map, at camera rate, with or without ROS 2.",
+    epilog="A command that is missing here may be one of a plug-in that is not installed: see docs/plugins.md.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -6,23 +6,15 @@ together they take seconds. A test compares each line to the command's own help.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
-from visloc_ros.apps.aliases import Alias
-
-
-class Command(NamedTuple):
-    """A command: module of ``visloc_ros.apps``, function or group of commands in it, and the line that lists it."""
-
-    module: str
-    function: str
-    line: str = ""
-
+from visloc_ros.apps.command_types import Alias, Command, plugin_commands
 
 COMMANDS = {
     "demo": Command(
@@ -75,11 +67,6 @@ COMMANDS = {
         "command_sweep",
         "sweep",
         "Search a map with each combination of options: how many images are found, how exactly, how fast.",
-    ),
-    "benchmark": Command(
-        "command_benchmark",
-        "benchmark",
-        "Run a benchmark: map each scene at the given poses, find its queries, write result files, print the figures.",
     ),
     "track": Command("command_track", "track", "Track a camera by visual odometry alone: every frame, unscaled."),
     "run": Command(
@@ -142,25 +129,16 @@ COMMANDS = {
 }
 """By name, in the order of the help page."""
 
-HIDDEN = {
-    "inference": Command("command_pram", "inference"),
-    "main": Command("command_pram", "main_program"),
-    "recmap": Command("command_pram", "recmap"),
-    "main-aachen": Command("command_fuseloc", "main_aachen"),
-    "main-robotcar": Command("command_fuseloc", "main_robotcar"),
-    "main-cmu": Command("command_fuseloc", "main_cmu"),
-    "main-cambridge": Command("command_fuseloc", "main_cambridge"),
-    "run-reconstruct-aachen": Command("command_lbr", "reconstruct_aachen"),
-    "run-reconstruct-robotcar": Command("command_lbr", "reconstruct_robotcar"),
-    "train-aachen": Command("command_lbr", "train_aachen"),
-    "train-robotcar": Command("command_lbr", "train_robotcar"),
-    "test-aachen": Command("command_lbr", "recognise_aachen"),
-    "test-robotcar": Command("command_lbr", "recognise_robotcar"),
-    "run-loc-aachen": Command("command_lbr", "localize_aachen"),
-    "run-loc-aachn": Command("command_lbr", "localize_aachen"),
-    "run-loc-robotcar": Command("command_lbr", "localize_robotcar"),
-}
-"""Programs of other tools that are more than aliases of our commands."""
+
+def listed_commands() -> dict[str, Command]:
+    """The commands that the help lists: our own, then those of plug-ins."""
+    return dict(ChainMap(*(dict(one.commands) for one in plugin_commands()), COMMANDS))
+
+
+def all_commands() -> dict[str, Command]:
+    """The commands that the help lists, and the hidden ones of plug-ins."""
+    return dict(ChainMap(*(dict(one.hidden) for one in plugin_commands()), listed_commands()))
+
 
 LASTING = ("serve", "up", "view")
 """Commands that run until they are stopped: they show every warning."""
@@ -170,14 +148,15 @@ class ListedCommand(TyperCommand):
     """A command by its line in the list, and the means to import it."""
 
     def __init__(self, name: str, alias: Alias) -> None:
-        self.listed = (COMMANDS | HIDDEN)[alias.in_list]
+        self.listed = all_commands()[alias.in_list]
         self._below = alias.command.partition(" ")[2]
         self._defaults = dict(alias.defaults)
         super().__init__(name, help=self.listed.line)
 
     def load(self) -> Any:
         """Import the command, or the group of commands."""
-        given = getattr(import_module(f"visloc_ros.apps.{self.listed.module}"), self.listed.function)
+        module = self.listed.module
+        given = getattr(import_module(module if "." in module else f"visloc_ros.apps.{module}"), self.listed.function)
         if not isinstance(given, typer.Typer):
             given = _alone(given)
         command: Any = typer.main.get_command(given)

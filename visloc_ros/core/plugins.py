@@ -34,6 +34,7 @@ def importable_plugins(group: str, first: str = "") -> dict[str, Any]:
     return loaded
 
 
+@cache
 def installed_plugins(group: str) -> dict[str, Any]:
     """The importable objects of a group that may be empty, by name."""
     return importable_plugins(group) if entry_points(group=group) else {}

@@ -1,1 +1,0 @@
-"""Public data sets and their protocols: their files, the queries and their maps, and the figures of papers."""
