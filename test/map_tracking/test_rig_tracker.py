@@ -194,13 +194,16 @@ def test_a_scene_that_stands_is_not_believed_though_the_other_camera_has_just_be
 
 
 def beside_one_that_sees_no_map(room, elsewhere, shown, tracked):
-    """Results by frame; ``shown`` gives which frames the cameras show."""
+    """Results by frame; ``shown`` gives which frames the cameras show, None for one that does not send any more."""
     images = Images(room, elsewhere)
     tracker, results = RigMapTracker(room.map, CONFIG, images), {}
     begin = STUCK - RATE_HZ
     for index in range(begin, STUCK + 14):
         stamp_ns, (front, right) = room.frame(index).stamp_ns, shown(index)
-        images.shown = elsewhere[right]
+        if right is None:
+            images.late = len(elsewhere)
+        else:
+            images.shown = elsewhere[right]
         predicted = room.pose(front)
         if index in tracked:
             tracker.must_track(stamp_ns, predicted)
@@ -249,6 +252,21 @@ def test_after_a_gap_a_camera_alone_is_believed_once_it_moves_or_another_one_sta
     assert count == 0
     count, largest = found_after(*[lambda index: min(index, STUCK)] * 2, where=lambda index: min(index, STUCK))
     assert count >= len(after) - 4
+    assert largest < 5.0
+
+
+def test_beside_one_that_is_unplugged_a_camera_is_believed_as_if_it_were_alone(room, elsewhere):
+    """Also where its pose stops after a gap: no image of the other one will tell."""
+    last = STUCK + 13
+    tracked = [index for index in range(STUCK - RATE_HZ, last + 1) if not STUCK - 8 < index < STUCK + 6]
+
+    def shown(index):
+        return min(index, STUCK), None if index >= STUCK - 8 else index
+
+    results = beside_one_that_sees_no_map(room, elsewhere, shown, tracked)
+    after = {index: results[index] for index in tracked if index > STUCK}
+    count, largest = poses_and_sigmas(room, after, where=lambda index: min(index, STUCK))
+    assert count == len(after)
     assert largest < 5.0
 
 

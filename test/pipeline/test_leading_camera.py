@@ -187,3 +187,32 @@ def test_images_of_another_camera_that_have_waited_do_not_show_that_the_new_one_
     assert cameras.takes("left", 2000 * MS)
     assert not any(cameras.takes("front", tenth * 100 * MS) for tenth in range(11, 21))
     assert cameras.name == "left"
+
+
+def test_a_camera_beside_that_is_unplugged_sends_no_more():
+    leading = LeadingCamera("front")
+    for behind_ms in (-400, 0, 400):
+        both(leading, 5000, 8000, behind_ms=behind_ms)
+        assert leading.is_sending("left")
+    for ms in range(8000, 8900, 50):
+        come(leading, "front", ms * MS)
+    assert leading.is_sending("left"), "its driver may pause"
+    for ms in range(8900, 9100, 50):
+        come(leading, "front", ms * MS)
+    assert not leading.is_sending("left")
+    leading.arrived("left", 9100 * MS)
+    assert leading.is_sending("left")
+    for ms in range(9100, 12000, 50):  # now the other one does
+        come(leading, "left", ms * MS)
+        assert leading.is_sending("left")
+    assert leading.name == "left"
+    assert not leading.is_sending("front")
+
+
+def test_a_slow_camera_beside_still_sends():
+    leading = LeadingCamera("front")
+    for ms in range(0, 20000, 50):
+        come(leading, "front", ms * MS)
+        if ms % 900 == 0:
+            leading.arrived("left", ms * MS)
+        assert ms < 900 or leading.is_sending("left")

@@ -144,7 +144,12 @@ class OdometryNode(VislocNode[OdometryNodeConfig]):
 
     def _images_of_rig(self) -> RigImages:
         # Another camera may be to lead while an image of the one before is worked on.
-        return RigImages(self, lambda: self._followed_camera, lambda name: self._inputs[name].camera_frame)
+        return RigImages(
+            self,
+            lambda: self._followed_camera,
+            lambda name: self._inputs[name].camera_frame,
+            self._leading.is_sending,
+        )
 
     def _is_wanted(self, name: str, stamp_ns: int) -> bool:
         """Whether an image is decoded: for odometry, or to follow map points in it.

@@ -18,14 +18,20 @@ _LATER_NS = 5_000_000  # that an image may be, of cameras that are triggered tog
 class RigImages:
     """Keeps the last images of each camera; ``frame_of`` gives a camera's frame id, None before its first image.
 
+    ``is_sending`` tells whether a camera still sends images, decoded or not.
+
     Nobody waits for an image: one that has not come when the leading camera's is tracked counts with the next one.
     Where the leading camera's images wait, those of its time are taken, not newer ones.
     """
 
     def __init__(
-        self, node: VislocNode[Any], leading: Callable[[], str], frame_of: Callable[[str], str | None]
+        self,
+        node: VislocNode[Any],
+        leading: Callable[[], str],
+        frame_of: Callable[[str], str | None],
+        is_sending: Callable[[str], bool],
     ) -> None:
-        self._leading, self._frame_of = leading, frame_of
+        self._leading, self._frame_of, self._is_sending = leading, frame_of, is_sending
         self._static = StaticTransforms(node)
         self._kept: dict[str, deque[Frame]] = {}
 
@@ -44,11 +50,13 @@ class RigImages:
         return kept[-1].stamp_ns if kept else None
 
     def others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
-        """The newest images of the other cameras at a stamp; those of calibrated cameras with a known place alone."""
+        """The newest images at a stamp of the other cameras, of those that are calibrated, placed and still send."""
         found = dict[str, OtherImage]()
         for name, kept in self._kept.copy().items():
+            if name == self.leading or not self._is_sending(name):
+                continue
             image = next((one for one in reversed(kept.copy()) if one.stamp_ns <= stamp_ns + _LATER_NS), None)
-            other = None if name == self.leading or image is None else self._beside(name, image)
+            other = None if image is None else self._beside(name, image)
             if other is not None:
                 found[name] = other
         return found

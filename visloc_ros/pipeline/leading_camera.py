@@ -17,6 +17,7 @@ LOST_NS = 300_000_000
 _MISSING = 3.5  # frames in a row: a slow camera takes longer to be lost
 _PATIENCE_NS = 2 * NANOSECONDS  # for odometry to begin, and for a camera that sees nothing of the map
 _KEPT = 8  # intervals between the images of a camera
+_UNPLUGGED_NS = NANOSECONDS  # without an image of a camera beside: the driver of one on a busy computer may pause
 _LATE = 1.5  # usual intervals without an image: it does not come any more
 _SLOW = 1.5  # times the interval of another camera: then that one gives more poses
 _WEAK = 0.25  # of the points that odometry mostly follows: the rest of the image is out of focus, or covered
@@ -98,6 +99,7 @@ class LeadingCamera:
         self._lead, self._sight = Lead(first, -1, -1), _Sight.SEES
         self._arrivals = {first: self._lead.arrivals}
         self._since_ns: dict[str, int] = {}  # first stamps of other cameras since the lead's newest image
+        self._beside_ns: dict[str, int] = {}  # the lead's newest stamps at the newest images of other cameras
         self._lock = threading.Lock()
 
     @property
@@ -113,6 +115,7 @@ class LeadingCamera:
             arrivals.add(stamp_ns)
             if camera != self._lead.camera:
                 self._since_ns.setdefault(camera, stamp_ns)
+                self._beside_ns[camera] = self._lead.arrivals.newest_ns
                 return
             self._since_ns.clear()
             if is_jump:
@@ -133,6 +136,15 @@ class LeadingCamera:
             if may_lead and is_lost(camera, stamp_ns):
                 self._begin(camera, stamp_ns)
             return camera == self._lead.camera
+
+    def is_sending(self, camera: str) -> bool:
+        """Whether a camera still sends images, used or not, while the leading one does."""
+        with self._lock:
+            if camera == self._lead.camera:
+                return True
+            arrivals, beside_ns = self._arrivals.get(camera), self._beside_ns.get(camera, self._lead.begin_ns)
+            long_ns = max(_UNPLUGGED_NS, 0.0 if arrivals is None else arrivals.lost_ns)
+            return self._lead.arrivals.newest_ns - beside_ns < long_ns
 
     def is_missing(self, camera: str, stamp_ns: int) -> bool:
         """Whether the leading camera should have sent an image before the one of another camera with this stamp."""
@@ -219,3 +231,4 @@ class LeadingCamera:
         arrivals = self._arrivals.setdefault(camera, Arrivals())
         self._lead, self._sight = Lead(camera, stamp_ns, stamp_ns, arrivals), _Sight.SEES
         self._since_ns.clear()
+        self._beside_ns.clear()

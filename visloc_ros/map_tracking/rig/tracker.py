@@ -59,7 +59,7 @@ class OtherCameras(Protocol):
         """The camera that odometry follows, whose frames are tracked."""
 
     def others(self, stamp_ns: int) -> Mapping[str, OtherImage]:
-        """The newest images of the other cameras, at the stamp of a frame; those of known place alone."""
+        """The newest images of the other cameras, at the stamp of a frame; of known place and still sending alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,10 +197,11 @@ class RigMapTracker:
 
         One that contradicts the others does, too: it may be mounted otherwise, and still show motion.
         """
-        for name, image in self._cameras.others(stamp_ns).items():
+        others = self._cameras.others(stamp_ns)
+        for name, image in others.items():
             if image.frame.stamp_ns != self._showing_ns.get(name) and not shows_nothing(image.frame.image):
                 self._showing_ns[name] = image.frame.stamp_ns
-        return any(stamp_ns - newest_ns < _ALIVE_NS for newest_ns in self._showing_ns.values())
+        return any(stamp_ns - self._showing_ns[name] < _ALIVE_NS for name in others if name in self._showing_ns)
 
     def distrust(self, name: str) -> None:
         """Leave a camera out until it agrees with the others again while it moves."""
@@ -290,11 +291,12 @@ class RigMapTracker:
 
     def _follow_alone(self, stamp_ns: int, placed: Set[str]) -> set[str]:
         """Cameras that see the map while no pose is predicted, and nothing tells how they have moved: one may lead."""
-        for name, image in self._cameras.others(stamp_ns).items():
-            if name not in placed and self._alone.get(name, (None, False))[0] is not image.frame:
-                found = self._tracker_of(name).track(image.frame, None)
-                self._alone[name] = image.frame, isinstance(found, TrackedPose)
-        return {name for name, (_, sees_map) in self._alone.items() if sees_map and name not in placed}
+        others = self._cameras.others(stamp_ns)
+        for name in others.keys() - placed:
+            frame = others[name].frame
+            if self._alone.get(name, (None, False))[0] is not frame:
+                self._alone[name] = frame, isinstance(self._tracker_of(name).track(frame, None), TrackedPose)
+        return {name for name in others.keys() - placed if self._alone[name][1]}
 
     def _expected(self, stamp_ns: int, predicted: SE3 | None) -> ExpectedPose | None:
         """Where the motion so far leads: by odometry that goes on so, and no slower, else at constant velocity."""
