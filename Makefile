@@ -39,6 +39,7 @@ lint: setup ## Check style, types and spelling
 	$(RUN)/ruff check
 	$(RUN)/ruff format --check
 	$(RUN)/mypy
+	MYPYPATH=$$(ls -d plugins/* | paste -sd:) $(RUN)/mypy $(addprefix -m ,$(subst /,.,$(basename $(wildcard plugins/*/benchmarks/*.py plugins/*/testing/*.py))))
 	$(RUN)/codespell
 	$(RUN)/hadolint containers/*.Dockerfile
 
@@ -52,7 +53,7 @@ site: setup ## Write the documentation as a site, site/index.html; which loads n
 	@NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --strict
 
 policy: setup ## Write security/visloc.policy.xml, the rights of the nodes (SROS 2), from the nodes
-	@$(RUN)/python -m visloc_ros.nodes.security_policy security/visloc.policy.xml
+	@$(RUN)/python -m visloc_ros.nodes.security_policy security/visloc.policy.xml --without-plugins
 
 lock: setup ## Resolve requirements.in into requirements.lock; UPGRADE=1 moves all pins to the newest versions
 	$(RUN)/uv pip compile --universal --python-version 3.10 --generate-hashes $(addprefix --no-emit-package ,$(UNUSED)) \

@@ -164,14 +164,6 @@ def prepare_room(path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def street_walk(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """Folder of rendered views and photos: ``test/geo/street_walk.py``."""
-    from street_walk import write_walk
-
-    return made_once("street_walk", write_walk)
-
-
-@pytest.fixture(scope="session")
 def instance_room(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The demo's map with the instances of its points, and a network that has learned nothing of them yet."""
     return made_once("instance_room.tar.gz", divide_room)

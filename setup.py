@@ -9,7 +9,6 @@ NODES = (
     "anchor_node",
     "remote_anchor_node",
     "fusion_node",
-    "geo_node",
     "localization_node",
     "map_builder_node",
     "odometry_node",
@@ -50,7 +49,7 @@ setup(
     maintainer="visloc_ros maintainers",
     maintainer_email="maintainers@visloc-ros.invalid",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["templates/*", "templates/leaflet/*", "profiles/*", "page/*", "page/three/*", "vocabulary/*"]},
+    package_data={"": ["templates/*", "profiles/*", "page/*", "page/three/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -62,7 +61,6 @@ setup(
     extras_require={
         "ros": requirements("requirements-ros.in"),
         "rerun": ["rerun-sdk"],
-        "geo": ["osmnx>=2"],
         "ray": ["ray[client]>=2.40"],
         "docs": ["mkdocs-material", "mkdocstrings-python"],
     },

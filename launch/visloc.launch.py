@@ -9,6 +9,7 @@ from visloc_ros.nodes.launching import (
     CAMERA,
     CAMERA_PARAMETERS,
     NAMESPACE,
+    PLUGINS,
     PROCESS,
     RVIZ,
     SEARCH,
@@ -16,6 +17,7 @@ from visloc_ros.nodes.launching import (
     camera_topics,
     describe,
     further_cameras,
+    plugin_processes,
     process,
     rviz,
     sensor_topics,
@@ -31,7 +33,6 @@ ARGUMENTS = {
     "odometry_backend": Argument("klt", "Name of an odometry that is installed; plug-ins add others than klt"),
     "anchor_host": Argument("local", "Where images are searched: local, remote, or the address of visloc serve"),
     "search": SEARCH,
-    "geo_database": Argument("", "Folder of geotagged views, if there is one: where on the earth the camera is"),
     "fix_topic": Argument("fix", "NavSatFix topic of a satellite receiver, if there is one: where to search first"),
     "server_map": Argument("", "Name of the map on that server; not needed where there is only one"),
     "token_file": Argument("", "File with the token of that server, if it has one"),
@@ -44,6 +45,7 @@ ARGUMENTS = {
     "initialpose_topic": Argument("/initialpose", "Topic of RViz's initial pose; one for each robot"),
     "tf_namespace": Argument("", "Namespace of tf and tf_static: /robot1 where each robot has a tree of its own"),
     "viewer": switch(False, "Whether to show everything in a browser: http://localhost:8890"),
+    **PLUGINS,
     **PROCESS,
     **RVIZ,
 }
@@ -55,7 +57,6 @@ FUSION = {
     "publish_odom_to_base_tf": "publish_odom_tf",
 }
 SEARCHING = {"map_path": "map_path", "map_frame": "map_frame", "anchor.search": "search"}
-LOCATING = {"database": "geo_database"}
 ASKING = {
     "server_url": "anchor_host",
     "server_map": "server_map",
@@ -102,8 +103,7 @@ def start(given):
         processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, heard, rig))
     if given["mode"] != "odom" and is_address(host):
         processes.append(process("remote_anchor_node", given, ASKING | CAMERA_PARAMETERS, cameras))
-    if given["geo_database"]:
-        processes.append(process("geo_node", given, LOCATING | CAMERA_PARAMETERS, cameras | receivers | transforms))
+    processes += plugin_processes(given, cameras | receivers | transforms)
     processes.append(process("map_builder_node", given, CAMERA_PARAMETERS, cameras | sensors | transforms))
     if given["viewer"]:
         processes.append(process("viewer_node", given, {}))

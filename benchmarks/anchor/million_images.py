@@ -2,8 +2,8 @@
 
 Run: OMP_NUM_THREADS=1 python -m benchmarks.anchor.million_images --markdown results/anchor.md
 
-Descriptors are those of ``geo.million``: eight views of each of 125,000 places, ten of which are of one street. Queries
-are views with noise. The search runs in a process of its own, so that its memory can be told; of a map's file of pages
+Descriptors are made: eight views of each of 125,000 places, ten of which are of one street. Queries are views with
+noise. The search runs in a process of its own, so that its memory can be told; of a map's file of pages
 there is only what retrieval reads.
 """
 
@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from benchmarks.anchor.large_maps import memory_mb
-from benchmarks.geo.million import parts, views
+from benchmarks.made_descriptors import LENGTH, QUERY_NOISE, descriptors_of, parts, unit
 from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.core.feature_files import opened
@@ -27,9 +27,7 @@ from visloc_ros.localization.descriptor_index import DescriptorIndex
 from visloc_ros.localization.listed_descriptors import exact_ranks
 
 SECTION = "A million images"
-LENGTH = 1024
 SOUGHT = 10
-QUERY_NOISE = 1.0
 HEADER = (
     "images", "opened in s", "ms a search, median", "95 % within", "of the ten most similar found", "the view first",
     "process MB, before", "with the index", "of it files", "lists.h5 MB", "learned in s",
@@ -70,10 +68,8 @@ def write_descriptors(folder: Path, count: int) -> None:
     folder.mkdir()
     with h5py.File(folder / "paging.h5", "w") as file:
         descriptors = file.create_dataset("global_descriptors", (count, LENGTH), np.float16)
-        first = 0
-        for some in parts(count):
-            descriptors[first : first + len(some.descriptors)] = some.descriptors
-            first += len(some.descriptors)
+        for rows in parts(count):
+            descriptors[rows[0] : rows[-1] + 1] = descriptors_of(rows)
         file["checksum"] = np.zeros(32, np.uint8)
 
 
@@ -95,10 +91,8 @@ def measure(arguments: argparse.Namespace) -> Figures:
     opened_s = time.perf_counter() - start
     rng = np.random.default_rng(7)
     rows = rng.integers(0, len(descriptors), arguments.queries)
-    noise = rng.standard_normal((len(rows), LENGTH)).astype(np.float32)
-    noise *= QUERY_NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
-    queries = views(rows).descriptors + noise
-    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    noise = unit(rng.standard_normal((len(rows), LENGTH)).astype(np.float32))
+    queries = unit(descriptors_of(rows) + np.float32(QUERY_NOISE) * noise)
     index.rank(queries[0], SOUGHT)
     times, found = [], []
     for query in queries:

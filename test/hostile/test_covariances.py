@@ -31,8 +31,6 @@ from visloc_ros.core.types import Anchor, Frame, LoopClosure, OdometryScale, Rea
 from visloc_ros.fusion.config import FusionConfig
 from visloc_ros.fusion.last_pose import FILE_NAME, LastPose, read_last_pose, write_last_pose
 from visloc_ros.fusion.single_source import AnchorsOnly
-from visloc_ros.geo.solving.prior import with_prior
-from visloc_ros.geo.solving.types import BestTag, GeoKind, PhotoPose, Tag
 from visloc_ros.localization.config import PoseConfig
 from visloc_ros.localization.map_uncertainty import MapUncertainty
 from visloc_ros.localization.pose import judge_pose
@@ -304,14 +302,6 @@ def test_covariances_of_wheels_and_of_an_imu_decide_nothing_but_what_is_measured
     spoilt.linear_acceleration_covariance[:] = hostile[3:, 3:].ravel()
     for one, other in zip(conversions.imu_from_msg(plain), conversions.imu_from_msg(spoilt), strict=True):
         assert np.array_equal(one, other)
-
-
-@pytest.mark.parametrize("sigma", [0.0, np.nan, np.inf, 1e-30, 1e30])
-def test_a_photo_is_not_placed_by_metadata_without_an_error(sigma):
-    best = BestTag("view", np.zeros(3), 5.0, 50)
-    pose = PhotoPose(GeoKind.SOLVED, np.zeros(3), np.eye(3), np.eye(6), best, np.arange(50), 60, ("view",), 1.0)
-    prior = Tag(np.zeros(3), np.eye(3), position_sigma_m=sigma, height_sigma_m=sigma, heading_sigma_deg=sigma)
-    assert np.array_equal(with_prior(pose, prior).covariance, pose.covariance)
 
 
 def exceeds(covariance, least):

@@ -19,8 +19,6 @@ from visloc_ros.nodes import localization_node, security_policy, visloc_node
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
-from visloc_ros.nodes.geo_node import GeoNode
-from visloc_ros.nodes.interface import one_view
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.remote_anchor_node import RemoteAnchorNode
@@ -48,7 +46,6 @@ RUNS = {
         [(*one, "-p", "server_url:=http://localhost:1") for one in (RAW, COMPRESSED)],
     ),
     "fusion_node": (lambda: [FusionNode()], [()]),
-    "geo_node": (lambda: [GeoNode()], [(*one, "-p", "database:=VIEWS") for one in (RAW, COMPRESSED)]),
     "map_builder_node": (lambda: [MapBuilderNode()], [RAW, COMPRESSED]),
     "simulated_camera_node": (lambda: [SimulatedCameraNode()], [("-p", "simulation.duration_s:=0.1")]),
     "viewer_node": (lambda: [ViewerNode()], [()]),
@@ -150,10 +147,6 @@ def on_the_graph(node: VislocNode) -> Rights:
 def test_a_process_may_do_what_its_nodes_do_and_nothing_else(ros_domain, tmp_path, enclaves, process):
     make_nodes, runs = RUNS[process]
     opened: dict[str, Rights] = defaultdict(lambda: defaultdict(set))
-    if process == "geo_node":
-        views = one_view(tmp_path / "views")
-        runs = [[word.replace("VIEWS", str(views)) for word in one] for one in runs]
-        opened[process]["topics", "publish"].add("/visloc/geo/geo_pose")  # opened where geographic_msgs is installed
     for arguments in runs:
         for name, rights in opened_by(make_nodes, arguments, tmp_path).items():
             for key, names in rights.items():

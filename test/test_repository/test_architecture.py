@@ -24,7 +24,6 @@ LAYERS = (
     "map_tracking",
     "fusion",
     "pipeline",
-    "geo",
     "simulation",
     "evaluation",
     "viewer",

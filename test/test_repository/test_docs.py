@@ -41,9 +41,16 @@ def anchors(page: Path) -> set[str]:
 
 
 def missing_references(page: Path) -> list[str]:
-    """Files, and functions in them, that a page names as ``folder/file.py:function`` and that are not there."""
-    references = QUOTED_PATH.findall(prose(page))
-    return [f"{name}:{function}" for name, function in references if not is_there(REPOSITORY / name, function)]
+    """Files, and functions in them, that a page names as ``folder/file.py:function`` and that are not there.
+
+    The page of a plug-in names those of its own folder.
+    """
+    references, folders = QUOTED_PATH.findall(prose(page)), (REPOSITORY, page.parent)
+    return [
+        f"{name}:{function}"
+        for name, function in references
+        if not any(is_there(folder / name, function) for folder in folders)
+    ]
 
 
 def is_there(path: Path, function: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,13 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def check(command: list[str | Path]) -> None:
+    """Run a command in the repository; it finds the packages of plug-ins."""
+    environment = os.environ | {"MYPYPATH": ":".join(map(str, REPOSITORY.glob("plugins/*")))}
+    result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
 
 
 @pytest.mark.parametrize(
@@ -20,5 +28,14 @@ def test_lint(command: list[str]) -> None:
     program = Path(sys.executable).with_name(command[0])
     if not program.exists():
         pytest.skip(f"{command[0]} is not installed beside this Python; 'make setup' brings it")
-    result = subprocess.run([program, *command[1:]], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    check([program, *command[1:]])
+
+
+def test_types_of_programs_of_plugins() -> None:
+    """They are no packages: their names are those by which they are run."""
+    program = Path(sys.executable).with_name("mypy")
+    if not program.exists():
+        pytest.skip("mypy is not installed beside this Python; 'make setup' brings it")
+    paths = [one for folder in ("benchmarks", "testing") for one in REPOSITORY.glob(f"plugins/*/{folder}/*.py")]
+    modules = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths]
+    check([program, *(word for module in modules for word in ("-m", module))])

@@ -16,10 +16,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LOCK = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
 OPTIONAL = {
     "cv_bridge",
-    "geographic_msgs",
     "kornia",
     "lightglue",
-    "osmnx",
     "ray",
     "rerun",
     "tf2_ros",

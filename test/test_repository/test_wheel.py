@@ -52,8 +52,7 @@ def test_it_is_small_and_holds_the_package_with_its_data_alone(wheel):
     assert not [name for name in names if "/test" in name or "conftest" in name]
     for suffix in ("visloc_ros/core/profiles/fastdds_large_images.xml", "share/visloc_ros/maps/demo_room.tar.gz"):
         assert [name for name in names if name.endswith(suffix)], suffix
-    for folder in ("visloc_ros/server/page/", "visloc_ros/geo/templates/leaflet/"):
-        assert any(name.startswith(folder) for name in names)
+    assert any(name.startswith("visloc_ros/server/page/") for name in names)
 
 
 def test_it_asks_for_what_it_imports_and_for_ros_as_an_extra(metadata):
@@ -62,7 +61,7 @@ def test_it_asks_for_what_it_imports_and_for_ros_as_an_extra(metadata):
     assert {"torch", "pycolmap", "typer"} <= set(plain)
     assert not [one for one in plain if one.startswith("ros-")]
     assert [one for one in wanted if one.startswith("ros-jazzy-rclpy") and 'extra == "ros"' in one]
-    assert set(metadata.get_all("Provides-Extra")) == {"ros", "rerun", "docs", "geo", "ray"}
+    assert set(metadata.get_all("Provides-Extra")) == {"ros", "rerun", "docs", "ray"}
 
 
 @pytest.fixture(scope="module")

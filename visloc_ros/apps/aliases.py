@@ -9,11 +9,9 @@ from visloc_ros.apps.command_types import Alias, plugin_commands
 REFERENCE_MAPS = "data/hloc_reference"
 """Where those tools keep a folder for each scene, with a map packed as ``reference.tar.gz`` in it."""
 
-
 VIDEO = ("--video", "--video-path")
 BENCHMARK, BY_VIDEO = "benchmark", "benchmark-localize"
 """Our command for data sets, and another tool's program of the same name, which takes a video."""
-_STREET_VIEW = {"provider": "gsv"}  # whose terms the user accepts by an option
 
 
 ALIASES = {
@@ -26,14 +24,6 @@ ALIASES = {
     "view-trajectory": Alias("view"),
     "viewer": Alias("view", {"live": "0"}),
     "server": Alias("serve", {"maps": REFERENCE_MAPS}),
-    "preview": Alias("geo preview"),
-    "metadata": Alias("geo metadata", _STREET_VIEW),
-    "postview": Alias("geo postview"),
-    "elevation": Alias("geo elevation"),
-    "panoramas": Alias("geo panoramas", _STREET_VIEW),
-    "run-experiments": Alias("geo experiment"),
-    "generate-global-descriptors": Alias("geo global-descriptors"),
-    "generate-local-descriptors": Alias("geo local-descriptors"),
 }
 
 

@@ -52,7 +52,6 @@ COMMANDS = {
     ),
     "maps": Command("command_maps", "app", "List, describe, check, merge, reduce, pull and delete maps."),
     "localize": Command("command_localize", "localize", "Localize frames one by one: a line each, failures too."),
-    "geo": Command("command_geo", "app", "Find where on the earth photos were taken, by geotagged street views."),
     "instances": Command(
         "command_instances",
         "instances",

@@ -14,7 +14,6 @@ from visloc_ros.core.config import OptionInfo
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
-from visloc_ros.nodes.geo_node import GeoNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.parameters import CONFIG_FILE, CONFIG_FILE_MEANING, select_options
@@ -28,7 +27,6 @@ NODES: tuple[type[VislocNode[Any]], ...] = (
     AnchorNode,
     RemoteAnchorNode,
     FusionNode,
-    GeoNode,
     MapBuilderNode,
     SimulatedCameraNode,
     ViewerNode,

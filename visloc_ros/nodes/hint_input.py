@@ -27,18 +27,18 @@ from visloc_ros.sources.measurements import GeoPosition
 from visloc_ros.sources.ros_messages import MessageError, checked_stamp
 
 GEO_FIX, GEO_COMPASS = "geo/fix", "geo/compass"
-"""Topics of ``geo_node``."""
+"""Topics of a node that finds images on the earth."""
 
 MAX_FIX_AGE_NS, MAX_COMPASS_AGE_NS = 2 * NANOSECONDS, NANOSECONDS // 2  # receivers measure once a second, or more often
 SPEED, TURN_RATE = 2.0, 1.0  # m/s and rad/s: a robot's motion since the measurement
 COMPASS_SIGMA, COMPASS_OFFSET = np.deg2rad(20.0), np.deg2rad(10.0)  # if not stated; by iron and true north
-MAX_ANSWER_AGE_NS = 30 * NANOSECONDS  # geo_node locates an image in seconds, and the next one ten seconds later
+MAX_ANSWER_AGE_NS = 30 * NANOSECONDS  # that node takes seconds for an image, and the next one ten seconds later
 
 Value = TypeVar("Value")
 
 
 class FixInput:
-    """Subscribes to positions on the earth, of a receiver or of ``geo_node``; ``rejected`` counts unusable messages."""
+    """Subscribes to positions on the earth, of a receiver or of found images; ``rejected`` counts unusable messages."""
 
     def __init__(self, node: VislocNode[Any], topic: str, rejected: RejectedMessages) -> None:
         self._topic, self._rejected = topic, rejected
@@ -65,7 +65,7 @@ class FixInput:
 
 
 class _CompassInput:
-    """Subscribes to orientations on the earth, of an IMU or of ``geo_node``."""
+    """Subscribes to orientations on the earth, of an IMU or of found images."""
 
     def __init__(self, node: VislocNode[Any], topic: str, rejected: RejectedMessages, static: StaticTransforms) -> None:
         self._topic, self._rejected, self._static = topic, rejected, static
@@ -99,8 +99,8 @@ class _CompassInput:
 class HintInput:
     """Subscribes to the optional topics with a rough pose, for maps on the earth (``geo_origin``).
 
-    They are of a receiver and a compass, or of the geolocation node. ``rejected`` counts unusable messages. Heights are
-    left out: receivers measure them from the ellipsoid, photos from the sea.
+    They are of a receiver and a compass, or of a node that finds images on the earth. ``rejected`` counts unusable
+    messages. Heights are left out: receivers measure them from the ellipsoid, photos from the sea.
     """
 
     def __init__(self, node: VislocNode[Any]) -> None:

@@ -6,36 +6,26 @@ import argparse
 import gc
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rclpy
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from visloc_ros.core.camera import camera_from_params
 from visloc_ros.core.errors import SetupError
-from visloc_ros.geo.database import GeoDatabase
-from visloc_ros.geo.features import describe_globally
-from visloc_ros.geo.view import View
 from visloc_ros.nodes.anchor_node import AnchorNode
 from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
-from visloc_ros.nodes.geo_answer_output import GEO_POSE
-from visloc_ros.nodes.geo_node import GeoNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
-from visloc_ros.nodes.qos import RELIABLE
 from visloc_ros.nodes.remote_anchor_node import RemoteAnchorNode
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 from visloc_ros.nodes.viewer_node import ViewerNode
-from visloc_ros.sources.measurements import GeoPosition
-from visloc_ros.sources.ros_images import encode_jpeg
 
 DESCRIPTIONS = {
     # Inputs
@@ -54,15 +44,12 @@ DESCRIPTIONS = {
     "poses far away are refused, places that look alike distinguished. The height does not count.",
     "compass": "Optional: the orientation of an IMU with a magnetometer, axes east, north, up (REP 145), for the "
     "same: which way the camera looks. Needs its place in `/tf_static`.",
-    "geo/fix": "Where the camera is on the earth by views of streets, at the stamp of an image, of `geo_node`: a `fix` "
-    "whose covariance is known. `STATUS_NO_FIX` where it is not located; the reason is in "
-    "`/diagnostics`.",
+    "geo/fix": "Optional: where the camera is on the earth, at the stamp of an image, of a node that finds its images "
+    "there: a `fix` whose covariance is known. `STATUS_NO_FIX` if it is not located.",
     "geo/compass": "The orientation of the camera's optical axes in east, north, up, of the same image: a `compass`.",
-    "geo/geo_pose": "Its latitude, longitude and orientation, where the package geographic_msgs is installed.",
-    "geo/pose": "The camera's pose in `enu_frame`, the local frame of the database: east, north, up.",
     "/initialpose": "Where the robot is believed to be (RViz: 2D Pose Estimate). The search begins there; it is "
     "never an output.",
-    "/tf_static": "Where the camera, the IMU and the base are on the robot; of `geo_node`: `earth -> enu`.",
+    "/tf_static": "Where the camera, the IMU and the base are on the robot.",
     # Outputs
     "/tf": "`map -> odom` and `odom -> base_link`, sent by the fusion node alone. It listens whether another "
     "node sends them, too; with `publish_odom_to_base_tf: false` it corrects that node's `odom -> base_link`.",
@@ -161,42 +148,25 @@ def list_interfaces(map_path: Path) -> list[NodeInterface]:
 
 
 def _list_interfaces(map_path: Path, folder: str) -> list[NodeInterface]:
-    following, views = f"map_tracking.map_path:={map_path}", one_view(Path(folder) / "views")
+    following = f"map_tracking.map_path:={map_path}"
     return [
-        *_interfaces(lambda: [OdometryNode()], [[*one, following, _FURTHER] for one in _CAMERA]),
-        *_interfaces(lambda: [AnchorNode()], [[*one, f"map_path:={map_path}", _FURTHER] for one in _CAMERA]),
-        *_interfaces(lambda: [RemoteAnchorNode()], [[*one, _NO_SERVER] for one in _CAMERA]),
-        *_interfaces(lambda: [FusionNode()], [[], ["publish_odom_to_base_tf:=false"]]),
-        *map(_with_geo_pose, _interfaces(lambda: [GeoNode()], [[*one, f"database:={views}"] for one in _CAMERA])),
-        *_interfaces(lambda: [MapBuilderNode()], [[*one, f"maps_folder:={folder}"] for one in _CAMERA]),
-        *_interfaces(lambda: [SimulatedCameraNode()], [["simulation.duration_s:=0.1"]]),
-        *_interfaces(lambda: [ViewerNode()], [[]]),
+        *interfaces_of(lambda: [OdometryNode()], [[*one, following, _FURTHER] for one in _CAMERA]),
+        *interfaces_of(lambda: [AnchorNode()], [[*one, f"map_path:={map_path}", _FURTHER] for one in _CAMERA]),
+        *interfaces_of(lambda: [RemoteAnchorNode()], [[*one, _NO_SERVER] for one in _CAMERA]),
+        *interfaces_of(lambda: [FusionNode()], [[], ["publish_odom_to_base_tf:=false"]]),
+        *interfaces_of(lambda: [MapBuilderNode()], [[*one, f"maps_folder:={folder}"] for one in _CAMERA]),
+        *interfaces_of(lambda: [SimulatedCameraNode()], [["simulation.duration_s:=0.1"]]),
+        *interfaces_of(lambda: [ViewerNode()], [[]]),
     ]
-
-
-def one_view(folder: Path) -> Path:
-    """A new database of one view, by which a node starts that locates nothing."""
-    database, image = GeoDatabase.create(folder), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    camera = camera_from_params("SIMPLE_PINHOLE", 64, 64, [64.0, 32.0, 32.0])
-    database.add(View("view", GeoPosition(0.0, 0.0), camera=camera), encode_jpeg(image))
-    describe_globally(database)
-    return folder
-
-
-def _with_geo_pose(interface: NodeInterface) -> NodeInterface:
-    """The interface that the node has where geographic_msgs is installed, as it need not be here."""
-    topic = Endpoint(GEO_POSE, "geographic_msgs/GeoPoseStamped", _words(RELIABLE))
-    published = tuple(sorted({*interface.endpoints[Kind.PUBLISHED], topic}))
-    return replace(interface, endpoints=interface.endpoints | {Kind.PUBLISHED: published})
 
 
 def list_joined_interfaces(make_nodes: NodeMaker, map_path: Path) -> list[NodeInterface]:
     """The same of nodes that are joined in one process, some of which then do not need each other's topics."""
     maps = [f"map_tracking.map_path:={map_path}", f"map_path:={map_path}", _FURTHER]
-    return _interfaces(make_nodes, [[*one, *maps] for one in _CAMERA])
+    return interfaces_of(make_nodes, [[*one, *maps] for one in _CAMERA])
 
 
-def _interfaces(make_nodes: NodeMaker, runs: Iterable[list[str]]) -> list[NodeInterface]:
+def interfaces_of(make_nodes: NodeMaker, runs: Iterable[list[str]]) -> list[NodeInterface]:
     """The interface of each node of a process in any of the runs with these parameters."""
     found: dict[type[VislocNode[Any]], dict[Kind, set[Endpoint]]] = {}
     for parameters in runs:
@@ -287,7 +257,6 @@ counted in `/diagnostics` and left out.
 | `map -> odom` | the fusion node | `publish_map_to_odom_tf` is false |
 | `odom -> base_link` | the fusion node | `publish_odom_to_base_tf` is false, because another node sends it |
 | `base_link -> camera` | the robot, on `/tf_static` | `base_frame` is the camera's own frame: a bare camera |
-| `earth -> enu` | `geo_node`, on `/tf_static`: the local frame of its database in ECEF (REP 105) | it does not run |
 
 Nothing is sent before the first fix (with `mode: odom`, before the scale is known). From then on `odom -> base_link`
 comes with every frame that odometry tracks, and `map -> odom`, dated ahead by `transform_tolerance`, too, except while
@@ -311,14 +280,15 @@ that of the camera's topics follows `camera.qos`. `visloc replay` publishes `/cl
 
 def interface_page(interfaces: Sequence[NodeInterface]) -> str:
     """Text of the page."""
-    sections = (_node_section(one) for one in interfaces)
+    sections = (node_section(one) for one in interfaces)
     return "\n".join([HEAD, *sections, "## Messages, services and actions\n", *_definitions()])
 
 
-def _node_section(interface: NodeInterface) -> str:
+def node_section(interface: NodeInterface, descriptions: Mapping[str, str] = DESCRIPTIONS) -> str:
+    """The part of the page about a node; ``descriptions`` are of its topics, services and actions."""
     node_type = interface.node_type
     parts = [f"### {node_type.default_name}", _first_line(node_type) + " " + _parameters(node_type)]
-    parts += [_table(kind, endpoints) for kind, endpoints in interface.endpoints.items() if endpoints]
+    parts += [_table(kind, endpoints, descriptions) for kind, endpoints in interface.endpoints.items() if endpoints]
     return "\n\n".join(parts) + "\n"
 
 
@@ -331,12 +301,12 @@ def _parameters(node_type: type[VislocNode[Any]]) -> str:
     return f"Parameters: [`config/{name}`](../config/{name})."
 
 
-def _table(kind: Kind, endpoints: Sequence[Endpoint]) -> str:
+def _table(kind: Kind, endpoints: Sequence[Endpoint], descriptions: Mapping[str, str]) -> str:
     has_qos = kind in (Kind.SUBSCRIBED, Kind.PUBLISHED)
     rows = [[kind.value, "type", *(["QoS"] if has_qos else []), "what"]]
     rows.append(["---"] * len(rows[0]))
     for one in endpoints:
-        rows.append([f"`{one.name}`", one.type_name, *([one.qos] if has_qos else []), DESCRIPTIONS[one.name]])
+        rows.append([f"`{one.name}`", one.type_name, *([one.qos] if has_qos else []), descriptions[one.name]])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -25,6 +25,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchDescription
 from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.localization.config import RETRIEVAL, search_names
+from visloc_ros.nodes.plugin_nodes import plugin_nodes
 
 SHARE = Path(get_package_share_directory("visloc_ros"))
 BOOLEANS = ("true", "false", "True", "False")
@@ -78,6 +79,8 @@ RVIZ = {
     "rviz": switch(False, "Whether to start RViz, if it is there"),
     "rviz_config": Argument(str(SHARE / "rviz" / "visloc.rviz"), "What RViz shows"),
 }
+
+PLUGINS = {one.argument: Argument("", one.description) for one in plugin_nodes()}
 
 # Parameters by the arguments that they come from.
 CAMERA_PARAMETERS = {
@@ -164,6 +167,7 @@ def process(
     arguments: Mapping[str, str],
     topics: Mapping[str, str] | None = None,
     fixed: Mapping[str, Any] | None = None,
+    package: str = "visloc_ros",
 ) -> Node:
     """One process of nodes, with parameters from ``arguments`` and ``fixed`` ones."""
     parameters = given.parameters(COMMON_PARAMETERS | dict(arguments)) | dict(fixed or {})
@@ -173,7 +177,7 @@ def process(
     }
     enclave = "/".join(["", *filter(None, given["namespace"].split("/")), executable])  # of SROS 2
     return Node(
-        package="visloc_ros",
+        package=package,
         executable=executable,
         namespace=given["namespace"],
         parameters=[*([given["params_file"]] if given["params_file"] else []), *([values] if values else [])],
@@ -183,6 +187,15 @@ def process(
         respawn=given["respawn"],
         respawn_delay=RESPAWN_AFTER_S,
     )
+
+
+def plugin_processes(given: Given, topics: Mapping[str, str]) -> list[Node]:
+    """The processes of plug-ins whose arguments are given."""
+    return [
+        process(one.executable, given, {one.parameter: one.argument} | CAMERA_PARAMETERS, topics, package=one.package)
+        for one in plugin_nodes()
+        if given[one.argument]
+    ]
 
 
 def include(file: str, **arguments: str) -> IncludeLaunchDescription:

@@ -23,6 +23,7 @@ from visloc_ros.nodes.interface import (
     list_interfaces,
     list_joined_interfaces,
 )
+from visloc_ros.nodes.plugin_nodes import PluginNode, plugin_nodes
 
 JOINED: Mapping[str, NodeMaker] = {
     "localization_node": localization_node.make_nodes,
@@ -61,9 +62,9 @@ Processes = Mapping[str, Sequence[NodeInterface]]
 Renamed = Callable[[str], str]
 
 
-def list_processes(map_path: Path) -> Processes:
+def list_processes(map_path: Path, plugins: Iterable[PluginNode] = ()) -> Processes:
     """The interfaces of the nodes in each process. Raises SetupError when one does not start."""
-    alone = list_interfaces(map_path)
+    alone = [*list_interfaces(map_path), *(one for plugin in plugins for one in plugin.list_interfaces())]
     joined = {name: list_joined_interfaces(make_nodes, map_path) for name, make_nodes in JOINED.items()}
     return joined | {one.node_type.default_name: [one] for one in alone}
 
@@ -148,7 +149,7 @@ def _add(profile: ET.Element, kind: str, right: str, names: Iterable[str]) -> No
 def _remapping(text: str) -> tuple[str, str]:
     """``name:=other`` of the command line."""
     name, _, other = text.partition(":=")
-    if name not in DESCRIPTIONS or not other:
+    if not other or not any(name in topics for topics in (DESCRIPTIONS, *(one.topics for one in plugin_nodes()))):
         raise argparse.ArgumentTypeError(f"'{text}' is not NAME:=OTHER with a topic of docs/ros_interface.md as NAME")
     return name, other
 
@@ -161,9 +162,12 @@ def main() -> None:
     parser.add_argument(
         "-r", dest="remappings", type=_remapping, action="append", default=[], help="a topic's name there: NAME:=OTHER"
     )
+    parser.add_argument("--without-plugins", action="store_true", help="no rights for nodes of plug-ins")
     given = parser.parse_args()
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "OFF"  # keep these nodes invisible to robots
-    text = policy(list_processes(MAP), given.namespace, dict(given.remappings))
+    text = policy(
+        list_processes(MAP, () if given.without_plugins else plugin_nodes()), given.namespace, dict(given.remappings)
+    )
     with atomic_write(given.policy) as path:
         path.write_text(text, encoding="utf-8")
 

@@ -1,1 +1,0 @@
-"""Geolocation: how exact, how robust, how fast."""

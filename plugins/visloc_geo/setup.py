@@ -1,0 +1,34 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "visloc_geo"
+VERSION = re.search(r'^__version__ = "(.+)"$', Path(PACKAGE, "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+
+setup(
+    name=PACKAGE,
+    version=VERSION.group(1),
+    description="Places on the earth from geotagged street views as a plug-in of visloc_ros",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    maintainer="visloc_ros maintainers",
+    maintainer_email="maintainers@visloc-ros.invalid",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["templates/*", "templates/leaflet/*", "vocabulary/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/config", ["config/geo_node.yaml"]),
+    ],
+    python_requires=">=3.10",
+    install_requires=["visloc_ros", "pygeomag"],
+    extras_require={"streets": ["osmnx>=2"]},
+    zip_safe=False,
+    entry_points={
+        "console_scripts": ["geo_node = visloc_geo.nodes.geo_node:main"],
+        "visloc_ros.nodes": ["geo = visloc_geo.nodes.interface:GEO_NODE"],
+        "visloc.commands": ["geo = visloc_geo.commands:COMMANDS"],
+    },
+)

@@ -1,0 +1,1 @@
+"""The node that finds where on the earth the camera is."""

@@ -1,1 +1,0 @@
-"""Where on the earth a photo was taken, found in geotagged views of streets, without a built map."""
