@@ -4,6 +4,9 @@ PYTHON ?= python3
 DATA ?=
 VENV := .venv
 RUN := $(VENV)/bin
+PLUGINS := $(wildcard plugins/*)
+# Their programs are in no package: each is checked by the name by which it is run.
+PROGRAMS := $(wildcard plugins/*/benchmarks/*.py plugins/*/testing/*.py)
 # Named by packages, and needed by none of what is used of them: a second OpenCV, and what evo draws and stores with.
 UNUSED := opencv-python natsort numexpr seaborn
 
@@ -38,8 +41,8 @@ soak: setup ## Run all nodes for an hour, and report deaths and growing memory; 
 lint: setup ## Check style, types and spelling
 	$(RUN)/ruff check
 	$(RUN)/ruff format --check
-	$(RUN)/mypy
-	MYPYPATH=$$(ls -d plugins/* | paste -sd:) $(RUN)/mypy $(addprefix -m ,$(subst /,.,$(basename $(wildcard plugins/*/benchmarks/*.py plugins/*/testing/*.py))))
+	$(RUN)/mypy visloc_ros benchmarks testing $(PLUGINS)
+	$(if $(PROGRAMS),MYPYPATH=$$(echo $(PLUGINS) | tr ' ' :) $(RUN)/mypy $(addprefix -m ,$(subst /,.,$(PROGRAMS:.py=))))
 	$(RUN)/codespell
 	$(RUN)/hadolint containers/*.Dockerfile
 

@@ -15,7 +15,7 @@ from visloc_ros.apps import cli
 from visloc_ros.apps.aliases import Alias
 from visloc_ros.apps.commands import ListedCommand, listed_commands
 
-GROUPS = ("geo", "maps")
+GROUPS = [name for name, one in listed_commands().items() if one.function == "app"]
 IN_GROUPS = [(group, one) for group in GROUPS for one in ListedCommand(group, Alias(group)).load().commands]
 
 

@@ -19,23 +19,26 @@ def check(command: list[str | Path]) -> None:
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
 
 
-@pytest.mark.parametrize(
-    "command",
-    [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["codespell"]],
-    ids=" ".join,
-)
+def program(name: str) -> Path:
+    """A program beside this Python; skips the test where it is missing."""
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        pytest.skip(f"{name} is not installed beside this Python; 'make setup' brings it")
+    return path
+
+
+@pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["codespell"]], ids=" ".join)
 def test_lint(command: list[str]) -> None:
-    program = Path(sys.executable).with_name(command[0])
-    if not program.exists():
-        pytest.skip(f"{command[0]} is not installed beside this Python; 'make setup' brings it")
-    check([program, *command[1:]])
+    check([program(command[0]), *command[1:]])
+
+
+def test_types() -> None:
+    check([program("mypy"), "visloc_ros", "benchmarks", "testing", *REPOSITORY.glob("plugins/*")])
 
 
 def test_types_of_programs_of_plugins() -> None:
-    """They are no packages: their names are those by which they are run."""
-    program = Path(sys.executable).with_name("mypy")
-    if not program.exists():
-        pytest.skip("mypy is not installed beside this Python; 'make setup' brings it")
+    """They are in no package: their names are those by which they are run."""
     paths = [one for folder in ("benchmarks", "testing") for one in REPOSITORY.glob(f"plugins/*/{folder}/*.py")]
     modules = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths]
-    check([program, *(word for module in modules for word in ("-m", module))])
+    if modules:
+        check([program("mypy"), *(word for module in modules for word in ("-m", module))])
