@@ -5,7 +5,7 @@ import pytest
 
 from visloc_geo.orientation import rotation_of
 from visloc_geo.solving.types import BestTag, GeoKind, PhotoPose
-from visloc_geo.solving.view_motions import contradicts, pairs_to_match
+from visloc_geo.solving.view_motions import contradicts, is_contradicted, pairs_to_match
 from visloc_ros.core.geometry import SE3
 
 NORTHWARD = {f"view{row}": SE3(rotation_of(0.0), np.array([0.0, 10.0 * row, 2.0])) for row in range(4)}
@@ -42,3 +42,23 @@ def test_pairs_are_the_farthest_first_and_none_whose_direction_is_uncertain():
     assert set(pairs[0]) == {"view0", "view3"}
     assert all(abs(int(one[-1]) - int(other[-1])) >= 2 for one, other in pairs)
     assert list(pairs_to_match(replace(POSE, view_sigma_m=30.0))) == []
+
+
+def test_most_pairs_decide_and_no_more_are_matched_than_that_takes():
+    asked = []
+
+    def motions_between(*wrong):
+        def found(one, other):
+            asked.append({one, other})
+            is_wrong = {one, other} in wrong or not wrong
+            turned = motion(heading_deg=80.0 * is_wrong)
+            return [turned if one < other else turned.inverse]
+
+        return found
+
+    farthest, next_ones = {"view0", "view3"}, [{"view0", "view2"}, {"view1", "view3"}]
+    assert is_contradicted(POSE, motions_between()), "all pairs"
+    assert len(asked) == 2
+    assert not is_contradicted(POSE, motions_between(farthest)), "matches of views far from each other feign motions"
+    assert is_contradicted(POSE, motions_between(farthest, *next_ones))
+    assert not is_contradicted(POSE, lambda *_: []), "no views see enough of the same"

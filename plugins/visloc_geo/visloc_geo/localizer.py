@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from itertools import islice
 
 import numpy as np
 import pycolmap
@@ -22,11 +21,11 @@ from visloc_geo.descriptor_files import load_descriptors
 from visloc_geo.features import ImageDescriber, feature_config, load_keypoints
 from visloc_geo.likeness import count_alike
 from visloc_geo.retrieval import Place, ViewIndex, places
-from visloc_geo.rivals import RIVAL_SHARE, decided
+from visloc_geo.rivals import LEAST_MATCHES, RIVAL_SHARE, decided
 from visloc_geo.solving.locate import locate
 from visloc_geo.solving.two_view import verify
 from visloc_geo.solving.types import GeoKind, GeoReason, GeoRejection, PhotoPose, Reference, Tag
-from visloc_geo.solving.view_motions import contradicts, pairs_to_match
+from visloc_geo.solving.view_motions import is_contradicted
 from visloc_geo.solving.view_rotation import motions_of
 from visloc_geo.stuck_compass import views_of_stuck_compass, words_of
 from visloc_geo.tag_conflicts import TagConflicts, tag_conflicts
@@ -51,7 +50,6 @@ _PROBES = 2  # views of a place that are matched before the others
 _MIN_MATCHES = 20  # of a view that may show the same
 _MIN_FEATURES = 50
 _CACHED_VIEWS = 256
-_MOST_PAIRS = 3  # of views that are matched with each other until one sees enough of the same
 _CACHED_MOTIONS = 4096
 
 
@@ -235,27 +233,23 @@ class GeoLocalizer:
         frame, pixels = query.frame, query.features.keypoints.astype(np.float64)
         focal_sigma = _focal_sigma(frame.calibration, references)
         found = locate(frame.camera, pixels, references, self.config.solving, tag, focal_sigma, self._common)
-        if isinstance(found, PhotoPose) and self._is_contradicted(found):
+        if isinstance(found, PhotoPose) and is_contradicted(found, self._motions_between):
             counts = {"inliers": float(len(found.inliers)), "views": float(len(found.views))}
             return GeoRejection(GeoReason.VIEWS_CONTRADICT, counts, found.best_tag)
         return _judged(found, len(pixels))
 
-    def _is_contradicted(self, pose: PhotoPose) -> bool:
-        """Whether the first pair of a pose's views that see enough of the same have moved otherwise."""
-        for one, other in islice(pairs_to_match(pose), _MOST_PAIRS):
-            motions = self._motions_between(one, other)
-            if motions:
-                return all(contradicts(pose, one, other, motion) for motion in motions)
-        return False
-
     def _find_motions(self, one: str, other: str) -> Sequence[SE3]:
-        """The motions ``one_from_other`` that explain the matches of two views, of length 1; none without enough."""
+        """The motions ``one_from_other`` that explain the matches of two views, of length 1; none without enough.
+
+        Views far from each other along a street have few right matches, and wrong ones that agree with a motion.
+        """
         first = self._views[self._row_of[one]]
         features = self._keypoints(one)
         assert first.camera is not None
         pixels, references = features.keypoints.astype(np.float64), self._match_views(features, [self._row_of[other]])
         verified = verify(first.camera, pixels, references, self.config.solving)
-        return [motion for view in verified for motion in motions_of(first.camera, pixels, view)]
+        sure = (view for view in verified if len(view.matches) >= LEAST_MATCHES)
+        return [motion for view in sure for motion in motions_of(first.camera, pixels, view)]
 
     def _near_best(self, references: Sequence[Reference], found: GeoRejection) -> list[Reference]:
         """The views around the best one: others of a place may show its twin at the other end of a street."""

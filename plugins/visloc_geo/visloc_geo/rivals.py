@@ -13,9 +13,10 @@ from visloc_ros.localization.evidence import SURE_LOG_ODDS
 
 RIVAL_SHARE = 0.25
 """Of the matches of the best view: a twin of a place shares as many, fewer where its views are farther away."""
+LEAST_MATCHES = 50
+"""Of images that show the same: two streets that are no twins have 43 of 1024 keypoints in common."""
 
 _SHARE_WITHOUT_POSE = 0.5  # the best view may show the same from far away: two photos of a street, 45 m apart, 0.27
-_LEAST_MATCHES = 50  # two streets that are no twins have 43 of 1024 keypoints in common
 _SAME_SIGMAS = 2.0  # two poses that differ by less may be one
 _MOST_SIGMAS = 4.0  # a prior that is farther from all places is wrong itself
 
@@ -54,7 +55,7 @@ def decided(pose: PhotoPose, rivals: Iterable[PhotoPose | GeoRejection], prior: 
     """
     found = _claim_of_pose(pose)
     others = [claim for claim in map(_claim_of, rivals) if claim is not None and claim.is_apart(found)]
-    others = [one for one in others if one.num_matches >= max(_LEAST_MATCHES, one.least_share * found.num_matches)]
+    others = [one for one in others if one.num_matches >= max(LEAST_MATCHES, one.least_share * found.num_matches)]
     if not others:
         return pose
     preferred = None if prior is None or prior.position is None else _preferred([found, *others], prior)
