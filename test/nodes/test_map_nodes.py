@@ -332,18 +332,22 @@ def build_goal(harness, **fields):
 
 
 def build_in_two_stages(tell, plan):
-    """Stands for a build that reports its progress."""
+    """Stands for a build that reports its progress, and ends once a file has appeared."""
     for stage in ("select", "extract"):
         tell("stage", stage, 3)
         for _ in range(3):
             tell("advance", 1)
+    while not Path(plan.source).exists():
+        time.sleep(0.01)
     return MapSummary("room", 3, 2, 500, 1500, 3.0, 0.5, True, True)
 
 
 def test_a_map_is_built_by_an_action_that_reports_its_progress(tmp_path, ros_domain, monkeypatch):
     monkeypatch.setattr(map_builder_node, "build", build_in_two_stages)
     with started(MapBuilderNode, "-p", f"maps_folder:={tmp_path}") as harness:
-        goal = build_goal(harness, source="drive", name="room")
+        goal = build_goal(harness, source=str(tmp_path / "go on"), name="room")
+        harness.wait_for(lambda: len(goal.feedback) == 8, "feedback")  # once a goal has ended a client takes no more
+        (tmp_path / "go on").touch()
         status, result = goal.result()
         assert (status, result.code) == (GoalStatus.STATUS_SUCCEEDED, result.SUCCESS), result.message
         assert (result.registered_images, result.total_images, result.points) == (2, 3, 500)
