@@ -1,4 +1,4 @@
-"""Fits ``geo.coverage.GEO_RECALL``, the expected recall of photos in a street, and compares it in other streets.
+"""Fits ``coverage.GEO_RECALL``, the expected recall of photos in a street, and compares it in other streets.
 
 Run: OMP_NUM_THREADS=1 python -m plugins.visloc_geo.benchmarks.coverage --data ../shared/data \\
          --markdown plugins/visloc_geo/results/geolocation.md
