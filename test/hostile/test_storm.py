@@ -18,7 +18,7 @@ MESSAGES, CALLS = (50 * EXAMPLES, 5 * EXAMPLES) if EXAMPLES else (600, 40)
 MOST_GROWTH = 1.05
 
 
-@pytest.mark.timeout(0 if EXAMPLES else 240)
+@pytest.mark.timeout(0 if EXAMPLES else 400)
 def test_the_nodes_outlive_a_storm(tmp_path, ros_domain):
     command = [sys.executable, HERE / "storm.py", DEMO_MAP, tmp_path, str(MESSAGES), str(CALLS), "1"]
     environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}

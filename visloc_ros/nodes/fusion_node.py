@@ -253,7 +253,7 @@ class ModeService:
         mode = request.mode
         if mode not in MODES:
             response.code = SetMode.Response.INVALID_MODE
-            response.message = f"there is no mode '{mode}': choose one of {', '.join(MODES)}"
+            response.message = f"there is no mode '{mode[:40]}': choose one of {', '.join(MODES)}"
         elif not self._node.is_active:
             response.code = SetMode.Response.NOT_ACTIVE
             response.message = "the node is not active: set the parameter 'mode', then configure and activate it"
