@@ -33,7 +33,8 @@ test: setup ## Run all tests, the lint checks included
 	@$(RUN)/pytest --numprocesses $$(( $$(nproc) + 1 )) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 fuzz: setup ## Search for hours for inputs that break the package; EXAMPLES=<number> for each search
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(RUN)/pytest test/hostile test/core/test_map_history.py --timeout 0
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),20000) $(RUN)/pytest --timeout 0 \
+		test/hostile test/core/test_map_history.py $(wildcard plugins/*/test/test_hostile_*.py plugins/*/test/*_history.py)
 
 soak: setup ## Run all nodes for an hour, and report deaths and growing memory; DURATION=<seconds>
 	@$(RUN)/python -m benchmarks.soak --seconds $(or $(DURATION),3600) --plot out/soak.png
@@ -58,10 +59,10 @@ site: setup ## Write the documentation as a site, site/index.html; which loads n
 policy: setup ## Write security/visloc.policy.xml, the rights of the nodes (SROS 2), from the nodes
 	@$(RUN)/python -m visloc_ros.nodes.security_policy security/visloc.policy.xml --without-plugins
 
-lock: setup ## Resolve requirements.in into requirements.lock; UPGRADE=1 moves all pins to the newest versions
+lock: setup ## Resolve the requirements into requirements.lock; UPGRADE=1 moves all pins to the newest versions
 	$(RUN)/uv pip compile --universal --python-version 3.10 --generate-hashes $(addprefix --no-emit-package ,$(UNUSED)) \
 	  --custom-compile-command "make lock" \
-	  $(if $(UPGRADE),--upgrade) --quiet requirements.in --output-file requirements.lock
+	  $(if $(UPGRADE),--upgrade) --quiet requirements.in $(wildcard plugins/*/requirements.in) --output-file requirements.lock
 
 clean: ## Remove .venv, build outputs and caches
 	rm -rf $(VENV) build install log site .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -7,7 +7,6 @@ PACKAGE = "visloc_ros"
 SHARED_FOLDERS = ("config", "foxglove", "launch", "maps", "rviz", "security", "urdf")
 NODES = (
     "anchor_node",
-    "remote_anchor_node",
     "fusion_node",
     "localization_node",
     "map_builder_node",
@@ -49,7 +48,7 @@ setup(
     maintainer="visloc_ros maintainers",
     maintainer_email="maintainers@visloc-ros.invalid",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["templates/*", "profiles/*", "page/*", "page/three/*"]},
+    package_data={"": ["templates/*", "profiles/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

@@ -1,4 +1,4 @@
-"""Runs the benchmarks with figures that a GPU changes: networks, anchors, many clients, builds, trainings.
+"""Runs the benchmarks with figures that a GPU changes: networks, anchors, builds, trainings.
 
 Run: python -m benchmarks.gpu --data ../shared/data
 Tables go to ``results/gpu.md``. Without CUDA it reports that and runs nothing. If a benchmark fails, the others still
@@ -12,7 +12,6 @@ import torch
 from benchmarks.suite import Benchmark, parse_arguments, run_suite
 
 TABLES = ("--device", "cuda", "--markdown", "{results}/gpu.md")
-CLIENTS = ("--data", "{data}", "--work", "out/anchor_gpu/maps", "--clients", "32", "--seconds", "20")
 BENCHMARKS = (
     Benchmark("anchor.networks", ("--data", "{data}", *TABLES, "--json", "{results}/networks_gpu.json")),
     Benchmark("anchor.stages", ("--data", "{data}", *TABLES, "--work", "out/anchor_gpu")),
@@ -20,7 +19,6 @@ BENCHMARKS = (
         "anchor.stages",
         ("--data", "{data}", *TABLES, "--work", "out/anchor_gpu_1024", "--keypoints", "1024", "--top-k", "10"),
     ),
-    Benchmark("load", (*CLIENTS, "--markdown", "{results}/gpu.md")),
     Benchmark("mapping.preparing", ("--data", "{data}", "--markdown", "{results}/gpu.md")),
     Benchmark(
         "mapping.build_time", ("--data", "{data}", "--work", "out/build_time_gpu", "--markdown", "{results}/gpu.md")

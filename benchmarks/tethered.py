@@ -5,9 +5,8 @@ Run as root: python -m benchmarks.tethered --markdown results/ros.md
 Two network namespaces, joined by a pair of virtual Ethernet devices, stand for the two machines; each has its own
 shared memory. The robot runs the simulated camera, odometry and fusion, without a map; the other machine runs the
 anchor node, which receives keyframes. Phases: a good link; the link down for 30 s; the link up again; then a relay that
-delays each anchor by 0.2 to 3 s, and loses 5 % of them. Then the same over HTTP: the remote anchor node asks ``visloc
-serve``, which is killed for 20 s, and restarted. The simulated camera knows the truth. A jump is a step of the pose
-beyond the true one.
+delays each anchor by 0.2 to 3 s, and loses 5 % of them. The simulated camera knows the truth. A jump is a step of the
+pose beyond the true one.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,11 +35,10 @@ from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import RELIABLE
 
-ROBOT, SERVER = "visloc_robot", "visloc_server"
+ROBOT, SERVER = "visloc_robot", "visloc_search"
 ADDRESSES = {ROBOT: "10.77.0.1/24", SERVER: "10.77.0.2/24"}
 ENVIRONMENT = {"ROS_DOMAIN_ID": "77", "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "1"}
 START_S, GOOD_S, DOWN_S, AGAIN_S, RELAY_S = 60.0, 30.0, 30.0, 20.0, 60.0
-KILLED_S, PORT = 20.0, 8090
 DELAYS_S, LOST_SHARE = (0.2, 3.0), 0.05
 RANKS = {"p50": 50, "p95": 95, "max": 100}
 
@@ -56,7 +52,7 @@ def main() -> None:
     if arguments.part:
         spin(Relay)
         return
-    phases = run_phases() | run_http_phases()
+    phases = run_phases()
     report = {**provenance(), "phases": phases}
     write_outputs(arguments, "The search on another machine", report, as_table(phases))
 
@@ -81,12 +77,14 @@ class Machine:
         self._stack.callback(stop, process)
         return process
 
-    def start_node(self, name: str, parameters: Mapping[str, object], **topics: str) -> subprocess.Popen[bytes]:
-        """Start a node of this package."""
+    def start_node(self, module: str, parameters: Mapping[str, object], **topics: str) -> subprocess.Popen[bytes]:
+        """Start a node, by its module or, of this package, by its name."""
         given = [word for key, value in parameters.items() for word in ("-p", f"{key}:={json.dumps(value)}")]
         renamed = [word for key, value in topics.items() for word in ("-r", f"{key.replace('__', '/')}:={value}")]
         quiet = ["--ros-args", "--log-level", "warn"]
-        return self.start(sys.executable, "-m", f"visloc_ros.nodes.{name}", *quiet, *given, *renamed)
+        return self.start(
+            sys.executable, "-m", module if "." in module else f"visloc_ros.nodes.{module}", *quiet, *given, *renamed
+        )
 
 
 @contextmanager
@@ -145,32 +143,6 @@ def run_phases() -> Figures:
         server.start(sys.executable, "-m", "benchmarks.tethered", "--part", "relay")
         wait_until(heard, "LOCALIZED", START_S)
         phases["anchors 0.2 to 3 s late, 5 % lost"] = phase(heard, RELAY_S)
-        return phases
-
-
-def run_http_phases() -> Figures:
-    """Figures of each phase with anchors over HTTP."""
-    with tempfile.TemporaryDirectory() as name, machines() as (robot, server):
-        folder, token = Path(name), Path(name) / "token"
-        heard, maps = folder / "heard.jsonl", folder / "maps"
-        token.write_text(secrets.token_urlsafe(), encoding="utf-8")
-        maps.mkdir()
-        shutil.copy(DEMO_MAP, maps)
-        serve = (sys.executable, "-m", "visloc_ros.apps.cli", "serve", "--maps", str(maps), "--token-file", str(token))
-        address = ADDRESSES[SERVER].partition("/")[0]
-        searching = server.start(*serve, "--host", address, "--port", str(PORT))
-        robot.start_node("simulated_camera_node", {})
-        camera = {"camera.transport": "compressed"}
-        robot.start_node("localization_node", camera | {"map_tracking.enabled": False})
-        asked = {"server_url": f"http://{address}:{PORT}", "token_file": str(token)}
-        robot.start_node("remote_anchor_node", camera | asked)
-        robot.start("sh", "-c", f"exec {sys.executable} -m benchmarks.listener > {heard}")
-        wait_until(heard, "LOCALIZED", START_S)
-        phases = {"HTTP, good link": phase(heard, GOOD_S)}
-        searching.kill()
-        phases["HTTP, server killed"] = phase(heard, KILLED_S)
-        server.start(*serve, "--host", address, "--port", str(PORT))
-        phases["HTTP, server started again"] = phase(heard, AGAIN_S)
         return phases
 
 

@@ -1,6 +1,11 @@
 # The nodes of a robot. To build and run it: docs/with_containers.md.
 ARG ROS_DISTRO=jazzy
 
+FROM docker.io/library/ros:${ROS_DISTRO}-ros-base AS plugins
+COPY plugins /plugins
+# A file of its own: as long as it is the same, the packages are not installed again.
+RUN cat /plugins/*/requirements.in > /plugins.in
+
 FROM docker.io/library/ros:${ROS_DISTRO}-ros-base AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -10,6 +15,7 @@ WORKDIR /workspace/src/visloc_ros
 # torch of the lock runs on CPU and CUDA. An image for CPU alone: TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG TORCH_INDEX=""
 COPY pyproject.toml requirements-runtime.in requirements.lock containers/install_requirements.sh ./
+COPY --from=plugins /plugins.in ./
 RUN sh install_requirements.sh /opt/visloc/python
 COPY . .
 RUN . "/opt/ros/$ROS_DISTRO/setup.sh" \

@@ -2,9 +2,10 @@
 
 mode:=hloc leaves the odometry out, mode:=odom everything that needs a map. Another machine searches with
 anchor_host:=remote over ROS (tethered_robot.launch.py, tethered_anchor.launch.py), and with
-anchor_host:=http://HOST:8090 over HTTP (visloc serve).
+anchor_host:=http://HOST:8090 over HTTP, if a plug-in asks there.
 """
 
+from visloc_ros.core.plugin_nodes import is_address
 from visloc_ros.nodes.launching import (
     CAMERA,
     CAMERA_PARAMETERS,
@@ -14,6 +15,7 @@ from visloc_ros.nodes.launching import (
     RVIZ,
     SEARCH,
     Argument,
+    asking_process,
     camera_topics,
     describe,
     further_cameras,
@@ -31,11 +33,11 @@ ARGUMENTS = {
     **CAMERA,
     "cameras": Argument("", "Namespaces of further cameras, whose topics are named as the first one's: '/left /rear'"),
     "odometry_backend": Argument("klt", "Name of an odometry that is installed; plug-ins add others than klt"),
-    "anchor_host": Argument("local", "Where images are searched: local, remote, or the address of visloc serve"),
+    "anchor_host": Argument("local", "Where images are searched: local, remote, or an address that a plug-in asks"),
     "search": SEARCH,
     "fix_topic": Argument("fix", "NavSatFix topic of a satellite receiver, if there is one: where to search first"),
-    "server_map": Argument("", "Name of the map on that server; not needed where there is only one"),
-    "token_file": Argument("", "File with the token of that server, if it has one"),
+    "server_map": Argument("", "Name of the map at that address; not needed if there is only one"),
+    "token_file": Argument("", "File with the token for that address, if it wants one"),
     "composition": switch(False, "Whether the search runs in the process of odometry and fusion: takes less memory"),
     "map_tracking": switch(True, "Whether map points are tracked between anchors; needs the map on this machine"),
     "map_frame": Argument("map", "Frame of the map"),
@@ -57,22 +59,11 @@ FUSION = {
     "publish_odom_to_base_tf": "publish_odom_tf",
 }
 SEARCHING = {"map_path": "map_path", "map_frame": "map_frame", "anchor.search": "search"}
-ASKING = {
-    "server_url": "anchor_host",
-    "server_map": "server_map",
-    "token_file": "token_file",
-    "map_frame": "map_frame",
-}
 TRACKING = {
     "odometry.backend": "odometry_backend",
     "map_tracking.map_path": "map_path",
     "map_tracking.map_frame": "map_frame",
 }
-
-
-def is_address(host):
-    """Whether images are searched over HTTP."""
-    return host.startswith(("http://", "https://"))
 
 
 def start(given):
@@ -102,7 +93,7 @@ def start(given):
         heard = cameras | others | receivers | transforms
         processes.append(process("anchor_node", given, SEARCHING | CAMERA_PARAMETERS, heard, rig))
     if given["mode"] != "odom" and is_address(host):
-        processes.append(process("remote_anchor_node", given, ASKING | CAMERA_PARAMETERS, cameras))
+        processes.append(asking_process(given, cameras))
     processes += plugin_processes(given, cameras | receivers | transforms)
     processes.append(process("map_builder_node", given, CAMERA_PARAMETERS, cameras | sensors | transforms))
     if given["viewer"]:

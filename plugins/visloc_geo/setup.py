@@ -6,6 +6,13 @@ from setuptools import find_packages, setup
 PACKAGE = "visloc_geo"
 VERSION = re.search(r'^__version__ = "(.+)"$', Path(PACKAGE, "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
 
+
+def requirements():
+    """What ``requirements.in`` names, without the comments."""
+    lines = (line.split("#")[0].strip() for line in Path("requirements.in").read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
 setup(
     name=PACKAGE,
     version=VERSION.group(1),
@@ -23,7 +30,7 @@ setup(
         (f"share/{PACKAGE}/config", ["config/geo_node.yaml"]),
     ],
     python_requires=">=3.10",
-    install_requires=["visloc_ros", "pygeomag"],
+    install_requires=["visloc_ros", *requirements()],
     extras_require={"streets": ["osmnx>=2"]},
     zip_safe=False,
     entry_points={

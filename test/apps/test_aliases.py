@@ -87,16 +87,6 @@ def test_app_and_run_batch_make_maps_where_those_tools_look_for_them(place):
     assert one["state"] == "there already"
 
 
-def test_server_lists_the_scenes(place, monkeypatch):
-    ports = []
-    monkeypatch.setattr(
-        "visloc_ros.server.lasting.answer_requests", lambda listener, _: ports.append(listener.getsockname()[1])
-    )
-    done = visloc("server", "--port", 8091)
-    assert (done.exit_code, ports) == (0, [8091]), done.output
-    assert "1 maps of data/hloc_reference" in done.output
-
-
 def test_viewer_takes_the_first_webcam(place, monkeypatch):
     asked = []
     monkeypatch.setattr(

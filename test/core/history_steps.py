@@ -17,20 +17,17 @@ from small_map import MANIFEST
 
 from visloc_ros.core.coordinate_frame import CoordinateFrame
 from visloc_ros.core.errors import VislocError
-from visloc_ros.core.file_chunks import chunks_of
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.core.manifest import in_frame, read_manifest
 from visloc_ros.core.map import LocalFeatures, open_map
-from visloc_ros.core.map_files import list_files
 from visloc_ros.core.map_folder import remove_map
 from visloc_ros.core.map_preparation import add_prepared
-from visloc_ros.core.map_versions import changed_folder, list_versions, roll_back, successor
+from visloc_ros.core.map_versions import changed_folder, roll_back, successor
 from visloc_ros.core.map_writer import save_map, write_map
 from visloc_ros.mapping.alignment.aligned_map import align_map
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.scale import transform
 from visloc_ros.mapping.sfm_database import registered_poses
-from visloc_ros.server.pulling import pull_map
 
 CHANGES = {"os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -149,32 +146,6 @@ def prepare(text, path):
 def rename(target, path):
     if path.exists() and not target.exists():
         path.rename(target)
-
-
-class FolderClient:
-    """What a client of a server gives of a map in a folder of it."""
-
-    received = 0
-
-    def __init__(self, folder):
-        self._folder = folder
-
-    def map_files(self, name):
-        return list_files(self._folder / name)
-
-    def _file(self, name, file, version):
-        versions = {one.number: one.folder for one in list_versions(self._folder / name)}
-        return versions[version] / file
-
-    def file_part(self, name, file, version, begin, end):
-        yield self._file(name, file, version).read_bytes()[begin:end]
-
-    def file_chunks(self, name, file, version, *_):
-        return chunks_of(self._file(name, file, version))
-
-
-def pull(server, path):
-    pull_map(FolderClient(server), path.name, path)
 
 
 def delete(path):

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from fastapi.testclient import TestClient
 from kitchen_map import contents
 from room_parts import ROOM, disturbed, frame_of, part_of_room, saved
 from typer.testing import CliRunner
@@ -22,7 +21,6 @@ from visloc_ros.core.map import open_map, pack_map
 from visloc_ros.core.map_check import check_map
 from visloc_ros.core.map_folder import read_entry
 from visloc_ros.core.progress import SilentProgress
-from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_ros.core.similarity_estimate import SimilarityEstimate
 from visloc_ros.core.statistics import chi_square_quantile
 from visloc_ros.core.tangent import perturbed_similarity, pose_difference
@@ -32,10 +30,7 @@ from visloc_ros.mapping import make_atlas
 from visloc_ros.mapping.alignment.aligned_map import align_map
 from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_ros.mapping.merging.map_links import MapLink, find_links, place_along
-from visloc_ros.server.app import make_app
-from visloc_ros.server.config import ServerConfig
 from visloc_ros.simulation import SimulationConfig, simulate
-from visloc_ros.sources.ros_images import encode_jpeg
 
 FIRST, SECOND = range(10), [row for row in range(10, 30) if row != 28]
 ONLY_IN_SECOND = 28  # a view of which the first part shows nothing
@@ -293,20 +288,6 @@ def seen():
     """A frame of a drive through the room, and its true pose."""
     drive = simulate(SimulationConfig(duration_s=4.0, rate_hz=1.0), "localize")
     return drive.frame(0), drive.pose(0)
-
-
-def test_a_server_searches_an_atlas(made, seen):
-    frame, map_from_camera = seen
-    camera = frame.camera
-    words = " ".join(map(str, [camera.model.name, camera.width, camera.height, *camera.params]))
-    server = TestClient(make_app(ServerConfig(made[0])), base_url="http://localhost", client=("127.0.0.1", 1))
-    with server as client:
-        image = {"image": ("image.jpg", encode_jpeg(frame.image, 95))}
-        answer = client.post("/localize", files=image, data={"map": "both", "camera": words}).json()
-        assert {one["name"] for one in client.get("/reference/status").json()} == {"both", "first", "second"}
-    assert answer["success"], answer
-    assert pose_from_mapping(answer["map_from_camera"]).is_close(map_from_camera, 0.03, 0.5)
-    assert answer["atlas_map"] in {"first", "second"}
 
 
 def test_an_anchor_node_searches_an_atlas(made, seen, ros_domain):

@@ -21,7 +21,6 @@ from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
-from visloc_ros.nodes.remote_anchor_node import RemoteAnchorNode
 from visloc_ros.nodes.security_policy import PARAMETER_SERVICES, list_processes, policy
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 from visloc_ros.nodes.viewer_node import ViewerNode
@@ -41,10 +40,6 @@ RUNS = {
     ),
     "odometry_node": (lambda: [OdometryNode()], [(*RAW, *FOLLOWING), COMPRESSED]),
     "anchor_node": (lambda: [AnchorNode()], [(*one, "-p", f"map_path:={MAP}") for one in (RAW, COMPRESSED)]),
-    "remote_anchor_node": (
-        lambda: [RemoteAnchorNode()],
-        [(*one, "-p", "server_url:=http://localhost:1") for one in (RAW, COMPRESSED)],
-    ),
     "fusion_node": (lambda: [FusionNode()], [()]),
     "map_builder_node": (lambda: [MapBuilderNode()], [RAW, COMPRESSED]),
     "simulated_camera_node": (lambda: [SimulatedCameraNode()], [("-p", "simulation.duration_s:=0.1")]),

@@ -27,7 +27,6 @@ LAYERS = (
     "simulation",
     "evaluation",
     "viewer",
-    "server",
     "nodes",
     "apps",
 )

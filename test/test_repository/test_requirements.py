@@ -51,6 +51,7 @@ def test_every_requirement_has_a_reason_and_a_pin() -> None:
         "requirements-runtime.in",
         "requirements-ros.in",
         "visloc_msgs/requirements-build.in",
+        *(str(path) for path in REPOSITORY.glob("plugins/*/requirements.in")),
     ):
         assert requirements(file) <= pins
         lines = (REPOSITORY / file).read_text(encoding="utf-8").splitlines()

@@ -52,7 +52,6 @@ def test_it_is_small_and_holds_the_package_with_its_data_alone(wheel):
     assert not [name for name in names if "/test" in name or "conftest" in name]
     for suffix in ("visloc_ros/core/profiles/fastdds_large_images.xml", "share/visloc_ros/maps/demo_room.tar.gz"):
         assert [name for name in names if name.endswith(suffix)], suffix
-    assert any(name.startswith("visloc_ros/server/page/") for name in names)
 
 
 def test_it_asks_for_what_it_imports_and_for_ros_as_an_extra(metadata):

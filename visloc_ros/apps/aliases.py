@@ -23,7 +23,6 @@ ALIASES = {
     "plot-trajectory": Alias("plot", {"output": "trajectory.png"}),
     "view-trajectory": Alias("view"),
     "viewer": Alias("view", {"live": "0"}),
-    "server": Alias("serve", {"maps": REFERENCE_MAPS}),
 }
 
 

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from visloc_ros import __version__
 from visloc_ros.apps.aliases import find_alias, told_apart
 from visloc_ros.apps.command_types import Alias
-from visloc_ros.apps.commands import LASTING, ListedCommand, all_commands, listed_commands
+from visloc_ros.apps.commands import ListedCommand, all_commands, listed_commands
 from visloc_ros.apps.console import console, error_console
 from visloc_ros.apps.repeated_warnings import one_of_a_kind
 from visloc_ros.core.errors import SetupError, VislocError
@@ -83,7 +83,8 @@ def common(
     threadpool_limits(1, "blas")  # the matrices are small: more threads only spin
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    if not verbose and find_alias(context.invoked_subcommand or "").command not in LASTING:
+    invoked = all_commands().get(find_alias(context.invoked_subcommand or "").command)
+    if not verbose and not (invoked and invoked.is_lasting):
         context.with_resource(one_of_a_kind())
 
 

@@ -1,4 +1,4 @@
-"""``visloc maps``: lists, describes, checks, merges, joins to an atlas, reduces, pulls and deletes maps."""
+"""``visloc maps``: lists, describes, checks, merges, joins to an atlas, reduces and deletes maps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from visloc_ros import mapping
 from visloc_ros.apps.command_atlas import atlas
 from visloc_ros.apps.command_coverage import coverage
 from visloc_ros.apps.command_doctor import examine_map, examine_versions
-from visloc_ros.apps.command_pull import pull
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite
 from visloc_ros.core.atlas_file import ATLAS_NAME, is_atlas, read_atlas_file, to_mapping
@@ -27,11 +26,10 @@ from visloc_ros.core.map_folder import MapEntry, list_maps, read_entry, remove_m
 from visloc_ros.localization.searchable_map import reduce_map_to, searches_of
 from visloc_ros.mapping.own_error import own_error_in_words
 
-app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce, pull and delete maps.")
+app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce and delete maps.")
 
 app.command()(coverage)
 app.command()(atlas)
-app.command()(pull)
 
 Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
 

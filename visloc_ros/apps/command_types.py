@@ -12,12 +12,14 @@ from visloc_ros.core.plugins import installed_plugins
 class Command(NamedTuple):
     """A command: its module, function or group of commands in it, and the line that lists it.
 
-    A module without a dot is one of ``visloc_ros.apps``.
+    A module without a dot is one of ``visloc_ros.apps``. One that is lasting runs until it is stopped: it shows every
+    warning.
     """
 
     module: str
     function: str
     line: str = ""
+    is_lasting: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Alias:
 class PluginCommands:
     """What a plug-in adds to the command line; an entry point of the group ``visloc.commands`` names such an object.
 
-    ``hidden`` are commands that the help does not list: programs of other tools.
+    A command 'GROUP COMMAND' becomes one of that group of ours. ``hidden`` are commands that the help does not list:
+    programs of other tools.
     """
 
     commands: Mapping[str, Command] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from visloc_ros.apps.processes import (
     run_until_stopped,
 )
 from visloc_ros.core.errors import ConfigError, MapError
+from visloc_ros.core.plugin_nodes import remote_search
 from visloc_ros.core.types import Mode
 
 RESTART_AFTER_S = 2.0  # as in visloc.launch.py
@@ -47,10 +48,10 @@ def up(
     ] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="Also start the simulated camera.")] = False,
     anchor_host: Annotated[
-        str, typer.Option(help="Address of 'visloc serve', which searches instead: http://gpu-box:8090.")
+        str, typer.Option(help="Address that a plug-in asks, and that searches instead: http://gpu-box:8090.")
     ] = "",
-    server_map: Annotated[str, typer.Option(help="Name of the map there; not needed where there is only one.")] = "",
-    token_file: Annotated[Path | None, typer.Option(help="File with the token of that server.")] = None,
+    server_map: Annotated[str, typer.Option(help="Name of the map there; not needed if there is only one.")] = "",
+    token_file: Annotated[Path | None, typer.Option(help="File with the token for that address.")] = None,
     map_tracking: MapTracking = True,
     search: Search = "",
     composition: Annotated[
@@ -104,7 +105,7 @@ def _check_search(mode: Mode, anchor_host: str, composition: bool, search: str) 
     if composition and (mode is not Mode.FUSED or anchor_host):
         raise ConfigError("--composition needs --mode fused and no --anchor-host: there is nothing else to join")
     if search and anchor_host:
-        raise ConfigError(f"{anchor_host} searches as it was started: give --search to 'visloc serve'")
+        raise ConfigError(f"{anchor_host} searches as it was started: give --search there")
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,10 @@ class _Robot:
         return NodeSpec("anchor_node", {**self.camera, **own}, self.params_file, {**self.images, **self.place})
 
     def searching_on(self, server_url: str, server_map: str, token_file: Path | None) -> NodeSpec:
-        """The node that lets a server search images."""
+        """The node that lets another machine search images. Raises ConfigError if none is installed."""
         own = {"server_url": server_url, "server_map": server_map, "token_file": str(token_file or "")}
-        return NodeSpec("remote_anchor_node", {**self.camera, **own}, self.params_file, {**self.images, **self.place})
+        node, topics = remote_search(server_url), {**self.images, **self.place}
+        return NodeSpec(node.executable, {**self.camera, **own}, self.params_file, topics, module=node.module)
 
     def localizing(
         self, mode: Mode, composition: bool, searching: NodeSpec, fusion: Parameters, following: Parameters

@@ -50,7 +50,7 @@ COMMANDS = {
         "update_map",
         "Update a map by a recording made in it: what is gone leaves the map, what is new joins it.",
     ),
-    "maps": Command("command_maps", "app", "List, describe, check, merge, reduce, pull and delete maps."),
+    "maps": Command("command_maps", "app", "List, describe, check, merge, reduce and delete maps."),
     "localize": Command("command_localize", "localize", "Localize frames one by one: a line each, failures too."),
     "instances": Command(
         "command_instances",
@@ -83,6 +83,7 @@ COMMANDS = {
         "command_view",
         "view",
         "Show a map in the browser, with a trajectory to play, or a camera that is found live; Ctrl-C stops it.",
+        is_lasting=True,
     ),
     "evaluate": Command(
         "command_evaluate",
@@ -99,16 +100,12 @@ COMMANDS = {
         "import_hloc_map",
         "Make a map of a folder of stock hloc: where its file names do not name the extractor, or for --metric.",
     ),
-    "serve": Command(
-        "command_serve",
-        "serve",
-        "A page in the browser, and answers over HTTP: where a camera is, which maps there are; Ctrl-C stops it.",
-    ),
     "up": Command(
         "command_up",
         "up",
         "Start odometry with map tracking, anchors, fusion and the map builder, and restart what dies; "
         "Ctrl-C stops them.",
+        is_lasting=True,
     ),
     "doctor": Command(
         "command_doctor",
@@ -131,7 +128,17 @@ COMMANDS = {
 
 def listed_commands() -> dict[str, Command]:
     """The commands that the help lists: our own, then those of plug-ins."""
-    return dict(ChainMap(*(dict(one.commands) for one in plugin_commands()), COMMANDS))
+    return {name: one for name, one in ChainMap(*_of_plugins(), COMMANDS).items() if " " not in name}
+
+
+def commands_in(group: str) -> dict[str, Command]:
+    """The commands that plug-ins add to a group of ours, by their names in it."""
+    added = ChainMap(*_of_plugins()).items()
+    return {name.removeprefix(f"{group} "): one for name, one in added if name.startswith(f"{group} ")}
+
+
+def _of_plugins() -> list[dict[str, Command]]:
+    return [dict(one.commands) for one in plugin_commands()]
 
 
 def all_commands() -> dict[str, Command]:
@@ -139,30 +146,32 @@ def all_commands() -> dict[str, Command]:
     return dict(ChainMap(*(dict(one.hidden) for one in plugin_commands()), listed_commands()))
 
 
-LASTING = ("serve", "up", "view")
-"""Commands that run until they are stopped: they show every warning."""
-
-
 class ListedCommand(TyperCommand):
     """A command by its line in the list, and the means to import it."""
 
     def __init__(self, name: str, alias: Alias) -> None:
         self.listed = all_commands()[alias.in_list]
-        self._below = alias.command.partition(" ")[2]
+        self._group, _, self._below = alias.command.partition(" ")
         self._defaults = dict(alias.defaults)
         super().__init__(name, help=self.listed.line)
 
     def load(self) -> Any:
         """Import the command, or the group of commands."""
-        module = self.listed.module
-        given = getattr(import_module(module if "." in module else f"visloc_ros.apps.{module}"), self.listed.function)
-        if not isinstance(given, typer.Typer):
-            given = _alone(given)
-        command: Any = typer.main.get_command(given)
+        command = _imported(self.listed)
+        for name, added in commands_in(self._group).items():
+            command.commands[name] = _imported(added)
+            command.commands[name].name = name
         if self._below:
             command = command.commands[self._below]
         command.name, command.context_settings["default_map"] = self.name, self._defaults
         return command
+
+
+def _imported(listed: Command) -> Any:
+    """A command, or a group of commands, by its place."""
+    module = listed.module if "." in listed.module else f"visloc_ros.apps.{listed.module}"
+    given = getattr(import_module(module), listed.function)
+    return typer.main.get_command(given if isinstance(given, typer.Typer) else _alone(given))
 
 
 def _alone(function: Callable[..., None]) -> typer.Typer:

@@ -42,7 +42,7 @@ APART: Mapping[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) e
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node process: its module under ``visloc_ros.nodes``, parameters and remappings.
+    """One node process: its name, parameters and remappings, and its module, by default that of our node of this name.
 
     The higher its ``niceness`` (0 to 19), the smaller its share of busy processors.
     """
@@ -52,6 +52,7 @@ class NodeSpec:
     parameter_file: Path | None = None
     remappings: Mapping[str, str] = field(default_factory=dict)
     niceness: int = 0
+    module: str = ""
 
     def command(self, parameter_folder: Path) -> list[str]:
         """Command line of the process; parameters given here override the file's."""
@@ -67,7 +68,7 @@ class NodeSpec:
         nice = ["nice", "-n", str(self.niceness)] if self.niceness else []
         # Not with -m: the process of bundle adjustment would import the node's module again.
         end = f"from visloc_ros.core.own_process import end_with; end_with({os.getpid()})"
-        program = f"{end}; from visloc_ros.nodes.{self.name} import main; main()"
+        program = f"{end}; from {self.module or f'visloc_ros.nodes.{self.name}'} import main; main()"
         return [*nice, sys.executable, "-c", program, *arguments]
 
     def _write_parameters(self, folder: Path) -> Path:

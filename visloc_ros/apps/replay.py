@@ -19,6 +19,7 @@ from visloc_ros.apps.recording import Recording
 from visloc_ros.core.atomic_write import atomic_folder
 from visloc_ros.core.errors import OutputError, SetupError
 from visloc_ros.core.map import Map
+from visloc_ros.core.plugin_nodes import remote_search
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.evaluation import RunRecord
 from visloc_ros.localization.searchable_map import open_searchable_map
@@ -57,7 +58,7 @@ class ReplayPlan:
     layout: Layout = Layout.SEARCH_APART
     restart_after_s: float | None = None
     server_url: str = ""
-    """Address of a server with a map of this name, which searches instead of the anchor node."""
+    """Address of another machine with a map of this name, which searches instead of the anchor node."""
     search: str = ""
     """The way of searching, one of ``SEARCHES``; empty: that of the parameter file."""
     recorded_bag: Path | None = None
@@ -154,9 +155,14 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
         },
         Layout.COMPOSED: {"visloc_node": camera | following | frames | searched},
     }
-    processes = layouts[plan.layout].items()
+    modules = (
+        {remote_search(plan.server_url).executable: remote_search(plan.server_url).module} if plan.server_url else {}
+    )
     return [
-        *(NodeSpec(name, {**own, **simulated_time}, plan.parameter_file, images) for name, own in processes),
+        *(
+            NodeSpec(name, {**own, **simulated_time}, plan.parameter_file, images, module=modules.get(name, ""))
+            for name, own in layouts[plan.layout].items()
+        ),
         NodeSpec(
             "replay_node",
             {
@@ -164,9 +170,7 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
                 "image_topic": source.image_topic,
                 "recording": str(recording),
                 "rate": plan.rate,
-                "nodes": " ".join(
-                    ("odometry_node", "fusion_node", "remote_anchor_node" if plan.server_url else "anchor_node")
-                ),
+                "nodes": " ".join(("odometry_node", "fusion_node", *(modules or ["anchor_node"]))),
                 "recorded_bag": "" if plan.recorded_bag is None else str(recording.parent / RECORDED),
             },
         ),
@@ -176,9 +180,10 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
 def _searching(
     plan: ReplayPlan, camera: Mapping[str, object], searched: Mapping[str, object]
 ) -> dict[str, Mapping[str, object]]:
-    """The node that searches, here or on a server."""
+    """The node that searches, here or on another machine."""
     if plan.server_url:
-        return {"remote_anchor_node": {**camera, "server_url": plan.server_url, "server_map": plan.map_path.name}}
+        asking = {"server_url": plan.server_url, "server_map": plan.map_path.name}
+        return {remote_search(plan.server_url).executable: {**camera, **asking}}
     return {"anchor_node": {**camera, **searched}}
 
 

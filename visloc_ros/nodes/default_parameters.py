@@ -17,7 +17,6 @@ from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
 from visloc_ros.nodes.parameters import CONFIG_FILE, CONFIG_FILE_MEANING, select_options
-from visloc_ros.nodes.remote_anchor_node import RemoteAnchorNode
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 from visloc_ros.nodes.viewer_node import ViewerNode
 
@@ -25,7 +24,6 @@ COMMENT_WIDTH = 114
 NODES: tuple[type[VislocNode[Any]], ...] = (
     OdometryNode,
     AnchorNode,
-    RemoteAnchorNode,
     FusionNode,
     MapBuilderNode,
     SimulatedCameraNode,

@@ -25,7 +25,7 @@ from visloc_ros.nodes.qos import RELIABLE, TF
 from visloc_ros.nodes.transforms import StaticTransforms, no_mount
 
 _LEVELS = {DiagnosticStatus.OK: Level.OK, DiagnosticStatus.WARN: Level.WARNING}
-_OUR_NODES = ("odometry_node", "anchor_node", "remote_anchor_node", "fusion_node", "map_builder_node")
+_OUR_NODES = ("odometry_node", "anchor_node", "fusion_node", "map_builder_node")
 _OUR_STATUSES = tuple(f"{name}: status" for name in _OUR_NODES)
 _MOST_STATUSES = 100
 _LOOKS = {(0, 1): "ahead", (0, -1): "back", (1, 1): "left", (1, -1): "right", (2, 1): "up", (2, -1): "down"}

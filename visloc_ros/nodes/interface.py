@@ -23,7 +23,6 @@ from visloc_ros.nodes.base import VislocNode
 from visloc_ros.nodes.fusion_node import FusionNode
 from visloc_ros.nodes.map_builder_node import MapBuilderNode
 from visloc_ros.nodes.odometry_node import OdometryNode
-from visloc_ros.nodes.remote_anchor_node import RemoteAnchorNode
 from visloc_ros.nodes.simulated_camera_node import SimulatedCameraNode
 from visloc_ros.nodes.viewer_node import ViewerNode
 
@@ -109,7 +108,6 @@ DESCRIPTIONS = {
 NodeMaker = Callable[[], Sequence[VislocNode[Any]]]
 _CAMERA = (["camera.transport:=raw"], ["camera.transport:=compressed"])
 _FURTHER = "cameras:=left"
-_NO_SERVER = "server_url:=http://localhost:1"  # it need not exist
 
 
 class Kind(Enum):
@@ -152,7 +150,6 @@ def _list_interfaces(map_path: Path, folder: str) -> list[NodeInterface]:
     return [
         *interfaces_of(lambda: [OdometryNode()], [[*one, following, _FURTHER] for one in _CAMERA]),
         *interfaces_of(lambda: [AnchorNode()], [[*one, f"map_path:={map_path}", _FURTHER] for one in _CAMERA]),
-        *interfaces_of(lambda: [RemoteAnchorNode()], [[*one, _NO_SERVER] for one in _CAMERA]),
         *interfaces_of(lambda: [FusionNode()], [[], ["publish_odom_to_base_tf:=false"]]),
         *interfaces_of(lambda: [MapBuilderNode()], [[*one, f"maps_folder:={folder}"] for one in _CAMERA]),
         *interfaces_of(lambda: [SimulatedCameraNode()], [["simulation.duration_s:=0.1"]]),

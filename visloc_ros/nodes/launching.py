@@ -24,8 +24,8 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 from visloc_ros.core.middleware import fast_dds_profile
+from visloc_ros.core.plugin_nodes import plugin_nodes, remote_search
 from visloc_ros.localization.config import RETRIEVAL, search_names
-from visloc_ros.nodes.plugin_nodes import plugin_nodes
 
 SHARE = Path(get_package_share_directory("visloc_ros"))
 BOOLEANS = ("true", "false", "True", "False")
@@ -80,7 +80,7 @@ RVIZ = {
     "rviz_config": Argument(str(SHARE / "rviz" / "visloc.rviz"), "What RViz shows"),
 }
 
-PLUGINS = {one.argument: Argument("", one.description) for one in plugin_nodes()}
+PLUGINS = {one.argument: Argument("", one.description) for one in plugin_nodes() if one.argument}
 
 # Parameters by the arguments that they come from.
 CAMERA_PARAMETERS = {
@@ -88,6 +88,12 @@ CAMERA_PARAMETERS = {
     "camera.qos": "camera_qos",
     "camera.calibration_file": "camera_file",
     "camera.is_rectified": "rectified",
+}
+ASKING = {
+    "server_url": "anchor_host",
+    "server_map": "server_map",
+    "token_file": "token_file",
+    "map_frame": "map_frame",
 }
 COMMON_PARAMETERS = {"use_sim_time": "use_sim_time", "autostart": "autostart"}
 
@@ -194,8 +200,14 @@ def plugin_processes(given: Given, topics: Mapping[str, str]) -> list[Node]:
     return [
         process(one.executable, given, {one.parameter: one.argument} | CAMERA_PARAMETERS, topics, package=one.package)
         for one in plugin_nodes()
-        if given[one.argument]
+        if one.argument and given[one.argument]
     ]
+
+
+def asking_process(given: Given, topics: Mapping[str, str]) -> Node:
+    """The process that lets the machine at the address ``anchor_host`` search. Raises ConfigError if none does."""
+    node = remote_search(given["anchor_host"])
+    return process(node.executable, given, ASKING | CAMERA_PARAMETERS, topics, package=node.package)
 
 
 def include(file: str, **arguments: str) -> IncludeLaunchDescription:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from visloc_ros.core.atomic_write import atomic_write
+from visloc_ros.core.plugin_nodes import PluginNode, plugin_nodes
 from visloc_ros.nodes import localization_node, visloc_node
 from visloc_ros.nodes.interface import (
     DESCRIPTIONS,
@@ -23,7 +24,6 @@ from visloc_ros.nodes.interface import (
     list_interfaces,
     list_joined_interfaces,
 )
-from visloc_ros.nodes.plugin_nodes import PluginNode, plugin_nodes
 
 JOINED: Mapping[str, NodeMaker] = {
     "localization_node": localization_node.make_nodes,

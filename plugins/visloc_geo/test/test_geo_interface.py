@@ -9,9 +9,9 @@ pytest.importorskip("rclpy")
 
 from visloc_geo.nodes.geo_node import GeoNode
 from visloc_geo.nodes.interface import GEO_NODE, TOPICS, interface_page
+from visloc_ros.core.plugin_nodes import plugin_nodes
 from visloc_ros.nodes.default_parameters import parameter_file
 from visloc_ros.nodes.interface import DESCRIPTIONS, Kind
-from visloc_ros.nodes.plugin_nodes import plugin_nodes
 from visloc_ros.nodes.security_policy import policy
 
 PLUGIN = Path(__file__).resolve().parents[1]

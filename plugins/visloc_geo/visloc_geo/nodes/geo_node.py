@@ -66,7 +66,7 @@ class GeoNode(VislocNode[GeoNodeConfig]):
         self._static_publisher.publish(TFMessage(transforms=[placed]))
         self._located_ns: int | None = None
         self._lock = threading.Lock()
-        self._rejected = RejectedMessages(self.get_logger())  # type: ignore[no-untyped-call]
+        self._rejected = RejectedMessages(self.get_logger())
         self._fixes = FixInput(self, "fix", self._rejected)
         self._input = CameraInput(self, self.config.camera, self._locate, 1, self._wants, is_urgent=lambda _: False)
         publish_diagnostics(self, self._report)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visloc_ros.nodes.plugin_nodes import PluginNode
+from visloc_ros.core.plugin_nodes import PluginNode
 
 if TYPE_CHECKING:  # launch files start without it
     from visloc_ros.nodes.interface import NodeInterface

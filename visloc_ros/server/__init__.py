@@ -1,1 +1,0 @@
-"""Searches maps over HTTP: for robots without DDS to the searching machine, for phones and web pages."""
