@@ -35,7 +35,7 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": ["geo_node = visloc_geo.nodes.geo_node:main"],
-        "visloc_ros.nodes": ["geo = visloc_geo.nodes.interface:GEO_NODE"],
-        "visloc.commands": ["geo = visloc_geo.commands:COMMANDS"],
+        "visloc_ros.nodes": ["geo = visloc_geo.plugin:GEO_NODE"],
+        "visloc.commands": ["geo = visloc_geo.plugin:COMMANDS"],
     },
 )

@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("rclpy")
 
 from visloc_geo.nodes.geo_node import GeoNode
-from visloc_geo.nodes.interface import GEO_NODE, TOPICS, interface_page
+from visloc_geo.nodes.interface import interface_page
+from visloc_geo.plugin import GEO_NODE, TOPICS
 from visloc_ros.core.plugin_nodes import plugin_nodes
 from visloc_ros.nodes.default_parameters import parameter_file
 from visloc_ros.nodes.interface import DESCRIPTIONS, Kind

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from visloc_ros.apps import Alias, Command, PluginCommands
 from visloc_ros.core.plugin_nodes import PluginNode
-
-if TYPE_CHECKING:  # command lines and launch files start without it
-    from visloc_ros.nodes.interface import NodeInterface
 
 COMMANDS = PluginCommands(
     commands={
@@ -25,14 +22,11 @@ COMMANDS = PluginCommands(
 )
 
 
-def list_interfaces() -> Sequence[NodeInterface]:
-    """Run the node with each kind of images, and list its interface. Raises SetupError when it does not start."""
-    from visloc_ros.nodes.interface import interfaces_of
-    from visloc_server.nodes.remote_anchor_node import RemoteAnchorNode
+def list_interfaces() -> Sequence[Any]:
+    """The interface of the node, which is run."""
+    from visloc_server.nodes.interface import list_interfaces  # it needs rclpy: command lines start without it
 
-    no_server = "server_url:=http://localhost:1"  # it need not exist
-    runs = [[f"camera.transport:={transport}", no_server] for transport in ("raw", "compressed")]
-    return interfaces_of(lambda: [RemoteAnchorNode()], runs)
+    return list_interfaces()
 
 
 REMOTE_ANCHOR_NODE = PluginNode("visloc_server", "remote_anchor_node", list_interfaces)

@@ -14,7 +14,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from sensor_msgs.msg import Imu, NavSatFix, NavSatStatus
 
 from visloc_geo.answer import GeoAnswer
-from visloc_geo.nodes.interface import GEO_POSE
+from visloc_geo.plugin import GEO_POSE
 from visloc_geo.solving.types import GeoRejection, PhotoPose
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.nodes.base import VislocNode

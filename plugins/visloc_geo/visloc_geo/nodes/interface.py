@@ -1,4 +1,4 @@
-"""The ROS interface of the node: what launch files need of it, its page, its parameter file.
+"""The ROS interface of the node, and its page and parameter file, which are made of it.
 
 Run: python -m visloc_geo.nodes.interface plugins/visloc_geo
 """
@@ -11,21 +11,20 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from visloc_ros.core.plugin_nodes import PluginNode
+import numpy as np
 
-if TYPE_CHECKING:  # launch files start without it
-    from visloc_ros.nodes.interface import NodeInterface
+from visloc_geo.database import GeoDatabase
+from visloc_geo.features import describe_globally
+from visloc_geo.nodes.geo_node import GeoNode
+from visloc_geo.plugin import GEO_POSE, TOPICS
+from visloc_geo.view import View
+from visloc_ros.core.camera import camera_from_params
+from visloc_ros.nodes.default_parameters import parameter_file
+from visloc_ros.nodes.interface import DESCRIPTIONS, Endpoint, Kind, NodeInterface, interfaces_of, node_section
+from visloc_ros.sources.measurements import GeoPosition
+from visloc_ros.sources.ros_images import encode_jpeg
 
-GEO_POSE = "geo/geo_pose"
-TOPICS = {
-    "geo/fix": "Where the camera is on the earth by views of streets, at the stamp of an image: a `fix` whose "
-    "covariance is known. `STATUS_NO_FIX` if it is not located; `/diagnostics` reports the reason.",
-    GEO_POSE: "Its latitude, longitude and orientation, if the package geographic_msgs is installed.",
-    "geo/pose": "The camera's pose in `enu_frame`, the local frame of the database: east, north, up.",
-    "/tf_static": "`earth -> enu`, the local frame of the database in ECEF (REP 105).",
-}
 HEAD = """\
 # ROS interface
 
@@ -38,9 +37,6 @@ are below the namespace `visloc`, as those of the other nodes are, and
 
 def list_interfaces() -> Sequence[NodeInterface]:
     """Run the node with each kind of images, and list its interface. Raises SetupError when it does not start."""
-    from visloc_geo.nodes.geo_node import GeoNode  # it needs rclpy
-    from visloc_ros.nodes.interface import Endpoint, Kind, interfaces_of
-
     with tempfile.TemporaryDirectory(prefix="visloc_") as folder:
         views = f"database:={one_view(Path(folder) / 'views')}"
         runs = [[f"camera.transport:={transport}", views] for transport in ("raw", "compressed")]
@@ -52,15 +48,6 @@ def list_interfaces() -> Sequence[NodeInterface]:
 
 def one_view(folder: Path) -> Path:
     """Make a database of one view, by which the node starts that locates nothing, and return its folder."""
-    import numpy as np
-
-    from visloc_geo.database import GeoDatabase
-    from visloc_geo.features import describe_globally
-    from visloc_geo.view import View
-    from visloc_ros.core.camera import camera_from_params
-    from visloc_ros.sources.measurements import GeoPosition
-    from visloc_ros.sources.ros_images import encode_jpeg
-
     database, image = GeoDatabase.create(folder), np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     camera = camera_from_params("SIMPLE_PINHOLE", 64, 64, [64.0, 32.0, 32.0])
     database.add(View("view", GeoPosition(0.0, 0.0), camera=camera), encode_jpeg(image))
@@ -70,26 +57,11 @@ def one_view(folder: Path) -> Path:
 
 def interface_page(interface: NodeInterface) -> str:
     """Text of the page."""
-    from visloc_ros.nodes.interface import DESCRIPTIONS, node_section
-
     return HEAD + node_section(interface, {**DESCRIPTIONS, **TOPICS})
-
-
-GEO_NODE = PluginNode(
-    package="visloc_geo",
-    executable="geo_node",
-    argument="geo_database",
-    description="Folder of geotagged views, if there is one: where on the earth the camera is",
-    parameter="database",
-    list_interfaces=list_interfaces,
-    topics=TOPICS,
-)
 
 
 def main() -> None:
     """Write the page and the parameter file."""
-    from visloc_ros.nodes.default_parameters import parameter_file
-
     parser = argparse.ArgumentParser(description="Write the page of the node's interface, and its parameter file.")
     parser.add_argument("folder", type=Path, help="folder of the plug-in")
     folder = parser.parse_args().folder
