@@ -36,8 +36,8 @@ def test_it_is_found_by_the_addresses_that_it_asks():
     assert REMOTE_ANCHOR_NODE.executable == RemoteAnchorNode.default_name
     assert REMOTE_ANCHOR_NODE.module == RemoteAnchorNode.__module__
     assert all(remote_search(f"{scheme}://gpu-box:8090") == REMOTE_ANCHOR_NODE for scheme in ("http", "https"))
-    for address in ("ftp://gpu-box", "gpu-box:8090"):
-        with pytest.raises(ConfigError, match=rf"nothing that is installed asks '{address}'"):
+    for address, words in (("ftp://gpu-box", "nothing that is installed asks"), ("gpu-box:8090", "is no address")):
+        with pytest.raises(ConfigError, match=words):
             remote_search(address)
 
 
