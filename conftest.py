@@ -149,6 +149,28 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
 
 
 @pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A walk through the simulated room."""
+    from mapped_room import SIMULATION
+
+    from visloc_ros.simulation import simulate, write_folder
+
+    folder = tmp_path_factory.mktemp("recording") / "room"
+    write_folder(simulate(SIMULATION, "map"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def room_map(recording: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """The map of that walk at its exact poses."""
+    from visloc_ros.mapping import MappingConfig, build_map
+    from visloc_ros.sources import open_source
+
+    source = open_source(recording)
+    return made_once("room", lambda path: build_map(source, path, MappingConfig(), reference_poses=source.ground_truth))
+
+
+@pytest.fixture(scope="session")
 def landmark_room(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The demo's map, prepared within seconds for the search by landmarks: enough to find images of the room."""
     return made_once("demo_room.tar.gz", prepare_room)

@@ -1,17 +1,14 @@
-"""A recording of the simulated room and its map, made for all node tests that need them."""
+"""What the nodes offer, asked once, and a middleware that talks."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from mapped_room import SIMULATION
 
 from visloc_ros.core.middleware import PROFILE_VARIABLE
-from visloc_ros.simulation import simulate, write_folder
 
 if TYPE_CHECKING:
     from visloc_ros.nodes.interface import NodeInterface
@@ -37,19 +34,3 @@ def talking_middleware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     profile = tmp_path / "unknown_tag.xml"
     profile.write_text("<profiles><unknown/></profiles>")
     monkeypatch.setenv(PROFILE_VARIABLE, str(profile))
-
-
-@pytest.fixture(scope="session")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("recording") / "room"
-    write_folder(simulate(SIMULATION, "map"), folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def room_map(recording: Path, made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    from visloc_ros.mapping import MappingConfig, build_map
-    from visloc_ros.sources import open_source
-
-    source = open_source(recording)
-    return made_once("room", lambda path: build_map(source, path, MappingConfig(), reference_poses=source.ground_truth))

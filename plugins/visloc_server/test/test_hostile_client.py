@@ -34,7 +34,8 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 @pytest.mark.timeout(0 if EXAMPLES else 240)
 def test_the_server_outlives_hostile_uploads_and_nothing_is_left_of_them():
-    paths = os.pathsep.join(map(str, (HERE.parents[2], HERE.parents[2] / "test" / "nodes")))
+    root = HERE.parents[2]
+    paths = os.pathsep.join(map(str, (root, root / "test" / "nodes", root / "test" / "hostile")))
     with tempfile.TemporaryDirectory() as folder:  # a short name: sockets lie in the server's temporary folder
         command = [sys.executable, HERE / "hostile_client.py", DEMO_MAP, Path(folder) / "host", str(UPLOADS), "1"]
         done = subprocess.run(command, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
