@@ -10,22 +10,16 @@ serve``. ``benchmarks.tethered`` runs them on two machines, and kills the server
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.layouts import PLACES
-from benchmarks.places import demo_folder, known_truth
+from benchmarks.places import demo_folder
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from benchmarks.searches import measure
 from plugins.visloc_server.testing.server_process import running
-from visloc_ros.apps.replay import ReplayPlan, make_record, run_nodes
-from visloc_ros.core.map import open_map
-from visloc_ros.evaluation import summarize
+from visloc_ros.apps.replay import ReplayPlan
 from visloc_ros.evaluation.machine import provenance
-from visloc_ros.sources import SourceConfig
-from visloc_ros.sources.bag import BagSource
-
-CENTIMETRES = 100.0
 
 
 def main() -> None:
@@ -50,26 +44,6 @@ def both_ways(folder: Path, arguments: Namespace) -> dict[str, list[Figures]]:
                 found[way].append(measure(plan))
                 print(folder.name, way, found[way][-1], flush=True)
     return found
-
-
-def measure(plan: ReplayPlan) -> Figures:
-    """Figures of one replay."""
-    source = BagSource(plan.bag, SourceConfig())
-    record = make_record(plan, source, open_map(plan.map_path), run_nodes(plan, source), known_truth(source))
-    summary = summarize(record)
-    return {
-        "anchors": sum(anchor.accepted for anchor in record.anchors),
-        "searched": len(record.anchors),
-        "search_ms": rounded(summary["anchor_latency_ms"], 1),
-        "localized_share_after_first_fix": summary["localized_share_after_first_fix"],
-        "pose_age_ms": rounded(summary["pose_age_ms"], 1),
-        "error_cm": {name: round(CENTIMETRES * summary["position_error_m"][name], 2) for name in ("median", "p95")},
-    }
-
-
-def rounded(values: Mapping[str, float], digits: int) -> Figures:
-    """Median and 95th percentile, for reading."""
-    return {name: round(values[name], digits) for name in ("p50", "p95")}
 
 
 def as_table(runs: dict[str, dict[str, list[Figures]]]) -> str:
