@@ -53,6 +53,22 @@ def test_it_imports_what_is_installed_with_it(plugin: Path) -> None:
     assert not tops & {"benchmarks", "testing", "plugins", *(other.name for other in PLUGINS if other != plugin)}
 
 
+def test_programs_import_each_other_from_where_they_are() -> None:
+    """Type checkers find a program of a plug-in below another name, too."""
+    tops = ("benchmarks", "testing", "plugins")
+    missing = [
+        f"{path.relative_to(REPOSITORY)}:{item.line}: {item.module}"
+        for path in files("*.py")
+        for item in imports_of(path, REPOSITORY)
+        if item.top in tops and not is_module(REPOSITORY / item.module.replace(".", "/"))
+    ]
+    assert missing == []
+
+
+def is_module(path: Path) -> bool:
+    return path.with_suffix(".py").is_file() or path.is_dir()
+
+
 WITHOUT = """
 import importlib.metadata, sys
 
