@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import json
 import socketserver
-import struct
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -20,17 +19,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from visloc_ros.core.file_chunks import chunks_of
 from visloc_ros.core.map_files import list_files
 
 BLOCK = b" " * (1 << 16)
 DRIP_S = 0.05
-FILE = "features.h5"  # of which only parts travel
+FILE = "features.h5"
 
 
 @dataclass
 class Request:
-    """What is asked of a map: ``list``, or a ``part`` or the ``chunks`` of the file ``name``."""
+    """What is asked of a map: ``list``, or a ``part`` of the file ``name``."""
 
     map: Path
     what: str
@@ -48,8 +46,6 @@ class Request:
         """The right answer."""
         if self.what == "list":
             return answer(json.dumps(self.listing()))
-        if self.what == "chunks":
-            return answer(chunks_of(self.map / self.name).tobytes())
         return self.part((self.map / self.name).read_bytes())
 
     def part_head(self, **heads: object) -> bytes:
@@ -179,14 +175,12 @@ HUNGRY: dict[str, Kind] = {
     "endless list of values": always("list", head(), b'{"version":2,"known":[', repeat(b"0," * (1 << 15))),
     "endless chunked list": always("list", head(Transfer_Encoding="chunked"), repeat(b"10000\r\n%s\r\n" % BLOCK)),
     "gzip bomb as list": always("list", head(Content_Encoding="gzip"), BOMB),
-    "gzip bomb as chunks": always("chunks", head(Content_Encoding="gzip"), BOMB),
     "gzip bomb as file": on("part", lambda one: then(one.part_head(Content_Encoding="gzip"), BOMB)),
     "gzip bomb as refusal": always("list", head(500, Content_Encoding="gzip"), BOMB),
     "endless refusal": always("list", head(500), repeat(BLOCK)),
     "endless refusal of a file": always("part", head(500), repeat(BLOCK)),
     "refusal of 20 MB": always("list", answer(json.dumps({"detail": "no " * 7_000_000}), 409)),
     "endless file": on("part", lambda one: then(one.part_head(), repeat(BLOCK))),
-    "endless chunks": always("chunks", head(), repeat(BLOCK)),
     "a million files": always("list", answer(huge_list())),
     "a million wrong values": always("list", answer('{"version":2,"known":[' + "0," * 8_000_000 + "0]}")),
     "a million empty lists": always("list", answer('{"version":2,"known":[' + "[]," * 5_000_000 + "0]}")),
@@ -195,7 +189,6 @@ SLOW: dict[str, Kind] = {
     "dripping head": always("list", dripping(b"HTTP/1.1 200 OK\r\nX-Slow: ")),
     "dripping list": always("list", head(), dripping(b"{")),
     "dripping file": on("part", lambda one: then(one.part_head(), dripping(b"x"))),
-    "dripping chunks": always("chunks", head(), dripping(b"x")),
     "endless interim answers": always("list", (b"HTTP/1.1 103 Early Hints\r\n\r\n" for _ in count())),
     "silence": always("list", (b"" for _ in iter(lambda: time.sleep(DRIP_S), 0))),
 }
@@ -272,12 +265,6 @@ KINDS: dict[str, Kind] = {
     "reset": on("part", reset),
     "reset of the list": on("list", reset),
     "version gone": always("part", answer('{"detail": "no version 2 any more: list its files again"}', 404)),
-    "chunks that are not whole": always("chunks", answer(b"x" * 13)),
-    "chunks that do not make the file": on("chunks", lambda one: answer(chunks_of(one.map / one.name)[:-1].tobytes())),
-    "no chunks": always("chunks", answer(b"")),
-    "chunks of gigabytes": always("chunks", answer(struct.pack("<IQ", (1 << 32) - 1, 0) * 100_000)),
-    "chunks of no bytes": always("chunks", answer(bytes(12) * 100_000)),
-    "repeated chunks": on("chunks", lambda one: answer(chunks_of(one.map / one.name).tobytes() * 1000)),
     "manifest of other files": writes_manifest(lambda values: {**values, "files": {"map.html": values["files"][FILE]}}),
     "manifest of files elsewhere": writes_manifest(lambda values: {**values, "files": {"../x": values["files"][FILE]}}),
     "manifest of another version": writes_manifest(lambda values: {**values, "version": 7}),
@@ -313,7 +300,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def _answer(self, target: str, heads: dict[str, str]) -> None:
         _, number, *parts = urlsplit(target).path.split("/")
-        what = {"files": "part", "chunks": "chunks"}[parts[3]] if len(parts) > 4 else "list"
+        what = "part" if len(parts) > 4 else "list"
         begin, _, end = heads.get("range", "bytes=0-0").removeprefix("bytes=").partition("-")
         request = Request(
             self.server.map,

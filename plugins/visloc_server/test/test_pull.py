@@ -1,7 +1,6 @@
 """Robots' copies of a server's map: what one place learns reaches all, byte for byte, and nothing else does."""
 
 import json
-import os
 import shutil
 from dataclasses import replace
 
@@ -14,7 +13,6 @@ from plugins.visloc_server.testing.server_process import running
 from visloc_ros.apps.cli import app
 from visloc_ros.apps.console import console
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
-from visloc_ros.core.file_chunks import CHUNK, chunks_of
 from visloc_ros.core.geometry import Sim3, rotation_matrix
 from visloc_ros.core.manifest import ReducedInfo, read_manifest, write_manifest
 from visloc_ros.core.map import open_map
@@ -26,7 +24,7 @@ from visloc_ros.mapping.alignment.fit import MapFit
 from visloc_server.client import LocalizationClient, ServerError
 from visloc_server.pulling import pull_map
 
-PARTS = synthetic_parts(256)  # features are large enough to be compared by chunks
+PARTS = synthetic_parts(256)
 
 
 def parts(day):
@@ -123,20 +121,6 @@ class TestPull:
         assert contents(here) == contents(there)
         np.testing.assert_allclose(read_manifest(here).frame.from_frame(before) @ np.eye(3), turn @ np.eye(3))
 
-    @pytest.mark.parametrize(("most", "asked"), [(100, range(20, 200)), (10, range(1, 2))])
-    def test_a_file_of_too_many_new_parts_is_fetched_whole(self, there, here, client, monkeypatch, most, asked):
-        """Each part is a request, of which a hostile server could demand millions."""
-        data = bytearray(os.urandom(1 << 18))
-        (here / "notes.bin").write_bytes(data)
-        data[::8192] = bytes(len(data) // 8192)
-        (there / "notes.bin").write_bytes(data)
-        file_part, parts = client.file_part, []
-        monkeypatch.setattr(client, "file_part", lambda *one: parts.append(one[1]) or file_part(*one))
-        monkeypatch.setattr("visloc_server.pulling._MOST_PARTS", most)
-        pull_map(client, "room", here)
-        assert contents(here) == contents(there)
-        assert parts.count("notes.bin") in asked
-
     def test_a_rollback_of_the_server_reaches_the_robots_without_any_file(self, there, here, client):
         update(there, "monday", 2)
         pull_map(client, "room", here)
@@ -232,9 +216,8 @@ class TestRefusal:
     def test_the_server_gives_no_files_but_the_maps(self, server, maps, path):
         (maps / "other").mkdir(exist_ok=True)
         (maps / "other" / "manifest.json").write_text("{}")
-        for what in ("files", "chunks"):
-            answer = server.client.get(f"/reference/maps/room/{what}/{path}", params={"version": 2})
-            assert answer.status_code == 404, answer.text
+        answer = server.client.get(f"/reference/maps/room/files/{path}", params={"version": 2})
+        assert answer.status_code == 404, answer.text
         assert server.client.get("/reference/maps/room/files/map.html", params={"version": 7}).status_code == 404
 
     def test_the_server_gives_nothing_of_a_version_that_is_a_link_out_of_the_map(self, there, server, tmp_path):
@@ -242,16 +225,15 @@ class TestRefusal:
         (other / "map.html").write_text("secret")
         write_manifest(other, replace(read_manifest(other), version=9))
         (there / "versions" / "9").symlink_to(other)
-        for what in ("files", "chunks"):
-            answer = server.client.get(f"/reference/maps/room/{what}/map.html", params={"version": 9})
-            assert answer.status_code >= 400
+        answer = server.client.get("/reference/maps/room/files/map.html", params={"version": 9})
+        assert answer.status_code >= 400
         assert server.client.get("/reference/maps/room/files/versions/9/map.html?version=2").status_code == 404
 
 
 class TestInterruption:
     @pytest.mark.parametrize("name", ["room", "new"])
     def test_a_pull_goes_on_where_it_was_interrupted(self, there, here, client, monkeypatch, name):
-        """In the middle of a file, of which the first copy has some chunks, and the second one nothing."""
+        """In the middle of a file."""
         update(there, "monday", 2)
         before, path, file_part = contents(here), here.with_name(name), client.file_part
 
@@ -270,7 +252,7 @@ class TestInterruption:
         received, arrived = client.received, _arrived(path)
         pull_map(client, "room", path)
         assert contents(path) == contents(there)
-        assert client.received - received < _size(there) - arrived + 10_000  # lists of files and chunks
+        assert client.received - received < _size(there) - arrived + 10_000  # the list of files
         assert not _folder_of_arrivals(path).exists()
 
     def test_what_came_of_other_versions_does_not_add_up(self, there, here, client, monkeypatch):
@@ -324,29 +306,3 @@ def _folder_of_arrivals(path):
 
 def _arrived(path):
     return sum(file.stat().st_size for file in _folder_of_arrivals(path).iterdir())
-
-
-class TestChunks:
-    def test_what_is_inserted_changes_the_chunks_there_alone(self, tmp_path):
-        data = os.urandom(1 << 18)
-        (tmp_path / "a").write_bytes(data)
-        (tmp_path / "b").write_bytes(data[:100_000] + b"something new" + data[100_000:])
-        old, new = (chunks_of(tmp_path / name) for name in "ab")
-        assert new.dtype == CHUNK
-        assert (old["size"].sum(), new["size"].sum()) == (len(data), len(data) + 13)
-        assert len(set(new.tolist()) - set(old.tolist())) <= 3
-        assert 500 < old["size"].mean() < 2000
-
-    def test_a_file_larger_than_a_block_has_the_same_chunks_wherever_blocks_end(self, tmp_path):
-        data = os.urandom(6 << 20)
-        (tmp_path / "a").write_bytes(data)
-        (tmp_path / "b").write_bytes(bytes(5000) + data)
-        old, new = (set(chunks_of(tmp_path / name).tolist()) for name in "ab")
-        assert len(old - new) <= 5
-
-    def test_files_without_structure_have_chunks_of_bounded_size(self, tmp_path):
-        (tmp_path / "zeros").write_bytes(bytes(100_000))
-        (tmp_path / "nothing").write_bytes(b"")
-        zeros = chunks_of(tmp_path / "zeros")["size"]
-        assert (zeros.sum(), zeros.max() <= 8192) == (100_000, True)
-        assert len(chunks_of(tmp_path / "nothing")) == 0

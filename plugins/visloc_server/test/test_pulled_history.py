@@ -5,7 +5,6 @@ from functools import partial
 from hypothesis.stateful import rule
 from test_map_history import COPY, HOW, SERVERS, MapHistory, run
 
-from visloc_ros.core.file_chunks import chunks_of
 from visloc_ros.core.map_files import list_files
 from visloc_ros.core.map_versions import list_versions
 from visloc_server.pulling import pull_map
@@ -28,9 +27,6 @@ class FolderClient:
 
     def file_part(self, name, file, version, begin, end):
         yield self._file(name, file, version).read_bytes()[begin:end]
-
-    def file_chunks(self, name, file, version, *_):
-        return chunks_of(self._file(name, file, version))
 
 
 def pull_from(server, path):

@@ -207,7 +207,6 @@ def test_its_interface_is_described(client):
         "/reference/maps/{name}/rollback",
         "/reference/maps/{name}/files",
         "/reference/maps/{name}/files/{path}",
-        "/reference/maps/{name}/chunks/{path}",
         "/reports",
         "/reports/page",
         "/reference/build",

@@ -12,13 +12,10 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
-import numpy as np
 import pycolmap
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from visloc_ros.core.errors import ConfigError, SourceError, VislocError
-from visloc_ros.core.file_chunks import CHUNK
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map_files import MapFiles
 from visloc_ros.localization.rough_pose import RoughPose
@@ -116,15 +113,6 @@ class LocalizationClient:
     def map_files(self, name: str) -> MapFiles:
         """The files of a map's present version. Raises ServerError."""
         return self._ask(TypeAdapter(FileList), "GET", f"{_map_path(name)}/files").map_files
-
-    def file_chunks(self, name: str, file: str, version: int, at_most: int) -> NDArray[np.void]:
-        """The chunks (C,) of a file of a map, ``at_most`` so many, of type ``CHUNK``. Raises ServerError."""
-        path = f"{_map_path(name)}/chunks/{quote(file)}"
-        with self._answer("GET", path, params={"version": version}) as answer:
-            data = answer.body(at_most * CHUNK.itemsize)
-        if len(data) % CHUNK.itemsize:
-            raise ServerError(f"{self._url} gives an answer that is not whole: try again")
-        return np.frombuffer(data, CHUNK)
 
     def file_part(self, name: str, file: str, version: int, begin: int, end: int) -> Iterator[bytes]:
         """The bytes of a file of a map from ``begin`` to before ``end``, in pieces. Raises ServerError."""

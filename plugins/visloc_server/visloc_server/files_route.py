@@ -1,4 +1,4 @@
-"""``/reference/maps/NAME/files`` and ``chunks``: a version of a map, file by file, for robots that have another one."""
+"""``/reference/maps/NAME/files``: a version of a map, file by file, for robots that have another one."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse
 
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.file_chunks import chunks_in_turn
 from visloc_ros.core.files import check_within, is_file
 from visloc_ros.core.map_files import list_files
 from visloc_ros.core.map_folder import path_within
@@ -38,15 +37,6 @@ def files(service: Admitted, name: Name) -> FileList:
 def file(service: Admitted, name: Name, path: str, version: Version) -> FileResponse:
     """A file of a version, or a part of it."""
     return FileResponse(_file(service, name, path, version), media_type="application/octet-stream")
-
-
-@router.get(
-    "/reference/maps/{name}/chunks/{path:path}", response_class=StreamingResponse, responses={**UNREADABLE, 200: BINARY}
-)
-def chunks(service: Admitted, name: Name, path: str, version: Version) -> StreamingResponse:
-    """The chunks of a file: for each its size, 4 bytes, and the first 8 bytes of its SHA-256; little-endian."""
-    found = chunks_in_turn(_file(service, name, path, version))
-    return StreamingResponse((some.tobytes() for some in found), media_type="application/octet-stream")
 
 
 def _file(service: Service, name: str, path: str, version: int) -> Path:

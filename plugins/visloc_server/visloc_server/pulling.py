@@ -1,6 +1,6 @@
 """A robot's copy of a map of a server becomes the version that is the present one there; only what it lacks travels.
 
-Files, and chunks of files, that the copy's versions have are not fetched. What is fetched lies beside the map until all
+Files that the copy's versions have are not fetched. What is fetched lies beside the map until all
 is there, so that a pull that was interrupted goes on, and every file is compared with its checksum before the copy
 changes, which it does as a whole.
 """
@@ -16,14 +16,9 @@ from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
-
-import numpy as np
-from numpy.typing import NDArray
 
 from visloc_ros.core.atomic_write import check_space, is_unfinished, restore
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
-from visloc_ros.core.file_chunks import chunks_of
 from visloc_ros.core.files import exists
 from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, check_files, file_info, read_manifest
 from visloc_ros.core.map_archive import members
@@ -36,9 +31,6 @@ from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_server.client import LocalizationClient
 
 _LOCK = "lock"
-_LEAST_CHUNKED, _MOST_CHUNKED = 32 << 10, 2 << 30  # bytes: other files are fetched whole
-_MOST_CHUNKS = 2 << 20  # of one file, of 1 kB each: a list of 25 MB
-_MOST_PARTS = 10_000  # of one file, a request each
 _LONGEST_NAME, _LONGEST_PART = 1000, 255  # of file systems
 
 
@@ -150,41 +142,19 @@ class _Pull:
 
     def _fetch(self, name: str, target: Path) -> None:
         """Fetch what a file lacks, after what an earlier pull has fetched of it. Raises MapError."""
-        info, here = self._wanted.files[name], self._path / name
+        info = self._wanted.files[name]
         with target.open("ab") as file:
             if file.tell() > info.size:
                 file.truncate(0)
-            if _LEAST_CHUNKED <= info.size <= _MOST_CHUNKED and here.is_file():
-                self._take_chunks(name, here, file)
-            self._receive(name, file, info.size)
+            if file.tell() < info.size:
+                for block in self._client.file_part(self._name, name, self._wanted.version, file.tell(), info.size):
+                    file.write(block)
         if file_info(target) != info:
             target.unlink()
             raise MapError(
                 f"'{name}' did not come as it should be (its checksum differs): {self._path} was not changed; pull it "
                 "again, and if that fails, too, check the map on the server with 'visloc maps check'"
             )
-
-    def _receive(self, name: str, file: IO[bytes], end: int) -> None:
-        """Append the bytes of a file that are before ``end``, and not yet there."""
-        if file.tell() < end:
-            for block in self._client.file_part(self._name, name, self._wanted.version, file.tell(), end):
-                file.write(block)
-
-    def _take_chunks(self, name: str, here: Path, file: IO[bytes]) -> None:
-        """Append what the copy's file has of the wanted one, and what is before that, up to the last such chunk."""
-        wanted = self._client.file_chunks(self._name, name, self._wanted.version, _MOST_CHUNKS)
-        if int(wanted["size"].sum(dtype=np.int64)) != self._wanted.files[name].size:
-            raise MapError(f"the server lists chunks of '{name}' that do not make it: {self._path} was not changed")
-        begins = np.cumsum(wanted["size"], dtype=np.int64) - wanted["size"]
-        places = _places(wanted, chunks_of(here))
-        if np.count_nonzero(np.diff(places >= 0)) > 2 * _MOST_PARTS:
-            return  # all of it is one request
-        with here.open("rb") as source:
-            for row in np.flatnonzero(places >= 0):
-                if file.tell() <= begins[row]:
-                    self._receive(name, file, int(begins[row]))
-                    source.seek(int(places[row]))
-                    file.write(source.read(int(wanted["size"][row])))
 
     def _put_in_place(self, own: FileInfo | None, arrivals: Path) -> None:
         files = self._wanted.files
@@ -215,17 +185,6 @@ class _Pull:
             words = str(error).replace(f"{folder}/", "")
             raise MapError(f"the server's map cannot be used, and {self._path} was not changed: {words}") from error
         return manifest
-
-
-def _places(wanted: NDArray[np.void], own: NDArray[np.void]) -> NDArray[np.int64]:
-    """Where in the copy's file each wanted chunk (C,) begins; -1 for those that it lacks."""
-    if not len(own):
-        return np.full(len(wanted), -1)
-    begins = np.cumsum(own["size"], dtype=np.int64) - own["size"]
-    order = np.argsort(own, order=("digest", "size"))
-    rows = np.searchsorted(own["digest"][order], wanted["digest"])
-    rows = order[np.minimum(rows, len(own) - 1)]
-    return np.where(own[rows] == wanted, begins[rows], -1)
 
 
 class _OwnFiles:
