@@ -60,7 +60,6 @@ setup(
     extras_require={
         "ros": requirements("requirements-ros.in"),
         "rerun": ["rerun-sdk"],
-        "ray": ["ray[client]>=2.40"],
         "docs": ["mkdocs-material", "mkdocstrings-python"],
     },
     zip_safe=False,

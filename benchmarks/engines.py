@@ -5,8 +5,7 @@ Run: python -m benchmarks.engines --markdown results/engines.md
 Tasks that do nothing show what a task costs beside its work; their results are kept on the disk. Tasks with work
 extract local features (ALIKED, 640x480 pixels, one thread) of random images; the first of each worker loads the model.
 Every engine has two workers. Beside other programs Linux shares the processors by sessions, of which this program and
-its worker processes are one, and each of Ray's workers is one of its own: only an idle computer shows what two workers
-gain.
+its worker processes are one, and a worker of Ray is one of its own: only an idle computer shows what two workers gain.
 """
 
 import os
@@ -24,7 +23,7 @@ from benchmarks.program import add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.execution.engine import Engine
-from visloc_ros.execution.opening import PROCESSES, RAY, SERIAL, open_engine
+from visloc_ros.execution.opening import SERIAL, engine_names, open_engine
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Inputs, Stage, Task, TaskRunner
 from visloc_ros.execution.this_computer import num_processors
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60, help="tasks that extract features")
     add_outputs(parser)
     arguments = parser.parse_args()
-    figures = {name: measure(name, arguments.tasks, arguments.images) for name in (SERIAL, PROCESSES, RAY)}
+    figures = {name: measure(name, arguments.tasks, arguments.images) for name in engine_names()}
     rows = [
         (
             name,

@@ -2,7 +2,7 @@
 # Install what the package and its plug-ins import into the folder $1: the versions of requirements.lock, checked by its checksums.
 #
 # With TORCH_INDEX, torch and torchvision come from that index in the same versions, but without these checksums, and
-# the libraries of CUDA are left out. EXTRA names more packages of the lock, such as ray.
+# the libraries of CUDA are left out.
 set -eu
 target=$1
 
@@ -14,7 +14,6 @@ uv() { /tmp/uv/bin/uv --no-cache pip "$@"; }
 put() { uv install --python /usr/bin/python3 --target "$target" --compile-bytecode --no-deps "$@"; }
 
 cat plugins.in >> requirements-runtime.in
-for name in ${EXTRA:-}; do echo "$name" >> requirements-runtime.in; done
 # uv keeps the versions and checksums of a file that is there already.
 cp requirements.lock wanted.txt
 uv compile --python /usr/bin/python3 --generate-hashes --no-annotate --quiet requirements-runtime.in \

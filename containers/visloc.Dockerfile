@@ -14,8 +14,6 @@ RUN apt-get update \
 WORKDIR /build
 # torch of the lock runs on CPU and CUDA. An image for CPU alone: TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG TORCH_INDEX=""
-# More packages: ray for the machines of a cluster (docs/cluster.md).
-ARG EXTRA=""
 COPY pyproject.toml requirements-runtime.in requirements.lock containers/install_requirements.sh ./
 COPY --from=plugins /plugins.in ./
 RUN sh install_requirements.sh /opt/visloc/python

@@ -26,7 +26,7 @@ from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.execution.engine import Engine, Resources
-from visloc_ros.execution.opening import ENGINES, SERIAL, open_engine
+from visloc_ros.execution.opening import PROCESSES, SERIAL, engine_names, open_engine
 from visloc_ros.mapping import MappingConfig, MapSummary, Recording, build_large_map
 from visloc_ros.mapping.scale import align_to_references
 from visloc_ros.sources import SourceConfig
@@ -45,7 +45,7 @@ def main() -> None:
     sizes = {str(count): with_engine("sizes").measure(count, arguments.engine) for count in sorted(arguments.sizes)}
     engines, killed = {}, {}
     if arguments.compare:
-        names = [SERIAL, arguments.engine, *(["ray"] if arguments.ray else [])]
+        names = [SERIAL, arguments.engine, *arguments.also]
         engines = {name: with_engine(f"engines/{name}").measure(arguments.compare, name) for name in names}
         compare(arguments.work / "engines", engines, arguments.compare, with_engine("engines").truth)
     if arguments.kill:
@@ -59,12 +59,12 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = new_parser(__doc__)
     parser.add_argument("--work", type=Path, default=Path("out/large"), help="folder for images, parts and maps")
-    parser.add_argument("--engine", choices=ENGINES, default="processes", help="where parts are built")
+    parser.add_argument("--engine", choices=engine_names(), default=PROCESSES, help="where parts are built")
     parser.add_argument("--workers", type=int, default=0, help="parts built at once at most; 0 by the processors")
     parser.add_argument("--sizes", type=int, nargs="*", default=[100, 300, 1000, 3000], help="images of the maps timed")
     parser.add_argument("--compare", type=int, default=2000, help="images of the map built by all engines; 0 for none")
     parser.add_argument("--kill", type=int, default=300, help="images of the map whose workers are killed; 0 for none")
-    parser.add_argument("--ray", action="store_true", help="compare to Ray, too")
+    parser.add_argument("--also", nargs="*", default=[], choices=engine_names(), help="more engines to compare")
     parser.add_argument("--features", choices=tuple(FEATURES), default="aliked", help="features and matcher")
     add_device(parser)
     add_outputs(parser)

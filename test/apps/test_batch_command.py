@@ -5,7 +5,6 @@ import multiprocessing
 import shutil
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,14 +20,23 @@ NUM_IMAGES = 4
 SMALL = SimulationConfig(width=320, height=240, focal_px=240.0, duration_s=2.0, rate_hz=2.0, noise_std=1.0)
 
 
+CONFIG = (
+    "features: {name: sift}\nmatcher: {name: nearest, ratio: 0.85}\n"  # no worker loads torch
+    "reconstruction: {threads: 1}\n"  # several threads add up in another order each time
+)
+
+
 @pytest.fixture
 def config(tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text(
-        "features: {name: sift}\nmatcher: {name: nearest, ratio: 0.85}\n"  # no worker loads torch
-        "reconstruction: {threads: 1}\n"  # several threads add up in another order each time
-    )
+    path.write_text(CONFIG)
     return path
+
+
+def two_walks(folder):
+    """Two recordings of the simulated room."""
+    for name in ("one", "two"):
+        write_folder(simulate(SMALL, "map"), folder / name)
 
 
 def batch(*arguments):
@@ -148,24 +156,21 @@ def poses_of(path):
     return {name: (pose.translation / unit, pose.rotation) for name, pose in relative.items()}
 
 
-def test_maps_are_the_same_by_all_engines_and_where_a_worker_is_killed(tmp_path, config, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # workers of Ray begin in another folder
-    recordings = tmp_path / "recordings"
+def assert_alike(folder, other):
+    """Two folders with maps of both walks have the same poses."""
     for name in ("one", "two"):
-        write_folder(simulate(SMALL, "map"), recordings / name)
-    succeed("batch", recordings, "-o", tmp_path / "in_order", "--config", config)
+        expected, found = poses_of(folder / name), poses_of(other / name)
+        assert found.keys() == expected.keys()
+        for image, pose in found.items():
+            np.testing.assert_allclose(pose[0], expected[image][0], atol=0.01)
+            np.testing.assert_allclose(pose[1], expected[image][1], atol=1e-3)
+
+
+def test_maps_are_the_same_from_processes_of_which_one_is_killed(tmp_path, config):
+    two_walks(tmp_path / "recordings")
+    succeed("batch", tmp_path / "recordings", "-o", tmp_path / "in_order", "--config", config)
     killer = threading.Thread(target=kill_first_worker)
     killer.start()
-    succeed("batch", recordings, "-o", tmp_path / "processes", "--workers", 2, "--config", config)
+    succeed("batch", tmp_path / "recordings", "-o", tmp_path / "processes", "--workers", 2, "--config", config)
     killer.join()
-    monkeypatch.chdir(tmp_path)  # paths that are not from the root
-    told = succeed("batch", "recordings", "-o", "ray", "--engine", "ray", "--workers", 2, "--config", config, "--json")
-    assert [one["state"] for one in json.loads(told.stdout)["recordings"]] == ["built", "built"]
-    for name in ("one", "two"):
-        expected = poses_of(tmp_path / "in_order" / name)
-        for engine in ("processes", "ray"):
-            found = poses_of(tmp_path / engine / name)
-            assert found.keys() == expected.keys()
-            for image, pose in found.items():
-                np.testing.assert_allclose(pose[0], expected[image][0], atol=0.01)
-                np.testing.assert_allclose(pose[1], expected[image][1], atol=1e-3)
+    assert_alike(tmp_path / "in_order", tmp_path / "processes")

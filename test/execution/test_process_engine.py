@@ -157,7 +157,7 @@ def test_no_worker_outlives_the_program(tmp_path, end):
 
 
 def test_unknown_engines_and_addresses_without_a_cluster_are_refused():
-    with pytest.raises(ConfigError, match="known: processes, ray, serial"):
+    with pytest.raises(ConfigError, match="known: processes, serial"):
         open_engine("dask")
-    with pytest.raises(ConfigError, match="choose the engine 'ray'"):
+    with pytest.raises(ConfigError, match="engines of this computer have no address"):
         open_engine("processes", "auto")

@@ -192,13 +192,3 @@ def test_a_unit_is_confined_and_comes_again(unit: Path) -> None:
     if not systemd_judges():
         pytest.skip("there is no systemd-analyze of systemd 250 or newer")
     run("systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED}", "--no-pager", unit)
-
-
-def test_the_machines_of_the_test_cluster_start_by_real_commands_and_share_a_folder() -> None:
-    scripts = pytest.importorskip("ray.scripts.scripts")
-    cluster = yaml.safe_load((CONTAINERS / "cluster.yaml").read_text(encoding="utf-8"))["services"]
-    head, worker = ({**scripts.start.make_context("start", one["command"]).params} for one in cluster.values())
-    assert (head["head"], worker["head"], worker["address"]) == (True, False, f"head:{head['port']}")
-    assert all(one["volumes"] == cluster["head"]["volumes"] and one["read_only"] for one in cluster.values())
-    assert head["disable_usage_stats"]
-    assert worker["disable_usage_stats"]

@@ -18,7 +18,6 @@ OPTIONAL = {
     "cv_bridge",
     "kornia",
     "lightglue",
-    "ray",
     "rerun",
     "tf2_ros",
 }  # used where they are installed

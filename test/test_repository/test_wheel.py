@@ -60,7 +60,7 @@ def test_it_asks_for_what_it_imports_and_for_ros_as_an_extra(metadata):
     assert {"torch", "pycolmap", "typer"} <= set(plain)
     assert not [one for one in plain if one.startswith("ros-")]
     assert [one for one in wanted if one.startswith("ros-jazzy-rclpy") and 'extra == "ros"' in one]
-    assert set(metadata.get_all("Provides-Extra")) == {"ros", "rerun", "docs", "ray"}
+    assert set(metadata.get_all("Provides-Extra")) == {"ros", "rerun", "docs"}
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import typer
 
 from visloc_ros.apps.options import takes_outcome
 from visloc_ros.execution.engine import Engine
-from visloc_ros.execution.opening import ENGINES, PROCESSES, RAY, open_engine
+from visloc_ros.execution.opening import open_engine
 
-_ENGINE_HELP = f"Where the parts run: {', '.join(ENGINES)}; otherwise one after the other."
-_ADDRESS_HELP = "Ray cluster: auto, HOST:6379 or ray://HOST:10001; otherwise Ray runs on this computer alone."
+_ENGINE_HELP = "Where the parts run: processes, serial, or a plug-in's engine; otherwise one after the other."
+_ADDRESS_HELP = "Address of a cluster, for a plug-in's engine."
 _WORKERS_HELP = "Parts at once at most; 0 for as many as processors and memory allow."
 
 
@@ -32,7 +32,7 @@ class EngineChoice:
 
     def open(self) -> closing[Engine]:
         """The engine, which ends with the block. Raises ConfigError, SetupError."""
-        return closing(open_engine(self.name or (RAY if self.address else PROCESSES), self.address, self.workers))
+        return closing(open_engine(self.name, self.address, self.workers))
 
     def open_if_given(self) -> AbstractContextManager[Engine | None]:
         """The engine that was chosen, or None: one part after the other, in this process."""

@@ -1,8 +1,8 @@
 """Objects that this and other packages provide by name, found through entry points (packaging.python.org).
 
 A package lists an object under a group in its metadata: ``visloc_ros.search`` has ways of searching a map,
-``visloc_ros.odometry`` odometries, ``visloc_ros.weights`` files to download, ``visloc.commands`` commands. An object is
-imported when it is asked for.
+``visloc_ros.odometry`` odometries, ``visloc_ros.weights`` files to download, ``visloc_ros.engines`` what runs parts of
+large jobs, ``visloc.commands`` commands. An object is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -38,6 +38,13 @@ def importable_plugins(group: str, first: str = "") -> dict[str, Any]:
 def installed_plugins(group: str) -> dict[str, Any]:
     """The importable objects of a group that may be empty, by name."""
     return importable_plugins(group) if entry_points(group=group) else {}
+
+
+def plugin_packages() -> list[str]:
+    """The packages, but this one, that provide anything by entry points of visloc."""
+    groups = (group for group in entry_points().groups if group.startswith("visloc"))
+    names = {entry.module.partition(".")[0] for group in groups for entry in entry_points(group=group)}
+    return sorted(names - {"visloc_ros"})
 
 
 @cache

@@ -1,30 +1,41 @@
-"""Engines by name."""
+"""Engines by name: those of this computer, and those that plug-ins add.
+
+An entry point of the group ``visloc_ros.engines`` names what makes an engine, given an address and the most workers at
+once.
+"""
 
 from __future__ import annotations
 
 from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.plugins import installed_plugins
 from visloc_ros.execution.engine import Engine, SerialEngine
 from visloc_ros.execution.processes import ProcessEngine
 
-SERIAL, PROCESSES, RAY = "serial", "processes", "ray"
-ENGINES = (PROCESSES, RAY, SERIAL)
+SERIAL, PROCESSES = "serial", "processes"
+_GROUP = "visloc_ros.engines"
 
 
-def open_engine(name: str = PROCESSES, address: str = "", workers: int = 0) -> Engine:
+def engine_names() -> list[str]:
+    """The engines that are installed."""
+    return [PROCESSES, SERIAL, *installed_plugins(_GROUP)]
+
+
+def open_engine(name: str = "", address: str = "", workers: int = 0) -> Engine:
     """Open an engine, to be closed at the end.
 
-    ``address`` is that of a Ray cluster: ``auto`` for the one of this computer, ``HOST:6379``, or ``ray://HOST:10001``;
-    without one, Ray starts on this computer alone. ``workers`` work at once at most, 0 for as many as there is room
-    for. Raises ConfigError, SetupError.
+    ``address`` is that of a cluster, for the engine of a plug-in. Without a name it is that of a plug-in if there is an
+    address, and processes of this computer if there is none. ``workers`` work at once at most, 0 for as many as there
+    is room for. Raises ConfigError, SetupError.
     """
-    if address and name != RAY:
-        raise ConfigError(f"an address is that of a Ray cluster: leave it out, or choose the engine '{RAY}'")
+    clusters = installed_plugins(_GROUP)
+    name = name or (next(iter(clusters), "") if address else PROCESSES)
+    if name in clusters:
+        engine: Engine = clusters[name](address, workers)
+        return engine
+    if address:
+        raise ConfigError("engines of this computer have no address: leave it out, or install a plug-in's engine")
     if name == SERIAL:
         return SerialEngine()
     if name == PROCESSES:
         return ProcessEngine(workers)
-    if name == RAY:
-        from visloc_ros.execution.ray_engine import RayEngine
-
-        return RayEngine(address, workers)
-    raise ConfigError(f"there is no engine '{name}'; known: {', '.join(ENGINES)}")
+    raise ConfigError(f"there is no engine '{name}'; known: {', '.join(engine_names())}; plug-ins add others")

@@ -25,18 +25,20 @@ from items import (
     worker_of,
 )
 
+from visloc_cluster import ray_engine
+from visloc_cluster.ray_engine import RayEngine
 from visloc_ros.core.child_process import DeathError
 from visloc_ros.core.errors import SetupError
-from visloc_ros.execution import ray_engine
 from visloc_ros.execution.engine import Resources
 from visloc_ros.execution.opening import open_engine
-from visloc_ros.execution.ray_engine import RayEngine
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Stage, Task, TaskRunner
 
 if find_spec("ray") is None:
     pytest.skip("Ray is not installed", allow_module_level=True)  # or each worker would load it to collect tests
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+PLACES = os.pathsep.join(map(str, (HERE, ROOT / "test" / "execution", ROOT)))  # of items
 HALF = Resources(processors=0.5)
 NOTICE_DEATHS_SOON = {
     "health_check_initial_delay_ms": 1000,
@@ -52,7 +54,7 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]))
+        patch.setenv("PYTHONPATH", os.pathsep.join([PLACES, os.environ.get("PYTHONPATH", "")]))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         small = {"object_store_memory": 100 << 20}
         head = {"num_cpus": 1, "include_dashboard": False, "_system_config": NOTICE_DEATHS_SOON, **small}
@@ -160,7 +162,7 @@ def test_a_ray_that_does_not_start_in_time_is_an_error(monkeypatch):
 
 def test_without_ray_its_install_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(SetupError, match=r"pip install visloc_ros\[ray\]"):
+    with pytest.raises(SetupError, match=r"pip install 'ray\[client\]'"):
         RayEngine()
 
 
@@ -172,7 +174,7 @@ PROGRAM = (
 
 
 def run_program(address: str, folder: Path) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parents[1]}"}
+    environment = os.environ | {"PYTHONPATH": PLACES}
     program = PROGRAM.format(address=address, folder=str(folder))
     return subprocess.Popen([sys.executable, "-c", program], env=environment)
 

@@ -1,4 +1,4 @@
-"""Items on a Ray cluster: ``pip install visloc_ros[ray]``; it reports its use to nobody."""
+"""Items on a Ray cluster, which reports its use to nobody."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import visloc_ros
 from visloc_ros.core.child_process import LogSender, log_again
 from visloc_ros.core.errors import SetupError
+from visloc_ros.core.plugins import plugin_packages
 from visloc_ros.execution.engine import MOST_RETRIES, Item, LostItemError, Resources, Result
 from visloc_ros.execution.this_computer import num_processors
 from visloc_ros.execution.worker import Outcome, outcome_of
@@ -136,15 +138,19 @@ def _check_reachable(address: str) -> None:
 
 
 def own_version() -> str:
-    """This package's version, with a digest of its code: results depend on all of it."""
+    """The version of visloc_ros, with a digest of its code and its plug-ins': results depend on all of it."""
     return f"{visloc_ros.__version__} ({_code_digest()[:8]})"
 
 
 @cache
 def _code_digest() -> str:
-    digest, package = hashlib.sha256(), Path(visloc_ros.__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    digest = hashlib.sha256()
+    for name in ("visloc_ros", *plugin_packages()):
+        spec = find_spec(name)
+        for folder in sorted((spec and spec.submodule_search_locations) or ()):
+            for path in sorted(Path(folder).rglob("*.py")):
+                place = f"{name}/{path.relative_to(folder).as_posix()}"
+                digest.update(place.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -176,7 +182,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise SetupError("the engine 'ray' needs Ray: pip install visloc_ros[ray]") from error
+        raise SetupError("the engine 'ray' needs Ray: pip install 'ray[client]'") from error
     # Ray prints what its machines notice to standard output, where results of commands have to be alone.
     ray._private.worker.print_to_stdstream = _log_notice
     return ray
