@@ -155,9 +155,8 @@ def _specs(plan: ReplayPlan, source: BagSource, recording: Path) -> list[NodeSpe
         },
         Layout.COMPOSED: {"visloc_node": camera | following | frames | searched},
     }
-    modules = (
-        {remote_search(plan.server_url).executable: remote_search(plan.server_url).module} if plan.server_url else {}
-    )
+    remote = [remote_search(plan.server_url)] if plan.server_url else []
+    modules = {node.executable: node.module for node in remote}
     return [
         *(
             NodeSpec(name, {**own, **simulated_time}, plan.parameter_file, images, module=modules.get(name, ""))

@@ -47,7 +47,7 @@ def remote_search(address: str) -> PluginNode:
     """The node that asks a machine at an address. Raises ConfigError if none that is installed does."""
     if not is_address(address):
         raise ConfigError(f"{address!r} is no address: give it as http://gpu-box:8090")
-    scheme = address.partition("://")[0]
+    scheme = address.partition("://")[0].lower()
     nodes = installed_plugins("visloc_ros.remote_search")
     if scheme not in nodes:
         raise ConfigError(f"nothing that is installed asks {address!r}: a plug-in does (docs/plugins.md)")

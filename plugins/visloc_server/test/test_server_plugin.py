@@ -35,7 +35,7 @@ def test_it_is_found_by_the_addresses_that_it_asks():
     assert REMOTE_ANCHOR_NODE in plugin_nodes()
     assert REMOTE_ANCHOR_NODE.executable == RemoteAnchorNode.default_name
     assert REMOTE_ANCHOR_NODE.module == RemoteAnchorNode.__module__
-    assert all(remote_search(f"{scheme}://gpu-box:8090") == REMOTE_ANCHOR_NODE for scheme in ("http", "https"))
+    assert all(remote_search(f"{scheme}://gpu-box:8090") == REMOTE_ANCHOR_NODE for scheme in ("http", "https", "HTTP"))
     for address, words in (("ftp://gpu-box", "nothing that is installed asks"), ("gpu-box:8090", "is no address")):
         with pytest.raises(ConfigError, match=words):
             remote_search(address)
