@@ -135,28 +135,36 @@ OF_TWO = ("stuck", "upside down", "turned by 3 deg", "each third image an old on
 class Walk:
     """The images of both cameras, without noise, and where the front one was.
 
-    ``phases`` are the shares of a frame by which a camera's images are taken later.
+    ``phases`` are the shares of a frame by which a camera's images are taken later, ``step_s`` is the time between two
+    images on the walk, which a faster robot covers sooner.
     """
 
     frames: dict[str, list[Image]]
-    poses: list[SE3]
     cameras: dict[str, pycolmap.Camera]
     phases: dict[str, float]
+    step_s: float
 
     @staticmethod
-    def make(seconds: float, phase: float, work: Path) -> Walk:
+    def make(seconds: float, phase: float, speed: float, work: Path) -> Walk:
         """Render the walk, or read it again."""
+        step_s = speed / RATE_HZ
         config = SimulationConfig(
-            width=480, height=360, focal_px=360.0, rate_hz=RATE_HZ, duration_s=seconds, samples=1, noise_std=0.0
+            width=480,
+            height=360,
+            focal_px=360.0,
+            rate_hz=1.0 / step_s,
+            duration_s=seconds * speed,
+            samples=1,
+            noise_std=0.0,
         )
         to_the_left = MountedPath(PATHS["localize"], FRONT_FROM_LEFT)
         made = {
             "front": simulate(config, "localize"),
-            "left": simulate(config, "localize", path=LaterPath(to_the_left, phase / RATE_HZ)),
+            "left": simulate(config, "localize", path=LaterPath(to_the_left, phase * step_s)),
         }
         frames = {}
         for name, simulation in made.items():
-            folder = work / (f"{name}_{phase:.2f}" if name == "left" and phase else name)
+            folder = work / f"{name}_{phase if name == 'left' else 0.0:.2f}_{speed:g}"
             folder.mkdir(parents=True, exist_ok=True)
             for index in range(config.num_frames):
                 if not (folder / f"{index:05d}.png").exists():
@@ -166,14 +174,12 @@ class Walk:
                 np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
                 for path in sorted(folder.iterdir())[: config.num_frames]
             ]
-        poses = [made["front"].pose(index) for index in range(config.num_frames)]
         cameras = {name: simulation.camera for name, simulation in made.items()}
-        return Walk(frames, poses, cameras, {"front": 0.0, "left": phase})
+        return Walk(frames, cameras, {"front": 0.0, "left": phase}, step_s)
 
     def pose_at(self, step: float) -> SE3:
         """Where the front camera was between two steps, or at one."""
-        before = min(int(step), len(self.poses) - 2)
-        return self.poses[before].interpolate(self.poses[before + 1], step - before)
+        return PATHS["localize"].pose(step * self.step_s)
 
 
 @dataclass
@@ -318,6 +324,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("out/camera_faults"), help="folder for images")
     parser.add_argument("--busy", type=int, default=0, help="number of other programs that keep a processor busy")
     parser.add_argument("--triggered", action="store_true", help="a trigger takes the images of both cameras together")
+    parser.add_argument("--speed", type=float, default=1.0, help="how many times as fast the robot walks")
     parser.add_argument("--faults", default=",".join(FAULTS), help="names of faults, separated by commas")
     parser.add_argument("--robots", default="one,leading,beside", help="one camera, or which of two has the fault")
     add_outputs(parser)
@@ -330,6 +337,7 @@ def main() -> None:
         rows += run(robot, chosen, arguments)
     name = f"Cameras that go wrong, beside {arguments.busy} busy programs"
     name += ", with a trigger" if arguments.triggered else ""
+    name += f", {arguments.speed:g} times as fast" if arguments.speed != 1.0 else ""
     write_outputs(arguments, name, {**provenance(), "rows": rows}, table(HEADER, [cells(row) for row in rows]))
 
 
@@ -337,7 +345,7 @@ def run(robot: str, faults: list[str], arguments: argparse.Namespace) -> list[Fi
     """All faults of one robot, one after the other."""
     names = CAMERAS[:1] if robot == "one" else CAMERAS
     phase = 0.0 if arguments.triggered else PHASE
-    walk = Walk.make(BEGIN_S + len(faults) * (FAULT_S + RECOVERY_S) + 1.0, phase, arguments.work)
+    walk = Walk.make(BEGIN_S + len(faults) * (FAULT_S + RECOVERY_S) + 1.0, phase, arguments.speed, arguments.work)
     os.environ["ROS_DOMAIN_ID"] = str(free_domain_id())
     rclpy.init()
     client = Client(walk, names)

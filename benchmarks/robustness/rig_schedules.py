@@ -68,7 +68,7 @@ class World:
         place.open_map(maps)
         self.map = open_searchable_map(maps / place.name)
         self._engine = AnchorEngine(self.map)
-        self.walk = Walk.make(WALK_S, PHASE, work)
+        self.walk = Walk.make(WALK_S, PHASE, 1.0, work)
         self.anchor = lru_cache(maxsize=None)(self._anchor)
 
     def frame(self, camera: str, step: int, shown: Shown, rng: np.random.Generator) -> Frame:
@@ -145,7 +145,7 @@ def run(world: World, fault: str, seed: int) -> tuple[int, list[float]]:
     skipped, looked_at, stalls, latest = (
         rng.choice(some) for some in ((0, 0.2, 0.5), (1, 0.5, 0.15), (0, 0.05, 0.1), (0, 1, 3))
     )
-    start = int(rng.integers(1, len(world.walk.poses) - CASE - 1))
+    start = int(rng.integers(1, len(world.walk.frames[CAMERAS[0]]) - CASE - 1))
     begin = start + int(rng.integers(25, 60))
     end, faulty = begin + int(rng.integers(10, 40)), CAMERAS[int(rng.random() < 0.3)]
     images, odometry, sigmas = Images(), Odometry(rng), list[float]()
@@ -191,7 +191,7 @@ def run(world: World, fault: str, seed: int) -> tuple[int, list[float]]:
         result = tracker.track(frame, predicted)
         if isinstance(result, TrackedPose):
             map_from_odom = result.map_from_camera @ odometry.pose.inverse
-            sigmas.append(errors_in_sigmas(result.map_from_camera, result.covariance, world.walk.poses[step]))
+            sigmas.append(errors_in_sigmas(result.map_from_camera, result.covariance, world.walk.pose_at(step)))
     return followed, sigmas
 
 
