@@ -4,7 +4,7 @@ ARG ROS_DISTRO=jazzy
 FROM docker.io/library/ros:${ROS_DISTRO}-ros-base AS plugins
 COPY plugins /plugins
 # A file of its own: as long as it is the same, the packages are not installed again.
-RUN cat /plugins/*/requirements.in > /plugins.in
+RUN find /plugins -name requirements.in -exec cat {} + > /plugins.in
 
 FROM docker.io/library/ros:${ROS_DISTRO}-ros-base AS build
 # hadolint ignore=DL3008

@@ -4,7 +4,7 @@ ARG DEBIAN=trixie-slim
 FROM docker.io/library/debian:${DEBIAN} AS plugins
 COPY plugins /plugins
 # A file of its own: as long as it is the same, the packages are not installed again.
-RUN cat /plugins/*/requirements.in > /plugins.in
+RUN find /plugins -name requirements.in -exec cat {} + > /plugins.in
 
 FROM docker.io/library/debian:${DEBIAN} AS build
 # hadolint ignore=DL3008
