@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/*)
 # Their programs are in no package: each is checked by the name by which it is run.
-PROGRAMS := $(wildcard plugins/*/benchmarks/*.py plugins/*/testing/*.py)
+PROGRAMS := $(wildcard plugins/*/benchmarks/*.py plugins/*/benchmarks/*/*.py plugins/*/testing/*.py)
 # Named by packages, and needed by none of what is used of them: a second OpenCV, and what evo draws and stores with.
 UNUSED := opencv-python natsort numexpr seaborn
 

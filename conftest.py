@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
@@ -49,10 +48,6 @@ TOGETHER = (
     ("apps/test_main_job.py",),
     ("test_repository/test_lint.py",),
     ("mapping/test_builder.py", "mapping/test_extension.py"),  # one map
-    (  # one prepared map
-        "localization/strategies/landmarks/test_landmark_search.py",
-        "localization/strategies/landmarks/test_reduced_to_landmarks.py",
-    ),
     # One load of the packaged original.
     ("features/test_aliked_lightglue.py", "features/test_disk.py", "features/test_lightglue_families.py"),
     # One look at what the nodes offer.
@@ -171,54 +166,26 @@ def room_map(recording: Path, made_once: Callable[[str, Callable[[Path], object]
 
 
 @pytest.fixture(scope="session")
-def landmark_room(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """The demo's map, prepared within seconds for the search by landmarks: enough to find images of the room."""
-    return made_once("demo_room.tar.gz", prepare_room)
+def prepared_room(made_once: Callable[[str, Callable[[Path], object]], Path]) -> tuple[Path, str]:
+    """The demo's map, prepared for an installed search that labels its points and needs nothing else; its name."""
+    from visloc_ros.core.progress import SilentProgress
+    from visloc_ros.localization.searchable_map import find_strategy, preparation_types
+    from visloc_ros.localization.strategy import SearchStrategy
 
+    def labels_points(search: SearchStrategy) -> bool:
+        return search.can_reduce and type(search).labelled_map is not SearchStrategy.labelled_map
 
-def prepare_room(path: Path) -> None:
-    from visloc_ros.localization.strategies.landmarks.config import NETWORK, TrainingConfig
-    from visloc_ros.localization.strategies.landmarks.preparation import PreparationConfig, prepare_landmarks
+    searches = [one for one in map(find_strategy, preparation_types()) if labels_points(one)]
+    if not searches:
+        pytest.skip("no installed search labels the points of a map")
+    search = searches[0]
+    assert search.preparation is not None
 
-    shutil.copy(DEMO_MAP, path)
-    training = TrainingConfig(size="nano", max_steps=60, batch=8, warm_up=5, device="cpu")
-    prepare_landmarks([path], PreparationConfig(NETWORK, training=training))
+    def prepare(path: Path) -> None:
+        shutil.copy(DEMO_MAP, path)
+        search.prepare([path], search.preparation(), SilentProgress())
 
-
-@pytest.fixture(scope="session")
-def instance_room(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
-    """The demo's map with the instances of its points, and a network that has learned nothing of them yet."""
-    return made_once("instance_room.tar.gz", divide_room)
-
-
-def divide_room(path: Path) -> None:
-    import torch
-
-    from visloc_ros.core.map import open_map
-    from visloc_ros.core.map_preparation import add_prepared
-    from visloc_ros.localization.strategies.instances.backends.network import InstanceNetwork
-    from visloc_ros.localization.strategies.instances.backends.recogniser import NetworkRecogniser, network_bytes
-    from visloc_ros.localization.strategies.instances.config import INSTANCES, InstanceConfig
-    from visloc_ros.localization.strategies.instances.instance_files import save_instances
-    from visloc_ros.localization.strategies.instances.instance_map import InstanceMap
-    from visloc_ros.localization.strategies.instances.label_masks import picture_of
-    from visloc_ros.localization.strategies.instances.point_instances import label_points
-
-    shutil.copy(DEMO_MAP, path)
-    place = open_map(path)
-    labels = label_points(place, InstanceConfig())
-    torch.manual_seed(0)
-    network = InstanceNetwork(int(labels.max()) + 1)
-    pictures = [picture_of(place, image) for image in place.images]
-    found = [NetworkRecogniser(network).recognise(picture) for picture in pictures if picture is not None]
-    areas = np.stack([one.areas(int(labels.max()) + 1) for one in found])
-    known = InstanceMap(labels, areas, np.stack([one.descriptor for one in found]), -1.0)
-
-    def write(folder: Path) -> dict[str, int]:
-        save_instances(folder, known, network_bytes(network), InstanceConfig(), place.manifest)
-        return {"instances": known.num_classes - 1}
-
-    add_prepared(path, INSTANCES, place.manifest, write)
+    return made_once("prepared_room.tar.gz", prepare), search.name
 
 
 @pytest.hookimpl(wrapper=True)

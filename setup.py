@@ -70,10 +70,7 @@ setup(
         ],
         # Another package adds a way of searching, or an odometry, by entry points of the same groups.
         "visloc_ros.search": [
-            "retrieval = visloc_ros.localization.strategies.retrieval.strategy:RETRIEVAL_SEARCH",
-            "landmarks = visloc_ros.localization.strategies.landmarks.strategy:LANDMARK_SEARCH",
-            "fused = visloc_ros.localization.strategies.fused.strategy:FUSED_SEARCH",
-            "instances = visloc_ros.localization.strategies.instances.strategy:INSTANCE_SEARCH",
+            "retrieval = visloc_ros.localization.retrieval.strategy:RETRIEVAL_SEARCH",
         ],
         "visloc_ros.odometry": [
             "klt = visloc_ros.odometry.klt.backend:KLT",

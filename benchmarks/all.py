@@ -8,9 +8,8 @@ lists the failed ones. Maps and features are kept in ``out/``.
 from benchmarks.suite import Benchmark, parse_arguments, run_suite
 
 DATA = ("--data", "{data}")
-ANCHOR, FUSED, INSTANCES, LANDMARKS, MAPS, ODOMETRY, ROBUSTNESS = (
-    ("--markdown", f"{{results}}/{name}.md")
-    for name in ("anchor", "fused", "instances", "landmarks", "map_size", "odometry", "robustness")
+ANCHOR, MAPS, ODOMETRY, ROBUSTNESS = (
+    ("--markdown", f"{{results}}/{name}.md") for name in ("anchor", "map_size", "odometry", "robustness")
 )
 BENCHMARKS = (
     Benchmark("main_job", (*DATA, "--runs", "3", "--output", "{results}/main_job.json")),
@@ -30,28 +29,6 @@ BENCHMARKS = (
         (*DATA, "--rounds", "3", "--json", "{results}/networks.json", "--markdown", "{results}/networks.md"),
         threads=1,
     ),
-    Benchmark("landmarks.search", (*DATA, "--json", "{results}/landmarks.json", *LANDMARKS), threads=1),
-    Benchmark("landmarks.reduced", (*DATA, *LANDMARKS), threads=1),
-    Benchmark("landmarks.kidnapped", (*DATA, *LANDMARKS), threads=1),
-    Benchmark(
-        "anchor.out_of_map",
-        (*DATA, "--search", "landmarks", "--json", "out/out_of_map_landmarks.json", *LANDMARKS),
-        threads=1,
-    ),
-    Benchmark("fused.search", (*DATA, *FUSED), threads=1),
-    Benchmark("fused.million", FUSED),
-    Benchmark("fused.picture", (*DATA, "--output", "out/pictures"), threads=1),
-    Benchmark("instances.search", (*DATA, *INSTANCES), threads=1),
-    Benchmark(
-        "instances.style",
-        (
-            *(*DATA, "--every", "2", "--json", "out/instances_style.json", *INSTANCES),
-            *("--plot", "{results}/instances_style.png"),
-        ),
-        threads=1,
-    ),
-    Benchmark("instances.changed", INSTANCES, threads=1),
-    Benchmark("instances.picture", (*DATA, "--output", "out/pictures"), threads=1),
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.pairs", MAPS),
     Benchmark("mapping.large", ("--features", "sift", "--markdown", "{results}/large_maps.md"), threads=1),

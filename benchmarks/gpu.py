@@ -1,4 +1,4 @@
-"""Runs the benchmarks with figures that a GPU changes: networks, anchors, builds, trainings.
+"""Runs the benchmarks with figures that a GPU changes: networks, anchors, builds.
 
 Run: python -m benchmarks.gpu --data ../shared/data
 Tables go to ``results/gpu.md``. Without CUDA it reports that and runs nothing. If a benchmark fails, the others still
@@ -19,7 +19,6 @@ BENCHMARKS = (
         "anchor.stages",
         ("--data", "{data}", *TABLES, "--work", "out/anchor_gpu_1024", "--keypoints", "1024", "--top-k", "10"),
     ),
-    Benchmark("mapping.preparing", ("--data", "{data}", "--markdown", "{results}/gpu.md")),
     Benchmark(
         "mapping.build_time", ("--data", "{data}", "--work", "out/build_time_gpu", "--markdown", "{results}/gpu.md")
     ),

@@ -98,6 +98,16 @@ def unseen_places(data: Path, work: Path) -> list[Place]:
     ]
 
 
+def all_places(data: Path, work: Path) -> list[Place]:
+    """Those by which settings of the engine were chosen, then the others."""
+    return [*real_places(data), simulated_room(work), *unseen_places(data, work)]
+
+
+def all_queries(place: Place) -> Place:
+    """The place with all of its images searched for: of the red kitchen others take every fifth only."""
+    return replace(place, queries=replace(place.queries, every=1)) if place.name == "redkitchen" else place
+
+
 def known_truth(source: FrameSource) -> Trajectory:
     """True poses ``world_from_camera`` of a source. Raises SourceError where it has none."""
     if source.ground_truth is None:

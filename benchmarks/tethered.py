@@ -35,7 +35,7 @@ from visloc_ros.core.middleware import fast_dds_profile
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.nodes.qos import RELIABLE
 
-ROBOT, SERVER = "visloc_robot", "visloc_search"
+ROBOT, SERVER = "visloc_robot", "visloc_searcher"
 ADDRESSES = {ROBOT: "10.77.0.1/24", SERVER: "10.77.0.2/24"}
 ENVIRONMENT = {"ROS_DOMAIN_ID": "77", "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "1"}
 START_S, GOOD_S, DOWN_S, AGAIN_S, RELAY_S = 60.0, 30.0, 30.0, 20.0, 60.0

@@ -43,7 +43,7 @@ from visloc_ros.localization.descriptor_index import rank_by_descriptor
 from visloc_ros.localization.evidence import Evidence, EvidenceCollector, Query
 from visloc_ros.localization.guided import GuidedSearch
 from visloc_ros.localization.map_uncertainty import map_uncertainty
-from visloc_ros.localization.strategies.retrieval.global_index import global_index
+from visloc_ros.localization.retrieval.global_index import global_index
 from visloc_ros.localization.view_change import ViewOverlap
 
 SECTION = "Probability that a pose is right"

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.landmarks.prepared import all_places, prepared_map
 from benchmarks.places import (
     PAINTED_SEED,
     FeatureCache,
     Place,
+    all_places,
     known_truth,
     photos,
     true_pose,
@@ -53,7 +53,6 @@ from visloc_ros.evaluation.machine import provenance
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.config import RETRIEVAL, search_names
 from visloc_ros.localization.searchable_map import find_strategy
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
 from visloc_ros.simulation import SimulationConfig, simulate, write_folder
 from visloc_ros.simulation.living_room import make_living_room
 from visloc_ros.simulation.room import Room
@@ -128,7 +127,7 @@ class Sample:
 def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) -> Iterator[Attempt]:
     """All attempts with one map."""
     config = replace(read_config(AnchorConfig, arguments.config), search=arguments.search)
-    engine = AnchorEngine(searched_map(place, places, arguments), config)
+    engine = AnchorEngine(searched_map(place, arguments), config)
     cache = FeatureCache(arguments.work / "features", engine)
     rng = np.random.default_rng(0)
     redecorated = redecorated_samples(arguments.work) if place.name == "room" else ()
@@ -144,10 +143,8 @@ def run_place(place: Place, places: list[Place], arguments: argparse.Namespace) 
             yield attempt(engine, query, "false", false_prior(engine.map, rng, sample.truth))
 
 
-def searched_map(place: Place, places: list[Place], arguments: argparse.Namespace) -> Map:
+def searched_map(place: Place, arguments: argparse.Namespace) -> Map:
     """The map of a place, prepared for the way of searching; built and prepared if missing."""
-    if arguments.search == LANDMARKS:
-        return prepared_map(place, places, arguments.work)
     maps = arguments.work / "maps"
     map_, strategy = place.open_map(maps), find_strategy(arguments.search)
     if strategy.preparation is None or strategy.can_search(map_.manifest):

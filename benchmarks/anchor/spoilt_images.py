@@ -18,9 +18,7 @@ import torch
 
 from benchmarks.anchor.out_of_map import LOOK_ALIKE_SEEDS
 from benchmarks.anchor.spoiling import SPOILT
-from benchmarks.landmarks.prepared import all_places
-from benchmarks.landmarks.queries import all_queries
-from benchmarks.places import Place, true_pose
+from benchmarks.places import Place, all_places, all_queries, true_pose
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import table, write_outputs
 from testing.integrity import PoseAccuracy

@@ -15,8 +15,8 @@ from visloc_ros.core.types import AnchorPose, Rejection
 from visloc_ros.features import GlobalDescriptor, LocalExtractor, Matcher
 from visloc_ros.localization import AnchorConfig, AnchorEngine
 from visloc_ros.localization.evidence import Query
-from visloc_ros.localization.strategies.retrieval.global_index import global_index
-from visloc_ros.localization.strategies.retrieval.strategy import RetrievalSearcher
+from visloc_ros.localization.retrieval.global_index import global_index
+from visloc_ros.localization.retrieval.strategy import RetrievalSearcher
 from visloc_ros.localization.view_change import ViewOverlap
 
 FIRST, ALL, FEWER, ALIKE, RIGHT = "first session", "all", "all, fewer references", "session by look", "right session"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.landmarks.kidnapped import GROUNDS, RIGHT, Ground, far_from
 from benchmarks.program import add_folders, add_outputs, new_parser
 from benchmarks.results_file import Figures, table, write_outputs
+from benchmarks.robustness.grounds import GROUNDS, RIGHT, Ground, far_from
 from benchmarks.robustness.incidents import map_folder, prepare, recorded
 from benchmarks.robustness.nodes import replay_scenario
 from benchmarks.robustness.scenarios import Clip, ImageSequence, Scenario, SplicedSequence, to_and_fro

@@ -25,7 +25,7 @@ def test_map_tracking_is_left_out_by_giving_the_odometry_no_map(map_tracking, ma
     assert nodes["anchor_node"].parameters["map_path"] == "maps/office"
 
 
-@pytest.mark.parametrize(("search", "told"), [("landmarks", {"anchor.search": "landmarks"}), ("", {})])
+@pytest.mark.parametrize(("search", "told"), [("another", {"anchor.search": "another"}), ("", {})])
 @pytest.mark.parametrize("layout", Layout)
 def test_the_node_that_searches_is_told_how(search, told, layout):
     specs = _specs(ReplayPlan(Path("maps/office"), Path("bag"), search=search, layout=layout), BAG, Path("recording"))

@@ -8,18 +8,11 @@ from visloc_ros.evaluation import search_plots
 from visloc_ros.evaluation.search_comparison import SearchRecord, searched_bytes
 
 
-def test_a_search_that_needs_the_whole_map_counts_it_with_what_was_prepared(instance_room):
-    place = open_map(instance_room)
-    of_retrieval, of_instances = searched_bytes(place, "retrieval"), searched_bytes(place, "instances")
-    assert set(of_instances) - set(of_retrieval) == {"instances.npz", "instances.json", "recogniser.pt"}
-    assert of_retrieval.items() <= of_instances.items()
-
-
-def test_a_search_that_needs_only_what_was_prepared_counts_that(landmark_room):
-    place = open_map(landmark_room)
-    of_landmarks = searched_bytes(place, "landmarks")
-    assert "landmarks.npz" in of_landmarks
-    assert not of_landmarks.items() & searched_bytes(place, "retrieval").items()
+def test_a_search_that_needs_only_what_was_prepared_counts_that(prepared_room):
+    place, search = open_map(prepared_room[0]), prepared_room[1]
+    of_search = searched_bytes(place, search)
+    assert of_search.keys() == place.prepared[search].keys()
+    assert not of_search.items() & searched_bytes(place, "retrieval").items()
 
 
 def test_the_axes_of_the_picture_have_plain_numbers(monkeypatch):
@@ -27,7 +20,7 @@ def test_the_axes_of_the_picture_have_plain_numbers(monkeypatch):
     monkeypatch.setattr(search_plots, "to_png", lambda figure: figures.append(figure) or b"")
     times = [Rejection(0, Reason.FEW_INLIERS, stage_ms={"pnp": ms}) for ms in (45.0, 80.0, 220.0)]
     record = SearchRecord(times, [None] * 3)
-    search_plots.draw_comparison("images in a room", {"retrieval": record, "instances": record})
+    search_plots.draw_comparison("images in a room", {"retrieval": record, "another": record})
     FigureCanvasAgg(figures[0]).draw()
     shown = [tick.get_text() for axes in figures[0].axes for tick in axes.get_yticklabels(which="both")]
     assert "100" in shown

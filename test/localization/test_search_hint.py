@@ -1,33 +1,27 @@
-"""A position and a text tell two rooms apart that look the same, a heading the two ends of a symmetrical place."""
+"""A position tells two rooms apart that look the same, a heading the two ends of a symmetrical place."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from landmark_worlds import AWAY, PreparedTogether, Twins, moved
 from synthetic_map import MATCHER, FakeExtractor, is_right, near_image
+from twin_places import AWAY, Twins, moved
 
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geometry import SE3, rotation_matrix
-from visloc_ros.core.types import AnchorPose, Reason, Rejection
+from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine, HeadingHint, PositionHint, SearchHint
-from visloc_ros.localization.strategies.landmarks import opening
-from visloc_ros.localization.strategies.landmarks.landmark_reach import LandmarkReach
-from visloc_ros.localization.strategies.landmarks.text_likelihood import TEXTS_NAME, TextSample, learn_texts
 
 HALF_TURN = SE3(rotation_matrix([0.0, 0.0, np.pi]), np.zeros(3))
-LENGTH = 384
 FAR = np.array([0.0, 400.0, 0.0])
-SIGN_HERE, SIGN_THERE, STRANGE = np.random.default_rng(0).normal(size=(3, LENGTH))
 
 
 def levelled(map_):
     return replace(map_, manifest=replace(map_.manifest, gravity_aligned=True))
 
 
-def engine_for(prepared, search, monkeypatch):
-    monkeypatch.setattr(opening, "load_recogniser", lambda *_: prepared)
-    return AnchorEngine(prepared.maps[0], AnchorConfig(search=search), FakeExtractor(None), MATCHER)
+def engine_for(world):
+    return AnchorEngine(world.map, AnchorConfig(), FakeExtractor(None), MATCHER)
 
 
 def heading_of(pose):
@@ -41,18 +35,8 @@ def twins():
 
 
 @pytest.fixture(scope="module")
-def prepared(twins, tmp_path_factory):
-    return PreparedTogether([twins.map], tmp_path_factory.mktemp("landmarks"))
-
-
-@pytest.fixture(params=["landmarks", "retrieval"])
-def engine(request, prepared, monkeypatch):
-    return engine_for(prepared, request.param, monkeypatch)
-
-
-@pytest.fixture
-def by_landmarks(prepared, monkeypatch):
-    return engine_for(prepared, "landmarks", monkeypatch)
+def engine(twins):
+    return engine_for(twins)
 
 
 def poses(twins):
@@ -68,26 +52,12 @@ def localize(engine, twins, pose, hint=None):
     return engine.localize(twins.frame(), features=twins.view(pose), hint=hint)
 
 
-def test_without_a_hint_no_twin_is_taken_for_the_other(by_landmarks, twins):
-    """Retrieval takes one for the other where all images that look most alike are of one of them."""
-    for pose in poses(twins):
-        answer = localize(by_landmarks, twins, pose)
-        assert isinstance(answer, Rejection) or is_right(answer, pose)
-        assert isinstance(answer, AnchorPose) or answer.reason is Reason.AMBIGUOUS_PLACE
-
-
 @pytest.mark.parametrize("sigma_m", [1.0, 10.0])
 def test_with_a_hint_both_twins_are_found(engine, twins, sigma_m):
     rng = np.random.default_rng(0)
     for pose in poses(twins):
         hint = at(pose.translation + sigma_m * rng.uniform(-0.5, 0.5, 3), sigma_m)
         assert is_right(localize(engine, twins, pose, hint), pose)
-
-
-def test_a_vague_hint_decides_nothing(by_landmarks, twins):
-    for pose in poses(twins):
-        answer = localize(by_landmarks, twins, pose, at(pose.translation, 100.0))
-        assert isinstance(answer, Rejection) or is_right(answer, pose)
 
 
 def test_a_hint_of_the_other_twin_does_not_get_a_pose_of_this_one(engine, twins):
@@ -113,20 +83,6 @@ def test_a_prediction_does_not_get_around_the_hint(engine, twins):
     assert is_right(engine.localize(twins.frame(), pose, features, at(pose.translation, 10.0)), pose)
 
 
-def test_a_landmark_is_weighed_by_the_distance_from_its_points(prepared):
-    reach = LandmarkReach(prepared.landmarks[0])
-    even = np.full((1, prepared.num_classes), 1.0 / prepared.num_classes, np.float32)
-    weighed = reach.weigh(even, at(reach.centres[0], 3.0))[0]
-    assert weighed.sum() == pytest.approx(1.0)
-    assert weighed[1:].argmax() == 0
-    away = np.linalg.norm(reach.centres - reach.centres[0], axis=1) > AWAY[0] / 2
-    assert away.any()
-    assert (weighed[1:][away] < 1e-6).all()
-    assert weighed[0] >= weighed[1]
-    nowhere = reach.weigh(even, at(reach.centres[0] + FAR, 3.0))[0]
-    assert nowhere[0] == pytest.approx(1.0)
-
-
 def test_a_wider_spread_is_surprised_less():
     hint = PositionHint(np.zeros(3), 10.0)
     positions = np.array([[30.0, 0.0, 0.0], [30.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
@@ -147,9 +103,9 @@ def test_what_is_no_position_is_refused(position, sigma_m):
         PositionHint(np.array(position), sigma_m)
 
 
-def test_matches_without_a_pose_are_no_other_place(prepared, twins, monkeypatch):
+def test_matches_without_a_pose_are_no_other_place(engine, twins):
     """A pose by chance is anywhere: it speaks for no place that the hint rules out."""
-    engine, rng = engine_for(prepared, "retrieval", monkeypatch), np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     for pose in poses(twins):
         view = twins.view(pose)
         shuffled = replace(view, keypoints=rng.permutation(view.keypoints))
@@ -164,46 +120,17 @@ def two_ends():
     return world
 
 
-@pytest.fixture(scope="module")
-def prepared_ends(two_ends, tmp_path_factory):
-    return PreparedTogether([two_ends.map], tmp_path_factory.mktemp("landmarks"))
-
-
 def views_of_ends(world):
     """Poses in both ends, and whether it is the second one."""
     half = len(world.map.images) // 2
     return [(near_image(world, row), row >= half) for row in range(len(world.map.images))]
 
 
-def test_a_position_does_not_distinguish_two_ends_of_a_place(two_ends, prepared_ends, monkeypatch):
-    engine = engine_for(prepared_ends, "landmarks", monkeypatch)
-    answers = []
-    for pose, second in views_of_ends(two_ends)[::3]:
-        hint = SearchHint(PositionHint(pose.translation, 30.0))
-        answers.append(engine.localize(two_ends.frame(), features=two_ends.view(pose, second), hint=hint))
-    refused = [answer.reason for answer in answers if isinstance(answer, Rejection)]
-    assert len(refused) > len(answers) / 2
-    assert set(refused) == {Reason.AMBIGUOUS_PLACE}
-
-
-@pytest.mark.parametrize("search", ["landmarks", "retrieval"])
-def test_a_heading_does(two_ends, prepared_ends, monkeypatch, search):
-    engine = engine_for(prepared_ends, search, monkeypatch)
-    rng = np.random.default_rng(7)
+def test_a_heading_distinguishes_two_ends_of_a_place(two_ends):
+    engine, rng = engine_for(two_ends), np.random.default_rng(7)
     for pose, second in views_of_ends(two_ends)[::3]:
         hint = SearchHint(heading=HeadingHint(heading_of(pose) + rng.normal(0.0, 0.2), 0.3))
         assert is_right(engine.localize(two_ends.frame(), features=two_ends.view(pose, second), hint=hint), pose)
-
-
-def test_a_landmark_is_weighed_by_the_frame_that_looks_most_like_the_heading(prepared_ends):
-    landmarks = prepared_ends.landmarks[0]
-    images = [image for image in landmarks.map.images if (landmarks.labels[image.point_rows] == 1).any()]
-    axes = np.array([image.map_from_camera.rotation[:, 2] for image in images])
-    even = np.full((1, prepared_ends.num_classes), 1.0 / prepared_ends.num_classes, np.float32)
-    for heading in (0.0, 2.0, 4.0):
-        hint = HeadingHint(heading, 0.1)
-        weighed = LandmarkReach(landmarks).weigh(even, SearchHint(heading=hint))[0]
-        assert weighed[1] / weighed[0] == pytest.approx(hint.likelihoods(axes).max(), rel=1e-3)
 
 
 def test_headings_go_round():
@@ -230,8 +157,7 @@ def test_what_is_no_heading_is_refused(heading, sigma):
 @pytest.mark.parametrize(
     "hint", [SearchHint(heading=HeadingHint(0.0, 0.1)), SearchHint(PositionHint(np.zeros(2), 1.0))]
 )
-def test_where_nobody_knows_up_neither_heading_nor_height_can_be_left_open(prepared_twins, twins, monkeypatch, hint):
-    engine = engine_for(prepared_twins, "landmarks", monkeypatch)
+def test_where_nobody_knows_up_neither_heading_nor_height_can_be_left_open(engine, twins, hint):
     with pytest.raises(MapError, match="which way is up"):
         engine.localize(twins.frame(), features=twins.view(near_image(twins, 0)), hint=hint)
 
@@ -241,52 +167,9 @@ def test_a_position_without_a_height_is_compared_from_above():
     assert hint.sigmas(SE3(np.eye(3), np.array([1.0, 5.0, 80.0]))) == pytest.approx(3.0)
 
 
-@pytest.fixture(scope="module")
-def prepared_twins(twins, tmp_path_factory):
-    """A sign in each of both rooms, which half of the images show."""
-    prepared = PreparedTogether([twins.map], tmp_path_factory.mktemp("landmarks"))
-    folder, landmarks = tmp_path_factory.mktemp("texts"), prepared.landmarks[0]
-    learn_texts(list(samples(twins.map, landmarks))).save(folder)
-    files = {**prepared.maps[0].prepared["landmarks"], TEXTS_NAME: (folder / TEXTS_NAME).read_bytes()}
-    prepared.maps[0] = replace(prepared.maps[0], prepared={"landmarks": files})
-    return prepared
-
-
-def samples(map_, landmarks):
-    middle = map_.points[:, 0] > AWAY[0] / 2
-    labels = np.zeros(len(map_.points), np.int64)
-    for row, point in enumerate(map_.points):  # the reduced map has fewer points, in the same places
-        distances = np.linalg.norm(landmarks.map.points - point, axis=1)
-        labels[row] = landmarks.labels[distances.argmin()]
-    for row, image in enumerate(map_.images):
-        seen = image.point_rows[image.point_rows >= 0]
-        sign = SIGN_THERE if middle[seen].mean() > 0.5 else SIGN_HERE
-        counts = np.bincount(labels[seen], minlength=landmarks.num_landmarks + 1)[1:]
-        yield TextSample(counts, sign / np.linalg.norm(sign) if row % 2 else None)
-
-
-def test_a_text_distinguishes_two_rooms_that_look_the_same(twins, prepared_twins, monkeypatch):
-    engine = engine_for(prepared_twins, "landmarks", monkeypatch)
-    rng = np.random.default_rng(7)
-    for row in range(0, len(twins.map.images), 3):
-        pose = near_image(twins, row)
-        features, there = twins.view(pose), bool(pose.translation[0] > AWAY[0] / 2)
-        sign = SIGN_THERE if there else SIGN_HERE
-        read = SearchHint(text=sign + 0.3 * rng.normal(size=LENGTH))
-        assert is_right(engine.localize(twins.frame(), features=features, hint=read), pose)
-        strange = engine.localize(twins.frame(), features=features, hint=SearchHint(text=STRANGE))
-        assert strange.reason is Reason.AMBIGUOUS_PLACE
-        wrong = SearchHint(PositionHint(pose.translation, 3.0), text=SIGN_HERE if there else SIGN_THERE)
-        answer = engine.localize(twins.frame(), features=features, hint=wrong)
-        assert is_right(answer, pose) or isinstance(answer, Rejection)
-
-
-def test_a_text_where_nobody_learned_any_is_refused(twins, prepared_ends, two_ends, monkeypatch):
-    features = two_ends.view(near_image(two_ends, 0))
-    for search, error in (("landmarks", MapError), ("retrieval", ConfigError)):
-        engine = engine_for(prepared_ends, search, monkeypatch)
-        with pytest.raises(error, match="leave"):
-            engine.localize(two_ends.frame(), features=features, hint=SearchHint(text=STRANGE))
+def test_a_text_is_refused_by_a_search_that_learns_none(engine, twins):
+    with pytest.raises(ConfigError, match="leave the text out"):
+        localize(engine, twins, near_image(twins, 0), SearchHint(text=np.ones(8)))
 
 
 @pytest.mark.parametrize("text", [np.zeros(4), np.ones((2, 2)), np.array([1.0, np.nan])])

@@ -1,8 +1,8 @@
 import numpy as np
 import pycolmap
 import pytest
-from landmark_worlds import AWAY, Twins
 from synthetic_map import INFO
+from twin_places import AWAY, Twins
 
 from visloc_ros.core.camera import project
 from visloc_ros.core.geometry import SE3, rotation_matrix

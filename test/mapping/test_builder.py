@@ -15,7 +15,7 @@ from visloc_ros.core.map import NO_POINT, open_map
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.features import FeatureConfig, GlobalConfig, MatcherConfig
 from visloc_ros.localization.map_uncertainty import measure_map_uncertainty
-from visloc_ros.localization.strategies.retrieval.global_index import global_index
+from visloc_ros.localization.retrieval.global_index import global_index
 from visloc_ros.mapping import build_map
 from visloc_ros.mapping.map_sources import pose_at
 

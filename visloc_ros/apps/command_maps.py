@@ -124,7 +124,7 @@ def reduce(
 ) -> None:
     """Write a map that holds only what one way of searching needs, for a small computer; the whole one stays.
 
-    Example: visloc maps reduce maps/office --for landmarks --output maps/office_small
+    Example: visloc maps reduce maps/office --for NAME --output maps/office_small
     """
     whole = _readable(path)
     reduce_map_to(path, search, output, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""``visloc prepare``: writes into a map what a way of searching other than retrieval needs."""
+"""``visloc prepare``: writes into a map what a way of searching other than retrieval needs; plug-ins add such ways."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ NEEDS = Resources(processors=1.0, memory_bytes=2 << 30)
 """Of one map: torch, a map of some hundred images, and its descriptors in single precision."""
 
 
+def _installed() -> str:
+    names = [*preparation_types()]
+    return " or ".join(names) or "a search of a plug-in, of which none is installed (docs/plugins.md)"
+
+
 @takes_engine
 @takes_source_config
 def prepare(
-    maps: Annotated[
-        list[Path], typer.Argument(help="Maps to prepare; a network for landmarks is trained for all of them.")
-    ],
+    maps: Annotated[list[Path], typer.Argument(help="Maps to prepare; a network learns of all together.")],
     source_config: SourceConfig,
     engine: EngineChoice,
-    search: Annotated[
-        str, typer.Option("--for", help=f"Way of searching to prepare for: {' or '.join(preparation_types())}.")
-    ],
+    search: Annotated[str, typer.Option("--for", help=f"Way of searching to prepare for: {_installed()}.")],
     source: Annotated[
         Path | None,
         typer.Option(
-            help="Frames of a single map's place: its network learns from them, too; for fused, those that it was "
-            "built from, of which features are extracted again."
+            help="More frames of a single map's place, to learn from; or those that it was built from, of which other "
+            "features are extracted."
         ),
     ] = None,
     elsewhere: Annotated[
         list[Path] | None,
-        typer.Option(help="Map of another place, of which no landmark must be recognised; repeatable."),
+        typer.Option(help="Map of another place, of which nothing must be recognised; repeatable."),
     ] = None,
     texts: Annotated[
         Path | None,
@@ -59,12 +60,11 @@ def prepare(
 
     With --workers or --engine several maps are prepared at once, if they share no network.
 
-    Example: visloc prepare maps/office --for landmarks
+    Example: visloc prepare maps/office --for NAME
     """
     types = preparation_types()
     if search not in types:
-        ways = " or ".join(f"--for {name}" for name in types)
-        raise ConfigError(f"there is nothing to prepare for '{search}': give {ways}")
+        raise ConfigError(f"there is nothing to prepare for '{search}': name {_installed()}")
     paths = [path for path in map(find_map, maps) if path is not None]
     frames = None if source is None else open_source(source, source_config)
     others = [path for path in map(find_map, elsewhere or ()) if path is not None]

@@ -52,11 +52,6 @@ COMMANDS = {
     ),
     "maps": Command("command_maps", "app", "List, describe, check, merge, reduce and delete maps."),
     "localize": Command("command_localize", "localize", "Localize frames one by one: a line each, failures too."),
-    "instances": Command(
-        "command_instances",
-        "instances",
-        "Recognise the instances of a map in images: a mask, a picture, confidences, and arrays of each image.",
-    ),
     "compare": Command(
         "command_compare",
         "compare",

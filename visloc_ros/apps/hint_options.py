@@ -14,6 +14,7 @@ from visloc_ros.core.geometry import Array
 from visloc_ros.core.types import MapIdentity
 from visloc_ros.localization.rough_pose import RoughPose, rough_pose_in_words
 from visloc_ros.localization.search_hint import SearchHint
+from visloc_ros.localization.text_files import read_texts
 
 _PANEL = "What is known of the camera"
 Position = Annotated[
@@ -70,11 +71,7 @@ def make_hints(
 ) -> Hints:
     """The hints by the options on the command line. Raises ConfigError."""
     rough = rough_pose_in_words(position, gps, position_sigma, heading, heading_sigma)
-    if texts is None:
-        return Hints(rough)
-    from visloc_ros.localization.strategies.landmarks.text_likelihood import read_texts
-
-    return Hints(rough, read_texts(texts))
+    return Hints(rough) if texts is None else Hints(rough, read_texts(texts))
 
 
 takes_hints = takes_outcome("hints", make_hints)

@@ -1,6 +1,6 @@
 """Search in several maps: from one image, its map and its pose there, or the reason why there is none.
 
-In a search by landmarks, the points most similar to the keypoints rank the maps, and only likely maps are searched. A
+If the search ranks maps by what a query shows, only likely maps are searched. A
 pose is accepted only where no other map explains the image about as well.
 """
 

@@ -38,7 +38,7 @@ _LOOSENED = (6.0, 2.0, 1.0)  # robust losses one after the other: the inliers of
 _SAMPLE, _POSES_OF_SAMPLE = 3, 4  # P3P: three matches give up to four poses
 MOST_FALSE_ALARMS = 0.01
 """Expected for an image; wrong matches are not quite independent, so that more images of other places have such a pose:
-one in a hundred by landmarks and by fused descriptors, eight by retrieval."""
+one in a hundred if keypoints are matched with points, eight by retrieval."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -146,7 +146,9 @@ class SearchHint:
     def permits_views(self, views: Viewpoints) -> NDArray[np.bool_]:
         """Which views (M,) may show the same, by position and heading. Raises ConfigError for a text."""
         if self.text is not None:
-            raise ConfigError("only the search by landmarks knows what a text says: leave it out, or search by these")
+            raise ConfigError(
+                "this search does not know what a text says: leave the text out, or use a search that learns texts"
+            )
         return self._within_reach(views)
 
     def excludes_all(self, views: Viewpoints) -> bool:

@@ -15,7 +15,6 @@ from visloc_ros.core.config import nest
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.features import make_extractor
 from visloc_ros.features.config import FeatureConfig
-from visloc_ros.localization.strategies.fused.config import FUSED
 
 # By their names: what stands for a model here, and lengths of descriptors of images.
 _LOCAL = {"d2net": "hloc:d2net-ss", "r2d2": "hloc:r2d2"}
@@ -50,7 +49,7 @@ def _program(name: str) -> Callable[..., None]:
             options["fused.rho"] = 0.0
         elif lambda_val:
             options["fused.rho"] = ratio_of(lambda_val, local_length, global_length)
-        run_benchmark(name, dataset, output, [FUSED], BenchmarkConfig.from_mapping(nest(options)))
+        run_benchmark(name, dataset, output, ["fused"], BenchmarkConfig.from_mapping(nest(options)))
 
     return program
 

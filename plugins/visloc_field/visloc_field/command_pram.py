@@ -15,8 +15,6 @@ from visloc_field.protocol import BenchmarkConfig
 from visloc_ros.core.config import nest, read_mapping
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import is_folder
-from visloc_ros.localization.strategies.landmarks.config import LANDMARKS
-from visloc_ros.localization.strategies.landmarks.given_clusters import has_clusters
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ def inference(
     for name, data in data_sets:
         output = folder / name if len(data_sets) > 1 else folder
         wanted = [str(scene) for scene in scenes] if len(data_sets) == 1 else []
-        run_benchmark(name, data, output, [LANDMARKS], _options(folder, name), wanted)
+        run_benchmark(name, data, output, ["landmarks"], _options(folder, name), wanted)
 
 
 def main_program(config: PramConfig) -> None:
@@ -78,6 +76,11 @@ def _options(folder: Path, name: str) -> BenchmarkConfig:
     title = next(title for title, (_, ours) in _DATA_SETS.items() if ours == name)
     given = next((place for place in (folder / title, folder) if has_clusters(place)), None)
     return BenchmarkConfig.from_mapping(nest({} if given is None else {"landmarks.landmarks.clusters": str(given)}))
+
+
+def has_clusters(folder: Path) -> bool:
+    """Whether a folder of PRAM's landmarks is of one scene, or has folders of scenes."""
+    return any(next(folder.glob(f"{below}point3D_cluster_*.npy"), None) for below in ("", "*/", "*/*/"))
 
 
 def _path(keys: Mapping[str, Any], key: str) -> Path | None:

@@ -78,7 +78,7 @@ def test_a_hint_decides_and_a_wrong_one_is_refused_in_words(earth):
         ({"position": "1 2"}, "standard deviation"),
         ({"heading": "north"}, "heading"),
         ({"heading": "90", "heading_sigma": "-1"}, "must be positive"),
-        ({"text": "1 2 3"}, "only the search by landmarks"),
+        ({"text": "1 2 3"}, "leave the text out"),
     ):
         answer = ask(earth, **fields)
         assert (answer.status_code, words in answer.text) == (422, True), answer.text

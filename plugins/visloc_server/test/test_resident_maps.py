@@ -145,16 +145,18 @@ def test_a_folder_that_is_not_there_is_no_error_of_who_asks(tmp_path):
         ResidentMaps(tmp_path / "no", PLENTY).entries()
 
 
-def test_maps_that_are_not_prepared_for_a_search_are_searched_by_retrieval(landmark_room, tmp_path):
-    shutil.copy(landmark_room, tmp_path / "prepared.tar.gz")
+def test_maps_that_are_not_prepared_for_a_search_are_searched_by_retrieval(prepared_room, tmp_path):
+    path, search = prepared_room
+    shutil.copy(path, tmp_path / "prepared.tar.gz")
     shutil.copy(DEMO_MAP, tmp_path / "plain.tar.gz")
-    maps = ResidentMaps(tmp_path, PLENTY, AnchorConfig(search="landmarks"))
+    maps = ResidentMaps(tmp_path, PLENTY, AnchorConfig(search=search))
     searches = {name: maps.engine(f"{name}.tar.gz").config.search for name in ("prepared", "plain")}
-    assert searches == {"prepared": "landmarks", "plain": "retrieval"}
+    assert searches == {"prepared": search, "plain": "retrieval"}
 
 
-def test_a_reduced_map_is_searched_by_what_it_is_reduced_to(landmark_room, tmp_path):
-    reduce_map_to(landmark_room, "landmarks", tmp_path / "small")
+def test_a_reduced_map_is_searched_by_what_it_is_reduced_to(prepared_room, tmp_path):
+    path, search = prepared_room
+    reduce_map_to(path, search, tmp_path / "small")
     engine = ResidentMaps(tmp_path, PLENTY, AnchorConfig(search="retrieval")).engine("small")
-    assert engine.config.search == "landmarks"
+    assert engine.config.search == search
     assert len(engine.map.points) > 0

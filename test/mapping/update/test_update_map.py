@@ -16,8 +16,8 @@ from visloc_ros.core.errors import MapError
 from visloc_ros.core.manifest import read_manifest
 from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import unpacked
+from visloc_ros.core.map_preparation import add_prepared
 from visloc_ros.core.map_versions import list_versions, roll_back
-from visloc_ros.localization.strategies.fused.preparation import prepare_fused
 from visloc_ros.mapping.update.report import UpdateRefusedError
 from visloc_ros.mapping.update.teaching import agree
 from visloc_ros.mapping.update.updater import update_map
@@ -56,11 +56,13 @@ def contents(folder):
 
 @pytest.fixture(scope="session")
 def room_map(tmp_path_factory):
-    """The map of the simulated room, unpacked, and prepared for a search by fused descriptors."""
+    """The map of the simulated room, unpacked, and prepared for another search."""
     target = tmp_path_factory.mktemp("update") / "room"
     with unpacked(DEMO_MAP) as folder:
         copytree(folder, target)
-    prepare_fused(target)
+    add_prepared(
+        target, "another", read_manifest(target), lambda folder: {"bytes": (folder / "part").write_bytes(b"abc")}
+    )
     return target
 
 
@@ -115,10 +117,10 @@ class TestUpdate:
 
     def test_what_was_prepared_of_the_map_before_is_not_searched(self, updated):
         path, report = updated
-        assert report.stale == ("fused",)
-        assert "needs 'visloc prepare MAP --for fused' again" in str(report)
+        assert report.stale == ("another",)
+        assert "needs 'visloc prepare MAP --for another' again" in str(report)
         assert not open_map(path).prepared
-        assert not (path / "fused").exists()
+        assert not (path / "another").exists()
 
     def test_the_version_before_comes_back_to_the_byte(self, updated, room_map, tmp_path):
         path = tmp_path / "room"
