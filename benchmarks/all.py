@@ -31,8 +31,6 @@ BENCHMARKS = (
     ),
     Benchmark("mapping.map_size", (*DATA, "--every", "4", *MAPS)),
     Benchmark("mapping.pairs", MAPS),
-    Benchmark("mapping.large", ("--features", "sift", "--markdown", "{results}/large_maps.md"), threads=1),
-    Benchmark("engines", ("--markdown", "{results}/engines.md"), threads=1),
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.bent_maps", MAPS, threads=1),
     Benchmark("mapping.strips", MAPS, threads=1),

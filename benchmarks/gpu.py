@@ -22,10 +22,6 @@ BENCHMARKS = (
     Benchmark(
         "mapping.build_time", ("--data", "{data}", "--work", "out/build_time_gpu", "--markdown", "{results}/gpu.md")
     ),
-    Benchmark(
-        "mapping.large",
-        ("--work", "out/large_gpu", "--sizes", "300", "1000", "--compare", "0", "--kill", "0", *TABLES),
-    ),
 )
 
 

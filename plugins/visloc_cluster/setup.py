@@ -16,7 +16,7 @@ def requirements():
 setup(
     name=PACKAGE,
     version=VERSION.group(1),
-    description="Work in parts on many computers as a plug-in of visloc_ros",
+    description="Large maps in parts, and work on many computers, as a plug-in of visloc_ros",
     long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -30,5 +30,8 @@ setup(
     python_requires=">=3.10",
     install_requires=["visloc_ros", *requirements()],
     zip_safe=False,
-    entry_points={"visloc_ros.engines": ["ray = visloc_cluster.ray_engine:RayEngine"]},
+    entry_points={
+        "visloc_ros.engines": ["ray = visloc_cluster.ray_engine:RayEngine"],
+        "visloc_ros.large_maps": ["blocks = visloc_cluster.mapping.builder:build_large_map"],
+    },
 )

@@ -7,12 +7,14 @@ import pytest
 from visloc_command import visloc
 
 from visloc_ros import mapping
+from visloc_ros.apps import command_build_map
 from visloc_ros.apps.command_build_map import GravityChoice, Scale, open_all, override_frame
 from visloc_ros.core.config import list_options
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.trajectory import write_tum
 from visloc_ros.core.types import Frame
+from visloc_ros.mapping import large_maps
 from visloc_ros.mapping.config import FrameConfig
 from visloc_ros.simulation import SimulationConfig
 from visloc_ros.sources import SourceConfig
@@ -45,8 +47,9 @@ def calls(monkeypatch):
 
         return call
 
-    for name in ("build_map", "extend_map", "build_large_map"):
+    for name in ("build_map", "extend_map"):
         monkeypatch.setattr(mapping, name, note(name))
+    monkeypatch.setattr(command_build_map, "find_large_map_build", lambda: note("large_map"))
     return made
 
 
@@ -77,11 +80,17 @@ def test_an_engine_builds_in_parts(recordings, calls):
     poses = ("--reference-poses", recordings / "poses.tum", "--reference-poses", "none")
     run(recordings / "hall", recordings / "stairs", "-o", "map", "--engine", "serial", *poses)
     (call,) = calls
-    assert (call.function, call.work, type(call.engine).__name__) == ("build_large_map", "map_work", "SerialEngine")
+    assert (call.function, call.work, type(call.engine).__name__) == ("large_map", "map_work", "SerialEngine")
     first, second = call.arguments[0]
     assert (first.path.name, first.reference_poses, second.reference_poses) == ("hall", poses[1], None)
     run(recordings / "hall", "-o", "map", "--engine", "processes", "--workers", "1", "--work", "parts")
     assert (calls[1].work, type(calls[1].engine).__name__) == ("parts", "ProcessEngine")
+
+
+def test_a_build_in_parts_needs_a_plugin(recordings, monkeypatch):
+    monkeypatch.setattr(large_maps, "installed_plugins", lambda _: {})
+    with pytest.raises(ConfigError, match=r"docs/plugins\.md.*leave out --engine"):
+        run(recordings / "hall", "-o", "map", "--engine", "serial")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.map import pack_map
 from visloc_ros.execution.opening import PROCESSES
 from visloc_ros.mapping.config import FrameConfig
+from visloc_ros.mapping.large_maps import find_large_map_build
 from visloc_ros.mapping.map_sources import ReferencePoses
 from visloc_ros.sources import FrameSource, SourceConfig, open_source
 from visloc_ros.sources.opening import is_bag
@@ -148,7 +149,7 @@ def build_map(
             recordings = _recordings(sources, source_config, topics, reference_poses or [])
             options = replace(options, frame=frame)
             place = work or f"{output}_work"
-            build = partial(mapping.build_large_map, recordings, output, options, work=place, engine=runs)
+            build = partial(find_large_map_build(), recordings, output, options, work=place, engine=runs)
         else:
             options = replace(options, frame=frame)
             build = partial(mapping.build_map, frames, output, options, reference_poses=poses)

@@ -31,7 +31,7 @@ from visloc_ros.features import FeatureConfig, MatcherConfig, make_extractor, ma
 from visloc_ros.localization import AnchorConfig
 from visloc_ros.localization.searchable_map import open_searchable_map
 from visloc_ros.mapping import Recording
-from visloc_ros.mapping.large.recordings import check_unchanged
+from visloc_ros.mapping.recordings import check_unchanged
 from visloc_ros.sources import SourceConfig, open_source
 
 _MOST_ROWS = 10_000

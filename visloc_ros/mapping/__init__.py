@@ -10,17 +10,15 @@ from visloc_ros.mapping.summary import MapSummary
 if TYPE_CHECKING:
     from visloc_ros.mapping.builder import build_map
     from visloc_ros.mapping.extension import extend_map
-    from visloc_ros.mapping.large.builder import build_large_map
-    from visloc_ros.mapping.large.recordings import Recording
     from visloc_ros.mapping.merging.atlas import make_atlas
     from visloc_ros.mapping.merging.merger import merge_maps
+    from visloc_ros.mapping.recordings import Recording
 
 __all__ = [
     "MapSummary",
     "MappingConfig",
     "Progress",
     "Recording",
-    "build_large_map",
     "build_map",
     "extend_map",
     "make_atlas",
@@ -33,9 +31,8 @@ __getattr__ = late_names(
     {
         "builder": ("build_map",),
         "extension": ("extend_map",),
-        "large.builder": ("build_large_map",),
-        "large.recordings": ("Recording",),
         "merging.atlas": ("make_atlas",),
         "merging.merger": ("merge_maps",),
+        "recordings": ("Recording",),
     },
 )

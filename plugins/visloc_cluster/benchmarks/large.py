@@ -1,6 +1,7 @@
 """Building large maps in parts: the same map by every engine, after killed workers, and what it costs by its size.
 
-Run: python -m benchmarks.mapping.large --engine processes --work out/large --markdown results/large_maps.md
+Run: python -m plugins.visloc_cluster.benchmarks.large --engine processes --work out/large \\
+         --markdown plugins/visloc_cluster/results/large_maps.md
 
 A walk through an office building (benchmarks/mapping/office_building.py) is rendered; every 200 images are another
 room. Everything is kept in the work folder: the same command goes on where it was ended. Poses are compared to the
@@ -16,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.mapping.large_tables import all_tables
-from benchmarks.mapping.measured_engine import MeasuredEngine, forget_peak, peak_mb, read_costs
 from benchmarks.mapping.office_building import IMAGES_A_ROOM, OfficeBuilding
 from benchmarks.program import add_device, add_outputs, new_parser
 from benchmarks.results_file import Figures, read_json, write_json, write_outputs
+from plugins.visloc_cluster.benchmarks.large_tables import all_tables
+from plugins.visloc_cluster.benchmarks.measured_engine import MeasuredEngine, forget_peak, peak_mb, read_costs
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory_files import read_tum

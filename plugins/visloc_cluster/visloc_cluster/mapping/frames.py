@@ -11,13 +11,13 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_cluster.mapping.matching import Place
+from visloc_cluster.mapping.model import Model, reconstruction_of_views, refined_cameras
+from visloc_cluster.mapping.shards import Shard, unpack_cameras, unpack_references
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures
 from visloc_ros.execution.store import Artifact, ArtifactStore
 from visloc_ros.mapping.collection import with_unique_names
-from visloc_ros.mapping.large.matching import Place
-from visloc_ros.mapping.large.model import Model, reconstruction_of_views, refined_cameras
-from visloc_ros.mapping.large.shards import Shard, unpack_cameras, unpack_references
 from visloc_ros.mapping.map_sources import MapCamera, MapSource
 from visloc_ros.mapping.sfm_database import SfmImage
 

@@ -7,6 +7,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from visloc_cluster.mapping.chosen_frames import open_recording
+from visloc_cluster.mapping.contradictions import find_contradictions
+from visloc_cluster.mapping.extraction import Origin, describe_tasks, extract_tasks, select_task, train_task
+from visloc_cluster.mapping.frames import FrameTable, StoredFrame, full_reconstruction, list_frames
+from visloc_cluster.mapping.matching import ViewGraph, group_pairs, least_matches, match_task, read_view_graph
+from visloc_cluster.mapping.model import Model
+from visloc_cluster.mapping.pairing import pair_tasks, unpack_pairs
+from visloc_cluster.mapping.structure import Structure, TaskSizes
+from visloc_cluster.mapping.written import WrittenMap
 from visloc_ros.core.atomic_write import check_space
 from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_writer import check_output, staged_folder
@@ -26,18 +35,10 @@ from visloc_ros.mapping.builder import (
 )
 from visloc_ros.mapping.components import Component
 from visloc_ros.mapping.config import MappingConfig, check_frame_config
-from visloc_ros.mapping.large.contradictions import find_contradictions
-from visloc_ros.mapping.large.extraction import Origin, describe_tasks, extract_tasks, select_task, train_task
-from visloc_ros.mapping.large.frames import FrameTable, StoredFrame, full_reconstruction, list_frames
-from visloc_ros.mapping.large.matching import ViewGraph, group_pairs, least_matches, match_task, read_view_graph
-from visloc_ros.mapping.large.model import Model
-from visloc_ros.mapping.large.pairing import pair_tasks, unpack_pairs
-from visloc_ros.mapping.large.recordings import Recording, open_recording
-from visloc_ros.mapping.large.structure import Structure, TaskSizes
-from visloc_ros.mapping.large.written import WrittenMap
 from visloc_ros.mapping.map_sources import MapSource, TimeSpan, check_shared_references, label_sources
 from visloc_ros.mapping.pairs import Pair, merge_pairs
 from visloc_ros.mapping.parts import part_folders
+from visloc_ros.mapping.recordings import Recording
 from visloc_ros.mapping.summary import MapSummary
 
 _log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_cluster.mapping.model import Ints, Model
 from visloc_ros.execution.store import Artifact
-from visloc_ros.mapping.large.model import Ints, Model
 
 _LEAST_TRACK = 2
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from visloc_cluster.mapping.pairing import pair_tasks, unpack_pairs
 from visloc_ros.execution.engine import SerialEngine
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import TaskRunner
 from visloc_ros.mapping.builder import choose_pairs
 from visloc_ros.mapping.config import PairConfig
-from visloc_ros.mapping.large.pairing import pair_tasks, unpack_pairs
 from visloc_ros.mapping.pairs import merge_pairs, sequential_pairs
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from visloc_cluster.mapping.needs import SMALL
 from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.mapping.config import PairConfig
-from visloc_ros.mapping.large.needs import SMALL
 from visloc_ros.mapping.pairs import Pair
 
 _SHARDS = 16  # whose images one task compares to all others: it reads all descriptors once

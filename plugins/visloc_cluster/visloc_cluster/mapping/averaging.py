@@ -10,10 +10,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import breadth_first_order, connected_components, minimum_spanning_tree
 
+from visloc_cluster.mapping.alignment import Alignment
 from visloc_ros.core.geometry import Array, Sim3
 from visloc_ros.core.similarities import Similarities
 from visloc_ros.core.similarity_graph import LinearisedGraph, SimilarityEdges
-from visloc_ros.mapping.large.alignment import Alignment
 
 _log = logging.getLogger(__name__)
 

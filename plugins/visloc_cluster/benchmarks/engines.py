@@ -1,6 +1,6 @@
 """What it takes to hand the parts of a job to workers: start, each task, a second run; and the speed of real work.
 
-Run: python -m benchmarks.engines --markdown results/engines.md
+Run: python -m plugins.visloc_cluster.benchmarks.engines --markdown plugins/visloc_cluster/results/engines.md
 
 Tasks that do nothing show what a task costs beside its work; their results are kept on the disk. Tasks with work
 extract local features (ALIKED, 640x480 pixels, one thread) of random images; the first of each worker loads the model.

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from visloc_cluster.mapping.extraction import Origin, extract_tasks, select_task
 from visloc_ros.core.errors import ModelError
 from visloc_ros.execution.engine import SerialEngine
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import TaskRunner
 from visloc_ros.mapping import MappingConfig
-from visloc_ros.mapping.large.extraction import Origin, extract_tasks, select_task
-from visloc_ros.mapping.large.recordings import Recording
+from visloc_ros.mapping.recordings import Recording
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.sequence import write_folder
 

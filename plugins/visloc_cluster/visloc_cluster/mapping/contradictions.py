@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from visloc_ros.mapping.large.frames import StoredFrame
-from visloc_ros.mapping.large.matching import ViewGraph
-from visloc_ros.mapping.large.model import Model
+from visloc_cluster.mapping.frames import StoredFrame
+from visloc_cluster.mapping.matching import ViewGraph
+from visloc_cluster.mapping.model import Model
 
 _LEAST_EXPLAINED = 0.5  # of the matches of a pair: what most of them say
 _MOST_CONTRADICTED = 0.1  # of pairs of following images: 0 to 6 % in right maps, 13 % in a folded one

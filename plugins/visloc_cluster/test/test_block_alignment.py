@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from visloc_cluster.mapping.alignment import Alignment, align
+from visloc_cluster.mapping.averaging import join_frames
+from visloc_cluster.mapping.division import Registered, colour, divide
+from visloc_cluster.mapping.joining import join
+from visloc_cluster.mapping.model import Model, pose_values
+from visloc_cluster.mapping.partition import Block
+from visloc_cluster.mapping.pieces import Piece, all_agreeing, cut, neighbours, taken
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg, rotation_matrix
-from visloc_ros.mapping.large.alignment import Alignment, align
-from visloc_ros.mapping.large.averaging import join_frames
-from visloc_ros.mapping.large.division import Registered, colour, divide
-from visloc_ros.mapping.large.joining import join
-from visloc_ros.mapping.large.model import Model, pose_values
-from visloc_ros.mapping.large.partition import Block
-from visloc_ros.mapping.large.pieces import Piece, all_agreeing, cut, neighbours, taken
 
 FOCAL_PX, TOLERANCE_PX = [500.0], 8.0
 FRAMES = (

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from visloc_cluster.mapping.chosen_frames import ChosenFrames, FrameKey, open_recording
+from visloc_cluster.mapping.needs import SMALL, WITH_NETWORKS
+from visloc_cluster.mapping.shards import CONTENTS, Shard, pack_frames
 from visloc_ros.core.errors import SourceError
 from visloc_ros.core.progress import SilentProgress
 from visloc_ros.core.timing import Stopwatch
@@ -19,11 +22,9 @@ from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.features import GlobalDescriptor, LocalExtractor, Vlad
 from visloc_ros.mapping.collection import FrameCollector
 from visloc_ros.mapping.config import MappingConfig
-from visloc_ros.mapping.large.needs import SMALL, WITH_NETWORKS
-from visloc_ros.mapping.large.recordings import ChosenFrames, FrameKey, Recording, check_unchanged, open_recording
-from visloc_ros.mapping.large.shards import CONTENTS, Shard, pack_frames
 from visloc_ros.mapping.map_models import check_weights, load_extractor
 from visloc_ros.mapping.map_sources import CameraGroups, MapSource, TimeSpan
+from visloc_ros.mapping.recordings import Recording, check_unchanged
 from visloc_ros.mapping.selection import select_frames
 
 _SAMPLED_SHARDS = 32  # that train VLAD: evenly spread, so that no worker holds all features

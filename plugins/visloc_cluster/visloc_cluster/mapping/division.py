@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from visloc_cluster.mapping.averaging import Node
+from visloc_cluster.mapping.model import Ints, Model
+from visloc_cluster.mapping.partition import Block
 from visloc_ros.core.geometry import Array
-from visloc_ros.mapping.large.averaging import Node
-from visloc_ros.mapping.large.model import Ints, Model
-from visloc_ros.mapping.large.partition import Block
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,22 +9,22 @@ from functools import cached_property
 
 import numpy as np
 
+from visloc_cluster.mapping.adjustment import Moving, adjust_task
+from visloc_cluster.mapping.alignment import Alignment, align_task, read_alignments
+from visloc_cluster.mapping.averaging import BlockFrames, Node, join_frames
+from visloc_cluster.mapping.blocks import block_task, read_models
+from visloc_cluster.mapping.division import Registered, colour, divide, middle_parameters
+from visloc_cluster.mapping.frames import FrameTable
+from visloc_cluster.mapping.joining import join, join_task
+from visloc_cluster.mapping.matching import ViewGraph
+from visloc_cluster.mapping.model import Model
+from visloc_cluster.mapping.partition import Block, partition
+from visloc_cluster.mapping.pieces import Piece, all_agreeing, neighbours
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geometry import SE3, Sim3
 from visloc_ros.execution.store import ArtifactStore
 from visloc_ros.execution.tasks import Task
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.large.adjustment import Moving, adjust_task
-from visloc_ros.mapping.large.alignment import Alignment, align_task, read_alignments
-from visloc_ros.mapping.large.averaging import BlockFrames, Node, join_frames
-from visloc_ros.mapping.large.blocks import block_task, read_models
-from visloc_ros.mapping.large.division import Registered, colour, divide, middle_parameters
-from visloc_ros.mapping.large.frames import FrameTable
-from visloc_ros.mapping.large.joining import join, join_task
-from visloc_ros.mapping.large.matching import ViewGraph
-from visloc_ros.mapping.large.model import Model
-from visloc_ros.mapping.large.partition import Block, partition
-from visloc_ros.mapping.large.pieces import Piece, all_agreeing, neighbours
 
 _log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import numpy as np
 import pycolmap
 import pytest
 
+from visloc_cluster.mapping.adjustment import adjust
+from visloc_cluster.mapping.model import Model, pose_values
+from visloc_cluster.mapping.pieces import taken
 from visloc_ros.core.geometry import SE3, Array, rotation_angle_deg, rotation_matrix
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.large.adjustment import adjust
-from visloc_ros.mapping.large.model import Model, pose_values
-from visloc_ros.mapping.large.pieces import taken
 from visloc_ros.mapping.map_sources import MapCamera
 
 CAMERA = pycolmap.Camera(model="PINHOLE", width=640, height=480, params=[500.0, 500.0, 320.0, 240.0])

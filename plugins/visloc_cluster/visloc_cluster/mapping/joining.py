@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from visloc_cluster.mapping.averaging import BlockFrames
+from visloc_cluster.mapping.blocks import read_models
+from visloc_cluster.mapping.division import Share
+from visloc_cluster.mapping.model import Ints, Model, pose_values
+from visloc_cluster.mapping.needs import SMALL
+from visloc_cluster.mapping.pieces import Piece, cut
 from visloc_ros.core.geometry import SE3, Array, Sim3
 from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
-from visloc_ros.mapping.large.averaging import BlockFrames
-from visloc_ros.mapping.large.blocks import read_models
-from visloc_ros.mapping.large.division import Share
-from visloc_ros.mapping.large.model import Ints, Model, pose_values
-from visloc_ros.mapping.large.needs import SMALL
-from visloc_ros.mapping.large.pieces import Piece, cut
 
 
 def join_task(

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from visloc_ros.mapping.large.contradictions import find_contradictions, shares_explained
-from visloc_ros.mapping.large.matching import ViewGraph
-from visloc_ros.mapping.large.model import Model
+from visloc_cluster.mapping.contradictions import find_contradictions, shares_explained
+from visloc_cluster.mapping.matching import ViewGraph
+from visloc_cluster.mapping.model import Model
 
 IMAGES, POINTS_AN_IMAGE, SEEN_BY, WINDOW = 40, 20, 6, 4
 

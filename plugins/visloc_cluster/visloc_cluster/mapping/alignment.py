@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from visloc_cluster.mapping.blocks import read_models
+from visloc_cluster.mapping.model import Model
+from visloc_cluster.mapping.needs import SMALL
 from visloc_ros.core.geometry import (
     Array,
     Sim3,
@@ -25,9 +28,6 @@ from visloc_ros.core.geometry import (
 )
 from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
-from visloc_ros.mapping.large.blocks import read_models
-from visloc_ros.mapping.large.model import Model
-from visloc_ros.mapping.large.needs import SMALL
 
 _LEAST_SHARED = 3  # images
 _LEAST_OBSERVATIONS = 30  # of points that both see

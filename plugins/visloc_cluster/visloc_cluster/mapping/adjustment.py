@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 import pycolmap
 
+from visloc_cluster.mapping.model import Model, model_of, refined_cameras, sparse_reconstruction
+from visloc_cluster.mapping.needs import ADJUSTMENT
+from visloc_cluster.mapping.pieces import Piece, taken
 from visloc_ros.core.camera import camera_from_params
 from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.large.model import Model, model_of, refined_cameras, sparse_reconstruction
-from visloc_ros.mapping.large.needs import ADJUSTMENT
-from visloc_ros.mapping.large.pieces import Piece, taken
 from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.mappers import adjustment_options, quiet_colmap
 from visloc_ros.mapping.near_points import are_near

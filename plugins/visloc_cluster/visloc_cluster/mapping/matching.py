@@ -13,14 +13,14 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from visloc_cluster.mapping.geometries import pack_matches, read_geometries
+from visloc_cluster.mapping.needs import WITH_NETWORKS
+from visloc_cluster.mapping.shards import Shard
 from visloc_ros.core.temporary_folder import temporary_folder
 from visloc_ros.execution.store import Artifact, ArtifactStore
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.features import Matcher
 from visloc_ros.mapping.config import MappingConfig, PairConfig, ReconstructionConfig
-from visloc_ros.mapping.large.geometries import pack_matches, read_geometries
-from visloc_ros.mapping.large.needs import WITH_NETWORKS
-from visloc_ros.mapping.large.shards import Shard
 from visloc_ros.mapping.map_models import check_weights, load_matcher
 from visloc_ros.mapping.mappers import quiet_colmap
 from visloc_ros.mapping.matching import support_loop

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from visloc_ros.mapping.large.partition import partition
+from visloc_cluster.mapping.partition import partition
 
 BRIDGE = ((9, 10), (8, 11))
 

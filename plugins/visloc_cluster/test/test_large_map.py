@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from kitchen_map import contents
 
+from visloc_cluster.mapping import builder
+from visloc_cluster.mapping.builder import build_large_map
+from visloc_cluster.mapping.structure import TaskSizes
 from visloc_ros.core.errors import ConfigError, OutputError
 from visloc_ros.core.geometry import SE3, rotation_angle_deg
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.execution.engine import Item, Resources, Result, SerialEngine
 from visloc_ros.mapping import MappingConfig, MapSummary
-from visloc_ros.mapping.large import builder
-from visloc_ros.mapping.large.builder import build_large_map
-from visloc_ros.mapping.large.recordings import Recording
-from visloc_ros.mapping.large.structure import TaskSizes
 from visloc_ros.mapping.pairs import merge_pairs
+from visloc_ros.mapping.recordings import Recording
 from visloc_ros.mapping.scale import align_to_references
 from visloc_ros.simulation import SimulationConfig, simulate
 from visloc_ros.simulation.sequence import write_folder

@@ -9,6 +9,13 @@ from typing import Any
 import numpy as np
 import pycolmap
 
+from visloc_cluster.mapping.adjustment import adjust
+from visloc_cluster.mapping.geometries import unpack_matches, write_geometries
+from visloc_cluster.mapping.matching import Place, ViewGraph
+from visloc_cluster.mapping.model import Model, model_of, pose_values
+from visloc_cluster.mapping.needs import SMALL
+from visloc_cluster.mapping.partition import Block
+from visloc_cluster.mapping.shards import Shard
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.temporary_folder import temporary_folder
@@ -16,13 +23,6 @@ from visloc_ros.execution.store import Artifact
 from visloc_ros.execution.tasks import Inputs, Stage, Task
 from visloc_ros.mapping.components import without_covered
 from visloc_ros.mapping.config import ReconstructionConfig
-from visloc_ros.mapping.large.adjustment import adjust
-from visloc_ros.mapping.large.geometries import unpack_matches, write_geometries
-from visloc_ros.mapping.large.matching import Place, ViewGraph
-from visloc_ros.mapping.large.model import Model, model_of, pose_values
-from visloc_ros.mapping.large.needs import SMALL
-from visloc_ros.mapping.large.partition import Block
-from visloc_ros.mapping.large.shards import Shard
 from visloc_ros.mapping.map_sources import MapCamera
 from visloc_ros.mapping.mappers import MapperTask, quiet_colmap, run_mapper
 from visloc_ros.mapping.pairs import Pair
