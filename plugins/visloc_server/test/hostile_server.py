@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from visloc_ros.core.map_files import list_files
+from visloc_server.map_files import list_files
 
 BLOCK = b" " * (1 << 16)
 DRIP_S = 0.05

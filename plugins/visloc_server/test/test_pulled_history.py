@@ -5,8 +5,8 @@ from functools import partial
 from hypothesis.stateful import rule
 from test_map_history import COPY, HOW, SERVERS, MapHistory, run
 
-from visloc_ros.core.map_files import list_files
 from visloc_ros.core.map_versions import list_versions
+from visloc_server.map_files import list_files
 from visloc_server.pulling import pull_map
 
 

@@ -11,12 +11,12 @@ from visloc_ros.core.advice import ADVICE
 from visloc_ros.core.coordinate_frame import CoordinateFrame, earlier_from_plain, earlier_to_plain
 from visloc_ros.core.geo_reference import AXES_SIGMA_DEG, GeoReference
 from visloc_ros.core.manifest import FileInfo
-from visloc_ros.core.map_files import MapFiles
 from visloc_ros.core.map_folder import MapEntry
 from visloc_ros.core.map_versions import MapVersion
 from visloc_ros.core.result_mapping import result_from_mapping, result_to_mapping
 from visloc_ros.core.types import Anchor, MapIdentity, Rejection
 from visloc_server.job import Job
+from visloc_server.map_files import MapFiles
 
 Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 """As messages of ROS have room for."""

@@ -17,10 +17,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from visloc_ros.core.errors import ConfigError, SourceError, VislocError
 from visloc_ros.core.geometry import SE3
-from visloc_ros.core.map_files import MapFiles
 from visloc_ros.localization.rough_pose import RoughPose
 from visloc_ros.sources.bounded_answers import MOST_JSON_BYTES, Answer, AnswerError, BoundedClient, read_json
 from visloc_server.answers import FileList, Health, JobStatus, LocalizeAnswer, MapStatus, VersionStatus
+from visloc_server.map_files import MapFiles
 
 CONNECT_S, ANSWER_S = 2.0, 10.0  # an answer that comes later is of no use to a robot that moves
 SUCCESS, PARTIAL, REDIRECTION = 200, 206, 300

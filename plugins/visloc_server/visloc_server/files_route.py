@@ -10,10 +10,10 @@ from fastapi.responses import FileResponse
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import check_within, is_file
-from visloc_ros.core.map_files import list_files
 from visloc_ros.core.map_folder import path_within
 from visloc_ros.core.map_versions import list_versions
 from visloc_server.answers import NO_TOKEN, FileList
+from visloc_server.map_files import list_files
 from visloc_server.map_route import UNREADABLE, Name
 from visloc_server.service import Admitted, Service
 

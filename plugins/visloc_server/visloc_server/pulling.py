@@ -22,13 +22,13 @@ from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.files import exists
 from visloc_ros.core.manifest import MANIFEST_NAME, FileInfo, Manifest, check_files, file_info, read_manifest
 from visloc_ros.core.map_archive import members
-from visloc_ros.core.map_files import MapFiles, known_models
 from visloc_ros.core.map_layout import VERSIONS_FOLDER
 from visloc_ros.core.map_lock import changing
 from visloc_ros.core.map_versions import keep_versions, link_or_copy, list_versions
 from visloc_ros.core.map_writer import check_output, staged_folder
 from visloc_ros.core.progress import Progress, SilentProgress
 from visloc_server.client import LocalizationClient
+from visloc_server.map_files import MapFiles, known_models
 
 _LOCK = "lock"
 _LONGEST_NAME, _LONGEST_PART = 1000, 255  # of file systems
