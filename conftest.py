@@ -47,6 +47,7 @@ TOGETHER = (
     ("apps/test_long_commands.py", "nodes/test_replay_end_to_end.py", "apps/test_examples.py"),
     ("apps/test_main_job.py",),
     ("test_repository/test_lint.py",),
+    ("test_repository/test_plugin_folders.py",),
     ("mapping/test_builder.py", "mapping/test_extension.py"),  # one map
     # One load of the packaged original.
     ("features/test_aliked_lightglue.py", "features/test_disk.py", "features/test_lightglue_families.py"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,21 +90,64 @@ def others(**wanted):
     return importlib.metadata.EntryPoints(one for one in found if one.value.partition(".")[0] not in hidden)
 importlib.metadata.entry_points = others
 """
-COMMAND_LINE = "from visloc_ros.apps.cli import app; app()"
-COLLECTION = "import pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '--collect-only', 'test']))"
+COMMANDS = """
+from typer.testing import CliRunner
+from visloc_ros.apps.cli import app
+for words in (["--help"], ["fetch-weights", "--list"], ["track", "--help"], ["doctor", "--help"]):
+    ended = CliRunner().invoke(app, words)
+    print(ended.output)
+    assert ended.exit_code == 0, (words, ended.output, ended.exception)
+"""
+COLLECTION = "import pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '--collect-only', {folder!r}]))"
+DOCS = "import pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', 'test/test_repository/test_docs.py']))"
+
+
+@pytest.fixture(scope="module")
+def copy_without(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[Path]], Path]:
+    """Makes a copy of the repository without the folders of some plug-ins."""
+
+    def copy(plugins: list[Path]) -> Path:
+        target = tmp_path_factory.mktemp("copy")
+        for path in files():
+            if not any(path.is_relative_to(plugin) for plugin in plugins):
+                name = target / path.relative_to(REPOSITORY)
+                name.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, name)
+        return target
+
+    return copy
+
+
+def run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+def run_without(plugins: list[Path], program: str, cwd: Path) -> str:
+    hidden = WITHOUT.format(names={plugin.name for plugin in plugins})
+    return run(sys.executable, "-W", "error::ImportWarning", "-c", hidden + program, cwd=cwd)
 
 
 @each_plugin
-@pytest.mark.parametrize("words", [("--help",), ("fetch-weights", "--list"), ("track", "--help"), ("doctor", "--help")])
-def test_the_commands_do_without_it(plugin: Path, words: tuple[str, ...]) -> None:
-    program = WITHOUT.format(names={plugin.name}) + COMMAND_LINE
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program, *words], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert plugin.name not in done.stdout + done.stderr
+def test_everything_else_does_without_its_folder(plugin: Path, copy_without: Callable[[list[Path]], Path]) -> None:
+    """In a copy, from which the folder is gone: style, pages, commands."""
+    copy = copy_without([plugin])
+    run(str(Path(sys.executable).with_name("ruff")), "check", cwd=copy)
+    run_without([plugin], DOCS, copy)
+    assert plugin.name not in run_without([plugin], COMMANDS, copy)
 
 
-def test_the_other_tests_do_without_them() -> None:
+@each_plugin
+def test_its_own_tests_do_without_the_others(plugin: Path) -> None:
     """What they import, and what they are made for each of."""
-    program = WITHOUT.format(names={plugin.name for plugin in PLUGINS}) + COLLECTION
-    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:]
+    folder = (plugin / "test").relative_to(REPOSITORY).as_posix()
+    run_without([other for other in PLUGINS if other != plugin], COLLECTION.format(folder=folder), REPOSITORY)
+
+
+def test_the_core_does_without_all_of_them(copy_without: Callable[[list[Path]], Path]) -> None:
+    """In a copy, from which all folders are gone: its tests can be collected, its types are right."""
+    copy = copy_without(PLUGINS)
+    run_without(PLUGINS, COLLECTION.format(folder="test"), copy)
+    run(str(Path(sys.executable).with_name("mypy")), "visloc_ros", "benchmarks", "testing", cwd=copy)
+    run_without(PLUGINS, COMMANDS, copy)

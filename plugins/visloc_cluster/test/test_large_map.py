@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kitchen_map import contents
 
 from visloc_cluster.mapping import builder
 from visloc_cluster.mapping.builder import build_large_map
@@ -79,6 +78,11 @@ class Build:
         return build_large_map(
             [self.recording], self.folder / name, config, work=work, sizes=sizes, engine=engine or SerialEngine()
         )
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    """The files of a folder, by name."""
+    return {file.relative_to(path): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
 
 @pytest.fixture(scope="module")
