@@ -34,7 +34,6 @@ BENCHMARKS = (
     Benchmark("mapping.mappers", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.bent_maps", MAPS, threads=1),
     Benchmark("mapping.strips", MAPS, threads=1),
-    Benchmark("mapping.atlas", (*DATA, *MAPS), threads=1),
     Benchmark("mapping.weeks", ("--markdown", "{results}/map_updates.md"), threads=1),
     Benchmark("mapping.lights", (*DATA, "--markdown", "{results}/lights.md"), threads=1),
     Benchmark("mapping.update_crashes", ("--markdown", "{results}/map_changeover.md"), threads=1),

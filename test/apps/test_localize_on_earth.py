@@ -82,4 +82,4 @@ def test_texts_go_with_the_images_of_their_names(on_earth, tmp_path):
     frames = json.loads(succeed(*words).stdout)["frames"]
     assert all(frame["success"] for frame in frames)
     np.savez(tmp_path / "texts.npz", **{frame["name"]: np.ones(8) for frame in frames})
-    assert "leave it out, or search by these" in str(visloc(*words).exception)
+    assert "leave the text out" in str(visloc(*words).exception)

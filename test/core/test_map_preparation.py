@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from visloc_ros.core.errors import ConfigError, ManifestError, MapError, OutputError
-from visloc_ros.core.manifest import UncertaintyInfo, read_manifest, write_manifest
+from visloc_ros.core.manifest import UncertaintyInfo, file_info, read_manifest, write_manifest
 from visloc_ros.core.map import open_map, pack_map
 from visloc_ros.core.map_archive import export_map, unpacked
 from visloc_ros.core.map_check import check_map
@@ -266,3 +266,13 @@ def test_what_is_prepared_in_it_does_not_lie_outside(reduced, tmp_path):
     (reduced / "one" / "part" / "words.txt").symlink_to(tmp_path / "words.txt")
     with pytest.raises(MapError):
         open_map(reduced, reduced=True)
+
+
+def test_what_was_an_atlas_is_refused_with_what_replaces_it(tmp_path):
+    with unpacked(ROOM) as folder:
+        path = Path(shutil.copytree(folder, tmp_path / "floor"))
+    (path / "atlas.yaml").write_text("maps: {}\n")
+    manifest = read_manifest(path)
+    write_manifest(path, replace(manifest, files={"atlas.yaml": file_info(path / "atlas.yaml")}))
+    with pytest.raises(MapError, match="visloc maps merge"):
+        open_map(path)

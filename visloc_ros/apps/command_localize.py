@@ -131,8 +131,6 @@ def describe(
         error_cm = 100 * float(sum((result.map_from_camera.translation - true_pose.translation) ** 2)) ** 0.5
         angle = rotation_angle_deg(result.map_from_camera.rotation, true_pose.rotation)
         line += f"  error {error_cm:.1f} cm {angle:.2f} deg"
-    if result.atlas_map:
-        line += f"  {result.atlas_map}"
     return f"{line}  {milliseconds}"
 
 

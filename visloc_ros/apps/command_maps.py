@@ -1,4 +1,4 @@
-"""``visloc maps``: lists, describes, checks, merges, joins to an atlas, reduces and deletes maps."""
+"""``visloc maps``: lists, describes, checks, merges, reduces and deletes maps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from visloc_ros import mapping
-from visloc_ros.apps.command_atlas import atlas
 from visloc_ros.apps.command_coverage import coverage
 from visloc_ros.apps.command_doctor import examine_map, examine_versions
 from visloc_ros.apps.console import AsJson, StageBars, console, make_table, print_json
 from visloc_ros.apps.options import MapArgument, Overwrite
-from visloc_ros.core.atlas_file import ATLAS_NAME, is_atlas, read_atlas_file, to_mapping
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.finding import Level
@@ -29,7 +27,6 @@ from visloc_ros.mapping.own_error import own_error_in_words
 app = typer.Typer(no_args_is_help=True, help="List, describe, check, merge, reduce and delete maps.")
 
 app.command()(coverage)
-app.command()(atlas)
 
 Maps = Annotated[list[Path], typer.Argument(help="Map folders, or their archives.", show_default=False)]
 
@@ -163,8 +160,6 @@ def figures(entry: MapEntry) -> dict[str, Any]:
     for left_out in ("files", "uncertainty", "config", "reduced"):
         del manifest[left_out]
     reduced = entry.manifest.reduced
-    if is_atlas(entry.manifest):
-        manifest["maps"] = {one.name: to_mapping(one) for one in read_atlas_file(entry.path / ATLAS_NAME)}
     searches = {"searches": searches_of(entry.manifest), "reduced": reduced is not None}
     return known | manifest | searches | {"own_error": error}
 
@@ -205,8 +200,6 @@ def _facts(entry: MapEntry, manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "z up", _known(manifest.gravity_aligned, manifest.gravity_source, manifest.gravity_error_deg, "{:.1f}°")
     if manifest.alignment:
         yield "aligned to", _words(manifest.alignment)
-    for placed in read_atlas_file(entry.path / ATLAS_NAME) if is_atlas(manifest) else ():
-        yield "map", f"{placed.name} ({placed.placed_by})"
     for one in manifest.merged:
         yield "merged with", _words({"source": one.get("map", ""), **one})
     if manifest.geo_origin:

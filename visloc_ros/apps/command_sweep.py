@@ -16,7 +16,6 @@ from visloc_ros.apps.console import AsJson, StageBars, console, make_table, prin
 from visloc_ros.apps.engine_options import EngineChoice, takes_engine
 from visloc_ros.apps.options import GroundTruth, MapArgument, read_truth, takes_source_config
 from visloc_ros.apps.outputs import check_outputs, write_json
-from visloc_ros.core.atlas import paths_of_maps
 from visloc_ros.core.config import nest, read_mapping
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import is_file
@@ -104,10 +103,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def content_of_map(path: Path) -> list[str]:
-    """Keys of the content of a map, or of those of an atlas: manifests have the checksums of all files."""
-    manifests = [(one, one / MANIFEST_NAME) for one in (path, *paths_of_maps(path))]
-    return [content_key(manifest if is_file(manifest) else one) for one, manifest in manifests]
+def content_of_map(path: Path) -> str:
+    """Key of the content of a map: its manifest has the checksums of all files."""
+    manifest = path / MANIFEST_NAME
+    return content_key(manifest if is_file(manifest) else path)
 
 
 @lru_cache(maxsize=8)

@@ -45,7 +45,7 @@ class PageCache:
 
 
 _PAGES = PageCache(_PAGES_BYTES, _LEAST_PAGES)
-"""Of all maps of the process, so that memory stays bounded in an atlas, too."""
+"""Of all maps of the process, so that memory stays bounded with several, too."""
 
 
 def feature_pages(

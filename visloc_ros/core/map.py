@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visloc_ros.core.atlas_file import Atlas, is_atlas
 from visloc_ros.core.atomic_write import read_whole
 from visloc_ros.core.colmap_model import ColmapModel, ModelImage
 from visloc_ros.core.colmap_text import read_model
@@ -53,6 +52,7 @@ __all__ = [
 ]
 
 _NOTHING = np.empty((0, 0), np.float32)
+_ATLAS = "atlas.yaml"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,7 @@ class Map:
     (C, D) is empty where the global descriptors are not VLAD. ``thumbnails`` are small pictures by
     image name, encoded as JPEG; maps of stock hloc have none. ``prepared`` are the contents of files by name that a way
     of searching has made, by its name (``core/map_preparation.py``). ``point_labels`` (P,) say which landmark or
-    instance, from 1 on, each point belongs to, 0 for none; None where the points are not divided. ``atlas`` says which
-    map of an atlas each point is of; None in a map by itself.
+    instance, from 1 on, each point belongs to, 0 for none; None where the points are not divided.
     """
 
     name: str
@@ -76,7 +75,6 @@ class Map:
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)
     prepared: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     point_labels: NDArray[np.int32] | None = None
-    atlas: Atlas | None = None
 
     @property
     def identity(self) -> MapIdentity:
@@ -140,8 +138,8 @@ def find_files(folder: Path, *, checksums: bool = True, extractor: str = "") -> 
 
 def _open_folder(folder: Path, checksums: bool, extractor: str, reduced: bool, whole: bool) -> Map:
     layout, manifest = find_files(folder, checksums=False, extractor=extractor)
-    if is_atlas(manifest):
-        raise MapError(f"{folder} is an atlas of several maps, which can only be searched: name one of its maps")
+    if _ATLAS in manifest.files:
+        raise MapError(f"{folder} is an atlas, which is no longer opened: merge its maps with 'visloc maps merge'")
     for path in () if exists(folder / MANIFEST_NAME) else layout.files:
         check_within(path, folder, MapError)
     paged = None if whole or manifest.reduced else read_pages(layout, manifest)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from visloc_ros.core.atlas_file import is_atlas
 from visloc_ros.core.atomic_write import atomic_write, is_unfinished
 from visloc_ros.core.errors import ConfigError, MapError, OutputError
 from visloc_ros.core.files import exists, is_file
@@ -36,8 +35,6 @@ def pack_map(folder: Path, archive: Path, *, overwrite: bool = False) -> Path:
     """
     if not (folder / MANIFEST_NAME).is_file():
         raise MapError(f"{folder} has no {MANIFEST_NAME}: it is not a map, nothing to pack")
-    if is_atlas(read_manifest(folder)):
-        raise MapError(f"{folder} is an atlas: pack each of its maps, or copy all of them with it")
     if archive.exists() and not overwrite:
         raise OutputError(f"{archive} already exists: choose another name or allow overwriting")
     with atomic_write(archive) as temporary, tarfile.open(temporary, "w:gz", compresslevel=1) as tar:

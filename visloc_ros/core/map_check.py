@@ -6,10 +6,10 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from visloc_ros.core.atlas import open_map_or_atlas, paths_of_maps
 from visloc_ros.core.child_process import ChildProcess, Limits, Send
 from visloc_ros.core.errors import MapError, SetupError
 from visloc_ros.core.files import LARGEST_MODEL_BYTES, is_file
+from visloc_ros.core.map import open_map
 from visloc_ros.core.map_archive import packed_in
 
 # A map of 10,000 images (1.5 GB) takes 2.7 GB and 8 s; an archive is packed to a twentieth at the most.
@@ -20,7 +20,7 @@ _FREE_S, _BYTES_A_SECOND = 30, 20_000_000
 
 def check_map(path: Path) -> None:
     """Open a map in another process, so that a malicious one breaks nothing here. Raises MapError."""
-    size = min(sum(map(_size, (path, *paths_of_maps(path)))), LARGEST_MODEL_BYTES)
+    size = min(_size(path), LARGEST_MODEL_BYTES)
     limits = Limits(_FREE_BYTES + _BYTES_A_BYTE * size, _FREE_S + size // _BYTES_A_SECOND)
     try:
         ChildProcess(_try, path, limits=limits).result()
@@ -37,4 +37,4 @@ def _size(path: Path) -> int:
 
 
 def _try(_: Send, path: Path) -> None:
-    open_map_or_atlas(path)
+    open_map(path, reduced=True)

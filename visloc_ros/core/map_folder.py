@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from visloc_ros.core.atlas import paths_of_maps
 from visloc_ros.core.atomic_write import scratch_folder
 from visloc_ros.core.errors import ConfigError, OutputError, VislocError
 from visloc_ros.core.files import is_file, is_folder
@@ -25,7 +24,7 @@ _MOST_MAPS = 1000  # listed in a folder: one with more is no folder of maps
 
 @dataclass(frozen=True)
 class MapEntry:
-    """A map folder or archive: its manifest, or why it cannot be read, and its bytes on disk with an atlas' maps."""
+    """A map folder or archive: its manifest, or why it cannot be read, and its bytes on disk."""
 
     path: Path
     manifest: Manifest | None
@@ -97,7 +96,7 @@ def read_entry(path: Path) -> MapEntry:
         path_within(path.parent, packed.relative_to(path.parent).as_posix())
         is_archive = is_file(packed)
         manifest = archived_manifest(packed) if is_archive else find_files(path, checksums=False)[1]
-        size = sum(sum(_sizes(one)) for one in (packed, *paths_of_maps(path)))
+        size = sum(_sizes(packed))
     except VislocError as error:
         return MapEntry(path, None, str(error), 0)
     except OSError as error:

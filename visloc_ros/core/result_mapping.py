@@ -60,7 +60,6 @@ def result_to_mapping(
             "references": list(result.references),
         }
         | earth
-        | ({"atlas_map": result.atlas_map} if result.atlas_map else {})
         | (inliers if with_inliers else {})
     )
 
@@ -89,7 +88,6 @@ def result_from_mapping(values: dict[str, Any], stamp_ns: int) -> AnchorPose | R
         map_covariance=None if map_covariance is None else _array(map_covariance, 6, 6),
         probability=values["probability"],
         inlier_landmarks=_landmarks(values),
-        atlas_map=str(values.get("atlas_map", "")),
     )
 
 

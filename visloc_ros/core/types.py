@@ -219,7 +219,7 @@ class AnchorPose:
     calibration; None where that is not known. ``probability`` is that of the pose being right, given what it rests on;
     None where that is not known. ``inlier_landmarks`` (N,) are the landmarks or instances of the map that the inlier
     points are of, from 1 on, 0 for none; empty where the search was by neither. ``attempts`` is how many parts of the
-    map were tried until then. ``atlas_map`` is the map of an atlas that most inlier points are of; empty elsewhere.
+    map were tried until then.
     """
 
     stamp_ns: int
@@ -237,7 +237,6 @@ class AnchorPose:
     probability: float | None = None
     inlier_landmarks: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     attempts: int = 1
-    atlas_map: str = ""
 
     @property
     def own_covariance(self) -> Array:

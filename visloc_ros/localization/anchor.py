@@ -378,13 +378,11 @@ class AnchorEngine:
         anchor = accept(query, evidence, pixels, points, self.map_uncertainty, calibration)
         if isinstance(anchor, Rejection):
             return anchor
-        if self._solver.in_atlas is not None:
-            anchor = self._solver.in_atlas.stated(anchor, evidence.inlier_rows)
         labels = self.map.point_labels
         return anchor if labels is None else replace(anchor, inlier_landmarks=landmarks_of(evidence, labels))
 
     def _is_ambiguous(self, query: Query, evidence: Evidence) -> bool:
-        """Whether another place of the map, or another pose by another map of an atlas, explains the image as well."""
+        """Whether another place of the map explains the image as well."""
         rival, solution = evidence.rival, evidence.solution
         if solution is None or rival is None or rival.is_by_chance:
             return False

@@ -20,7 +20,6 @@ from visloc_ros.core.timing import Stopwatch
 from visloc_ros.core.types import Frame, Image, Reason
 from visloc_ros.features.types import Matcher, Matches
 from visloc_ros.localization.acceptance import InlierSupport
-from visloc_ros.localization.atlas_poses import AtlasPoses
 from visloc_ros.localization.config import AnchorConfig, PoseConfig
 from visloc_ros.localization.image_copies import AS_GIVEN, ImageCopy, turned_image
 from visloc_ros.localization.pose import PoseSolution, solve_pose, solve_pose_of_unknown_camera
@@ -175,7 +174,6 @@ class EvidenceSolver:
     def __init__(self, map_: Map, config: PoseConfig) -> None:
         self._points = map_.points
         self._config = config
-        self.in_atlas = AtlasPoses(map_, map_.atlas) if map_.atlas is not None else None
 
     def pixels_and_points(self, query: Query, evidence: Evidence) -> tuple[Array, Array]:
         """Keypoints (N, 2) and map points (N, 3) of the correspondences."""
@@ -218,15 +216,10 @@ class EvidenceSolver:
         return replace(best, rival=max(rivals, key=lambda one: one.num_inliers, default=None))
 
     def is_rival(self, best: Evidence, other: Evidence) -> bool:
-        """Whether the pose of other evidence is of another place, or contradicts the best in another map's terms."""
+        """Whether the pose of other evidence is of another place."""
         if best.solution is None or other.solution is None:
             return False
-        points = self._points[best.inlier_rows]
-        if is_elsewhere(best.solution, points, other.solution):
-            return True
-        return self.in_atlas is not None and self.in_atlas.contradict(
-            best.solution, best.inlier_rows, other.solution, other.inlier_rows
-        )
+        return is_elsewhere(best.solution, self._points[best.inlier_rows], other.solution)
 
     def _preferred(self, query: Query, best: Evidence, solved: Sequence[Evidence]) -> list[Evidence]:
         """Evidence about as good as the best, of a pose that the query's hint prefers."""

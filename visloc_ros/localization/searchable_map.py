@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from visloc_ros.core.atlas import open_map_or_atlas
 from visloc_ros.core.config import Config
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.manifest import Manifest
@@ -87,11 +86,11 @@ def searches_of(manifest: Manifest) -> list[str]:
 
 
 def open_searchable_map(path: Path, *, whole: bool = False) -> Map:
-    """Open a map or an atlas; a reduced map gets images and points from its prepared files.
+    """Open a map; a reduced one gets images and points from its prepared files.
 
     Raises MapError.
     """
-    map_ = open_map_or_atlas(path, whole=whole)
+    map_ = open_map(path, reduced=True, whole=whole)
     if map_.manifest.reduced is None:
         return map_
     return replace(prepared_map(map_, map_.manifest.reduced.search), prepared=map_.prepared)

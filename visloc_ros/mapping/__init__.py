@@ -10,7 +10,6 @@ from visloc_ros.mapping.summary import MapSummary
 if TYPE_CHECKING:
     from visloc_ros.mapping.builder import build_map
     from visloc_ros.mapping.extension import extend_map
-    from visloc_ros.mapping.merging.atlas import make_atlas
     from visloc_ros.mapping.merging.merger import merge_maps
     from visloc_ros.mapping.recordings import Recording
 
@@ -21,7 +20,6 @@ __all__ = [
     "Recording",
     "build_map",
     "extend_map",
-    "make_atlas",
     "merge_maps",
 ]
 
@@ -31,7 +29,6 @@ __getattr__ = late_names(
     {
         "builder": ("build_map",),
         "extension": ("extend_map",),
-        "merging.atlas": ("make_atlas",),
         "merging.merger": ("merge_maps",),
         "recordings": ("Recording",),
     },

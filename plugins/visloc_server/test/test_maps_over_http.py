@@ -3,12 +3,9 @@
 import shutil
 
 import pytest
-from test_serve import CAMERA, DEMO_MAP, INTRINSICS, ROOM, asked_here, jpeg, post
-from visloc_command import succeed
+from test_serve import DEMO_MAP, INTRINSICS, asked_here, jpeg, post
 
 from visloc_ros.core.map import open_map
-from visloc_ros.core.map_archive import unpacked
-from visloc_ros.core.result_mapping import pose_from_mapping
 from visloc_server.app import make_app
 from visloc_server.config import ServerConfig
 
@@ -62,16 +59,3 @@ def test_a_scene_whose_folder_holds_its_packed_map_is_searched_given_and_deleted
 def test_what_is_no_map_is_neither_given_nor_deleted(client, name):
     assert client.get(f"/reference/maps/{name}").status_code == 404
     assert client.delete(f"/reference/maps/{name}").status_code == 404
-
-
-def test_an_atlas_is_searched(tmp_path):
-    with unpacked(DEMO_MAP) as room:
-        for name in ("first", "second"):
-            shutil.copytree(room, tmp_path / name)
-    succeed("maps", "atlas", tmp_path / "first", tmp_path / "second", "-o", tmp_path / "both")
-    with asked_here(make_app(ServerConfig(tmp_path))) as client:
-        answer = post(client, jpeg(), map="both", camera=CAMERA).json()
-        assert {one["name"] for one in client.get("/reference/status").json()} == {"both", "first", "second"}
-    assert answer["success"], answer
-    assert pose_from_mapping(answer["map_from_camera"]).is_close(ROOM.pose(0), 0.03, 0.5)
-    assert answer["atlas_map"] in {"first", "second"}

@@ -98,7 +98,6 @@ class LocalizeAnswer(BaseModel):
     reprojection_error_px: float | None = None
     camera: dict[str, Any] | None = Field(default=None, description="the intrinsics that the pose holds for")
     references: list[str] = Field(default=[], description="images of the map that it rests on")
-    atlas_map: str = Field(default="", description="the map of an atlas that most inliers are of")
     inlier_pixels: list[list[float]] | None = Field(
         default=None, description="on request: N x 2, the centre of the top-left pixel is (0.5, 0.5)"
     )

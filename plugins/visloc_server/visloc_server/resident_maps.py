@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from weakref import ref
 
-from visloc_ros.core.atlas_file import is_atlas
 from visloc_ros.core.errors import ConfigError, MapError, VislocError
 from visloc_ros.core.files import is_file
 from visloc_ros.core.manifest import MANIFEST_NAME
@@ -162,8 +161,7 @@ class ResidentMaps:
 def memory_bytes(entry: MapEntry) -> int:
     """About how much memory a map takes: its files in full, whatever versions lie beside them or pack them."""
     manifest = entry.manifest
-    is_listed = manifest is not None and manifest.files and not is_atlas(manifest)
-    size = sum(info.size for info in manifest.files.values()) if manifest and is_listed else entry.size
+    size = sum(info.size for info in manifest.files.values()) if manifest and manifest.files else entry.size
     return BYTES_A_BYTE * size
 
 
