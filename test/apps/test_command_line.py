@@ -85,6 +85,18 @@ def test_the_list_says_what_the_help_of_the_command_begins_with(name):
     assert listed.load().help.split("\n\n")[0].split() == listed.help.split()
 
 
+def test_an_unknown_command_may_be_one_of_a_plugin(visloc):
+    result = visloc("teleport")
+    assert result.returncode == 2
+    assert "docs/plugins.md" in " ".join(result.stderr.replace("│", "").split())
+
+
+def test_an_unknown_search_may_be_one_of_a_plugin(tmp_path):
+    refused = invoke("localize", tmp_path, tmp_path, "--search", "magic").exception
+    assert "known: retrieval" in str(refused)
+    assert "docs/plugins.md" in str(refused)
+
+
 def test_a_misspelled_command_gets_a_hint(visloc):
     finished = visloc("localise")
     assert finished.returncode == 2

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import sys
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import typer
@@ -42,7 +43,12 @@ class ImportedWhenRun(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command of a command line, imported; its options may distinguish commands of one name."""
-        name, listed, rest = super().resolve_command(ctx, told_apart(args))
+        words = told_apart(args)
+        if self.get_command(ctx, words[0]) is None and not get_close_matches(words[0], listed_commands()):
+            ctx.fail(
+                f"No such command '{words[0]}'. Is it one of a plug-in that is not installed? See docs/plugins.md."
+            )
+        name, listed, rest = super().resolve_command(ctx, words)
         return name, listed.load() if isinstance(listed, ListedCommand) else listed, rest
 
 

@@ -17,7 +17,7 @@ from visloc_ros.core.config import read_config
 from visloc_ros.core.files import is_folder
 from visloc_ros.core.trajectory import Trajectory
 from visloc_ros.core.trajectory_files import read_tum
-from visloc_ros.localization.config import RETRIEVAL, AnchorConfig, search_names
+from visloc_ros.localization.config import RETRIEVAL, AnchorConfig, check_search, search_names
 from visloc_ros.odometry import OdometryConfig
 from visloc_ros.odometry.base import backend_names
 from visloc_ros.sources import FrameSource, SourceConfig, SourceOfTopics
@@ -80,8 +80,8 @@ Rectified = Annotated[
 
 
 def _known_search(name: str) -> str:
-    if name and name not in search_names():
-        raise typer.BadParameter(f"there is no way of searching '{name}'; known: {', '.join(search_names())}")
+    if name:
+        check_search(name)
     return name
 
 

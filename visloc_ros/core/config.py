@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.files import read_yaml
+from visloc_ros.core.plugins import HINT
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -174,7 +175,8 @@ def _check_value(name: str, item: Field[Any], value: Any) -> None:
     minimum, maximum = item.metadata.get("minimum"), item.metadata.get("maximum")
     choices = _choices_of(item)
     if choices is not None and value not in choices:
-        raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}")
+        others = f"; {HINT}" if callable(item.metadata["choices"]) else ""
+        raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, not {value!r}{others}")
     if (minimum is not None and not value >= minimum) or (maximum is not None and not value <= maximum):
         low = "-inf" if minimum is None else f"{minimum:g}"
         high = "inf" if maximum is None else f"{maximum:g}"

@@ -15,6 +15,8 @@ from typing import Any
 from visloc_ros.core.errors import ConfigError
 
 _log = logging.getLogger(__name__)
+HINT = "plug-ins add others (docs/plugins.md)"
+"""Ends an error that names what is known."""
 
 
 def plugin_names(group: str, first: str) -> list[str]:
@@ -52,9 +54,7 @@ def load_plugin(group: str, name: str) -> Any:
     """The object of this name. Raises ConfigError where it is not installed, or cannot be imported."""
     found = _found(group)
     if name not in found:
-        raise ConfigError(
-            f"no package provides the {group} '{name}'; known: {', '.join(sorted(found))}; plug-ins add others"
-        )
+        raise ConfigError(f"no package provides the {group} '{name}'; known: {', '.join(sorted(found))}; {HINT}")
     entry = found[name]
     try:
         return entry.load()

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from visloc_ros.core.errors import ConfigError
 from visloc_ros.core.geometry import SE3, Array
 from visloc_ros.core.map import Map
 from visloc_ros.core.trajectory import Trajectory
@@ -16,7 +15,7 @@ from visloc_ros.core.types import AnchorPose, Frame, Rejection
 from visloc_ros.evaluation.association import truth_at
 from visloc_ros.evaluation.metrics import finite_median, pose_errors, recall
 from visloc_ros.localization import AnchorConfig, AnchorEngine
-from visloc_ros.localization.config import search_names
+from visloc_ros.localization.config import check_search
 from visloc_ros.localization.searchable_map import find_strategy
 
 THRESHOLDS = ((0.05, 5.0), (0.25, 2.0))
@@ -71,9 +70,8 @@ class SearchRecord:
 def choose_searches(names: str) -> list[str]:
     """Ways of searching named by commas, each once; none where none is named. Raises ConfigError."""
     chosen = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in chosen if name not in search_names()]
-    if unknown:
-        raise ConfigError(f"there is no way of searching '{unknown[0]}'; known: {', '.join(search_names())}")
+    for name in chosen:
+        check_search(name)
     return list(dict.fromkeys(chosen))
 
 

@@ -7,7 +7,7 @@ once.
 from __future__ import annotations
 
 from visloc_ros.core.errors import ConfigError
-from visloc_ros.core.plugins import installed_plugins
+from visloc_ros.core.plugins import HINT, installed_plugins
 from visloc_ros.execution.engine import Engine, SerialEngine
 from visloc_ros.execution.processes import ProcessEngine
 
@@ -38,4 +38,4 @@ def open_engine(name: str = "", address: str = "", workers: int = 0) -> Engine:
         return SerialEngine()
     if name == PROCESSES:
         return ProcessEngine(workers)
-    raise ConfigError(f"there is no engine '{name}'; known: {', '.join(engine_names())}; plug-ins add others")
+    raise ConfigError(f"there is no engine '{name}'; known: {', '.join(engine_names())}; {HINT}")

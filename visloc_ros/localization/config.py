@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from visloc_ros.core.config import Config, option, plugin_sections, section
-from visloc_ros.core.plugins import importable_plugins, plugin_names
+from visloc_ros.core.errors import ConfigError
+from visloc_ros.core.plugins import HINT, importable_plugins, plugin_names
 from visloc_ros.features.config import FeatureConfig, GlobalConfig, MatcherConfig
 
 SEARCH_GROUP, RETRIEVAL = "visloc_ros.search", "retrieval"
@@ -15,6 +16,12 @@ SEARCH_GROUP, RETRIEVAL = "visloc_ros.search", "retrieval"
 def search_names() -> list[str]:
     """Installed ways of searching, the default first; the files that one prepares in a map have its name, too."""
     return plugin_names(SEARCH_GROUP, RETRIEVAL)
+
+
+def check_search(name: str) -> None:
+    """Raise ConfigError for a way of searching that is not installed."""
+    if name not in search_names():
+        raise ConfigError(f"there is no way of searching '{name}'; known: {', '.join(search_names())}; {HINT}")
 
 
 def _options_of_strategies() -> dict[str, type[Config]]:
