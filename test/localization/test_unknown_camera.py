@@ -183,6 +183,26 @@ def test_a_camera_that_zooms_is_refused_then_estimated_anew(world, factor, is_gi
     assert "a camera's focal length has changed" in caplog.text
 
 
+@pytest.mark.parametrize("is_given", [True, False])
+def test_a_camera_of_which_a_part_is_shown_may_have_its_middle_elsewhere(world, is_given):
+    """An enlarged part is not distinguished from a zoom; it may be any part, and each turns the camera."""
+    given = CameraCalibration(world.camera, CalibrationSource.GIVEN) if is_given else None
+    recording = Recording(world, world.camera, count=24, calibration=given, noise_px=0.7)
+    recording.camera = world.camera
+    camera = with_focal_length(world.camera, 1.25 * world.camera.mean_focal_length())
+    camera.principal_point_x += 0.125 * camera.width
+    for row in range(10, len(recording)):
+        recording.features[row] = world.view(recording.poses[row], camera=camera, noise_px=0.7)
+    engine = recording.engine(world)
+    answers = [engine.localize(frame) for frame in recording]
+    found = [(row, one) for row, one in enumerate(answers) if row >= 13 and isinstance(one, AnchorPose)]
+    assert len(found) > 5
+    for row, answer in found:
+        error = pose_difference(recording.poses[row], answer.map_from_camera)
+        for part in (slice(3), slice(3, 6)):
+            assert error[part] @ np.linalg.solve(answer.covariance[part, part], error[part]) < 5.0**2
+
+
 def test_a_single_zoomed_frame_changes_nothing(world):
     given = CameraCalibration(world.camera, CalibrationSource.GIVEN)
     recording = Recording(world, world.camera, count=12, calibration=given, noise_px=0.7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -43,6 +44,9 @@ _WORDS = {
 class CameraCalibration:
     """Intrinsics, where they come from, and the relative standard deviation of the focal length (0: taken as exact).
 
+    ``part_sigma`` is the standard deviation of the principal point as a share of the longer side, of an image that may
+    be any enlarged part of what the camera sees.
+
     ``alternative`` is what the same camera_info says of images that are rectified, if these are taken not to be, or the
     other way round; None where it says nothing else.
 
@@ -53,6 +57,7 @@ class CameraCalibration:
     source: CalibrationSource
     focal_sigma: float = 0.0
     alternative: pycolmap.Camera | None = None
+    part_sigma: float = 0.0
 
     @property
     def is_provisional(self) -> bool:
@@ -63,7 +68,8 @@ class CameraCalibration:
     def principal_point_sigma_px(self) -> float:
         """Standard deviation of the principal point along an axis: of one that is taken to be in the middle."""
         is_centred = self.is_provisional or self.source is CalibrationSource.ESTIMATED
-        return CENTRED_SIGMA * max(self.camera.width, self.camera.height) if is_centred else 0.0
+        share = math.hypot(CENTRED_SIGMA if is_centred else 0.0, self.part_sigma)
+        return share * max(self.camera.width, self.camera.height)
 
     def __str__(self) -> str:
         sure = f" to {100 * self.focal_sigma:.2g} %" if self.focal_sigma else ""
@@ -88,6 +94,14 @@ class CameraCalibration:
             "height": self.camera.height,
             "params": [float(value) for value in self.camera.params],
         }
+
+
+def sigma_of_part(enlargement: float) -> float:
+    """Standard deviation of the principal point, as a share of the image, by how much the image may be enlarged.
+
+    The part that is enlarged may be any (a uniform distribution); an image that is not enlarged is whole.
+    """
+    return max(0.0, 0.5 * (enlargement - 1.0)) / math.sqrt(3.0)
 
 
 def guess_calibration(width: int, height: int) -> CameraCalibration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -225,17 +226,19 @@ class AnchorEngine:
             self._estimators[calibration] = self._new_estimator(prior)
         return self._estimators.get(calibration)
 
-    def _new_estimator(self, prior: CameraCalibration) -> CameraEstimator:
+    def _new_estimator(self, prior: CameraCalibration, whole_focal_length: float = math.inf) -> CameraEstimator:
         cameras = {id(image.camera): image.camera for image in self.map.images}.values()
         of_map = cameras_for_size(cameras, prior.camera.width, prior.camera.height)
-        return CameraEstimator(prior, of_map, self.config.pose)
+        return CameraEstimator(prior, of_map, self.config.pose, whole_focal_length)
 
     def _estimate_anew(self, calibration: CameraCalibration, views: Sequence[CameraView]) -> None:
         """Begin with these frames to estimate a camera whose focal length has changed."""
         before = self.best_calibration(calibration).camera.mean_focal_length()
         known = calibration.source, calibration.focal_sigma
         source, sigma = known if calibration.is_provisional else (CalibrationSource.GUESSED, GUESSED_FOCAL_SIGMA)
-        estimator = self._new_estimator(CameraCalibration(calibration.camera, source, sigma))
+        earlier = self._estimators.get(calibration)
+        whole = before if earlier is None else min(before, earlier.whole_focal_length)
+        estimator = self._new_estimator(CameraCalibration(calibration.camera, source, sigma), whole)
         for view in views:
             estimator.add(view)
         self._estimators[calibration] = estimator

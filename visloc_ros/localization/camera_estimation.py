@@ -21,7 +21,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
-from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
+from visloc_ros.core.calibration import CalibrationSource, CameraCalibration, sigma_of_part
 from visloc_ros.core.camera import (
     guess_camera,
     has_squeezed_pixels,
@@ -106,9 +106,17 @@ class CameraEstimator:
     """The estimate of a camera from its frames that were found so far.
 
     ``prior`` is what is known before any frame; ``map_cameras`` are the map's own for images of this size.
+    ``whole_focal_length`` is that of earlier frames of the camera, of which these may show an enlarged part.
     """
 
-    def __init__(self, prior: CameraCalibration, map_cameras: Sequence[pycolmap.Camera], config: PoseConfig) -> None:
+    def __init__(
+        self,
+        prior: CameraCalibration,
+        map_cameras: Sequence[pycolmap.Camera],
+        config: PoseConfig,
+        whole_focal_length: float = math.inf,
+    ) -> None:
+        self.whole_focal_length = whole_focal_length
         self.calibration = prior
         self.is_settled = False
         self._prior = prior
@@ -133,7 +141,9 @@ class CameraEstimator:
         if 2 * len(agreeing) <= len(self._views):  # no majority: nothing is known
             self.calibration = self._prior
             return
-        self.calibration = self._choose(agreeing)
+        chosen = self._choose(agreeing)
+        enlargement = chosen.camera.mean_focal_length() / self.whole_focal_length
+        self.calibration = replace(chosen, part_sigma=sigma_of_part(enlargement))
         enough = len(agreeing) >= _SETTLED_VIEWS and self.calibration.focal_sigma <= _SETTLED_SIGMA
         is_known = self.calibration.focal_sigma <= MAX_FOCAL_SIGMA  # not by one wall, however often it is seen
         self.is_settled = is_known and (enough or len(agreeing) == _MAX_VIEWS)
