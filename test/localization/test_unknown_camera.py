@@ -203,6 +203,22 @@ def test_a_camera_of_which_a_part_is_shown_may_have_its_middle_elsewhere(world, 
             assert error[part] @ np.linalg.solve(answer.covariance[part, part], error[part]) < 5.0**2
 
 
+@pytest.mark.parametrize(("by_given", "is_found"), [(5, False), (10_000, True)])
+def test_after_a_contradiction_the_focal_length_that_finds_more_decides(world, monkeypatch, by_given, is_found):
+    """Points around the pose of a wrong camera agree with it."""
+    given = CameraCalibration(world.camera, CalibrationSource.GIVEN)
+    recording = Recording(world, world.camera, count=24, calibration=given, noise_px=0.7)
+    zoom_from(world, recording, 10, 1.25 * world.camera.mean_focal_length())
+    engine = recording.engine(world)
+    answers = [engine.localize(recording.frame(row)) for row in range(11)]
+    assert answers[10].reason is Reason.INTRINSICS_MISMATCH
+    find, misled = engine._find, replace(answers[9], num_inliers=by_given)
+    monkeypatch.setattr(
+        engine, "_find", lambda query, prior: misled if query.frame.calibration is given else find(query, prior)
+    )
+    assert isinstance(engine.localize(recording.frame(11)), AnchorPose) == is_found
+
+
 def test_a_single_zoomed_frame_changes_nothing(world):
     given = CameraCalibration(world.camera, CalibrationSource.GIVEN)
     recording = Recording(world, world.camera, count=12, calibration=given, noise_px=0.7)

@@ -10,7 +10,7 @@ from functools import cached_property
 from weakref import WeakKeyDictionary
 
 from visloc_ros.core.calibration import GUESSED_FOCAL_SIGMA, CalibrationSource, CameraCalibration
-from visloc_ros.core.camera import check_image_size
+from visloc_ros.core.camera import check_image_size, with_focal_length
 from visloc_ros.core.errors import MapError
 from visloc_ros.core.geometry import SE3
 from visloc_ros.core.map import LocalFeatures, Map
@@ -21,7 +21,13 @@ from visloc_ros.features import LocalExtractor, Matcher, make_extractor
 from visloc_ros.features.registry import similarity_beside
 from visloc_ros.localization.answers import accept, landmarks_of, reject
 from visloc_ros.localization.calibration_doubt import CalibrationDoubts, contradicting_solution
-from visloc_ros.localization.camera_estimation import MAX_FOCAL_SIGMA, CameraEstimator, CameraView
+from visloc_ros.localization.camera_estimation import (
+    MAX_FOCAL_SIGMA,
+    CameraEstimator,
+    CameraView,
+    combined_focal_length,
+    most_agreeing,
+)
 from visloc_ros.localization.config import AnchorConfig
 from visloc_ros.localization.evidence import (
     RIVAL_SHARE,
@@ -195,10 +201,30 @@ class AnchorEngine:
         if estimator is not None and not estimator.is_settled:
             return self._find_with_unknown_camera(query, estimator, prior)
         in_use = calibration if estimator is None else estimator.calibration
-        answer = self._find(query if estimator is None else _with_calibration(query, estimator.calibration), prior)
+        known = query if estimator is None else _with_calibration(query, estimator.calibration)
+        answer = self._find_in_doubt(known, prior)
         if calibration is not None and (views := self._doubts.change(in_use)):
             self._estimate_anew(calibration, views)
         return answer
+
+    def _find_in_doubt(self, query: Query, prior: SE3 | None) -> AnchorPose | Rejection:
+        """The pose by the query's camera, unless the focal length of latest frames that contradict it finds more.
+
+        The matches around the pose of a wrong camera are those that hide that it is wrong.
+        """
+        in_use = query.frame.calibration
+        suspicion = {} if in_use is None else self._doubts.suspicion(in_use)
+        answer = self._find(query, prior)
+        if in_use is None or not suspicion or not isinstance(answer, AnchorPose):
+            return answer
+        focal_length, sigma = combined_focal_length(most_agreeing(list(suspicion.values())))
+        camera = with_focal_length(in_use.camera, focal_length)
+        suspected = CameraCalibration(camera, CalibrationSource.ESTIMATED, sigma)
+        other = self._find(_with_calibration(query, suspected), prior)
+        if not isinstance(other, AnchorPose) or other.num_inliers <= answer.num_inliers:
+            return answer
+        self._doubts.insist(in_use, suspicion, query.frame, other)
+        return Rejection(query.frame.stamp_ns, Reason.INTRINSICS_MISMATCH, stage_ms=query.watch.stage_ms)
 
     def _check_hint(self, hint: SearchHint | None) -> None:
         if hint is not None and hint.needs_up and not self.map_identity.gravity_aligned:

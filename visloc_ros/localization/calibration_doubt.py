@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 from visloc_ros.core.calibration import CalibrationSource, CameraCalibration
 from visloc_ros.core.geometry import Array
-from visloc_ros.core.types import Frame, Reason
+from visloc_ros.core.types import AnchorPose, Frame, Reason
 from visloc_ros.localization.camera_estimation import (
     MAP_FOCAL_SIGMA,
     MAX_FOCAL_SIGMA,
@@ -71,6 +71,15 @@ class CalibrationDoubt:
     def is_settled(self) -> bool:
         """Whether frames confirm the calibration, the latest ones included."""
         return self.is_confirmed and not self._astray
+
+    @property
+    def suspicion(self) -> Mapping[ImageKey, CameraView]:
+        """The latest frames that contradict those before, which some do by chance."""
+        return dict(self._astray)
+
+    def insist(self, suspicion: Mapping[ImageKey, CameraView], image: ImageKey, view: CameraView) -> None:
+        """Take back that a frame agreed with those before: it contradicts them as the frames of a suspicion do."""
+        self._astray = _latest(suspicion, image, view, _CHANGED_VIEWS)
 
     @property
     def change(self) -> list[CameraView]:
@@ -171,6 +180,21 @@ class CalibrationDoubts:
         if frame.calibration is not None:
             view = CameraView.from_solution(freed, pixels, points, self._config)
             self._of(frame.calibration).add(_key(frame), view)
+
+    def suspicion(self, calibration: CameraCalibration) -> Mapping[ImageKey, CameraView]:
+        """The latest frames with a calibration that contradict those before, by their images."""
+        return self._of(calibration).suspicion if calibration in self._doubts else {}
+
+    def insist(
+        self, calibration: CameraCalibration, suspicion: Mapping[ImageKey, CameraView], frame: Frame, pose: AnchorPose
+    ) -> None:
+        """Add a frame that is found with the focal length of a suspicion."""
+        pixels, points = pose.inlier_pixels, pose.inlier_points
+        assert pose.calibration is not None
+        freed = solve_pose_and_focal_length(pixels, points, pose.calibration.camera, self._config)
+        if freed is not None:
+            view = CameraView.from_solution(freed, pixels, points, self._config)
+            self._of(calibration).insist(suspicion, _key(frame), view)
 
     def change(self, calibration: CameraCalibration | None) -> list[CameraView]:
         """The latest frames with a calibration, where they agree on another focal length than those before."""
