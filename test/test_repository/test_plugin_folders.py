@@ -145,9 +145,22 @@ def test_its_own_tests_do_without_the_others(plugin: Path) -> None:
     run_without([other for other in PLUGINS if other != plugin], COLLECTION.format(folder=folder), REPOSITORY)
 
 
-def test_the_core_does_without_all_of_them(copy_without: Callable[[list[Path]], Path]) -> None:
-    """In a copy, from which all folders are gone: its tests can be collected, its types are right."""
-    copy = copy_without(PLUGINS)
-    run_without(PLUGINS, COLLECTION.format(folder="test"), copy)
-    run(str(Path(sys.executable).with_name("mypy")), "visloc_ros", "benchmarks", "testing", cwd=copy)
-    run_without(PLUGINS, COMMANDS, copy)
+@pytest.fixture(scope="module")
+def core_alone(copy_without: Callable[[list[Path]], Path]) -> Path:
+    """A copy from which the folders of all plug-ins are gone."""
+    return copy_without(PLUGINS)
+
+
+@pytest.mark.timeout(900)  # it reads all tests
+def test_the_tests_of_the_core_do_without_any(core_alone: Path) -> None:
+    """What they import, and what they are made for each of."""
+    run_without(PLUGINS, COLLECTION.format(folder="test"), core_alone)
+
+
+@pytest.mark.timeout(900)  # and without what was found out before
+def test_the_types_of_the_core_are_right_without_any(core_alone: Path) -> None:
+    run(str(Path(sys.executable).with_name("mypy")), "visloc_ros", "benchmarks", "testing", cwd=core_alone)
+
+
+def test_the_commands_of_the_core_do_without_any(core_alone: Path) -> None:
+    run_without(PLUGINS, COMMANDS, core_alone)

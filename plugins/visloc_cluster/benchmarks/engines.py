@@ -104,6 +104,6 @@ NOTHING, FEATURES = Stage("nothing", do_nothing), Stage("features", extract)
 
 
 if __name__ == "__main__":
-    from benchmarks import engines  # workers import its functions by the module's name
+    from plugins.visloc_cluster.benchmarks import engines  # workers import its functions by the module's name
 
     engines.main()

@@ -22,13 +22,14 @@ from benchmarks.program import add_device, add_outputs, new_parser
 from benchmarks.results_file import Figures, read_json, write_json, write_outputs
 from plugins.visloc_cluster.benchmarks.large_tables import all_tables
 from plugins.visloc_cluster.benchmarks.measured_engine import MeasuredEngine, forget_peak, peak_mb, read_costs
+from visloc_cluster.mapping.builder import build_large_map
 from visloc_ros.core.geometry import SE3, Sim3, rotation_angle_deg
 from visloc_ros.core.map import open_map
 from visloc_ros.core.trajectory_files import read_tum
 from visloc_ros.evaluation.machine import provenance
 from visloc_ros.execution.engine import Engine, Resources
 from visloc_ros.execution.opening import PROCESSES, SERIAL, engine_names, open_engine
-from visloc_ros.mapping import MappingConfig, MapSummary, Recording, build_large_map
+from visloc_ros.mapping import MappingConfig, MapSummary, Recording
 from visloc_ros.mapping.scale import align_to_references
 from visloc_ros.sources import SourceConfig
 
