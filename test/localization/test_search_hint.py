@@ -5,28 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from synthetic_map import MATCHER, FakeExtractor, is_right, near_image
-from twin_places import AWAY, Twins, moved
+from twin_places import AWAY, FAR, HALF_TURN, Twins, at, heading_of, levelled, localize, moved, poses, views_of_ends
 
 from visloc_ros.core.errors import ConfigError, MapError
 from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine, HeadingHint, PositionHint, SearchHint
 
-HALF_TURN = SE3(rotation_matrix([0.0, 0.0, np.pi]), np.zeros(3))
-FAR = np.array([0.0, 400.0, 0.0])
-
-
-def levelled(map_):
-    return replace(map_, manifest=replace(map_.manifest, gravity_aligned=True))
-
 
 def engine_for(world):
     return AnchorEngine(world.map, AnchorConfig(), FakeExtractor(None), MATCHER)
-
-
-def heading_of(pose):
-    axis = pose.rotation[:, 2]
-    return float(np.arctan2(axis[1], axis[0]))
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +25,6 @@ def twins():
 @pytest.fixture(scope="module")
 def engine(twins):
     return engine_for(twins)
-
-
-def poses(twins):
-    """Poses near those of every third image of the map, in both places."""
-    return [near_image(twins, row) for row in range(0, len(twins.map.images), 3)]
-
-
-def at(position, sigma_m):
-    return SearchHint(PositionHint(position, sigma_m))
-
-
-def localize(engine, twins, pose, hint=None):
-    return engine.localize(twins.frame(), features=twins.view(pose), hint=hint)
 
 
 @pytest.mark.parametrize("sigma_m", [1.0, 10.0])
@@ -118,12 +93,6 @@ def two_ends():
     world = Twins(second_from_first=HALF_TURN)
     world.map = levelled(world.map)
     return world
-
-
-def views_of_ends(world):
-    """Poses in both ends, and whether it is the second one."""
-    half = len(world.map.images) // 2
-    return [(near_image(world, row), row >= half) for row in range(len(world.map.images))]
 
 
 def test_a_heading_distinguishes_two_ends_of_a_place(two_ends):

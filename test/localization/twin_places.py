@@ -1,13 +1,16 @@
-"""A place twice in one map, alike but for a few points, and maps by other names."""
+"""A place twice in one map, alike but for a few points, maps by other names, and hints of where a camera is."""
 
 from dataclasses import replace
 
 import numpy as np
-from synthetic_map import DIM, World, unit
+from synthetic_map import DIM, World, near_image, unit
 
-from visloc_ros.core.geometry import SE3
+from visloc_ros.core.geometry import SE3, rotation_matrix
+from visloc_ros.localization import PositionHint, SearchHint
 
 AWAY = np.array([50.0, 0.0, 0.0])
+FAR = np.array([0.0, 400.0, 0.0])
+HALF_TURN = SE3(rotation_matrix([0.0, 0.0, np.pi]), np.zeros(3))
 
 
 def named(map_, name):
@@ -58,3 +61,31 @@ class Twins(World):
 
 def moved(pose, offset=AWAY):
     return SE3(pose.rotation, pose.translation + offset)
+
+
+def levelled(map_):
+    return replace(map_, manifest=replace(map_.manifest, gravity_aligned=True))
+
+
+def heading_of(pose):
+    axis = pose.rotation[:, 2]
+    return float(np.arctan2(axis[1], axis[0]))
+
+
+def poses(twins):
+    """Poses near those of every third image of the map, in both places."""
+    return [near_image(twins, row) for row in range(0, len(twins.map.images), 3)]
+
+
+def at(position, sigma_m):
+    return SearchHint(PositionHint(position, sigma_m))
+
+
+def localize(engine, twins, pose, hint=None):
+    return engine.localize(twins.frame(), features=twins.view(pose), hint=hint)
+
+
+def views_of_ends(world):
+    """Poses in both ends, and whether it is the second one."""
+    half = len(world.map.images) // 2
+    return [(near_image(world, row), row >= half) for row in range(len(world.map.images))]

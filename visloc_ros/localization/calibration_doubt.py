@@ -77,9 +77,12 @@ class CalibrationDoubt:
         """The latest frames that contradict those before, which some do by chance."""
         return dict(self._astray)
 
-    def insist(self, suspicion: Mapping[ImageKey, CameraView], image: ImageKey, view: CameraView) -> None:
-        """Take back that a frame agreed with those before: it contradicts them as the frames of a suspicion do."""
-        self._astray = _latest(suspicion, image, view, _CHANGED_VIEWS)
+    def insist(self, suspicion: Mapping[ImageKey, CameraView], image: ImageKey, view: CameraView | None) -> None:
+        """Take back that a frame agreed with those before: it contradicts them as the frames of a suspicion do.
+
+        ``view`` is None if it does not show a focal length by itself.
+        """
+        self._astray = dict(suspicion) if view is None else _latest(suspicion, image, view, _CHANGED_VIEWS)
 
     @property
     def change(self) -> list[CameraView]:
@@ -192,9 +195,8 @@ class CalibrationDoubts:
         pixels, points = pose.inlier_pixels, pose.inlier_points
         assert pose.calibration is not None
         freed = solve_pose_and_focal_length(pixels, points, pose.calibration.camera, self._config)
-        if freed is not None:
-            view = CameraView.from_solution(freed, pixels, points, self._config)
-            self._of(calibration).insist(suspicion, _key(frame), view)
+        view = None if freed is None else CameraView.from_solution(freed, pixels, points, self._config)
+        self._of(calibration).insist(suspicion, _key(frame), view)
 
     def change(self, calibration: CameraCalibration | None) -> list[CameraView]:
         """The latest frames with a calibration, where they agree on another focal length than those before."""

@@ -6,34 +6,22 @@ import numpy as np
 import pytest
 from landmark_worlds import PreparedTogether
 from synthetic_map import MATCHER, FakeExtractor, is_right, near_image
-from twin_places import AWAY, Twins, moved
+from twin_places import AWAY, FAR, HALF_TURN, Twins, at, heading_of, levelled, localize, moved, poses, views_of_ends
 
 from visloc_ros.core.errors import MapError
-from visloc_ros.core.geometry import SE3, rotation_matrix
 from visloc_ros.core.types import AnchorPose, Reason, Rejection
 from visloc_ros.localization import AnchorConfig, AnchorEngine, HeadingHint, PositionHint, SearchHint
 from visloc_search.landmarks import opening
 from visloc_search.landmarks.landmark_reach import LandmarkReach
 from visloc_search.landmarks.text_likelihood import TEXTS_NAME, TextSample, learn_texts
 
-HALF_TURN = SE3(rotation_matrix([0.0, 0.0, np.pi]), np.zeros(3))
 LENGTH = 384
-FAR = np.array([0.0, 400.0, 0.0])
 SIGN_HERE, SIGN_THERE, STRANGE = np.random.default_rng(0).normal(size=(3, LENGTH))
-
-
-def levelled(map_):
-    return replace(map_, manifest=replace(map_.manifest, gravity_aligned=True))
 
 
 def engine_for(prepared, monkeypatch):
     monkeypatch.setattr(opening, "load_recogniser", lambda *_: prepared)
     return AnchorEngine(prepared.maps[0], AnchorConfig(search="landmarks"), FakeExtractor(None), MATCHER)
-
-
-def heading_of(pose):
-    axis = pose.rotation[:, 2]
-    return float(np.arctan2(axis[1], axis[0]))
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +37,6 @@ def prepared(twins, tmp_path_factory):
 @pytest.fixture
 def engine(prepared, monkeypatch):
     return engine_for(prepared, monkeypatch)
-
-
-def poses(twins):
-    """Poses near those of every third image of the map, in both places."""
-    return [near_image(twins, row) for row in range(0, len(twins.map.images), 3)]
-
-
-def at(position, sigma_m):
-    return SearchHint(PositionHint(position, sigma_m))
-
-
-def localize(engine, twins, pose, hint=None):
-    return engine.localize(twins.frame(), features=twins.view(pose), hint=hint)
 
 
 def test_without_a_hint_no_twin_is_taken_for_the_other(engine, twins):
@@ -133,12 +108,6 @@ def two_ends():
 @pytest.fixture(scope="module")
 def prepared_ends(two_ends, tmp_path_factory):
     return PreparedTogether([two_ends.map], tmp_path_factory.mktemp("landmarks"))
-
-
-def views_of_ends(world):
-    """Poses in both ends, and whether it is the second one."""
-    half = len(world.map.images) // 2
-    return [(near_image(world, row), row >= half) for row in range(len(world.map.images))]
 
 
 def test_a_position_does_not_distinguish_two_ends_of_a_place(two_ends, prepared_ends, monkeypatch):
